@@ -1,0 +1,211 @@
+"""Opens every page of the built book in headless Chromium, as readers do, and fails where one of them would be let down.
+
+    python tests/check_pages.py [FOLDER] [--screenshots DIR]
+
+Each page is opened at the width of a desktop and of a phone, in a fresh profile, below a sub-path, and fails on: an error in the console
+or the page, a request to another host, a response of 400 or more, a figure that is not drawn or has no description, a broken picture,
+sideways scrolling on a phone, a link within the book that leads nowhere. On the desktop it also fails if a figure does not follow a
+switch between light and dark.
+"""
+
+import argparse
+import functools
+import http.server
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+SUBPATH = "some/sub/path"
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()
+PATIENCE = 30_000  # milliseconds for a page or a figure
+NOT_PAGES = {"_static", "_sources", "_images", "_downloads"}
+
+PROBLEMS_JS = """() => {
+  const found = [];
+  for (const image of document.images) {
+    if (image.complete && image.naturalWidth === 0) found.push(`broken picture ${image.src.slice(0, 120)}`);
+    if (!image.closest('.xaicl-plot') && !image.hasAttribute('alt')) found.push(`picture without alt text ${image.src.slice(0, 120)}`);
+  }
+  for (const plot of document.querySelectorAll('.xaicl-plot')) {
+    if (!(plot.getAttribute('aria-label') || '').trim()) found.push('figure without a description');
+  }
+  const ids = new Set();
+  return found;
+}"""
+LINKS_JS = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
+OVERFLOW_JS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+DRAWN_JS = "plot => plot.hasAttribute('data-xaicl-drawn') && [...plot.querySelectorAll('svg.main-svg, canvas')].some(e => e.clientWidth > 50)"
+TEXT_COLOUR_JS = "plot => { const t = plot.querySelector('svg.main-svg text'); return t && getComputedStyle(t).fill; }"
+THEME_JS = "theme => { document.documentElement.dataset.theme = theme; }"
+
+
+class Server(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def served(book: Path) -> Iterator[str]:
+    """Address of the book, served below a sub-path, as on a page of a project."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / SUBPATH
+        place.parent.mkdir(parents=True)
+        place.symlink_to(book.resolve(), target_is_directory=True)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=folder))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/{SUBPATH}/"
+        finally:
+            server.shutdown()
+            server.server_close()
+
+
+def pages_of(book: Path) -> list[str]:
+    """Every page of the book, as paths relative to it."""
+    paths = (path.relative_to(book) for path in sorted(book.rglob("*.html")))
+    return [path.as_posix() for path in paths if not NOT_PAGES & set(path.parts)]
+
+
+def broken_links(page: str, links: list[str], address: str, book: Path) -> list[str]:
+    """Links of a page to places within the book that do not exist."""
+    host = urlsplit(address).netloc
+    inside = [link for link in dict.fromkeys(links) if urlsplit(link).netloc == host]
+    return [f"broken link to {link.removeprefix(address)}" for link in inside if not _leads_somewhere(link, address, book)]
+
+
+def _leads_somewhere(link: str, address: str, book: Path) -> bool:
+    target, fragment = urldefrag(link)
+    if not target.startswith(address):
+        return False  # above the book: another site for a reader
+    path = book / unquote(urlsplit(target.removeprefix(address)).path)
+    if path.is_dir():
+        path = path / "index.html"
+    if not path.is_file():
+        return False
+    return not fragment or path.suffix != ".html" or unquote(fragment) in _ids(path)
+
+
+@functools.cache
+def _ids(path: Path) -> frozenset[str]:
+    return frozenset(re.findall(r"""\s(?:id|name)=["']([^"']+)["']""", path.read_text(encoding="utf-8")))
+
+
+def check_page(browser: Any, address: str, name: str, device: str, book: Path, screenshots: Path | None) -> list[str]:
+    """What is wrong with a page on a device; nothing if it is fine."""
+    width, height = WIDTHS[device]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="light")
+    try:
+        page = context.new_page()
+        problems: list[str] = []
+        watch(page, address, problems)
+        page.goto(address + name, wait_until="load", timeout=PATIENCE)
+        page.wait_for_load_state("networkidle", timeout=PATIENCE)
+        problems += draw_all(page)
+        problems += page.evaluate(PROBLEMS_JS)
+        problems += broken_links(name, page.evaluate(LINKS_JS), address, book)
+        if device == "phone" and (beyond := page.evaluate(OVERFLOW_JS)) > 1:
+            problems.append(f"scrolls sideways by {beyond} px")
+        shoot(page, screenshots, name, device, "light")
+        if device == "desktop":
+            problems += dark(page)
+            shoot(page, screenshots, name, device, "dark")
+        return list(dict.fromkeys(problems))
+    except Exception as error:  # a page that cannot even be opened is one more finding, not the end of the check
+        return [f"{type(error).__name__}: {str(error).splitlines()[0]}"]
+    finally:
+        context.close()
+
+
+def watch(page: Any, address: str, problems: list[str]) -> None:
+    """Note errors, answers of 400 or more, and requests to any other host."""
+    host = urlsplit(address).netloc
+    page.on("console", lambda message: message.type == "error" and problems.append(f"console: {message.text[:200]}"))
+    page.on("pageerror", lambda error: problems.append(f"error: {str(error)[:200]}"))
+    page.on("response", lambda answer: answer.status >= 400 and problems.append(f"{answer.status} for {answer.url}"))
+    page.on("requestfailed", lambda request: problems.append(f"failed request for {request.url[:200]}"))
+
+    def asked(request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != host:
+            problems.append(f"request to another host: {request.url[:200]}")
+
+    page.on("request", asked)
+
+
+def draw_all(page: Any) -> list[str]:
+    """Scroll to each figure and wait until it is drawn."""
+    problems = []
+    for number, plot in enumerate(page.query_selector_all(".xaicl-plot"), start=1):
+        plot.scroll_into_view_if_needed(timeout=PATIENCE)
+        for _ in range(PATIENCE // 100):
+            if plot.evaluate(DRAWN_JS):
+                break
+            page.wait_for_timeout(100)
+        else:
+            problems.append(f"figure {number} is not drawn")
+    return problems
+
+
+def dark(page: Any) -> list[str]:
+    """Switch to dark; every figure's text must change with the page's."""
+    plots = page.query_selector_all(".xaicl-plot")
+    before = [plot.evaluate(TEXT_COLOUR_JS) for plot in plots]
+    page.evaluate(THEME_JS, "dark")
+    page.wait_for_timeout(1000)
+    after = [plot.evaluate(TEXT_COLOUR_JS) for plot in plots]
+    return [f"figure {k} does not follow the theme" for k, (a, b) in enumerate(zip(before, after, strict=True), start=1) if a and a == b]
+
+
+def shoot(page: Any, folder: Path | None, name: str, device: str, theme: str) -> None:
+    if folder is not None:
+        page.evaluate("window.scrollTo(0, 0)")
+        page.wait_for_timeout(300)
+        page.screenshot(path=folder / f"{name.removesuffix('.html').replace('/', '_')}-{device}-{theme}.png", full_page=True)
+
+
+def find_chromium() -> str:
+    named = os.environ.get("XAICL_CHROMIUM")
+    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found or not shutil.which(found):
+        sys.exit(f"expected Chromium, found {found or 'none'}; install it, or set XAICL_CHROMIUM to its path")
+    return found
+
+
+def main() -> int:
+    from playwright.sync_api import sync_playwright
+
+    parser = argparse.ArgumentParser(description="Check the pages of the built book in headless Chromium.")
+    parser.add_argument("book", nargs="?", type=Path, default=ROOT / "_build" / "html", help="folder of the book (default: %(default)s)")
+    parser.add_argument("--screenshots", type=Path, help="folder for a picture of every page")
+    arguments = parser.parse_args()
+    book = arguments.book.resolve()
+    names = pages_of(book) if book.is_dir() else []
+    if not names:
+        sys.exit(f"expected a book in {book}, found no page; `make book` builds it")
+    if arguments.screenshots:
+        arguments.screenshots.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    with served(book) as address, sync_playwright() as playwright:
+        for name in names:
+            for device in WIDTHS:
+                browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+                problems = check_page(browser, address, name, device, book, arguments.screenshots)
+                browser.close()
+                failed += bool(problems)
+                print(f"{'failed' if problems else 'ok    '} {name} ({device})", *problems, sep="\n         ", flush=True)
+    print(f"{len(names) * len(WIDTHS) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Small networks, pairs and photos that the tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from xaicl_lib import Pair, PairModel
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def small_features(seed: int = 0, channels: int = 6) -> nn.Sequential:
+    """Two convolutions with batch norms whose statistics are not the defaults; stride 4, float64."""
+    torch.manual_seed(seed)
+    norms = [nn.BatchNorm2d(5), nn.BatchNorm2d(channels)]
+    for norm in norms:
+        nn.init.normal_(norm.running_mean, std=0.1)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+        nn.init.normal_(norm.weight, 1, 0.1)
+        nn.init.normal_(norm.bias, std=0.1)
+    layers = [nn.Conv2d(3, 5, 3, 2, 1), norms[0], nn.ReLU(), nn.Conv2d(5, channels, 3, 2, 1, bias=False), norms[1], nn.ReLU()]
+    return nn.Sequential(*layers).double()
+
+
+def small_head(seed: int = 0, channels: int = 6) -> nn.Sequential:
+    torch.manual_seed(seed + 100)
+    pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*pool, nn.Linear(channels, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 7)).double()
+
+
+STATS = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3)}
+
+
+def build(kind: str) -> PairModel:
+    if kind == "headless":
+        return PairModel(small_features(), size=24, name=kind, **STATS)
+    if kind == "two branches":
+        return PairModel(small_features(), small_head(), size=24, head_b=small_head(1), name=kind, **STATS)
+    return PairModel(small_features(), small_head(), size=24, name=kind, **STATS)
+
+
+@pytest.fixture(params=["projected", "headless", "two branches"])
+def model(request) -> PairModel:
+    return build(request.param)
+
+
+@pytest.fixture
+def projected() -> PairModel:
+    return build("projected")
+
+
+@pytest.fixture
+def headless() -> PairModel:
+    return build("headless")
+
+
+def random_pair(n: int = 3, a: tuple[int, int] = (24, 24), b: tuple[int, int] = (24, 24), seed: int = 0) -> Pair:
+    g = torch.Generator().manual_seed(seed)
+    return Pair(*(torch.rand(n, 3, *side, generator=g, dtype=torch.float64) for side in (a, b)))
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return random_pair()
+
+
+@pytest.fixture
+def imagenette_folder() -> Path:
+    folder = DATA / "imagenette2-128"
+    if not folder.is_dir():
+        pytest.skip("no Imagenette photos here")
+    return folder
+
+
+def close(got: torch.Tensor, want: torch.Tensor, rtol: float = 1e-9, atol: float = 1e-12) -> None:
+    torch.testing.assert_close(got, want, rtol=rtol, atol=atol, check_dtype=False)

@@ -1,0 +1,187 @@
+"""What every registered method promises, on every kind of model."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import STATS, build, close, random_pair, small_features, small_head
+from xaicl_lib import InputError, Pair, PairModel
+from xaicl_lib.methods import methods
+from xaicl_lib.scores import cosine, dot
+
+METHODS = pytest.mark.parametrize("method", list(methods), ids=lambda m: m.name)
+
+
+def same(got, want, rtol=1e-9) -> None:
+    for name in ("a", "b", "score", "joint", "residual"):
+        x, y = getattr(got, name), getattr(want, name)
+        assert (x is None) == (y is None), name
+        if x is not None:
+            close(x, y, rtol)
+
+
+@METHODS
+def test_shapes_types_and_record(method, model, pair) -> None:
+    made = method(model, pair, generator=torch.Generator().manual_seed(5))
+    assert made.a.ndim == made.b.ndim == 3
+    assert len(made.a) == len(made.b) == len(made.score) == 3
+    assert made.a.dtype == torch.float64
+    assert made.a.device == model.device
+    assert made.method == method.name
+    assert made.params == {**method.defaults, "seed": 5}
+    assert made.a.isfinite().all()
+    assert made.a.std() > 0, "a map of one value explains nothing"
+    if not method.facts["signed"]:
+        assert made.a.min() >= 0
+
+
+@METHODS
+def test_score_is_that_of_the_embeddings(method, model, pair) -> None:
+    want = cosine(model.embed_a(model.normalize(pair.a)), model.embed_b(model.normalize(pair.b)))
+    close(method(model, pair).score, want)
+
+
+@METHODS
+def test_nothing_lent_is_changed(method, model, pair) -> None:
+    model.fast  # noqa: B018  made now, so that it is looked at too
+    modules = [*model._parts.modules(), *model.fast._parts.modules()]
+    before = copy.deepcopy((model._parts.state_dict(), model.fast._parts.state_dict(), pair.a, pair.b))
+    modes = [m.training for m in modules]
+    random_state = torch.get_rng_state()
+    method(model, pair)
+    after = (model._parts.state_dict(), model.fast._parts.state_dict(), pair.a, pair.b)
+    for x, y in zip(before, after, strict=True):
+        assert torch.equal(x, y) if isinstance(x, torch.Tensor) else all(torch.equal(x[k], y[k]) for k in x)
+    assert not pair.a.requires_grad
+    assert not pair.b.requires_grad
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert modes == [m.training for m in modules]
+    assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in modules)
+    assert all(p.grad is None and not p.requires_grad for m in modules for p in m.parameters())
+    assert torch.is_grad_enabled()
+
+
+class Failing(nn.Module):
+    """A head that works a number of times and then raises."""
+
+    def __init__(self, head: nn.Module, after: int) -> None:
+        super().__init__()
+        self.head, self.left = head, after
+
+    def forward(self, x):
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("the model failed")
+        return self.head(x)
+
+
+@METHODS
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_failing_model_leaves_everything_as_it_was(method, pair, after) -> None:
+    model = PairModel(small_features(), Failing(small_head(), after), size=24, **STATS)
+    random_state = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="the model failed"):
+        method(model, pair, chunk=1)
+    modules = [*model._parts.modules(), *model.fast._parts.modules()]
+    assert torch.is_grad_enabled()
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert not any(m._forward_hooks or m._backward_hooks or m.training for m in modules)
+
+
+@METHODS
+def test_swapping_the_pair_swaps_the_maps(method, pair) -> None:
+    if not method.facts["symmetric"]:
+        pytest.skip("the method starts from side a")
+    model = build("projected")
+    made, swapped = method(model, pair), method(model, pair.swap())
+    close(swapped.a, made.b)
+    close(swapped.b, made.a)
+
+
+@METHODS
+def test_swapping_pair_and_branches_swaps_the_maps(method, pair) -> None:
+    if not method.facts["symmetric"]:
+        pytest.skip("the method starts from side a")
+    there = PairModel(small_features(), small_head(), features_b=small_features(2), head_b=small_head(1), size=24, **STATS)
+    back = PairModel(small_features(2), small_head(1), features_b=small_features(), head_b=small_head(), size=24, **STATS)
+    made, swapped = method(there, pair), method(back, pair.swap())
+    close(swapped.a, made.b)
+    close(swapped.b, made.a)
+
+
+@METHODS
+def test_one_by_one_equals_batched(method, model, pair) -> None:
+    together = method(model, pair)
+    for k in range(len(pair)):
+        same(method(model, pair[k]), together[k])
+
+
+@METHODS
+@pytest.mark.parametrize("chunk", [1, 2, 7, 1000])
+def test_chunk_does_not_matter(method, projected, pair, chunk) -> None:
+    same(method(projected, pair, chunk=chunk), method(projected, pair))
+
+
+@METHODS
+def test_same_seed_same_answer(method, projected, pair) -> None:
+    same(method(projected, pair), method(projected, pair, generator=torch.Generator().manual_seed(0)), rtol=0)
+
+
+@METHODS
+def test_images_that_are_not_square(method, model) -> None:
+    pair = random_pair(2, a=(24, 32), b=(24, 32), seed=1)
+    made = method(model, pair)
+    assert made.a.shape[2] > made.a.shape[1]
+    same(method(model, pair[1]), made[1])
+
+
+@METHODS
+def test_grad_mode_of_the_caller_does_not_matter(method, projected, pair) -> None:
+    want = method(projected, pair)
+    with torch.no_grad():
+        same(method(projected, pair), want)
+    with torch.inference_mode():
+        same(method(projected, pair), want)
+        made = method(projected, Pair(pair.a.clone(), pair.b.clone()))
+    made.a.mul_(1)  # maps are ordinary tensors afterwards
+
+
+@METHODS
+def test_score_is_an_argument(method, projected, pair) -> None:
+    made = method(projected, pair, score=dot)
+    close(made.score, dot(projected.embed_a(projected.normalize(pair.a)), projected.embed_b(projected.normalize(pair.b))))
+    assert not torch.allclose(made.a, method(projected, pair).a)
+
+
+@METHODS
+def test_questions_about_one_side(method, projected, pair) -> None:
+    corpus = torch.ones(7, dtype=torch.float64)
+    one_sided = Pair(pair.a)
+
+    def score(za, zb):
+        return cosine(za, corpus.expand_as(za))
+
+    if not method.facts["one_sided"]:
+        with pytest.raises(InputError, match="without side b"):
+            method(projected, one_sided, score=score)
+        return
+    made = method(projected, one_sided, score=score)
+    assert made.b is None
+    close(made.score, score(projected.embed_a(projected.normalize(pair.a)), None))
+    same(method(projected, one_sided[1], score=score), made[1])
+
+
+@METHODS
+def test_wrong_options_are_named(method, projected, pair) -> None:
+    with pytest.raises(InputError, match=f"unknown parameter of {method.name} 'windw'"):
+        method(projected, pair, windw=3)
+    with pytest.raises(InputError, match="chunk"):
+        method(projected, pair, chunk=0)
+
+
+@METHODS
+def test_facts_are_complete(method) -> None:
+    assert {"paper", "where", "family", "needs", "cost", "signed", "symmetric", "one_sided", "gradient"} <= set(method.facts)
+    assert method.summary.endswith(".")

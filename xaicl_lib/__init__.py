@@ -1,0 +1,16 @@
+"""Explanations for contrastive models: why does a model find two images alike?"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.methods import explain, list_methods
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation, Pair, Truth
+from xaicl_lib.zoo import list_models, load_model
+
+try:
+    __version__ = version("xaicl_lib")
+except PackageNotFoundError:  # run from a checkout that was not installed
+    __version__ = "0+unknown"
+
+__all__ = ["Explanation", "InputError", "Pair", "PairModel", "Truth", "explain", "list_methods", "list_models", "load_model"]

@@ -1,0 +1,231 @@
+"""The command line: explain two photos, list models and methods, train, build the book."""
+
+import argparse
+import ast
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xaicl_lib.errors import InputError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; 0 if it worked, 2 (and one line on standard error) if its input could not be used."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except InputError as error:
+        print(f"xaicl: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("xaicl: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    explain = commands.add_parser("explain", help="explain the similarity of two images")
+    explain.add_argument("a", help="an image file, or a sample photo: astronaut, cat, coffee, rocket, temple, flower")
+    explain.add_argument("b", help="likewise")
+    explain.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
+    explain.add_argument("--method", default="interaction_cam", help="see `methods` (default: %(default)s)")
+    explain.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated")
+    explain.add_argument("--seed", type=int, default=0, help="of methods that draw random numbers (default: %(default)s)")
+    explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
+    explain.set_defaults(run=_explain)
+
+    commands.add_parser("models", help="list the models").set_defaults(run=_models)
+    commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=_methods)
+
+    train = commands.add_parser("train", help="train a bundled model anew; stop and start again at will")
+    train.add_argument("name", help="name of a recipe, such as simclr")
+    train.add_argument(
+        "--data", help="folder with train/ and val/ of photos by class (default: XAICL_IMAGENETTE, or a download of Imagenette)"
+    )
+    train.add_argument("--epochs", type=int, help="instead of the recipe's")
+    train.add_argument("--seed", type=int, help="instead of the recipe's")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    train.add_argument("--out", help="folder for checkpoint, weights and card (default: runs/NAME)")
+    train.set_defaults(run=_train)
+
+    book = commands.add_parser("book", help="execute the notebooks and build the book")
+    book.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
+    book.add_argument("--out", default="_build", help="default: %(default)s")
+    book.set_defaults(run=_book)
+
+    serve = commands.add_parser("serve", help="serve the built book on localhost")
+    serve.add_argument("--out", default="_build", help="default: %(default)s")
+    serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from xaicl_lib import Pair, explain, load_model
+    from xaicl_lib.data.photos import open_photo
+    from xaicl_lib.methods import methods
+
+    output = _output(arguments.output)
+    method = methods[arguments.method]
+    params = _params(arguments.set)
+    model = load_model(arguments.model, arguments.device)
+    pair = Pair(open_photo(arguments.a, model.size), open_photo(arguments.b, model.size))
+    for source, image in ((arguments.a, pair.a), (arguments.b, pair.b)):
+        if image is not None and bool((image.amax((2, 3)) - image.amin((2, 3)) < 1 / 255).all()):
+            raise InputError(f"expected a picture of something, got {Path(source).name!r}, whose pixels all have one colour")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        began = time.perf_counter()
+        made = explain(model, pair, method.name, generator=torch.Generator().manual_seed(arguments.seed), **params)
+        seconds = time.perf_counter() - began
+    notes = [str(w.message) for w in caught]
+    if pair.b is not None and torch.equal(pair.a, pair.b):
+        notes.insert(0, "both images are identical")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"score {made.score.item():.4f}  {method.name} on {model.name}: {seconds:.2f} s")
+    if output:
+        _write_explanation(output, arguments, model.name, made, pair, seconds, notes)
+        print(f"written: {output}")
+
+
+def _params(pairs: list[str]) -> dict[str, Any]:
+    """NAME=VALUE as Python values where they are such, as text otherwise."""
+    params: dict[str, Any] = {}
+    for item in pairs:
+        name, sign, value = item.partition("=")
+        if not sign or not name.isidentifier():
+            raise InputError(f"expected NAME=VALUE after --set, got {item!r}")
+        try:
+            params[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            params[name] = value
+    return params
+
+
+def _output(name: str | None) -> Path | None:
+    """The output path, known to be writable before any work is done."""
+    if name is None:
+        return None
+    path = Path(name)
+    if path.suffix.lower() not in (".html", ".png"):
+        raise InputError(f"expected an output file that ends in .html or .png, got {name!r}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"expected an output file in a folder that exists, got {name!r}")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise InputError(f"expected an output file that may be written, got {name!r}: no permission")
+    return path
+
+
+def _write_explanation(path: Path, arguments: Any, model: str, made: Any, pair: Any, seconds: float, notes: list[str]) -> None:
+    from xaicl_lib import Pair
+    from xaicl_lib.data.photos import open_photo
+    from xaicl_lib.views import figures
+    from xaicl_lib.views.page import explanation_page
+
+    photos = Pair(open_photo(arguments.a, figures.PHOTO_SIDE), open_photo(arguments.b, figures.PHOTO_SIDE))
+    names = Path(arguments.a).name, Path(arguments.b).name
+    part = path.with_name(path.name + ".part")
+    try:
+        if path.suffix.lower() == ".png":
+            figures.save_png(part, pair, made, names=names, photos=photos)
+        else:
+            own = {k: v for k, v in made.params.items() if v is not None}
+            facts = {
+                "model": model,
+                "method": made.method,
+                "parameters": own,
+                "score": f"{made.score.item():.4f}",
+                "time": f"{seconds:.2f} s",
+            }
+            figure = figures.pair_figure(pair, made, names=names, photos=photos)
+            title = f"Why {model} finds {names[0]} and {names[1]} {made.score.item():.2f} alike"
+            page = explanation_page(figure, title=title, alt=figures.alt_text([made], names), facts=facts, notes=notes)
+            part.write_text(page, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"expected an output file that can be written, got {str(path)!r}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _models(arguments: argparse.Namespace) -> None:
+    from xaicl_lib.zoo import list_models, model_card
+
+    _table(
+        ("name", "parameters", "input", "k-NN accuracy", "epochs", "licence"),
+        [
+            (c["name"], f"{c['parameters'] / 1e6:.2f}M", f"{c['size']} px", f"{c['knn_accuracy']:.3f}", str(c["epochs"]), c["licence"])
+            for c in map(model_card, list_models())
+        ],
+    )
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    from xaicl_lib.methods import methods
+
+    rows = []
+    for method in methods:
+        params = ", ".join(f"{k}={v!r}" for k, v in method.defaults.items())
+        rows.append((method.name, method.facts["family"], f"{method.facts['paper']}, {method.facts['where']}", params, method.summary))
+    _table(("name", "family", "source", "parameters", "says"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    for row in [head, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from xaicl_lib.data.photos import imagenette
+    from xaicl_lib.errors import unknown
+    from xaicl_lib.model import resolve_device
+    from xaicl_lib.training.finish import finish
+    from xaicl_lib.training.train import RECIPES, Trainer
+
+    if arguments.name not in RECIPES:
+        raise unknown("recipe", arguments.name, RECIPES)
+    if arguments.epochs is not None and arguments.epochs < 1:
+        raise InputError(f"expected at least one epoch, got {arguments.epochs}")
+    given = {k: getattr(arguments, k) for k in ("epochs", "seed") if getattr(arguments, k) is not None}
+    recipe = replace(RECIPES[arguments.name], **given)
+    device = resolve_device(arguments.device)
+    train, test = (imagenette(split, recipe.photo_size, arguments.data)[:2] for split in ("train", "val"))
+    out = Path(arguments.out or Path("runs") / recipe.name)
+    trainer = Trainer(recipe, train[0], out, device)
+    trainer.run()
+    print("measuring ...")
+    card = finish(trainer, train, test, out)
+    before, after = card["knn_accuracy_untrained"], card["knn_accuracy"]
+    print(f"{recipe.name}: k-NN accuracy {after:.3f} (untrained {before:.3f}); weights and card in {out}")
+
+
+def _book(arguments: argparse.Namespace) -> None:
+    from xaicl_lib.run import build_book
+
+    build_book(out=arguments.out, profile=arguments.profile)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from xaicl_lib.run import serve
+
+    serve(arguments.port, out=arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

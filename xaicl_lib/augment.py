@@ -1,0 +1,99 @@
+"""Image augmentations, batched on tensors, each a plain function of an explicit strength.
+
+Images are (n, 3, h, w) float RGB in [0, 1]; a strength is one number or a tensor (n,), one per image.
+Nothing here draws random numbers: whoever wants random strengths draws them (see `xaicl_lib.training.views`).
+The colour functions equal `torchvision.transforms.v2.functional` where a strength is a single number (tests).
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+LUMA = (0.2989, 0.587, 0.114)  # the ITU-R 601 weights that torchvision uses
+
+
+def _per_image(strength: float | Tensor, images: Tensor) -> Tensor:
+    """The strength as (n, 1, 1, 1) on the images' device."""
+    value = torch.as_tensor(strength, dtype=images.dtype, device=images.device)
+    return value.expand(len(images)).view(-1, 1, 1, 1)
+
+
+def _luma(images: Tensor) -> Tensor:
+    r, g, b = images.unbind(1)
+    return (LUMA[0] * r + LUMA[1] * g + LUMA[2] * b).unsqueeze(1)  # (n, 1, h, w)
+
+
+def _blend(images: Tensor, other: Tensor, strength: float | Tensor) -> Tensor:
+    return (other + (images - other) * _per_image(strength, images)).clamp(0, 1)
+
+
+def brightness(images: Float[Tensor, "n 3 h w"], factor: float | Tensor) -> Float[Tensor, "n 3 h w"]:
+    """Images times `factor` (0 is black, 1 leaves them alone)."""
+    return (images * _per_image(factor, images)).clamp(0, 1)
+
+
+def contrast(images: Float[Tensor, "n 3 h w"], factor: float | Tensor) -> Float[Tensor, "n 3 h w"]:
+    """Images spread around their mean luma by `factor` (0 is flat grey, 1 leaves them alone)."""
+    return _blend(images, _luma(images).mean((1, 2, 3), keepdim=True), factor)
+
+
+def saturation(images: Float[Tensor, "n 3 h w"], factor: float | Tensor) -> Float[Tensor, "n 3 h w"]:
+    """Images spread around their luma by `factor` (0 is greyscale, 1 leaves them alone)."""
+    return _blend(images, _luma(images), factor)
+
+
+def grayscale(images: Float[Tensor, "n 3 h w"], amount: float | Tensor = 1.0) -> Float[Tensor, "n 3 h w"]:
+    """Images moved towards their luma by `amount` in [0, 1]."""
+    return saturation(images, 1 - torch.as_tensor(amount))
+
+
+def hue(images: Float[Tensor, "n 3 h w"], turn: float | Tensor) -> Float[Tensor, "n 3 h w"]:
+    """Images with the hue of HSV space turned by `turn` of a full circle, in [-0.5, 0.5]."""
+    high, low = images.amax(1), images.amin(1)  # (n, h, w)
+    chroma = high - low
+    r, g, b = images.unbind(1)
+    safe = chroma.clamp_min(1e-12)
+    sector = torch.where(high == r, (g - b) / safe, torch.where(high == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
+    sector = sector + 6 * _per_image(turn, images)[:, 0]
+    # Each channel is a trapezoid over the hue circle, shifted by a third of a turn per channel.
+    phase = torch.stack([(sector + k) % 6 for k in (5, 3, 1)], 1)  # (n, 3, h, w)
+    return high.unsqueeze(1) - chroma.unsqueeze(1) * torch.minimum(phase, 4 - phase).clamp(0, 1)
+
+
+def gaussian_blur(images: Float[Tensor, "n 3 h w"], sigma: float | Tensor, kernel: int) -> Float[Tensor, "n 3 h w"]:
+    """Images blurred by a `kernel` x `kernel` Gaussian of `sigma` pixels, edges reflected; sigma 0 leaves them alone.
+
+    Each image has its own sigma at the price of two small matrix products, because a separable blur with reflected
+    edges is a banded (h, h) matrix from the left and a (w, w) matrix from the right.
+    """
+    n, _, h, w = images.shape
+    sigmas = _per_image(sigma, images).view(n)
+    rows, columns = _blur_matrix(sigmas, h, kernel), _blur_matrix(sigmas, w, kernel)
+    return (rows.unsqueeze(1) @ images @ columns.mT.unsqueeze(1)).clamp(0, 1)
+
+
+def _blur_matrix(sigmas: Tensor, side: int, kernel: int) -> Tensor:
+    """(n, side, side) matrices that blur along one axis."""
+    if kernel % 2 == 0 or kernel // 2 >= side:
+        raise ValueError(f"expected an odd blur kernel under {2 * side}, got {kernel}")
+    offsets = torch.arange(kernel, device=sigmas.device) - kernel // 2
+    taps = torch.exp(-0.5 * (offsets / sigmas.clamp_min(1e-6).unsqueeze(1)) ** 2)  # (n, kernel)
+    taps = taps / taps.sum(1, keepdim=True)
+    source = torch.arange(side, device=sigmas.device).unsqueeze(1) + offsets  # (side, kernel)
+    source = (side - 1) - ((side - 1) - source.abs()).abs()  # reflected at both edges
+    matrix = taps.new_zeros(len(sigmas), side, side)
+    return matrix.scatter_add_(2, source.expand(len(sigmas), -1, -1), taps.unsqueeze(1).expand(-1, side, -1).contiguous())
+
+
+def resized_crop(images: Float[Tensor, "n 3 h w"], boxes: Float[Tensor, "n 4"], size: int) -> Float[Tensor, "n 3 s s"]:
+    """The boxes (left, top, width, height, in fractions of the image) bilinearly resampled to `size` x `size` pixels.
+
+    A negative width mirrors the box. No low-pass filter is applied: shrink large images before (an antialiased resize).
+    """
+    left, top, width, height = boxes.to(images).unbind(1)
+    theta = images.new_zeros(len(images), 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = width, height
+    theta[:, 0, 2], theta[:, 1, 2] = 2 * left + width.abs() - 1, 2 * top + height - 1
+    grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

@@ -1,0 +1,1 @@
+"""Images to explain and to train on."""

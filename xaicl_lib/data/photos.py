@@ -1,0 +1,182 @@
+"""Photos: from files, from folders, from the sample pictures of installed packages, from Imagenette.
+
+Files come from anywhere, so their size is checked before they are decoded. Everything leaves here as float RGB in [0, 1].
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from xaicl_lib.errors import InputError, unknown
+
+MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
+MIN_SIDE = 8  # pixels
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+
+
+def load_image(path: str | os.PathLike[str], size: int | None = None) -> Float[Tensor, "1 3 h w"]:
+    """An image file as float RGB in [0, 1], turned upright, its middle square resized to `size` pixels if that is given.
+
+    Grey, palette, CMYK and 16-bit images become RGB, transparency is laid on white, of an animation the first frame is taken.
+
+    Raises:
+        InputError: no such file, not an image, truncated, under 8 pixels a side, or over 64 megapixels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"expected an image file, got {str(path)!r}, which {'is a folder' if path.is_dir() else 'does not exist'}")
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {path.name!r} of {image.width} x {image.height}"
+                )
+            if min(image.size) < MIN_SIDE:
+                raise InputError(
+                    f"expected an image of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {path.name!r} of {image.width} x {image.height}"
+                )
+            rgb = _to_rgb(ImageOps.exif_transpose(image))
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"expected an image (JPEG, PNG, WebP, ...), got {path.name!r}, which is not one") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {path.name!r}: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's own errors for damaged files
+        raise InputError(f"expected a whole image, got {path.name!r}, which cannot be decoded: {error}") from error
+    return to_tensor(square(rgb, size) if size else rgb)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip rather than scale
+        deep = np.asarray(image).astype(np.float64)
+        return Image.fromarray((deep / 257).clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("32-bit float pixels have no agreed range")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """The middle square of an image, resized to `size` pixels a side with an antialiased bilinear filter."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+
+
+def to_tensor(image: Image.Image) -> Float[Tensor, "1 3 h w"]:
+    """An RGB image as float in [0, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
+def load_images(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], size: int) -> Float[Tensor, "n 3 s s"]:
+    """Several files, or all images of a folder in the order of their names, as one batch of squares."""
+    if isinstance(paths, str | os.PathLike):
+        paths = list_images(paths)
+    return torch.cat([load_image(path, size) for path in paths])
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The image files of a folder, sorted by name.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"expected a folder of images, got {str(folder)!r}, which is not a folder")
+    found = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"expected a folder of images, got {str(folder)!r} without any of {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _skimage(name: str) -> Callable[[], np.ndarray]:
+    def load() -> np.ndarray:
+        import skimage.data
+
+        return getattr(skimage.data, name)()
+
+    return load
+
+
+def _sklearn(name: str) -> Callable[[], np.ndarray]:
+    def load() -> np.ndarray:
+        from sklearn.datasets import load_sample_image
+
+        return load_sample_image(name)
+
+    return load
+
+
+# Pictures that come with scikit-image and scikit-learn themselves: real photos without a network.
+SAMPLES: dict[str, Callable[[], np.ndarray]] = {
+    "astronaut": _skimage("astronaut"),
+    "cat": _skimage("chelsea"),
+    "coffee": _skimage("coffee"),
+    "rocket": _skimage("rocket"),
+    "temple": _sklearn("china.jpg"),
+    "flower": _sklearn("flower.jpg"),
+}
+
+
+def sample_photo(name: str, size: int | None = None) -> Float[Tensor, "1 3 h w"]:
+    """A photo that scikit-image or scikit-learn carries: astronaut, cat, coffee, rocket, temple or flower."""
+    if name not in SAMPLES:
+        raise unknown("sample photo", name, SAMPLES)
+    image = Image.fromarray(np.asarray(SAMPLES[name]())).convert("RGB")
+    return to_tensor(square(image, size) if size else image)
+
+
+def open_photo(source: str | os.PathLike[str], size: int | None = None) -> Float[Tensor, "1 3 h w"]:
+    """A sample photo by its name, or any image file by its path."""
+    return sample_photo(str(source), size) if str(source) in SAMPLES else load_image(source, size)
+
+
+def imagenette(
+    split: str, size: int, root: str | os.PathLike[str] | None = None
+) -> tuple[UInt8[Tensor, "n 3 s s"], Int[Tensor, " n"], list[str]]:
+    """Imagenette (ten classes of ImageNet) in memory: middle squares, labels, and the class names.
+
+    Args:
+        split: "train" (9,469 photos) or "val" (3,925).
+        size: side in pixels; 96 makes the training part 262 MB.
+        root: a folder with `train/<class>/` and `val/<class>/`, such as an unpacked Imagenette. Without it the folder
+            named by XAICL_IMAGENETTE is taken, or else torchvision downloads the photos into the user's cache.
+
+    Raises:
+        InputError: no such folder, or no photos in it.
+    """
+    from torchvision.datasets import ImageFolder
+    from tqdm.auto import tqdm
+
+    folder = Path(root or os.environ.get("XAICL_IMAGENETTE") or _download_imagenette()) / split
+    if not folder.is_dir():
+        raise InputError(f"expected a folder with train/ and val/ of photos by class, got {str(folder.parent)!r} without {split}/")
+    try:
+        dataset = ImageFolder(str(folder), loader=lambda path: load_image(path, size))
+    except FileNotFoundError as error:
+        raise InputError(f"expected one folder of photos per class in {str(folder)!r}: {error}") from error
+    images = torch.empty(len(dataset), 3, size, size, dtype=torch.uint8)
+    for i in tqdm(range(len(dataset)), desc=f"reading {split} photos", leave=False):
+        images[i] = (dataset[i][0][0] * 255).round()
+    return images, torch.tensor(dataset.targets), dataset.classes
+
+
+def _download_imagenette() -> Path:
+    from torchvision.datasets import Imagenette
+
+    cache = Path(os.environ.get("XAICL_CACHE", Path.home() / ".cache" / "xaicl"))
+    try:
+        for split in ("train", "val"):
+            Imagenette(str(cache), split=split, size="160px", download=not (cache / "imagenette2-160").is_dir())
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"expected Imagenette, which could not be downloaded ({error}); name its folder by --data or XAICL_IMAGENETTE"
+        ) from error
+    return cache / "imagenette2-160"

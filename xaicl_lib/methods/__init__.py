@@ -1,0 +1,42 @@
+"""Explanation methods, one file a family. Importing the package imports every file in it, which fills the registry."""
+
+import importlib
+import pkgutil
+from typing import Any
+
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.registry import methods
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+
+def list_methods() -> list[str]:
+    """Names of the methods that `explain` knows."""
+    return [method.name for method in methods]
+
+
+def explain(model: PairModel, pair: Pair, method: str = "interaction_cam", **params: Any) -> Explanation:
+    """Why `model` finds the images of each pair as alike as it does.
+
+    Args:
+        model: from `load_model`, or your own `PairModel`.
+        pair: n pairs of images in [0, 1].
+        method: one of `list_methods()`.
+        params: the method's own parameters, and `score`, `generator`, `chunk` as for every method.
+
+    Returns:
+        One saliency map per side, unscaled, with the score they explain.
+
+    Raises:
+        InputError: unknown method or parameter; the text lists what there is.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 4), torch.nn.ReLU())
+        >>> pair = Pair(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
+        >>> explain(PairModel(net, size=32), pair, "grad_cam").a.shape
+        torch.Size([1, 8, 8])
+    """
+    return methods[method](model, pair, **params)

@@ -1,0 +1,166 @@
+"""PairModel: two torch modules that turn images into feature maps and feature maps into embeddings."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.graphs import cut, fold_batch_norms
+
+
+class MeanPool(nn.Module):
+    """Global average pooling: (n, c, i, j) to (n, c)."""
+
+    def forward(self, features: Float[Tensor, "n c i j"]) -> Float[Tensor, "n c"]:
+        return features.mean((2, 3))
+
+
+class PairModel:
+    """A model of similarity: `embed(x) = head(features(x))` on either side.
+
+    The modules are copied, frozen and set to evaluation, so the ones given stay as they are. Code about pairs says
+    `embed_a` and `embed_b`: the same modules unless the model has two branches (MoCo v3).
+
+    Args:
+        features: module from the model's input space (n, 3, h, w) to a feature map (n, c, i, j).
+        head: module from a feature map to embeddings (n, d); global average pooling if left out.
+        size: side in pixels of the images the model was made for.
+        mean, std: per channel, of the model's input space in terms of [0, 1] pixels: x = (pixels - mean) / std.
+        features_b, head_b: the modules of side b where they differ.
+        name: for tables and titles.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> PairModel(features=net, size=32).embed_a(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        head: nn.Module | None = None,
+        *,
+        size: int,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
+        features_b: nn.Module | None = None,
+        head_b: nn.Module | None = None,
+        name: str = "custom",
+    ) -> None:
+        head = MeanPool() if head is None else head
+        given = {"features": features, "head": head, "features_b": features_b or features, "head_b": head_b or head}
+        for role, module in given.items():
+            if not isinstance(module, nn.Module):
+                raise InputError(f"expected a torch module as {role}, got {type(module).__name__}")
+        if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
+            raise InputError(f"expected mean and std of three channels, std > 0, got mean={tuple(mean)}, std={tuple(std)}")
+        if size < 1:
+            raise InputError(f"expected a size in pixels, got {size}")
+        parts = copy.deepcopy(given)  # in one go, so that shared modules stay shared
+        self._parts = nn.ModuleDict(parts).eval().requires_grad_(False)
+        self._take_parts()
+        self.name, self.size = name, size
+        self._fast: PairModel | None = None
+        self._mean, self._std = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (mean, std))
+
+    @classmethod
+    def from_module(cls, module: nn.Module, layer: str, **options: object) -> "PairModel":
+        """A PairModel of a plain module, cut behind one of its layers.
+
+        Args:
+            module: from (n, 3, h, w) to embeddings (n, d).
+            layer: name of the submodule whose output is the feature map, such as "layer4" of a ResNet.
+            options: as for `PairModel`.
+
+        Raises:
+            InputError: no such layer, or a module that torch.fx cannot trace or cut there.
+        """
+        features, head = cut(module, layer)
+        return cls(features, head, **options)  # type: ignore[arg-type]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((p.device for p in self._parts.parameters()), self._mean.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the parameters."""
+        return next((p.dtype for p in self._parts.parameters()), self._mean.dtype)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether both sides run through the same modules."""
+        return self.features_a is self.features_b and self.head_a is self.head_b
+
+    def to(self, *args: object, **kwargs: object) -> "PairModel":
+        """The model, moved in place to a device or type as `torch.nn.Module.to` does."""
+        self._parts.to(*args, **kwargs)  # type: ignore[call-overload]
+        self._fast = None
+        return self
+
+    @property
+    def fast(self) -> "PairModel":
+        """The same function, up to rounding, laid out for speed: batch norms folded, weights channels-last.
+
+        Made at first use and kept. Every method of the library runs on it.
+        """
+        if self._fast is None:
+            fast = copy.copy(self)
+            fast._parts = copy.deepcopy(self._parts)
+            for part in {id(part): part for part in fast._parts.values()}.values():
+                fold_batch_norms(part)
+            fast._parts.to(memory_format=torch.channels_last)
+            fast._take_parts()
+            self._fast = fast._fast = fast
+        return self._fast
+
+    def _take_parts(self) -> None:
+        self.features_a, self.head_a = self._parts["features"], self._parts["head"]
+        self.features_b, self.head_b = self._parts["features_b"], self._parts["head_b"]
+
+    def normalize(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+        """Pixels in [0, 1] brought to the model's device and input space, where the papers' zeros and gradients live."""
+        x = pixels.to(self.device, self.dtype)
+        x = (x - self._mean.to(x)) / self._std.to(x)
+        return x.contiguous(memory_format=torch.channels_last) if self._fast is self else x
+
+    def embed_a(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Embeddings of side a for images in the model's input space."""
+        return self.head_a(self.features_a(x))
+
+    def embed_b(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Embeddings of side b for images in the model's input space."""
+        return self.head_b(self.features_b(x))
+
+    def chunk(self, pixels: int) -> int:
+        """How many images of that many pixels to have in flight: enough for full speed, little enough for memory.
+
+        Measured: a CPU is fastest at some 0.4 megapixels (it stays near its caches); a GPU wants some 13.
+        """
+        budget = 13_000_000 if self.device.type == "cuda" else 400_000
+        return max(1, budget // pixels)
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self._parts.parameters())
+        return f"PairModel({self.name!r}, size={self.size}, {count / 1e6:.2f}M parameters, {self.device})"
+
+
+def resolve_device(name: str | torch.device = "auto") -> torch.device:
+    """The device of that name; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: no device of that name here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        have = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+        raise InputError(f"unknown or missing device {str(name)!r}; there are: auto, {', '.join(have)}") from error
+    return device

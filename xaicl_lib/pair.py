@@ -1,0 +1,169 @@
+"""The nouns that carry data: a pair of images, what is known to be shared in it, and an explanation of its score."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+
+
+def _map_tensors(item: Any, apply: Any) -> Any:
+    """A copy of a frozen dataclass with `apply` done to each tensor in it."""
+    changed = {}
+    for f in fields(item):
+        value = getattr(item, f.name)
+        if isinstance(value, Tensor):
+            changed[f.name] = apply(value)
+        elif isinstance(value, Truth):
+            changed[f.name] = _map_tensors(value, apply)
+    return replace(item, **changed)
+
+
+def _as_slice(index: int | slice) -> slice:
+    return slice(index, index + 1 or None) if isinstance(index, int) else index
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The evidence that a pair shares by construction.
+
+    Attributes:
+        a, b: (n, h, w) boolean masks, one per side, True where the shared evidence is.
+    """
+
+    a: Bool[Tensor, "n h w"]
+    b: Bool[Tensor, "n h2 w2"]
+
+    def swap(self) -> "Truth":
+        """The same truth with its sides exchanged."""
+        return Truth(self.b, self.a)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """n pairs of images, side a and side b.
+
+    Attributes:
+        a, b: (n, 3, h, w) float RGB in [0, 1]; the sides may differ in size. `b` is None for one-sided questions
+            (how similar is side a to a corpus, to a class).
+        truth: masks of the evidence that both sides share, where it is known.
+
+    Raises:
+        InputError: wrong type, rank, channels, range, NaN, no images, or a different number on either side.
+    """
+
+    a: Float[Tensor, "n 3 h w"]
+    b: Float[Tensor, "n 3 h2 w2"] | None = None
+    truth: Truth | None = None
+
+    def __post_init__(self) -> None:
+        _check_images(self.a, "a")
+        if self.b is not None:
+            _check_images(self.b, "b")
+            if len(self.a) != len(self.b):
+                raise InputError(f"expected as many images on side a as on side b, got {len(self.a)} and {len(self.b)}")
+        if self.truth is not None:
+            _check_truth(self.truth.a, self.a, "a")
+            if self.b is not None:
+                _check_truth(self.truth.b, self.b, "b")
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def __getitem__(self, index: int | slice) -> "Pair":
+        """Some of the pairs; an integer keeps the batch axis."""
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"pair {index} of {len(self)}")
+        return _map_tensors(self, lambda t: t[_as_slice(index)])
+
+    def to(self, device: torch.device | str) -> "Pair":
+        """The pair on another device."""
+        return _map_tensors(self, lambda t: t.to(device))
+
+    def swap(self) -> "Pair":
+        """The pair with its sides exchanged.
+
+        Raises:
+            InputError: the pair has no side b.
+        """
+        if self.b is None:
+            raise InputError("expected a pair with two sides to swap, got one without side b")
+        return Pair(self.b, self.a, self.truth and self.truth.swap())
+
+
+def _check_images(images: object, side: str) -> None:
+    if not isinstance(images, Tensor):
+        raise InputError(f"side {side}: expected a tensor (n, 3, h, w), got {type(images).__name__}")
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(f"side {side}: expected shape (n, 3, h, w), got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise InputError(f"side {side}: expected floats in [0, 1], got {images.dtype}; divide by 255 if these are bytes")
+    if images.numel() == 0:
+        raise InputError(f"side {side}: expected at least one image and one pixel, got shape {tuple(images.shape)}")
+    low, high = (v.item() for v in torch.aminmax(images.detach()))
+    if not (low >= 0 and high <= 1):  # also true of NaN, which aminmax passes on
+        hint = "; divide by 255 if these are bytes" if high > 2 else ""
+        raise InputError(f"side {side}: expected values in [0, 1], got [{low:.4g}, {high:.4g}]{hint}")
+
+
+def _check_truth(mask: Tensor, images: Tensor, side: str) -> None:
+    want = (len(images), *images.shape[2:])
+    if mask.dtype != torch.bool or tuple(mask.shape) != want:
+        raise InputError(f"truth of side {side}: expected a boolean mask {want}, got {mask.dtype} {tuple(mask.shape)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Saliency maps of n pairs, unscaled, in the units of the score and at the method's own resolution.
+
+    Attributes:
+        a, b: (n, i, j) maps of either side, signed where the method is signed; `b` is None for one-sided questions.
+        score: (n,) the score that is explained.
+        joint: (n, ia, ja, ib, jb) which cell of a goes with which cell of b, for methods that say so.
+        residual: (n,) what the map leaves unexplained, for methods that promise completeness.
+        method, params: how it was made, the seed included.
+    """
+
+    a: Float[Tensor, "n i j"]
+    b: Float[Tensor, "n k l"] | None
+    score: Float[Tensor, " n"]
+    joint: Float[Tensor, "n i j k l"] | None = None
+    residual: Float[Tensor, " n"] | None = None
+    method: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def __getitem__(self, index: int | slice) -> "Explanation":
+        """The explanations of some of the pairs; an integer keeps the batch axis."""
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"explanation {index} of {len(self)}")
+        return _map_tensors(self, lambda t: t[_as_slice(index)])
+
+    def to(self, device: torch.device | str) -> "Explanation":
+        """The explanation on another device."""
+        return _map_tensors(self, lambda t: t.to(device))
+
+    @staticmethod
+    def concat(parts: "list[Explanation]") -> "Explanation":
+        """Explanations of several batches, made alike, as one."""
+        tensors: dict[str, Any] = {}
+        for name in ("a", "b", "score", "joint", "residual"):
+            values = [getattr(part, name) for part in parts]
+            tensors[name] = None if values[0] is None else torch.cat(values)
+        return replace(parts[0], **tensors)
+
+    def maps(self, size: int | tuple[int, int]) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "n h w"] | None]:
+        """Both maps resized to `size` pixels (bilinear), values unchanged in scale."""
+        shape = (size, size) if isinstance(size, int) else size
+        return resize_map(self.a, shape), None if self.b is None else resize_map(self.b, shape)
+
+
+def resize_map(maps: Float[Tensor, "n i j"], shape: tuple[int, int]) -> Float[Tensor, "n h w"]:
+    """Maps resized bilinearly (`align_corners=False`, as the papers' programs do)."""
+    return F.interpolate(maps.unsqueeze(1), shape, mode="bilinear", align_corners=False).squeeze(1)

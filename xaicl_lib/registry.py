@@ -1,0 +1,122 @@
+"""Registries: names to functions, filled by a decorator where the function is defined."""
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation, Pair
+
+CONTEXT = {"model", "pair", "score", "generator", "chunk"}  # what any method may be given; the others are its parameters
+
+
+@dataclass(eq=False)
+class Method:
+    """A registered method: called like its function, with the facts that its decorator declares.
+
+    Attributes:
+        name: the function's name.
+        function: (model, pair, *, ...) -> Explanation, as it was written.
+        facts: paper (bib key), where (section), family, needs, cost; and what the contract suite must know: `signed`,
+            `symmetric` (swapping the pair swaps the maps), `one_sided` (works without side b), `gradient`.
+    """
+
+    name: str
+    function: Callable[..., Explanation]
+    facts: dict[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n")[0]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The method's own parameters and their defaults."""
+        return {p.name: p.default for p in self._signature.values() if p.name not in CONTEXT}
+
+    @property
+    def _signature(self) -> Any:
+        return inspect.signature(self.function).parameters
+
+    def __call__(self, model: PairModel, pair: Pair, **options: Any) -> Explanation:
+        """Explain `pair`, on the fast form of `model`; the result records the method and its parameters.
+
+        Args:
+            model: whose similarity is explained.
+            pair: n pairs.
+            options: `score`, `generator` (None is seed 0), `chunk` (images in flight; decides memory, never the result)
+                and the method's own parameters.
+
+        Raises:
+            InputError: an option that the method does not have, or no side b where the method needs both.
+        """
+        self._check(pair, options)
+        made = self._run(model.fast, pair, options)
+        if self.facts["gradient"] and bool((made.score > 1 - 1e-6).any()):
+            warnings.warn(VANISHING, stacklevel=2)
+        generator = options.get("generator")
+        own = {k: v for k, v in options.items() if k not in CONTEXT}
+        return replace(made, method=self.name, params={**self.defaults, **own, "seed": generator.initial_seed() if generator else 0})
+
+    def _check(self, pair: Pair, options: dict[str, Any]) -> None:
+        for name in options:
+            # A generator or a chunk can be handed to every method: one that draws nothing gives the same answer.
+            if name not in self._signature and name not in ("generator", "chunk"):
+                raise unknown(f"parameter of {self.name}", name, self.defaults or ["none"])
+        chunk = options.get("chunk")
+        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+            raise InputError(f"expected chunk to be a whole number of images of at least 1, got {chunk!r}")
+        if pair.b is None and not self.facts["one_sided"]:
+            raise InputError(f"expected a pair, which {self.name} explains by both of its sides, got one without side b")
+
+    def _run(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
+        """Call the function; one that does not bound its own memory by `chunk` gets the pairs in portions."""
+        given = {k: v for k, v in options.items() if k in self._signature}
+        with torch.inference_mode(False):
+            if "chunk" in self._signature:
+                return self.function(model, pair, **given)
+            images = options.get("chunk") or model.chunk(pair.a[0, 0].numel())
+            step = max(1, images // 2)
+            parts = [self.function(model, pair[k : k + step], **given) for k in range(0, len(pair), step)]
+            return Explanation.concat(parts)
+
+
+VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only"
+
+
+class Methods:
+    """The methods by name, in the order of their definition."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, Method] = {}
+
+    def add(self, **facts: Any) -> Callable[[Callable[..., Explanation]], Method]:
+        """Register the decorated function under its own name; for the facts see `Method`."""
+
+        def register(function: Callable[..., Explanation]) -> Method:
+            name = function.__name__
+            if name in self._methods:
+                raise ValueError(f"method {name!r} is registered already")
+            self._methods[name] = method = Method(name, function, facts)
+            functools.update_wrapper(method, function)  # its docstring and signature, for help() and doctest
+            return method
+
+        return register
+
+    def __getitem__(self, name: str) -> Method:
+        if name not in self._methods:
+            raise unknown("method", name, self._methods)
+        return self._methods[name]
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self._methods.values())
+
+
+methods = Methods()

@@ -1,0 +1,19 @@
+"""Scores: how alike two embeddings are. A score is any differentiable function (za, zb) -> (n,)."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Score = Callable[..., Tensor]  # (za, zb); zb is None for one-sided questions, whose scores ignore it
+
+
+def cosine(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """Cosine of the angle between embeddings, in [-1, 1]; the score of every model in the papers."""
+    return F.cosine_similarity(za, zb, dim=1)
+
+
+def dot(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """Inner product of embeddings, unbounded."""
+    return (za * zb).sum(1)

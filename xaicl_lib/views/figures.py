@@ -1,0 +1,253 @@
+"""The one figure of the book: the pair on the left, its maps on the right, a row for each method.
+
+Both maps of a row share one scale whose largest value is printed, so a vivid map of nothing cannot happen. Maps with
+negative values get a diverging colour map centred at zero, the others a perceptually uniform one.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from PIL import Image
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.pair import Explanation, Pair
+
+DIVERGING, UNIFORM = "RdBu_r", "inferno"  # both named alike in plotly and matplotlib, both safe for colour-blind readers
+OPACITY = 0.65
+PHOTO_SIDE = 224  # pixels a side of the photos inside a figure; more would only make pages heavy
+WIDTH, TITLE, HEADER, FOOTER, RIGHT = 740, 26, 28, 84, 58  # pixels: the width meant, and what surrounds the pictures
+
+
+@dataclass(frozen=True)
+class Row:
+    """One explanation, ready to draw: two maps (i, j) on one scale."""
+
+    title: str
+    maps: tuple[np.ndarray, np.ndarray]
+    limit: float  # largest absolute value in either map
+    diverging: bool
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Values at both ends of the colour map."""
+        top = self.limit or 1.0  # a map of zeros is drawn as zeros
+        return (-top if self.diverging else 0.0, top)
+
+    @property
+    def colours(self) -> str:
+        """Name of the colour map."""
+        return DIVERGING if self.diverging else UNIFORM
+
+
+def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
+    """The explanations of one pair as rows of a figure.
+
+    Raises:
+        InputError: none given, or one without side b.
+    """
+    if not explanations:
+        raise InputError("expected at least one explanation to draw, got none")
+    return [_row(explanation[index]) for explanation in explanations]
+
+
+def _row(explanation: Explanation) -> Row:
+    if explanation.b is None:
+        raise InputError(f"expected an explanation of two sides to draw, got one of {explanation.method!r} without side b")
+    a, b = (side[0].float().cpu().numpy() for side in (explanation.a, explanation.b))
+    limit = float(max(abs(a).max(), abs(b).max()))
+    title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
+    return Row(title, (a, b), limit, bool(min(a.min(), b.min()) < 0))
+
+
+def label(explanation: Explanation) -> str:
+    """Method and the parameters that were set, for titles: `interaction_cam(reduction=max)`."""
+    from xaicl_lib.methods import methods
+
+    defaults = methods[explanation.method].defaults
+    own = [f"{k}={v}" for k, v in explanation.params.items() if k in defaults and v != defaults[k]]
+    return explanation.method + (f"({', '.join(own)})" if own else "")
+
+
+def alt_text(explanations: Sequence[Explanation], names: tuple[str, str] = ("A", "B"), index: int = 0) -> str:
+    """What is seen in the figure, for readers who do not see it: where each map is strongest."""
+    parts = [f"Pair of {names[0]} and {names[1]}."]
+    for row in rows(explanations, index):
+        places = " and ".join(f"{_where(side)} of {name}" for side, name in zip(row.maps, names, strict=True))
+        parts.append(f"{row.title}: strongest at the {places}.")
+    return " ".join(parts)
+
+
+def _where(side: np.ndarray) -> str:
+    """In words, the third of the map that holds its largest value."""
+    i, j = np.unravel_index(side.argmax(), side.shape)
+    rows_, columns = ("top", "middle", "bottom"), ("left", "centre", "right")
+    return f"{rows_[3 * int(i) // side.shape[0]]} {columns[3 * int(j) // side.shape[1]]}"
+
+
+def pair_figure(
+    pair: Pair,
+    explanations: Sequence[Explanation] | Explanation,
+    *,
+    index: int = 0,
+    names: tuple[str, str] = ("A", "B"),
+    photos: Pair | None = None,
+) -> go.Figure:
+    """Interactive figure of one pair and its maps; a slider sets how far the maps cover the photos.
+
+    Args:
+        pair: the pair that was explained.
+        explanations: one, or several for a row each.
+        index: which pair of the batch.
+        names: titles of both sides; shown as text, whatever is in them.
+        photos: the same pair in more pixels, for the eye.
+    """
+    explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    drawn = rows(explanations, index)
+    shown = _photos(photos or pair, index)
+    figure = go.Figure(layout=_layout(len(drawn)))
+    for k, row in enumerate(drawn):
+        _draw_row(figure, k, len(drawn), row, shown)
+    for column, name in enumerate((*names, f"map of {names[0]}", f"map of {names[1]}")):
+        left, right = COLUMNS[column]
+        figure.add_annotation(text=html.escape(name), x=(left + right) / 2, y=1, yshift=2, **_TEXT)
+    return figure
+
+
+_TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom"}
+
+
+def _photos(pair: Pair, index: int) -> list[Image.Image]:
+    if pair.b is None:
+        raise InputError("expected a pair with two sides to draw, got one without side b")
+    return [_to_image(side[index]) for side in (pair.a, pair.b)]
+
+
+def _to_image(pixels: Tensor) -> Image.Image:
+    image = Image.fromarray((pixels.float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    scale = PHOTO_SIDE / max(image.size)
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BICUBIC)
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+COLUMNS = [(0.0, 0.235), (0.25, 0.485), (0.515, 0.75), (0.765, 1.0)]  # ends of the four pictures, as shares of the width
+
+
+def height(width: float, count: int) -> float:
+    """Pixels that a figure of `count` rows needs at a width for its pictures to be square."""
+    return HEADER + FOOTER + count * (TITLE + COLUMNS[0][1] * (width - RIGHT))
+
+
+def _layout(count: int) -> go.Layout:
+    steps = [{"label": f"{v:.0%}", "method": "restyle", "args": [{"opacity": v}]} for v in (0, 0.25, 0.5, OPACITY, 0.8, 1)]
+    slider = {
+        "steps": steps, "active": 3, "x": 0.515, "len": 0.485, "y": 0, "pad": {"t": 18}, "currentvalue": {"prefix": "maps cover "},
+        "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
+    }  # fmt: skip
+    return go.Layout(
+        template="none",
+        height=height(WIDTH, count),
+        margin={"l": 0, "r": RIGHT, "t": HEADER, "b": FOOTER},
+        # For pages that fit the figure to their width: height = fixed + share * width keeps the pictures square.
+        meta={"fixed": height(0, count), "share": height(1, count) - height(0, count)},
+        sliders=[slider],
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": 13},
+        hoverlabel={"font": {"size": 12}},
+    )
+
+
+def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Image.Image]) -> None:
+    top, bottom = 1 - k / count, 1 - (k + 1) / count
+    title = TITLE / (height(WIDTH, count) - HEADER - FOOTER)
+    band = (bottom, top - title)  # the title stands above the pictures
+    for column, (left, right) in enumerate(COLUMNS):
+        axis = 4 * k + column + 1
+        name = "" if axis == 1 else str(axis)
+        bare = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "fixedrange": True}
+        side = row.maps[column % 2]
+        i, j = side.shape
+        photo = photos[column % 2]
+        square = photo.height / i / (photo.width / j)  # of a cell: its height over its width, in pixels
+        figure.layout[f"xaxis{name}"] = {**bare, "domain": [left, right], "range": [0, j], "anchor": f"y{name}", "constrain": "domain"}
+        figure.layout[f"yaxis{name}"] = {
+            **bare, "domain": list(band), "range": [i, 0], "anchor": f"x{name}",
+            "constrain": "domain", "scaleanchor": f"x{name}", "scaleratio": square,
+        }  # fmt: skip
+        figure.add_layout_image(
+            source=_data_uri(photo), xref=f"x{name}", yref=f"y{name}", x=0, y=0, sizex=j, sizey=i, sizing="stretch", layer="below"
+        )
+        if column >= 2:
+            figure.add_trace(_heatmap(row, side, name, colour_bar=column == 3, band=band))
+        else:  # an empty trace, without which plotly draws no axes and so no picture
+            figure.add_trace(go.Scatter(x=[], y=[], xaxis=f"x{name}", yaxis=f"y{name}", hoverinfo="skip", showlegend=False))
+    figure.add_annotation(text=html.escape(row.title), x=0, xanchor="left", y=band[1], yshift=2, **_TEXT)
+
+
+def _heatmap(row: Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:
+    low, high = row.range
+    ticks = [low, 0, high]
+    bar = {
+        "y": sum(band) / 2, "len": band[1] - band[0], "x": 1.005, "thickness": 9,
+        "tickvals": ticks, "ticktext": [f"{v:.2g}" for v in ticks],
+    }  # fmt: skip
+    return go.Heatmap(
+        z=side.astype(np.float32), x0=0.5, dx=1, y0=0.5, dy=1, zmin=low, zmax=high, zsmooth="best", colorscale=row.colours, opacity=OPACITY,
+        xaxis=f"x{axis}", yaxis=f"y{axis}", showscale=colour_bar, colorbar=bar, hovertemplate="%{z:.3g}<extra></extra>",
+    )  # fmt: skip
+
+
+def save_png(
+    path: str | Path,
+    pair: Pair,
+    explanations: Sequence[Explanation] | Explanation,
+    *,
+    index: int = 0,
+    names: tuple[str, str] = ("A", "B"),
+    photos: Pair | None = None,
+) -> None:
+    """Write the same figure as a still picture; arguments as for `pair_figure`."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    drawn = rows(explanations, index)
+    shown = _photos(photos or pair, index)
+    cell, title, bar = 2.2, 0.55, 0.75  # inches
+    figure = Figure(figsize=(4 * cell + bar, len(drawn) * (cell + title)), dpi=120)
+    width, tall = figure.get_size_inches()
+    for k, row in enumerate(drawn):
+        bottom = tall - (k + 1) * (cell + title)
+        figure.text(0.06 / width, (bottom + cell + 0.33) / tall, row.title, fontsize=10, parse_math=False)
+        for column in range(4):
+            axis = figure.add_axes(((column * cell + 0.05) / width, bottom / tall, (cell - 0.1) / width, (cell - 0.05) / tall))
+            _draw_still(axis, row, column, shown[column % 2], names[column % 2])
+        axis = figure.add_axes(((4 * cell + 0.05) / width, (bottom + 0.2) / tall, 0.1 / width, (cell - 0.45) / tall))
+        low, high = row.range
+        figure.colorbar(ScalarMappable(Normalize(low, high), row.colours), cax=axis, ticks=[low, 0, high], format="%.2g")
+        axis.tick_params(labelsize=8)
+    figure.savefig(path, format="png")
+
+
+def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str) -> None:
+    axis.set_title(name if column < 2 else f"map of {name}", fontsize=8, pad=3, parse_math=False)
+    axis.axis("off")
+    axis.imshow(photo)
+    if column >= 2:
+        low, high = row.range
+        extent = (-0.5, photo.width - 0.5, photo.height - 0.5, -0.5)
+        axis.imshow(row.maps[column % 2], row.colours, vmin=low, vmax=high, alpha=OPACITY, interpolation="bilinear", extent=extent)

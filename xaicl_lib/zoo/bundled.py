@@ -1,0 +1,76 @@
+"""The models inside the package: weights as half-precision safetensors, each beside the card that its training wrote."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.model import PairModel, resolve_device
+from xaicl_lib.zoo.networks import projection_head, slim_resnet
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def list_models() -> list[str]:
+    """Names of the models that `load_model` knows."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.json"))
+
+
+def model_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
+    """What a model was trained on and how, and how well it does: the JSON that its training wrote.
+
+    Raises:
+        InputError: no model of that name.
+    """
+    path = folder / f"{name}.json"
+    if path.parent != folder or not path.is_file():
+        raise unknown("model", name, sorted(p.stem for p in folder.glob("*.json")))
+    return json.loads(path.read_text())
+
+
+def load_model(name: str, device: str | torch.device = "auto", *, folder: Path = WEIGHTS) -> PairModel:
+    """A bundled model, ready to explain; no network is needed.
+
+    Args:
+        name: one of `list_models()`.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", ...
+        folder: where the weights and cards are.
+
+    Raises:
+        InputError: unknown model or device, or weights that are not those the card describes (sha256).
+    """
+    card = model_card(name, folder)
+    target = resolve_device(device)
+    network = empty_network(card["recipe"])
+    network.load_state_dict(read_weights(folder / f"{name}.safetensors", card["sha256"]), assign=True)
+    model = PairModel(network["features"], network["head"], size=card["size"], mean=card["mean"], std=card["std"], name=name)
+    return model.to(target)
+
+
+def empty_network(recipe: dict[str, Any]) -> nn.ModuleDict:
+    """The network of a recipe with the right shapes; its values are still to be loaded."""
+    with torch.device("meta"):  # no time is spent on random values, none are drawn
+        features = slim_resnet(tuple(recipe["widths"]))
+        head = projection_head(recipe["widths"][-1], recipe["hidden"], recipe["embedding"])
+    return nn.ModuleDict({"features": features, "head": head})
+
+
+def read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file, widened to float32, after its checksum was found right.
+
+    Raises:
+        InputError: missing file or another checksum.
+    """
+    from safetensors.torch import load
+
+    if not path.is_file():
+        raise InputError(f"expected weights at {str(path)!r}, got no such file; reinstall the package")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise InputError(f"expected weights of sha256 {sha256[:12]}... in {path.name}, got {found[:12]}...: changed or damaged, not loaded")
+    return {name: t.float() if t.is_floating_point() else t for name, t in load(data).items()}
