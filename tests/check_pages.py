@@ -26,7 +26,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 SUBPATH = "some/sub/path"
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
-FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+FLAGS = ["--no-sandbox", "--disable-gpu", *QUIET]
 PATIENCE = 30_000  # milliseconds for a page or a figure
 NOT_PAGES = {"_static", "_sources", "_images", "_downloads"}
 
@@ -39,19 +40,25 @@ PROBLEMS_JS = """() => {
   for (const plot of document.querySelectorAll('.xaicl-plot')) {
     if (!(plot.getAttribute('aria-label') || '').trim()) found.push('figure without a description');
   }
-  const ids = new Set();
   return found;
 }"""
 LINKS_JS = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
 OVERFLOW_JS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-DRAWN_JS = "plot => plot.hasAttribute('data-xaicl-drawn') && [...plot.querySelectorAll('svg.main-svg, canvas')].some(e => e.clientWidth > 50)"
+DRAWN_JS = (
+    "plot => plot.hasAttribute('data-xaicl-drawn') && [...plot.querySelectorAll('svg.main-svg, canvas')].some(e => e.clientWidth > 50)"
+)
 TEXT_COLOUR_JS = "plot => { const t = plot.querySelector('svg.main-svg text'); return t && getComputedStyle(t).fill; }"
 THEME_JS = "theme => { document.documentElement.dataset.theme = theme; }"
 
 
-class Server(http.server.SimpleHTTPRequestHandler):
+class Handler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that hangs up before it has its answer is no error."""
 
 
 @contextmanager
@@ -61,7 +68,7 @@ def served(book: Path) -> Iterator[str]:
         place = Path(folder) / SUBPATH
         place.parent.mkdir(parents=True)
         place.symlink_to(book.resolve(), target_is_directory=True)
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=folder))
+        server = Server(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/{SUBPATH}/"
@@ -168,9 +175,11 @@ def dark(page: Any) -> list[str]:
 
 def shoot(page: Any, folder: Path | None, name: str, device: str, theme: str) -> None:
     if folder is not None:
+        width, height = WIDTHS[device]
+        page.set_viewport_size({"width": width, "height": max(height, page.evaluate("document.documentElement.scrollHeight"))})
         page.evaluate("window.scrollTo(0, 0)")
-        page.wait_for_timeout(300)
-        page.screenshot(path=folder / f"{name.removesuffix('.html').replace('/', '_')}-{device}-{theme}.png", full_page=True)
+        page.wait_for_timeout(500)
+        page.screenshot(path=folder / f"{name.removesuffix('.html').replace('/', '_')}-{device}-{theme}.png")
 
 
 def find_chromium() -> str:

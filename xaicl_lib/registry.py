@@ -70,6 +70,9 @@ class Method:
             # A generator or a chunk can be handed to every method: one that draws nothing gives the same answer.
             if name not in self._signature and name not in ("generator", "chunk"):
                 raise unknown(f"parameter of {self.name}", name, self.defaults or ["none"])
+            if name not in CONTEXT and not _is_a(options[name], self._signature[name].annotation):
+                wanted = inspect.formatannotation(self._signature[name].annotation)
+                raise InputError(f"expected {name} of {self.name} to be {wanted}, got {options[name]!r}")
         chunk = options.get("chunk")
         if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
             raise InputError(f"expected chunk to be a whole number of images of at least 1, got {chunk!r}")
@@ -86,6 +89,11 @@ class Method:
             step = max(1, images // 2)
             parts = [self.function(model, pair[k : k + step], **given) for k in range(0, len(pair), step)]
             return Explanation.concat(parts)
+
+
+def _is_a(value: Any, wanted: Any) -> bool:
+    """Whether a value is of an annotated type; a whole number is a float, too."""
+    return isinstance(value, wanted) or (isinstance(value, int) and isinstance(1.0, wanted))
 
 
 VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only"

@@ -4,6 +4,7 @@ Files come from anywhere, so their size is checked before they are decoded. Ever
 """
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,23 +32,21 @@ def load_image(path: str | os.PathLike[str], size: int | None = None) -> Float[T
     path = Path(path)
     if not path.is_file():
         raise InputError(f"expected an image file, got {str(path)!r}, which {'is a folder' if path.is_dir() else 'does not exist'}")
+    too_large = f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {path.name!r}, which says it has more"
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise InputError(
-                    f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {path.name!r} of {image.width} x {image.height}"
-                )
+                raise InputError(too_large)
             if min(image.size) < MIN_SIDE:
-                raise InputError(
-                    f"expected an image of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {path.name!r} of {image.width} x {image.height}"
-                )
+                size_found = f"{path.name!r} of {image.width} x {image.height}"
+                raise InputError(f"expected an image of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {size_found}")
             rgb = _to_rgb(ImageOps.exif_transpose(image))
     except InputError:
         raise
     except UnidentifiedImageError as error:
         raise InputError(f"expected an image (JPEG, PNG, WebP, ...), got {path.name!r}, which is not one") from error
     except Image.DecompressionBombError as error:
-        raise InputError(f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {path.name!r}: {error}") from error
+        raise InputError(too_large) from error
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's own errors for damaged files
         raise InputError(f"expected a whole image, got {path.name!r}, which cannot be decoded: {error}") from error
     return to_tensor(square(rgb, size) if size else rgb)
@@ -139,15 +138,16 @@ def open_photo(source: str | os.PathLike[str], size: int | None = None) -> Float
 
 
 def imagenette(
-    split: str, size: int, root: str | os.PathLike[str] | None = None
+    split: str, size: int, root: str | os.PathLike[str] | None = None, *, limit: int | None = None
 ) -> tuple[UInt8[Tensor, "n 3 s s"], Int[Tensor, " n"], list[str]]:
-    """Imagenette (ten classes of ImageNet) in memory: middle squares, labels, and the class names.
+    """Imagenette (ten classes of ImageNet, :cite:t:`howard2019imagenette`) in memory: middle squares, labels, class names.
 
     Args:
         split: "train" (9,469 photos) or "val" (3,925).
         size: side in pixels; 96 makes the training part 262 MB.
         root: a folder with `train/<class>/` and `val/<class>/`, such as an unpacked Imagenette. Without it the folder
             named by XAICL_IMAGENETTE is taken, or else torchvision downloads the photos into the user's cache.
+        limit: at most this many photos, spread evenly over the classes.
 
     Raises:
         InputError: no such folder, or no photos in it.
@@ -162,10 +162,12 @@ def imagenette(
         dataset = ImageFolder(str(folder), loader=lambda path: load_image(path, size))
     except FileNotFoundError as error:
         raise InputError(f"expected one folder of photos per class in {str(folder)!r}: {error}") from error
-    images = torch.empty(len(dataset), 3, size, size, dtype=torch.uint8)
-    for i in tqdm(range(len(dataset)), desc=f"reading {split} photos", leave=False):
-        images[i] = (dataset[i][0][0] * 255).round()
-    return images, torch.tensor(dataset.targets), dataset.classes
+    count = min(limit or len(dataset), len(dataset))
+    chosen = torch.linspace(0, len(dataset) - 1, count).round().long()  # files are sorted by class
+    images = torch.empty(count, 3, size, size, dtype=torch.uint8)
+    for k, i in enumerate(tqdm(chosen.tolist(), desc=f"reading {split} photos", leave=False)):
+        images[k] = (dataset[i][0][0] * 255).round()
+    return images, torch.tensor(dataset.targets)[chosen], dataset.classes
 
 
 def _download_imagenette() -> Path:

@@ -7,6 +7,7 @@ initialised from the seed; so on one CPU an interrupted run ends in the very wei
 import json
 import math
 import os
+import pickle
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -171,7 +172,12 @@ class Trainer:
         os.replace(part, self.checkpoint)
 
     def _restore(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"expected a checkpoint of a training, got {str(self.checkpoint)!r}, which cannot be read; remove it"
+            ) from error
         if state["recipe"] != json.dumps(self.recipe.facts()):
             raise InputError(
                 f"expected a checkpoint of this recipe in {str(self.out)!r}, got one of another; name another folder or remove it"

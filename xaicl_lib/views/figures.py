@@ -89,7 +89,7 @@ def _where(side: np.ndarray) -> str:
     """In words, the third of the map that holds its largest value."""
     i, j = np.unravel_index(side.argmax(), side.shape)
     rows_, columns = ("top", "middle", "bottom"), ("left", "centre", "right")
-    return f"{rows_[3 * int(i) // side.shape[0]]} {columns[3 * int(j) // side.shape[1]]}"
+    return f"{rows_[int((i + 0.5) * 3 / side.shape[0])]} {columns[int((j + 0.5) * 3 / side.shape[1])]}"
 
 
 def pair_figure(
@@ -251,3 +251,19 @@ def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str)
         low, high = row.range
         extent = (-0.5, photo.width - 0.5, photo.height - 0.5, -0.5)
         axis.imshow(row.maps[column % 2], row.colours, vmin=low, vmax=high, alpha=OPACITY, interpolation="bilinear", extent=extent)
+
+
+def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str]) -> go.Figure:
+    """A table of scores as colours: `scores` (n, m) of the images named `down` with those named `across`, on [-1, 1]."""
+    values = scores.float().cpu().numpy()
+    heat = go.Heatmap(
+        z=values, x=[html.escape(name) for name in across], y=[html.escape(name) for name in down], zmin=-1, zmax=1, colorscale=DIVERGING,
+        text=[[f"{v:.2f}" for v in row] for row in values], texttemplate="%{text}", hovertemplate="%{y} with %{x}: %{z:.3f}<extra></extra>",
+        colorbar={"thickness": 9, "tickvals": [-1, 0, 1]},
+    )  # fmt: skip
+    axes = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True}
+    layout = go.Layout(
+        template="none", height=90 + 42 * len(down), margin={"l": 90, "r": 20, "t": 10, "b": 60},
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", xaxis=axes, yaxis={**axes, "autorange": "reversed"},
+    )  # fmt: skip
+    return go.Figure(heat, layout)

@@ -46,7 +46,10 @@ def load_model(name: str, device: str | torch.device = "auto", *, folder: Path =
     card = model_card(name, folder)
     target = resolve_device(device)
     network = empty_network(card["recipe"])
-    network.load_state_dict(read_weights(folder / f"{name}.safetensors", card["sha256"]), assign=True)
+    try:
+        network.load_state_dict(read_weights(folder / f"{name}.safetensors", card["sha256"]), assign=True)
+    except RuntimeError as error:
+        raise InputError(f"the weights of {name!r} do not fit the network of its card: {error}") from error
     model = PairModel(network["features"], network["head"], size=card["size"], mean=card["mean"], std=card["std"], name=name)
     return model.to(target)
 

@@ -1,0 +1,141 @@
+"""Files of every kind become the same upright RGB, or one line that says why not."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import close
+from xaicl_lib import InputError
+from xaicl_lib.data.photos import SAMPLES, imagenette, list_images, load_image, load_images, open_photo, sample_photo
+
+RAMP = np.linspace(0, 255, 16 * 12).round().astype(np.uint8).reshape(12, 16)  # h, w
+RGB = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 100)], 2)
+
+
+def want(array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None] / 255
+
+
+def test_rgb_is_read_as_it_is(tmp_path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    close(load_image(tmp_path / "a.png"), want(RGB))
+
+
+def test_grey_and_sixteen_bit_agree(tmp_path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "8.png")
+    Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    close(load_image(tmp_path / "8.png"), want(np.stack([RAMP] * 3, 2)))
+    close(load_image(tmp_path / "16.png"), load_image(tmp_path / "8.png"))
+
+
+def test_transparency_is_laid_on_white(tmp_path) -> None:
+    alpha = np.zeros_like(RAMP)
+    alpha[:, 8:] = 255
+    Image.fromarray(np.dstack([RGB, alpha])).save(tmp_path / "a.png")
+    got = load_image(tmp_path / "a.png")
+    assert (got[..., :8] == 1).all()
+    close(got[..., 8:], want(RGB[:, 8:]))
+    Image.fromarray(np.dstack([RGB, alpha])).convert("P").save(tmp_path / "p.gif", transparency=0)
+    assert load_image(tmp_path / "p.gif").shape == (1, 3, 12, 16)
+
+
+def test_cmyk_becomes_rgb(tmp_path) -> None:
+    Image.fromarray(RGB).convert("CMYK").save(tmp_path / "a.tif")
+    close(load_image(tmp_path / "a.tif"), want(RGB), atol=0.01)
+
+
+def test_exif_turns_the_photo_upright(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the photo must be turned clockwise
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    close(load_image(tmp_path / "a.png"), want(np.rot90(RGB, -1)))
+
+
+def test_middle_square(tmp_path) -> None:
+    wide = np.zeros((20, 40, 3), np.uint8)
+    wide[:, 10:30] = 255
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    got = load_image(tmp_path / "a.png", 10)
+    assert got.shape == (1, 3, 10, 10)
+    assert (got[..., 1:-1] == 1).all()  # the outermost columns blend with what was cut off
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "pixel", "bomb", "float"])
+def test_files_that_cannot_be(tmp_path, kind) -> None:
+    path = tmp_path / "x.jpg"
+    says = {
+        "missing": "does not exist", "folder": "is a folder", "text": "is not one", "empty": "is not one", "truncated": "cannot be decoded",
+        "pixel": "at least 8 x 8 pixels, got 'x.jpg' of 1 x 1", "bomb": "at most 64 megapixels, got 'x.jpg', which says it has more",
+        "float": "32-bit float",
+    }[kind]  # fmt: skip
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("<html>not found</html>")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "truncated":
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:1500])
+    elif kind == "pixel":
+        Image.new("RGB", (1, 1)).save(path)
+    elif kind == "bomb":
+        path.write_bytes(png_of_zeros(50_000, 50_000))
+    elif kind == "float":
+        Image.fromarray(RAMP.astype(np.float32)).save(path, format="TIFF")
+    with pytest.raises(InputError, match=says) as error:
+        load_image(path)
+    assert "\n" not in str(error.value)
+
+
+def png_of_zeros(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims to be huge."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+def test_a_folder_is_read_in_the_order_of_names(tmp_path) -> None:
+    for name, value in (("b.png", 255), ("a.PNG", 0)):
+        Image.new("RGB", (9, 9), (value,) * 3).save(tmp_path / name, format="PNG")
+    (tmp_path / "notes.txt").touch()
+    assert [path.name for path in list_images(tmp_path)] == ["a.PNG", "b.png"]
+    assert load_images(tmp_path, 8).mean((1, 2, 3)).tolist() == [0, 1]
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(InputError, match=r"without any of \.bmp"):
+        list_images(tmp_path / "sub")
+    with pytest.raises(InputError, match="is not a folder"):
+        list_images(tmp_path / "none")
+
+
+def test_sample_photos_need_no_network() -> None:
+    for name in SAMPLES:
+        photo = sample_photo(name, 32)
+        assert photo.shape == (1, 3, 32, 32)
+        assert photo.std() > 0.05
+    assert torch.equal(open_photo("cat", 32), sample_photo("cat", 32))
+    with pytest.raises(InputError, match="unknown sample photo 'dog'; there are: astronaut, cat"):
+        sample_photo("dog")
+
+
+def test_imagenette_reads_classes_from_folders(tmp_path) -> None:
+    for k, name in enumerate(("church", "tench")):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.new("RGB", (20, 30), (200 * k,) * 3).save(tmp_path / "train" / name / "0.png")
+    images, labels, classes = imagenette("train", 16, tmp_path)
+    assert images.dtype == torch.uint8
+    assert images.float().mean((1, 2, 3)).tolist() == [0, 200]
+    assert labels.tolist() == [0, 1]
+    assert classes == ["church", "tench"]
+    with pytest.raises(InputError, match="without val/"):
+        imagenette("val", 16, tmp_path)
+    (tmp_path / "val").mkdir()
+    with pytest.raises(InputError, match="one folder of photos per class"):
+        imagenette("val", 16, tmp_path)

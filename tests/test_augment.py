@@ -1,0 +1,63 @@
+"""Augmentations against torchvision's where it has them, and against what they mean where it has not."""
+
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as tv
+
+from tests.conftest import close
+from xaicl_lib import augment
+
+IMAGES = torch.rand(3, 3, 20, 26, generator=torch.Generator().manual_seed(0))
+COLOURS = {"brightness": "adjust_brightness", "contrast": "adjust_contrast", "saturation": "adjust_saturation", "hue": "adjust_hue"}
+
+
+@pytest.mark.parametrize("name", COLOURS)
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 1.7])
+def test_colour_equals_torchvision(name, strength) -> None:
+    strength = (strength - 1) / 2 if name == "hue" else strength
+    theirs = getattr(tv, COLOURS[name])
+    want = torch.cat([theirs(image[None], strength) for image in IMAGES])
+    close(getattr(augment, name)(IMAGES, strength), want, rtol=1e-4, atol=2e-5)
+
+
+def test_hue_of_greys_stays_grey() -> None:
+    grey = torch.rand(1, 1, 4, 4).expand(1, 3, 4, 4)
+    close(augment.hue(grey, 0.3), grey, atol=1e-6)
+
+
+def test_grayscale_equals_torchvision() -> None:
+    close(augment.grayscale(IMAGES), tv.rgb_to_grayscale(IMAGES, 3), rtol=1e-4, atol=1e-4)
+    close(augment.grayscale(IMAGES, 0.0), IMAGES, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.0, 3.0])
+def test_blur_equals_torchvision(sigma) -> None:
+    close(augment.gaussian_blur(IMAGES, sigma, 9), tv.gaussian_blur(IMAGES, [9, 9], [sigma, sigma]), rtol=1e-4, atol=1e-5)
+
+
+def test_strengths_are_per_image() -> None:
+    strengths = torch.tensor([0.2, 1.0, 1.5])
+    for function in (augment.brightness, augment.contrast, augment.saturation):
+        got = function(IMAGES, strengths)
+        for k in range(3):
+            close(got[k], function(IMAGES[k : k + 1], strengths[k].item())[0], rtol=1e-6, atol=1e-6)
+    blurred = augment.gaussian_blur(IMAGES, torch.tensor([0.0, 0.5, 2.0]), 9)
+    close(blurred[0], IMAGES[0], atol=1e-6)
+    close(blurred[2], augment.gaussian_blur(IMAGES[2:], 2.0, 9)[0], atol=1e-6)
+
+
+def test_crop_of_the_whole_is_the_whole_and_mirrors() -> None:
+    square = IMAGES[..., :20]
+    close(augment.resized_crop(square, torch.tensor([[0.0, 0, 1, 1]] * 3), 20), square, rtol=1e-4, atol=1e-5)
+    close(augment.resized_crop(square, torch.tensor([[0.0, 0, -1, 1]] * 3), 20), square.flip(3), rtol=1e-4, atol=1e-5)
+
+
+def test_crop_takes_the_box() -> None:
+    square = IMAGES[..., :20]
+    got = augment.resized_crop(square, torch.tensor([[0.25, 0.5, 0.5, 0.5]] * 3), 10)
+    close(got, square[:, :, 10:, 5:15], rtol=1e-4, atol=1e-5)
+
+
+def test_blur_kernels_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="odd blur kernel"):
+        augment.gaussian_blur(IMAGES, 1.0, 4)

@@ -1,0 +1,148 @@
+"""The command line as a user meets it: right answers, and one line with exit code 2 for wrong questions."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xaicl_lib.__main__ import main
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two photos on disk, side by side of an astronaut."""
+    from skimage.data import astronaut
+
+    for name, part in (("a.jpg", astronaut()[:300, :300]), ("b.png", astronaut()[:300, 60:360])):
+        Image.fromarray(part).save(tmp_path / name)
+    return str(tmp_path / "a.jpg"), str(tmp_path / "b.png")
+
+
+def test_explain_writes_a_page_that_needs_nothing_else(photos, tmp_path, capsys) -> None:
+    out = tmp_path / "out.html"
+    assert main(["explain", *photos, "-o", str(out), "--set", "reduction=max", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "score 0." in said
+    assert " s\n" in said
+    page = out.read_text()
+    assert "interaction_cam(reduction=max)" in page
+    assert "a.jpg" in page
+    assert 'src="http' not in page
+    assert "cdn.plot.ly" not in page.split("<script")[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "b.png", "out.html"]
+
+
+def test_explain_writes_a_picture(photos, tmp_path) -> None:
+    out = tmp_path / "out.png"
+    assert main(["explain", *photos, "--method", "grad_cam", "-o", str(out)]) == 0
+    assert Image.open(out).width > 600
+
+
+def test_names_of_files_are_text(photos, tmp_path) -> None:
+    evil = tmp_path / "<img src=x onerror=alert(1)>.jpg"
+    Image.open(photos[0]).save(evil)
+    assert main(["explain", str(evil), photos[1], "--method", "grad_cam", "-o", str(tmp_path / "o.html")]) == 0
+    assert "<img src=x" not in (tmp_path / "o.html").read_text()
+
+
+def test_identical_photos_are_noted(photos, capsys) -> None:
+    assert main(["explain", photos[0], photos[0], "--method", "grad_cam"]) == 0
+    captured = capsys.readouterr()
+    assert "score 1.0000" in captured.out
+    assert "both images are identical" in captured.err
+    assert "gradients vanish" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["missing.jpg", "B"], "expected an image file, got 'missing.jpg', which does not exist"),
+        (["A", "B", "--model", "vgg"], "unknown model 'vgg'; there are:"),
+        (["A", "B", "--method", "lime"], "unknown method 'lime'; there are:"),
+        (["A", "B", "--set", "windw=3"], "unknown parameter of interaction_cam 'windw'; there are: reduction, gradient_interaction"),
+        (["A", "B", "--set", "reduction=min"], "unknown reduction 'min'; there are: mean, max, attention"),
+        (["A", "B", "--set", "gradient_interaction=maybe"], "expected gradient_interaction of interaction_cam to be bool, got 'maybe'"),
+        (["A", "B", "--set", "reduction"], "expected NAME=VALUE"),
+        (
+            ["A", "B", "--method", "conditional_occlusion", "--set", "window=big"],
+            "expected window of conditional_occlusion to be int | None, got 'big'",
+        ),
+        (["A", "B", "--device", "gpu"], "unknown or missing device 'gpu'"),
+        (["A", "B", "-o", "out.pdf"], "ends in .html or .png, got 'out.pdf'"),
+        (["A", "B", "-o", "none/out.png"], "in a folder that exists"),
+        (["A", "black.png"], "expected a picture of something, got 'black.png'"),
+    ],
+)
+def test_wrong_questions_get_one_line(photos, tmp_path, capsys, monkeypatch, arguments, says) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("black.png")
+    before = sorted(os.listdir())
+    given = [dict(A=photos[0], B=photos[1]).get(word, word) for word in arguments]
+    assert main(["explain", *given]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("xaicl: ")
+    assert says in said
+    assert sorted(os.listdir()) == before
+
+
+def test_an_output_that_may_not_be_written(photos, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere, so the answer is forced
+    assert main(["explain", *photos, "-o", str(tmp_path / "out.png")]) == 2
+    assert "no permission" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_leaves_nothing(photos, tmp_path, capsys, monkeypatch) -> None:
+    from xaicl_lib.views import figures
+
+    def full(path, *rest, **options):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figures, "save_png", full)
+    assert main(["explain", *photos, "-o", str(tmp_path / "out.png")]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "b.png"]
+
+
+def test_lists(capsys) -> None:
+    assert main(["models"]) == 0
+    assert "simclr" in capsys.readouterr().out
+    assert main(["methods"]) == 0
+    assert "window=None, stride=None" in capsys.readouterr().out
+
+
+def test_training_from_the_command_line(tmp_path, capsys, monkeypatch) -> None:
+    from xaicl_lib.training import train
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in ("church", "tench"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for k in range(12):
+                Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(tmp_path / "data" / split / name / f"{k}.png")
+    tiny = train.Recipe("simclr", "nt_xent", batch=8, photo_size=32, widths=(4, 6, 8, 8), hidden=8, embedding=4)
+    monkeypatch.setitem(train.RECIPES, "simclr", tiny)
+    arguments = ["train", "simclr", "--data", str(tmp_path / "data"), "--epochs", "1", "--device", "cpu", "--out", str(tmp_path / "run")]
+    assert main(arguments) == 0
+    assert "simclr: k-NN accuracy 0." in capsys.readouterr().out
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "simclr.json", "simclr.safetensors"]
+    for wrong, says in ((["train", "vgg"], "unknown recipe 'vgg'"), ([*arguments[:2], "--data", str(tmp_path)], "without train/")):
+        assert main(wrong) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_help_everywhere() -> None:
+    for words in ([], ["explain"], ["models"], ["methods"], ["train"], ["book"], ["serve"]):
+        done = subprocess.run([sys.executable, "-m", "xaicl_lib", *words, "--help"], capture_output=True, text=True, check=True)
+        assert "usage: xaicl" in done.stdout
+
+
+def test_importing_is_light() -> None:
+    """Nothing heavier than torch: its import alone decides how long ours takes."""
+    heavy = "torchvision", "pandas", "plotly", "matplotlib", "sklearn", "skimage", "papermill", "PIL"
+    code = f"import sys, xaicl_lib; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

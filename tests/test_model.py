@@ -1,0 +1,151 @@
+"""PairModel keeps its law, leaves what it is given alone, and is as fast as it is right."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from tests.conftest import STATS, build, close, random_pair, small_features, small_head
+from xaicl_lib import InputError, PairModel, explain
+from xaicl_lib.graphs import cut, fold_batch_norms
+from xaicl_lib.model import resolve_device
+
+
+def test_normalize_is_mean_and_deviation(projected) -> None:
+    x = random_pair(1).a
+    close(projected.normalize(x)[:, 1], (x[:, 1] - 0.5) / 0.25)
+
+
+def test_embed_is_head_of_features(model, pair) -> None:
+    x = model.normalize(pair.a)
+    assert torch.equal(model.embed_a(x), model.head_a(model.features_a(x)))
+    assert torch.equal(model.embed_b(x), model.head_b(model.features_b(x)))
+
+
+def test_the_modules_given_stay_as_they_are() -> None:
+    features, head = small_features().train(), small_head()
+    head[3].eval()
+    model = PairModel(features, head, size=24)
+    explain(model, random_pair())
+    assert features.training
+    assert head.training
+    assert not head[3].training
+    assert all(p.requires_grad for p in [*features.parameters(), *head.parameters()])
+    assert isinstance(features[1], nn.BatchNorm2d)
+    assert not any(m.training for m in [*model._parts.modules(), *model.fast._parts.modules()])
+
+
+def test_branches_share_what_was_shared() -> None:
+    assert build("projected").symmetric
+    assert build("projected").fast.symmetric
+    two = build("two branches")
+    assert not two.symmetric
+    assert two.features_a is two.features_b
+    assert two.fast.features_a is two.fast.features_b
+    assert two.fast.head_a is not two.fast.head_b
+
+
+def test_fast_equals_plain_with_every_norm_folded(model, pair) -> None:
+    fast, x = model.fast, model.normalize(pair.a)
+    close(fast.embed_a(x), model.embed_a(x))
+    close(fast.embed_b(x), model.embed_b(x))
+    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in fast._parts.modules())
+    assert fast is model.fast
+    assert fast.fast is fast
+
+
+def test_fast_follows_a_move() -> None:
+    model = build("projected")
+    assert model.fast.dtype == torch.float64
+    model.to(torch.float32)
+    assert model.fast.dtype == model.dtype == torch.float32
+
+
+def test_moving_the_fast_form_leaves_the_model_whole(pair) -> None:
+    model = build("projected")
+    model.fast.to(torch.float32)
+    assert model.dtype == torch.float64
+    model.embed_a(model.normalize(pair.a))
+
+
+def test_norms_that_cannot_be_folded_stay() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+            nn.init.normal_(self.norm.bias)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.norm(y) + y  # the convolution's output is used bare, too
+
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+
+        def forward(self, x):
+            return self.net(x) if x.sum() > 0 else x  # torch.fx cannot trace this
+
+    for module in (Twice().eval(), Branching().eval()):
+        x = torch.rand(2, 3, 4, 4)
+        want = module(x)
+        close(fold_batch_norms(module)(x), want, rtol=1e-5)
+        assert any(isinstance(m, nn.BatchNorm2d) for m in module.modules())
+
+
+def test_a_torchvision_network_in_one_line() -> None:
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(num_classes=16).eval()
+    model = PairModel.from_module(net, "layer4", size=64)
+    x = torch.rand(2, 3, 64, 64)
+    assert model.features_a(x).shape == (2, 512, 2, 2)
+    close(model.embed_a(x), net(x), rtol=1e-4, atol=1e-5)
+    close(model.fast.embed_a(x), net(x), rtol=1e-3, atol=1e-4)
+    made = explain(model, random_pair(1, (64, 64), (64, 64)))
+    assert made.a.shape == (1, 2, 2)
+
+
+def test_cutting_where_it_cannot_be_cut() -> None:
+    net = torchvision.models.resnet18().eval()
+    with pytest.raises(InputError, match=r"got 'layer9'; at the top there are: conv1, bn1"):
+        cut(net, "layer9")
+    with pytest.raises(InputError, match="bypasses"):
+        cut(net, "layer4.1.conv1")  # the shortcut goes around it
+    with pytest.raises(InputError, match=r"torch.fx can trace.*features= and head="):
+        cut(nn.Sequential(nn.Identity(), Dynamic()), "0")
+
+
+class Dynamic(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"features": lambda x: x}, "expected a torch module as features, got function"),
+        ({"head": "mean"}, "expected a torch module as head, got str"),
+        ({"mean": (0.5,)}, "three channels"),
+        ({"std": (1, 1, 0)}, "std > 0"),
+        ({"size": 0}, "size in pixels"),
+    ],
+)
+def test_models_that_cannot_be(options, says) -> None:
+    with pytest.raises(InputError, match=says):
+        PairModel(**{"features": small_features(), "size": 24, **STATS, **options})
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(InputError, match="unknown or missing device 'gpu'; there are: auto, cpu"):
+        resolve_device("gpu")
+    with pytest.raises(InputError, match="'cuda:99'"):
+        resolve_device("cuda:99")
+
+
+def test_scaled_chunk() -> None:
+    model = build("projected")
+    assert model.chunk(96 * 96) == 43
+    assert model.chunk(10**9) == 1

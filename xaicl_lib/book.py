@@ -1,0 +1,156 @@
+"""The book around the executed notebooks: staging its sources, its settings, and the check that its pages hold every output."""
+
+import ipaddress
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import nbformat
+import yaml
+
+from xaicl_lib.errors import InputError
+
+HIDDEN = {"remove-cell", "remove-output", "remove_cell", "remove_output"}  # tags of cells whose outputs are left out on purpose
+PLOT = 'class="xaicl-plot"'
+
+
+class NotebookError(InputError):
+    """A notebook or a page of the book that did not become what it should; one line, like every error the command line prints."""
+
+
+def stage(root: Path, executed: list[Path], source: Path, repository: str | None) -> None:
+    """Lay out in `source` what Jupyter Book reads, in the repository's own layout, so that links between its files hold in both."""
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns(".*"))
+    shutil.copy2(root / "_toc.yml", source / "_toc.yml")
+    (source / "notebooks").mkdir()
+    for path in executed:
+        shutil.copy2(path, source / "notebooks" / path.name)
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    (source / "_config.yml").write_text(yaml.safe_dump(with_repository(config, repository), sort_keys=False))
+
+
+def with_repository(config: dict[str, Any], address: str | None) -> dict[str, Any]:
+    """Settings with buttons to the repository at `address` and, where Colab can read it, to Colab; without an address no such button."""
+    if address is None:
+        return config
+    html = {**config.get("html", {}), "use_repository_button": True}
+    made = {**config, "repository": {"url": address, "branch": "main", "path_to_book": ""}, "html": html}
+    if urlsplit(address).hostname == "github.com":
+        made["launch_buttons"] = {"notebook_interface": "classic", "colab_url": "https://colab.research.google.com"}
+    return made
+
+
+def repository_address(root: Path) -> str | None:
+    """The repository's public https address, from XAICL_REPOSITORY_URL or the git remote `origin`; None if there is none.
+
+    Raises:
+        InputError: XAICL_REPOSITORY_URL is set to something that is not a public address.
+    """
+    if given := os.environ.get("XAICL_REPOSITORY_URL"):
+        if (address := public_address(given)) is None:
+            raise InputError(f"expected XAICL_REPOSITORY_URL to be like https://host/owner/name, got {given!r}")
+        return address
+    command = ["git", "-C", str(root), "remote", "get-url", "origin"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return public_address(done.stdout.strip()) if done.returncode == 0 else None
+
+
+def public_address(remote: str) -> str | None:
+    """The https address of a git remote on a public host, without credentials; None for paths, local hosts and other schemes.
+
+    >>> public_address("git@github.com:someone/xaicl.git")
+    'https://github.com/someone/xaicl'
+    >>> public_address("/home/someone/xaicl") is None
+    True
+    """
+    short = re.fullmatch(r"(?:[\w.-]+@)?([\w.-]+\.[a-zA-Z]+):(?!//)([^\s:]+)", remote)  # user@host:owner/name
+    try:
+        parts = urlsplit(f"ssh://{short[1]}/{short[2]}" if short else remote)
+        host, path = parts.hostname or "", parts.path.strip("/").removesuffix(".git")
+        secure_port = parts.scheme == "ssh" or parts.port in (None, 443)
+    except ValueError:
+        return None
+    if parts.scheme not in ("https", "ssh") or not secure_port or not _is_public(host) or not re.fullmatch(r"[\w.~-]+(/[\w.~-]+)+", path):
+        return None
+    return f"https://{host}/{path}"
+
+
+def _is_public(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return "." in host and not host.endswith((".local", ".localhost", ".internal", ".lan"))
+    return False  # an address by number is a machine at home, or a test
+
+
+def check_pages(executed: list[Path], pages: Path) -> None:
+    """Compare every notebook with its page: as many cells with output, figures and pictures on the page as in the notebook.
+
+    Raises:
+        NotebookError: a page is missing or holds fewer; a build over notebooks without outputs ends well otherwise.
+    """
+    for path in executed:
+        page = pages / f"{path.stem}.html"
+        if not page.is_file():
+            raise NotebookError(f"{path.name} has no page in the book; is it in _toc.yml?")
+        want, got = notebook_outputs(path), page_outputs(page.read_text(encoding="utf-8"))
+        if want["cells"] == 0:
+            raise NotebookError(f"{path.name} holds no outputs at all; it was not executed")
+        for kind, count in want.items():
+            if got[kind] < count:
+                raise NotebookError(f"the page of {path.name} lacks outputs: expected {count} {kind}, found {got[kind]}")
+
+
+def notebook_outputs(path: Path) -> dict[str, int]:
+    """How many cells with output, figures and pictures an executed notebook holds."""
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.get("outputs") and not HIDDEN & set(c.metadata.get("tags", ()))]
+    data = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    pages = ["".join(d.get("text/html", "")) for d in data]
+    pictures = [d for d in data if "text/html" not in d and any(mime.startswith("image/") for mime in d)]
+    return {"cells": len(cells), "figures": sum(text.count(PLOT) for text in pages), "pictures": len(pictures)}
+
+
+def page_outputs(text: str) -> dict[str, int]:
+    """The same counts of a page's HTML; a place for output that is empty does not count."""
+    parser = _Outputs()
+    parser.feed(text)
+    return {"cells": parser.cells, "figures": parser.figures, "pictures": parser.pictures}
+
+
+class _Outputs(HTMLParser):
+    """Counts, within the elements of class cell_output: those with anything in them, the figures and the pictures."""
+
+    VOID = frozenset({"img", "br", "hr", "input", "meta", "link", "source", "wbr", "area", "col", "embed", "track", "base"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = self.figures = self.pictures = 0
+        self._depth = 0  # open elements within a cell_output, itself included
+        self._filled = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        classes = (dict(attrs).get("class") or "").split()
+        if self._depth or "cell_output" in classes:
+            self._filled |= self._depth > 0 and tag in ("img", "svg", "figure", "canvas", "video", "table", "iframe")
+            self.figures += "xaicl-plot" in classes
+            self.pictures += tag == "img"
+            self._depth += tag not in self.VOID
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._depth and tag not in self.VOID:
+            self._depth -= 1
+            if self._depth == 0:
+                self.cells += self._filled
+                self._filled = False
+
+    def handle_data(self, data: str) -> None:
+        self._filled |= self._depth > 0 and bool(data.strip())

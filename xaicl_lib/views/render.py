@@ -1,0 +1,62 @@
+"""Showing plotly figures: live in a notebook, and as compact HTML in the book, where one script of its own draws them."""
+
+import html
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a page of text should not wait for plotly
+    from plotly.graph_objects import Figure
+
+DEFAULT_HEIGHT = 450  # plotly's own, in pixels
+
+
+@dataclass(frozen=True)
+class BookFigure:
+    """A figure as a page of the book holds it: its JSON and a place to draw it; `xaicl.js` of the book does the rest.
+
+    Attributes:
+        figure: what to draw.
+        alt: what is to be seen, for readers who cannot see it.
+    """
+
+    figure: "Figure"
+    alt: str
+
+    def _repr_html_(self) -> str:
+        height = self.figure.layout.height or DEFAULT_HEIGHT
+        alt = html.escape(self.alt, quote=True)
+        return (
+            '<figure class="xaicl-figure" role="group">'
+            f'<div class="xaicl-plot" role="img" aria-label="{alt}" style="min-height:{height:g}px"></div>'
+            f'<script type="application/json">{figure_json(self.figure)}</script>'
+            f"<noscript><p>{alt}</p></noscript></figure>"
+        )
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/html": self._repr_html_(), "text/plain": self.alt}
+
+
+def show(figure: "Figure", alt: str) -> "Figure | BookFigure":
+    """The figure, ready to be the last line of a cell: itself in a live notebook, compact HTML while the book is built.
+
+    Args:
+        figure: set colours only where they carry data; fonts, lines and backgrounds follow the reader's theme. A figure with both a
+            width and a height keeps their proportion on narrow screens.
+        alt: what is to be seen, in a sentence or two.
+
+    Raises:
+        ValueError: no text in `alt`.
+    """
+    if not alt.strip():
+        raise ValueError("expected alt to say what the figure shows, got no text")
+    return BookFigure(figure, " ".join(alt.split())) if os.environ.get("XAICL_BOOK") else figure
+
+
+def figure_json(figure: "Figure") -> str:
+    """JSON of a figure without plotly's default template (6.5 kB), safe within a script element."""
+    spec = json.loads(figure.to_json())
+    spec.get("layout", {}).pop("template", None)
+    text = json.dumps(spec, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c")  # neither </script nor <!-- can occur
