@@ -47,11 +47,18 @@ OVERFLOW_JS = "() => document.documentElement.scrollWidth - document.documentEle
 DRAWN_JS = (
     "plot => plot.hasAttribute('data-xaicl-drawn') && [...plot.querySelectorAll('svg.main-svg, canvas')].some(e => e.clientWidth > 50)"
 )
-TEXT_COLOUR_JS = "plot => { const t = plot.querySelector('svg.main-svg text'); return t && getComputedStyle(t).fill; }"
+TEXT_COLOURS_JS = "plot => [...plot.querySelectorAll('svg.main-svg text')].map(t => getComputedStyle(t).fill).join()"
 THEME_JS = "theme => { document.documentElement.dataset.theme = theme; }"
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/favicon.ico":  # asked for by the browser itself, above the book
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
@@ -164,12 +171,12 @@ def draw_all(page: Any) -> list[str]:
 
 
 def dark(page: Any) -> list[str]:
-    """Switch to dark; every figure's text must change with the page's."""
+    """Switch to dark; every figure's text must change with the page's (text on coloured cells may keep its own)."""
     plots = page.query_selector_all(".xaicl-plot")
-    before = [plot.evaluate(TEXT_COLOUR_JS) for plot in plots]
+    before = [plot.evaluate(TEXT_COLOURS_JS) for plot in plots]
     page.evaluate(THEME_JS, "dark")
     page.wait_for_timeout(1000)
-    after = [plot.evaluate(TEXT_COLOUR_JS) for plot in plots]
+    after = [plot.evaluate(TEXT_COLOURS_JS) for plot in plots]
     return [f"figure {k} does not follow the theme" for k, (a, b) in enumerate(zip(before, after, strict=True), start=1) if a and a == b]
 
 

@@ -80,7 +80,7 @@ def test_wrong_questions_get_one_line(photos, tmp_path, capsys, monkeypatch, arg
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64)).save("black.png")
     before = sorted(os.listdir())
-    given = [dict(A=photos[0], B=photos[1]).get(word, word) for word in arguments]
+    given = [{"A": photos[0], "B": photos[1]}.get(word, word) for word in arguments]
     assert main(["explain", *given]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1

@@ -19,7 +19,8 @@ def _per_image(strength: float | Tensor, images: Tensor) -> Tensor:
     return value.expand(len(images)).view(-1, 1, 1, 1)
 
 
-def _luma(images: Tensor) -> Tensor:
+def luma(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
+    """Brightness as the eye weighs the colours (ITU-R 601)."""
     r, g, b = images.unbind(1)
     return (LUMA[0] * r + LUMA[1] * g + LUMA[2] * b).unsqueeze(1)  # (n, 1, h, w)
 
@@ -35,12 +36,12 @@ def brightness(images: Float[Tensor, "n 3 h w"], factor: float | Tensor) -> Floa
 
 def contrast(images: Float[Tensor, "n 3 h w"], factor: float | Tensor) -> Float[Tensor, "n 3 h w"]:
     """Images spread around their mean luma by `factor` (0 is flat grey, 1 leaves them alone)."""
-    return _blend(images, _luma(images).mean((1, 2, 3), keepdim=True), factor)
+    return _blend(images, luma(images).mean((1, 2, 3), keepdim=True), factor)
 
 
 def saturation(images: Float[Tensor, "n 3 h w"], factor: float | Tensor) -> Float[Tensor, "n 3 h w"]:
     """Images spread around their luma by `factor` (0 is greyscale, 1 leaves them alone)."""
-    return _blend(images, _luma(images), factor)
+    return _blend(images, luma(images), factor)
 
 
 def grayscale(images: Float[Tensor, "n 3 h w"], amount: float | Tensor = 1.0) -> Float[Tensor, "n 3 h w"]:

@@ -71,6 +71,11 @@ class Pair:
             if self.b is not None:
                 _check_truth(self.truth.b, self.b, "b")
 
+    @property
+    def sides(self) -> tuple[Tensor, ...]:
+        """The sides there are: (a, b), or (a,) for one-sided questions."""
+        return (self.a,) if self.b is None else (self.a, self.b)
+
     def __len__(self) -> int:
         return len(self.a)
 

@@ -66,6 +66,8 @@ class Method:
         return replace(made, method=self.name, params={**self.defaults, **own, "seed": generator.initial_seed() if generator else 0})
 
     def _check(self, pair: Pair, options: dict[str, Any]) -> None:
+        if pair.b is None and not self.facts["one_sided"]:
+            raise InputError(f"expected a pair, which {self.name} explains by both of its sides, got one without side b")
         for name in options:
             # A generator or a chunk can be handed to every method: one that draws nothing gives the same answer.
             if name not in self._signature and name not in ("generator", "chunk"):
@@ -76,8 +78,6 @@ class Method:
         chunk = options.get("chunk")
         if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
             raise InputError(f"expected chunk to be a whole number of images of at least 1, got {chunk!r}")
-        if pair.b is None and not self.facts["one_sided"]:
-            raise InputError(f"expected a pair, which {self.name} explains by both of its sides, got one without side b")
 
     def _run(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
         """Call the function; one that does not bound its own memory by `chunk` gets the pairs in portions."""

@@ -113,9 +113,8 @@ def _features_and_gradients(model: PairModel, pair: Pair, score: Score) -> tuple
     The backward pass runs through the heads alone: the feature maps are its leaves.
     """
     with torch.no_grad():
-        maps = [model.features_a(model.normalize(pair.a))]  # (n, c, i, j)
-        if pair.b is not None:
-            maps.append(model.features_b(model.normalize(pair.b)))
+        runs = zip((model.features_a, model.features_b), pair.sides, strict=False)
+        maps = [features(model.normalize(pixels)) for features, pixels in runs]  # (n, c, i, j) each
     with torch.enable_grad():
         leaves = [f.detach().requires_grad_() for f in maps]
         z_a = model.head_a(leaves[0])

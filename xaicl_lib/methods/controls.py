@@ -1,0 +1,76 @@
+"""Controls: maps that know nothing of the model's similarity. A method that they equal explains nothing."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from xaicl_lib.augment import luma
+from xaicl_lib.errors import InputError
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.registry import methods
+from xaicl_lib.scores import Score, cosine
+
+CONTROL = {"family": "control", "needs": "nothing", "cost": "2 forwards, for the score alone", "one_sided": True, "gradient": False}
+
+
+@methods.add(**CONTROL, paper="adebayo2018sanity", where="a chance level", signed=False, symmetric=False)  # sides draw in turn
+@torch.no_grad()
+def random_map(
+    model: PairModel, pair: Pair, *, score: Score = cosine, generator: Generator | None = None, chunk: int | None = None, cells: int = 7
+) -> Explanation:
+    """Uniform random numbers: what any metric gives for no knowledge at all.
+
+    Args:
+        model: any model; only its score is used.
+        pair: n pairs.
+        score: what would be explained.
+        generator: of the numbers, which are drawn once and used for every pair.
+        chunk: images in flight.
+        cells: cells along the shorter side of an image.
+
+    Returns:
+        Maps of numbers in [0, 1), without unit.
+
+    Raises:
+        InputError: fewer than one cell.
+    """
+    if cells < 1:
+        raise InputError(f"expected at least one cell, got {cells}")
+    generator = generator or Generator().manual_seed(0)
+    z_a, z_b = _embeddings(model, pair, chunk)
+    maps = []
+    for side in pair.sides:
+        shape = [round(cells * length / min(side.shape[2:])) for length in side.shape[2:]]
+        maps.append(torch.rand(shape, generator=generator).to(z_a).repeat(len(pair), 1, 1))
+    return Explanation(maps[0], maps[1] if pair.b is not None else None, score(z_a, z_b))
+
+
+@methods.add(**CONTROL, paper="adebayo2018sanity", where="Sec. 4.2", signed=False, symmetric=True)
+@torch.no_grad()
+def edges(model: PairModel, pair: Pair, *, score: Score = cosine, chunk: int | None = None) -> Explanation:
+    r"""Strength of the edges in either image: vivid maps that never saw the model.
+
+    The magnitude of Sobel's gradient of the luma, the control of :cite:t:`adebayo2018sanity`.
+
+    Returns:
+        Maps of one value per pixel, >= 0, in units of luma per pixel.
+    """
+    z_a, z_b = _embeddings(model, pair, chunk)
+    map_b = None if pair.b is None else _sobel(pair.b.to(z_a))
+    return Explanation(_sobel(pair.a.to(z_a)), map_b, score(z_a, z_b))
+
+
+def _sobel(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:
+    across = images.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+    kernels = torch.stack([across, across.T]).unsqueeze(1)  # (2, 1, 3, 3)
+    return F.conv2d(F.pad(luma(images), (1, 1, 1, 1), mode="replicate"), kernels).norm(dim=1)
+
+
+def _embeddings(model: PairModel, pair: Pair, chunk: int | None) -> tuple[Tensor, Tensor | None]:
+    def encode(images: Tensor, embed: object) -> Tensor:
+        step = chunk or model.chunk(images[0, 0].numel())
+        return torch.cat([embed(model.normalize(part)) for part in images.split(step)])  # type: ignore[operator]
+
+    return encode(pair.a, model.embed_a), None if pair.b is None else encode(pair.b, model.embed_b)
