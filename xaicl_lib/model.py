@@ -128,6 +128,10 @@ class PairModel:
         x = (x - self._mean.to(x)) / self._std.to(x)
         return x.contiguous(memory_format=torch.channels_last) if self._fast is self else x
 
+    def denormalize(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+        """Images in the model's input space back as pixels, clamped to [0, 1]."""
+        return (x * self._std.to(x) + self._mean.to(x)).clamp(0, 1)
+
     def embed_a(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side a for images in the model's input space."""
         return self.head_a(self.features_a(x))

@@ -121,7 +121,7 @@ def pair_figure(
     return figure
 
 
-_TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom"}
+_TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
 
 
 def _photos(pair: Pair, index: int) -> list[Image.Image]:
@@ -194,7 +194,7 @@ def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Imag
             figure.add_trace(_heatmap(row, side, name, colour_bar=column == 3, band=band))
         else:  # an empty trace, without which plotly draws no axes and so no picture
             figure.add_trace(go.Scatter(x=[], y=[], xaxis=f"x{name}", yaxis=f"y{name}", hoverinfo="skip", showlegend=False))
-    figure.add_annotation(text=html.escape(row.title), x=0, xanchor="left", y=band[1], yshift=2, **_TEXT)
+    figure.add_annotation(text=html.escape(row.title), x=0, y=band[1], yshift=2, **{**_TEXT, "xanchor": "left"})
 
 
 def _heatmap(row: Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:

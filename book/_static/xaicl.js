@@ -1,0 +1,127 @@
+// Draws the figures of the book. Each is a .xaicl-plot followed by its JSON; plotly.js comes from beside this file, once per page.
+(() => {
+  "use strict";
+  const here = document.currentScript.src;
+  const root = document.documentElement;
+  const SMALLEST = 520; // pixels: a figure of pictures side by side scrolls within its own box instead of shrinking further
+  let loading = null;
+
+  function plotly() {
+    loading ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = new URL("plotly.min.js", here).href;
+      script.onload = () => resolve(window.Plotly);
+      script.onerror = () => reject(new Error("plotly.min.js could not be loaded"));
+      document.head.append(script);
+    });
+    return loading;
+  }
+
+  const variable = (name, otherwise) => getComputedStyle(root).getPropertyValue(name).trim() || otherwise;
+
+  // Everything that carries no data follows the reader's theme.
+  function template() {
+    const text = variable("--pst-color-text-base", "#323232");
+    const line = variable("--pst-color-border", "#c9c9c9");
+    const surface = variable("--pst-color-surface", "#f5f5f5");
+    const font = { color: text, family: getComputedStyle(document.body).fontFamily, size: 13 };
+    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true };
+    const colorbar = { outlinewidth: 0, thickness: 12, tickcolor: line };
+    return {
+      layout: {
+        font,
+        title: { font: { size: 16 } },
+        paper_bgcolor: "rgba(0,0,0,0)",
+        plot_bgcolor: "rgba(0,0,0,0)",
+        colorway: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"], // Okabe and Ito: safe for colour-blind readers
+        xaxis: axis,
+        yaxis: axis,
+        margin: { l: 48, r: 24, t: 40, b: 40 },
+        coloraxis: { colorbar },
+        hoverlabel: { bgcolor: surface, bordercolor: line, font },
+        legend: { bgcolor: "rgba(0,0,0,0)" },
+        sliderdefaults: { bgcolor: line, activebgcolor: variable("--pst-color-primary", "#0072b2"), borderwidth: 0 },
+        modebar: { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: text },
+      },
+      data: { heatmap: [{ colorbar }] },
+    };
+  }
+
+  // As wide as the text. A figure of pictures says in its meta how its height follows from its width: fixed + share * width.
+  function size(box, { width, height = 450, meta }) {
+    const space = box.parentElement.clientWidth;
+    if (meta?.share === undefined) return { width: Math.min(space, width ?? space), height };
+    const wide = Math.max(space, SMALLEST);
+    return { width: wide, height: meta.fixed + meta.share * wide };
+  }
+
+  class Plot {
+    constructor(box) {
+      this.box = box;
+      this.spec = JSON.parse(box.parentElement.querySelector("script[type='application/json']").textContent);
+      this.drawn = null; // a promise, once asked for
+      this.space = 0;
+      this.reserve();
+    }
+
+    // Room for the figure, before and after it is there: the page never jumps.
+    reserve() {
+      const measures = size(this.box, this.spec.layout);
+      this.space = this.box.parentElement.clientWidth;
+      this.box.style.minHeight = `${measures.height}px`;
+      this.box.style.width = `${measures.width}px`;
+      return { ...measures, autosize: false, template: template() };
+    }
+
+    draw() {
+      this.drawn ??= plotly()
+        .then((Plotly) => {
+          const layout = { ...this.spec.layout, ...this.reserve() };
+          return Plotly.newPlot(this.box, this.spec.data, layout, { displaylogo: false, displayModeBar: "hover" });
+        })
+        .then(() => this.box.setAttribute("data-xaicl-drawn", ""));
+      return this.drawn;
+    }
+
+    fit() {
+      if (this.box.parentElement.clientWidth !== this.space) this.redraw(); // a change of height alone is our own doing
+    }
+
+    // In another width or theme, with what the reader has set kept.
+    redraw() {
+      if (this.box.hasAttribute("data-xaicl-drawn")) window.Plotly.relayout(this.box, this.reserve());
+      else this.reserve();
+    }
+  }
+
+  function follow(plots) {
+    const near = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) if (isIntersecting) plots.get(target).draw();
+    }, { rootMargin: "600px" });
+    for (const box of plots.keys()) near.observe(box);
+
+    new MutationObserver(() => plots.forEach((plot) => plot.redraw())).observe(root, { attributes: true, attributeFilter: ["data-theme"] });
+    const resized = new ResizeObserver((entries) => {
+      for (const { target } of entries) plots.get(target.firstElementChild).fit();
+    });
+    for (const box of plots.keys()) resized.observe(box.parentElement);
+  }
+
+  // On paper everything is drawn, dark on white.
+  function print(plots) {
+    let theme = null;
+    window.addEventListener("beforeprint", () => {
+      theme = root.dataset.theme;
+      root.dataset.theme = "light";
+      plots.forEach((plot) => { plot.draw(); plot.redraw(); });
+    });
+    window.addEventListener("afterprint", () => { root.dataset.theme = theme; });
+  }
+
+  const boxes = document.querySelectorAll(".xaicl-plot");
+  if (boxes.length === 0) return;
+  const plots = new Map([...boxes].map((box) => [box, new Plot(box)]));
+  plotly();
+  follow(plots);
+  print(plots);
+})();

@@ -1,0 +1,125 @@
+"""Bridges outward: the score of a pair in the forms that captum, pytorch-grad-cam and Quantus ask for.
+
+None of the three knows a pair. Captum takes several inputs, so both sides become inputs; the other two look at one image,
+so side b is held fixed and side a is explained. Their packages are imported only where used (extra `adapters`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.registry import Method
+from xaicl_lib.scores import Score, cosine
+
+
+def captum_forward(model: PairModel, score: Score = cosine) -> Callable[..., Tensor]:
+    """The score as captum's `forward_func(x_a, x_b) -> (n,)` of images in the model's input space; no target is needed.
+
+    With one input the question is one-sided: `score` then gets None for side b.
+    """
+
+    def forward(x_a: Tensor, x_b: Tensor | None = None) -> Tensor:
+        return score(model.fast.embed_a(x_a), None if x_b is None else model.fast.embed_b(x_b))
+
+    return forward
+
+
+def captum_explain(model: PairModel, pair: Pair, attribution: type, *, score: Score = cosine, **options: Any) -> Explanation:
+    """A captum method on a pair: `captum_explain(model, pair, captum.attr.IntegratedGradients, n_steps=50)`.
+
+    Args:
+        model: any model.
+        pair: n pairs.
+        attribution: a class of `captum.attr` whose constructor takes a forward function (IntegratedGradients, GradientShap,
+            Saliency, InputXGradient, Occlusion, ...); DeepLift and its like want a module and do not fit.
+        score: what is explained.
+        options: for its `attribute`; tensors for both sides are given as tuples, as captum has it.
+
+    Returns:
+        Signed maps of one value per pixel, the channels added up, in units of the score for methods that are complete.
+    """
+    sides = tuple(model.normalize(side).requires_grad_() for side in pair.sides)
+    forward = captum_forward(model, score)
+    attributions = attribution(forward).attribute(sides, **options)
+    maps = [side.detach().sum(1) for side in attributions]
+    with torch.no_grad():
+        s = forward(*sides)
+    return Explanation(maps[0], maps[1] if len(maps) > 1 else None, s, method=f"captum.{attribution.__name__}", params=options)
+
+
+class SideA(nn.Module):
+    """The model as a network of one image: side b is fixed, the output (n, 1) is the score.
+
+    Args:
+        model: any model.
+        b: (1, 3, h, w) or (n, 3, h, w) pixels in [0, 1] of the other side.
+        score: what the output is.
+
+    Input:
+        (n, 3, h, w) images in the model's input space.
+    """
+
+    def __init__(self, model: PairModel, b: Float[Tensor, "n 3 h w"], score: Score = cosine) -> None:
+        super().__init__()
+        self.features, self.head, self.score = model.features_a, model.head_a, score
+        with torch.no_grad():
+            self.register_buffer("z_b", model.embed_b(model.normalize(b)))
+        self.eval()
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1"]:
+        """Scores of the images with side b."""
+        z_a = self.head(self.features(x))
+        return self.score(z_a, self.z_b.expand(len(z_a), -1)).unsqueeze(1)  # type: ignore[operator]
+
+
+class ScoreTarget:
+    """The score as a target of pytorch-grad-cam, which calls it with the embedding (d,) of one image of side a.
+
+    Args:
+        model: any model; give `nn.Sequential(model.features_a, model.head_a)` to the CAM, and images that require gradients, for
+            the weights do not.
+        b: (1, 3, h, w) pixels in [0, 1] of the other side.
+        score: what is explained.
+    """
+
+    def __init__(self, model: PairModel, b: Float[Tensor, "1 3 h w"], score: Score = cosine) -> None:
+        if len(b) != 1:
+            raise InputError(f"expected one image of side b for a target, got {len(b)}; make one target per pair")
+        self.score = score
+        with torch.no_grad():
+            self.z_b = model.embed_b(model.normalize(b))
+
+    def __call__(self, z_a: Float[Tensor, " d"]) -> Float[Tensor, ""]:
+        return self.score(z_a.unsqueeze(0), self.z_b.to(z_a))[0]
+
+
+def quantus_explain_func(model: PairModel, b: Float[Tensor, "n 3 h w"], method: Method, **params: Any) -> Callable[..., np.ndarray]:
+    """A method of ours as Quantus' `explain_func`, for metrics on `SideA(model, b)` with target class 0.
+
+    Args:
+        model: any model.
+        b: pixels in [0, 1] of the other side: one image, or as many as Quantus will pass.
+        method: a registered method.
+        params: its parameters.
+
+    Returns:
+        A function (model, inputs, targets, **kwargs) -> (n, 1, h, w) that explains inputs in the model's input space, the
+        map of side a resized to them. Inputs that a metric's noise took out of the range of pixels are clamped to it;
+        Quantus' own `model` argument is not used.
+    """
+
+    pair_model = model  # Quantus passes its own `model` by that name
+
+    def explain_func(model: object, inputs: Any, targets: Any = None, **_: Any) -> np.ndarray:
+        x = torch.as_tensor(np.asarray(inputs), dtype=pair_model.dtype)
+        made = method(pair_model, Pair(pair_model.denormalize(x), b.to(x).expand(len(x), -1, -1, -1)), **params)
+        return made.maps((x.shape[2], x.shape[3]))[0].unsqueeze(1).cpu().numpy()
+
+    return explain_func
