@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from xaicl_lib.assets import check_integrity, extract, mathjax
-from xaicl_lib.book import NotebookError, check_pages, page_outputs, public_address, repository_address, with_repository
+from xaicl_lib.book import NotebookError, check_pages, page_outputs, public_address, repository_address, with_figures, with_repository
 from xaicl_lib.errors import InputError
 from xaicl_lib.run import ROOT, run_notebooks, serve
 from xaicl_lib.views.render import BookFigure, figure_json, show
@@ -302,3 +302,16 @@ def test_a_notebook_that_was_never_executed_fails(tmp_path):
 def test_only_outputs_are_counted():
     page = f'<figure class="xaicl-plot"></figure><img src="logo.png">{STREAM}<div class="cell_output"><img src="a.png"></div>'
     assert page_outputs(page) == {"cells": 2, "figures": 0, "pictures": 1}
+
+
+def test_prose_can_show_a_figure_of_a_notebook(tmp_path) -> None:
+    plot = '<figure><div class="xaicl-plot"></div></figure>'
+    cells = [
+        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", {"text/html": html})]) for html in ("<b>1</b>", plot)
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_x.ipynb")
+    executed = {"01_x": tmp_path / "01_x.ipynb"}
+    assert with_figures("a\n<!-- figure 01_x 1 -->\nb", executed) == f"a\n```{{raw}} html\n{plot}\n```\nb"
+    for missing in ("<!-- figure 01_x 2 -->", "<!-- figure 02_y 1 -->"):
+        with pytest.raises(NotebookError, match="expected figure"):
+            with_figures(missing, executed)

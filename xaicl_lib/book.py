@@ -31,8 +31,33 @@ def stage(root: Path, executed: list[Path], source: Path, repository: str | None
     (source / "notebooks").mkdir()
     for path in executed:
         shutil.copy2(path, source / "notebooks" / path.name)
+    for page in (source / "book").rglob("*.md"):
+        page.write_text(with_figures(page.read_text(), {path.stem: path for path in executed}))
     config = yaml.safe_load((root / "_config.yml").read_text())
     (source / "_config.yml").write_text(yaml.safe_dump(with_repository(config, repository), sort_keys=False))
+
+
+def with_figures(text: str, executed: dict[str, Path]) -> str:
+    """Prose with each `<!-- figure NOTEBOOK K -->` replaced by the K-th figure (from 1) of that executed notebook.
+
+    Raises:
+        NotebookError: no such notebook or figure.
+    """
+
+    def figure(match: re.Match[str]) -> str:
+        name, number = match[1], int(match[2])
+        cells = nbformat.read(executed[name], as_version=4).cells if name in executed else []
+        shown = [
+            o.data["text/html"]
+            for cell in cells
+            for o in cell.get("outputs", ())
+            if PLOT in "".join(o.get("data", {}).get("text/html", ""))
+        ]
+        if not 1 <= number <= len(shown):
+            raise NotebookError(f"expected figure {number} of notebook {name}, which has {len(shown)} figures")
+        return f"```{{raw}} html\n{''.join(shown[number - 1])}\n```"
+
+    return re.sub(r"<!-- figure (\w+) (\d+) -->", figure, text)
 
 
 def with_repository(config: dict[str, Any], address: str | None) -> dict[str, Any]:

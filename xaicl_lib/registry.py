@@ -123,6 +123,9 @@ class Methods:
             raise unknown("method", name, self._methods)
         return self._methods[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._methods
+
     def __iter__(self) -> Iterator[Method]:
         return iter(self._methods.values())
 

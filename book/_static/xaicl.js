@@ -55,10 +55,19 @@
     return { width: wide, height: meta.fixed + meta.share * wide };
   }
 
+  // Photos that stand in many places of a figure are written once; {shared: k} stands for the k-th.
+  function unshare(node, shared) {
+    if (node === null || typeof node !== "object") return node;
+    if (typeof node.shared === "number") return shared[node.shared];
+    for (const key of Object.keys(node)) node[key] = unshare(node[key], shared);
+    return node;
+  }
+
   class Plot {
     constructor(box) {
       this.box = box;
-      this.spec = JSON.parse(box.parentElement.querySelector("script[type='application/json']").textContent);
+      const { shared, ...spec } = JSON.parse(box.parentElement.querySelector("script[type='application/json']").textContent);
+      this.spec = unshare(spec, shared);
       this.drawn = null; // a promise, once asked for
       this.space = 0;
       this.reserve();

@@ -71,7 +71,7 @@ def label(explanation: Explanation) -> str:
     """Method and the parameters that were set, for titles: `interaction_cam(reduction=max)`."""
     from xaicl_lib.methods import methods
 
-    defaults = methods[explanation.method].defaults
+    defaults = methods[explanation.method].defaults if explanation.method in methods else {}  # another library's have no defaults here
     own = [f"{k}={v}" for k, v in explanation.params.items() if k in defaults and v != defaults[k]]
     return explanation.method + (f"({', '.join(own)})" if own else "")
 

@@ -3,6 +3,8 @@
 import html
 import json
 import os
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +57,24 @@ def show(figure: "Figure", alt: str) -> "Figure | BookFigure":
 
 
 def figure_json(figure: "Figure") -> str:
-    """JSON of a figure without plotly's default template (6.5 kB), safe within a script element."""
+    """JSON of a figure without plotly's default template (6.5 kB), safe within a script element.
+
+    A photo stands in every row of a figure; it is written once, into a list `shared`, and elsewhere as {"shared": its place}.
+    """
     spec = json.loads(figure.to_json())
     spec.get("layout", {}).pop("template", None)
-    text = json.dumps(spec, separators=(",", ":"), ensure_ascii=False)
+    counts: Counter[str] = Counter()
+    _visit(spec, lambda text: counts.update([text]))
+    places = {text: k for k, text in enumerate(text for text, count in counts.items() if count > 1)}
+    spec = _visit(spec, lambda text: {"shared": places[text]} if text in places else text)
+    text = json.dumps({**spec, "shared": list(places)}, separators=(",", ":"), ensure_ascii=False)
     return text.replace("<", "\\u003c")  # neither </script nor <!-- can occur
+
+
+def _visit(node: Any, on_long_text: Callable[[str], Any]) -> Any:
+    """The tree of dicts and lists with each text of over a thousand characters replaced."""
+    if isinstance(node, dict):
+        return {key: _visit(value, on_long_text) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_visit(value, on_long_text) for value in node]
+    return on_long_text(node) if isinstance(node, str) and len(node) > 1000 else node
