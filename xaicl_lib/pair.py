@@ -43,7 +43,7 @@ class Truth:
         return Truth(self.b, self.a)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pair:
     """n pairs of images, side a and side b.
 
@@ -70,6 +70,10 @@ class Pair:
             _check_truth(self.truth.a, self.a, "a")
             if self.b is not None:
                 _check_truth(self.truth.b, self.b, "b")
+
+    def __repr__(self) -> str:
+        sides = " and ".join(f"{s.shape[2]} x {s.shape[3]}" for s in self.sides)
+        return f"Pair({len(self)} of {sides} pixels{', with truth' if self.truth else ''})"
 
     @property
     def sides(self) -> tuple[Tensor, ...]:
@@ -121,7 +125,7 @@ def _check_truth(mask: Tensor, images: Tensor, side: str) -> None:
         raise InputError(f"truth of side {side}: expected a boolean mask {want}, got {mask.dtype} {tuple(mask.shape)}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Saliency maps of n pairs, unscaled, in the units of the score and at the method's own resolution.
 
@@ -140,6 +144,11 @@ class Explanation:
     residual: Float[Tensor, " n"] | None = None
     method: str = ""
     params: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        maps = " and ".join(f"{m.shape[1]} x {m.shape[2]}" for m in (self.a, self.b) if m is not None)
+        scores = ", ".join(f"{s:.3f}" for s in self.score[:3].tolist()) + (", ..." if len(self) > 3 else "")
+        return f"Explanation({self.method!r}, score {scores}, maps of {maps} cells)"
 
     def __len__(self) -> int:
         return len(self.a)

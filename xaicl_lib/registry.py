@@ -23,8 +23,8 @@ class Method:
     Attributes:
         name: the function's name.
         function: (model, pair, *, ...) -> Explanation, as it was written.
-        facts: paper (bib key), where (section), family, needs, cost; and what the contract suite must know: `signed`,
-            `symmetric` (swapping the pair swaps the maps), `one_sided` (works without side b), `gradient`.
+        facts: paper (bib key), where (section), family, needs, cost; and what views and the contract suite must
+            know: `signed` (a negative value means something), `symmetric` (swapping the pair swaps the maps), `one_sided` (works without side b), `gradient`.
     """
 
     name: str

@@ -3,7 +3,7 @@
   "use strict";
   const here = document.currentScript.src;
   const root = document.documentElement;
-  const SMALLEST = 520; // pixels: a figure of pictures side by side scrolls within its own box instead of shrinking further
+  const NARROW = 520; // pixels: below, a figure of pictures takes the narrow form that its meta describes
   let loading = null;
 
   function plotly() {
@@ -51,8 +51,8 @@
   function size(box, { width, height = 450, meta }) {
     const space = box.parentElement.clientWidth;
     if (meta?.share === undefined) return { width: Math.min(space, width ?? space), height };
-    const wide = Math.max(space, SMALLEST);
-    return { width: wide, height: meta.fixed + meta.share * wide };
+    const { fixed, share } = space < NARROW ? meta.narrow : meta;
+    return { width: space, height: fixed + share * space };
   }
 
   // Photos that stand in many places of a figure are written once; {shared: k} stands for the k-th.
@@ -85,11 +85,18 @@
     draw() {
       this.drawn ??= plotly()
         .then((Plotly) => {
-          const layout = { ...this.spec.layout, ...this.reserve() };
-          return Plotly.newPlot(this.box, this.spec.data, layout, { displaylogo: false, displayModeBar: "hover" });
+          const { data, layout } = structuredClone(this.spec); // plotly writes into what it is given
+          const { narrow } = this.spec.layout.meta ?? {};
+          this.narrow = this.isNarrow();
+          return Plotly.newPlot(this.box, data, { ...layout, ...this.reserve() }, { displaylogo: false, displayModeBar: false })
+            .then(() => this.narrow && Plotly.update(this.box, narrow.bars, narrow.layout, narrow.traces));
         })
         .then(() => this.box.setAttribute("data-xaicl-drawn", ""));
       return this.drawn;
+    }
+
+    isNarrow() {
+      return Boolean(this.spec.layout.meta?.narrow) && this.box.parentElement.clientWidth < NARROW;
     }
 
     fit() {
@@ -98,6 +105,11 @@
 
     // In another width or theme, with what the reader has set kept.
     redraw() {
+      if (this.box.hasAttribute("data-xaicl-drawn") && this.narrow !== this.isNarrow()) {
+        this.drawn = null;
+        this.draw();
+        return;
+      }
       if (this.box.hasAttribute("data-xaicl-drawn")) window.Plotly.relayout(this.box, this.reserve());
       else this.reserve();
     }

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.conftest import build, random_pair
 from xaicl_lib import Explanation, InputError, Pair, explain
-from xaicl_lib.views.figures import alt_text, height, pair_figure, rows, save_png
+from xaicl_lib.views.figures import WIDE, alt_text, pair_figure, rows, save_png
 
 
 def made(a, b, method="grad_cam") -> Explanation:
@@ -56,7 +56,17 @@ def test_pictures_are_square_at_the_width_meant() -> None:
     wide = layout.xaxis.domain[1] * (740 - layout.margin.r)
     tall = (layout.yaxis.domain[1] - layout.yaxis.domain[0]) * (layout.height - layout.margin.t - layout.margin.b)
     assert wide == pytest.approx(tall, rel=1e-6)
-    assert layout.meta["fixed"] + layout.meta["share"] * 740 == pytest.approx(height(740, 3))
+    assert layout.meta["fixed"] + layout.meta["share"] * 740 == pytest.approx(WIDE.height(740, 3))
+
+
+def test_on_a_phone_the_maps_take_the_whole_width() -> None:
+    narrow = pair_figure(random_pair(1), [FAINT, SIGNED], names=("<a>", "b")).layout.meta["narrow"]
+    updates = narrow["layout"]
+    wide = (updates["xaxis7.domain"][1] - updates["xaxis7.domain"][0]) * (360 - 58)
+    tall = (updates["yaxis7.domain"][1] - updates["yaxis7.domain"][0]) * (narrow["fixed"] + narrow["share"] * 360 - 28 - 84)
+    assert wide == pytest.approx(tall, rel=1e-6)
+    assert [updates[f"images[{k}].visible"] for k in range(8)] == [False, False, True, True] * 2
+    assert narrow["traces"] == [3, 7]
 
 
 def test_the_index_chooses_the_pair() -> None:

@@ -17,7 +17,7 @@ from xaicl_lib.scores import Score, cosine
     family="activation",
     needs="feature map, gradient of the head",
     cost="2 forwards, 1 backward through the head",
-    signed=True,
+    signed=False,  # where features are not negative, as after a ReLU
     symmetric=True,
     one_sided=True,
     gradient=True,
@@ -44,7 +44,7 @@ def grad_cam(model: PairModel, pair: Pair, *, score: Score = cosine) -> Explanat
     family="activation",
     needs="feature map, gradient of the head",
     cost="2 forwards, 1 backward through the head",
-    signed=True,
+    signed=False,  # where features are not negative, as after a ReLU
     symmetric=True,
     one_sided=False,
     gradient=True,

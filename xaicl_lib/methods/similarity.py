@@ -21,7 +21,7 @@ from xaicl_lib.scores import cosine
     family="similarity",
     needs="feature map",
     cost="2 forwards",
-    signed=True,
+    signed=False,  # where features are not negative, as after a ReLU
     symmetric=True,
     one_sided=False,
     gradient=False,
@@ -38,7 +38,8 @@ def deep_similarity(model: PairModel, pair: Pair) -> Explanation:
     and is 0 for a model without a head.
 
     Returns:
-        Maps in units of the cosine, signed, on the feature grid; `joint` (n, ia, ja, ib, jb) says which cell of a goes with which of b.
+        Maps in units of the cosine, on the feature grid, never negative where features are not; `joint` (n, ia, ja, ib, jb) says which
+        cell of a goes with which of b.
     """
     x_a, x_b = (model.normalize(side) for side in pair.sides)
     f_a, f_b = model.features_a(x_a), model.features_b(x_b)  # (n, c, i, j), (n, c, k, l)

@@ -1,7 +1,7 @@
 """The one figure of the book: the pair on the left, its maps on the right, a row for each method.
 
-Both maps of a row share one scale whose largest value is printed, so a vivid map of nothing cannot happen. Maps with
-negative values get a diverging colour map centred at zero, the others a perceptually uniform one.
+Both maps of a row share one scale whose largest value is printed, so a vivid map of nothing cannot happen. Signed maps get
+a diverging colour map centred at zero, the others a perceptually uniform one.
 """
 
 import base64
@@ -22,6 +22,7 @@ from xaicl_lib.pair import Explanation, Pair
 
 DIVERGING, UNIFORM = "RdBu_r", "inferno"  # both named alike in plotly and matplotlib, both safe for colour-blind readers
 OPACITY = 0.65
+COLUMN_NAMES = ("{0}", "{1}", "map of {0}", "map of {1}")
 PHOTO_SIDE = 224  # pixels a side of the photos inside a figure; more would only make pages heavy
 WIDTH, TITLE, HEADER, FOOTER, RIGHT = 740, 26, 28, 84, 58  # pixels: the width meant, and what surrounds the pictures
 
@@ -64,7 +65,10 @@ def _row(explanation: Explanation) -> Row:
     a, b = (side[0].float().cpu().numpy() for side in (explanation.a, explanation.b))
     limit = float(max(abs(a).max(), abs(b).max()))
     title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
-    return Row(title, (a, b), limit, bool(min(a.min(), b.min()) < 0))
+    from xaicl_lib.methods import methods
+
+    signed = explanation.method in methods and methods[explanation.method].facts["signed"]
+    return Row(title, (a, b), limit, signed or bool(min(a.min(), b.min()) < 0))
 
 
 def label(explanation: Explanation) -> str:
@@ -112,12 +116,12 @@ def pair_figure(
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     drawn = rows(explanations, index)
     shown = _photos(photos or pair, index)
-    figure = go.Figure(layout=_layout(len(drawn)))
+    figure = go.Figure(layout=_layout([html.escape(row.title) for row in drawn]))
     for k, row in enumerate(drawn):
         _draw_row(figure, k, len(drawn), row, shown)
-    for column, name in enumerate((*names, f"map of {names[0]}", f"map of {names[1]}")):
-        left, right = COLUMNS[column]
-        figure.add_annotation(text=html.escape(name), x=(left + right) / 2, y=1, yshift=2, **_TEXT)
+    for column, name in enumerate(COLUMN_NAMES):
+        left, right = WIDE.columns[column]
+        figure.add_annotation(text=html.escape(name.format(*names)), x=(left + right) / 2, y=1, yshift=2, **_TEXT)
     return figure
 
 
@@ -142,15 +146,50 @@ def _data_uri(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-COLUMNS = [(0.0, 0.235), (0.25, 0.485), (0.515, 0.75), (0.765, 1.0)]  # ends of the four pictures, as shares of the width
+@dataclass(frozen=True)
+class Frame:
+    """Where the parts of a figure stand: the ends of its four pictures as shares of the width, and the pixels of a row's title."""
+
+    columns: tuple[tuple[float, float], ...]
+    title: int
+
+    def height(self, width: float, count: int) -> float:
+        """Pixels that a figure of `count` rows needs at a width for its pictures to be square."""
+        left, right = self.columns[-1]
+        return HEADER + FOOTER + count * (self.title + (right - left) * (width - RIGHT))
+
+    def band(self, width: float, k: int, count: int) -> tuple[float, float]:
+        """Lower and upper end of the pictures of row k, as shares of the plotting area; the title stands above them."""
+        title = self.title / (self.height(width, count) - HEADER - FOOTER)
+        return 1 - (k + 1) / count, 1 - k / count - title
 
 
-def height(width: float, count: int) -> float:
-    """Pixels that a figure of `count` rows needs at a width for its pictures to be square."""
-    return HEADER + FOOTER + count * (TITLE + COLUMNS[0][1] * (width - RIGHT))
+WIDE = Frame(((0.0, 0.235), (0.25, 0.485), (0.515, 0.75), (0.765, 1.0)), TITLE)
+NARROW = Frame(((0.0, 0.01), (0.0, 0.01), (0.0, 0.49), (0.51, 1.0)), 2 * TITLE - 8)  # for a phone: the maps alone, titles of two lines
 
 
-def _layout(count: int) -> go.Layout:
+def _narrow(count: int, titles: Sequence[str]) -> dict[str, Any]:
+    """What the book's script changes where four pictures are too many for the width: the maps, over their photos, take all of it."""
+    width, wide = 360, len(COLUMN_NAMES)
+    layout: dict[str, Any] = {"sliders[0].x": 0, "sliders[0].len": 1, "font.size": 11}
+    for k, title in enumerate(titles):
+        band = NARROW.band(width, k, count)
+        layout |= {f"annotations[{k}].text": title.replace(" · ", "<br>", 1), f"annotations[{k}].y": band[1]}
+        for column, ends in enumerate(NARROW.columns):
+            axis = wide * k + column
+            layout |= {f"xaxis{axis + 1 if axis else ''}.domain": ends, f"yaxis{axis + 1 if axis else ''}.domain": band}
+            layout[f"images[{axis}].visible"] = column >= 2
+    for column, (left, right) in enumerate(NARROW.columns):
+        layout |= {f"annotations[{count + column}].x": (left + right) / 2, f"annotations[{count + column}].visible": column >= 2}
+    bands = [NARROW.band(width, k, count) for k in range(count)]
+    bars = {"colorbar.y": [sum(band) / 2 for band in bands], "colorbar.len": [band[1] - band[0] for band in bands]}
+    share = NARROW.height(1, count) - NARROW.height(0, count)
+    traces = [wide * k + 3 for k in range(count)]
+    return {"fixed": NARROW.height(0, count), "share": share, "layout": layout, "bars": bars, "traces": traces}
+
+
+def _layout(titles: Sequence[str]) -> go.Layout:
+    count = len(titles)
     steps = [{"label": f"{v:.0%}", "method": "restyle", "args": [{"opacity": v}]} for v in (0, 0.25, 0.5, OPACITY, 0.8, 1)]
     slider = {
         "steps": steps, "active": 3, "x": 0.515, "len": 0.485, "y": 0, "pad": {"t": 18}, "currentvalue": {"prefix": "maps cover "},
@@ -158,10 +197,10 @@ def _layout(count: int) -> go.Layout:
     }  # fmt: skip
     return go.Layout(
         template="none",
-        height=height(WIDTH, count),
+        height=WIDE.height(WIDTH, count),
         margin={"l": 0, "r": RIGHT, "t": HEADER, "b": FOOTER},
         # For pages that fit the figure to their width: height = fixed + share * width keeps the pictures square.
-        meta={"fixed": height(0, count), "share": height(1, count) - height(0, count)},
+        meta={"fixed": WIDE.height(0, count), "share": WIDE.height(1, count) - WIDE.height(0, count), "narrow": _narrow(count, titles)},
         sliders=[slider],
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -171,10 +210,8 @@ def _layout(count: int) -> go.Layout:
 
 
 def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Image.Image]) -> None:
-    top, bottom = 1 - k / count, 1 - (k + 1) / count
-    title = TITLE / (height(WIDTH, count) - HEADER - FOOTER)
-    band = (bottom, top - title)  # the title stands above the pictures
-    for column, (left, right) in enumerate(COLUMNS):
+    band = WIDE.band(WIDTH, k, count)
+    for column, (left, right) in enumerate(WIDE.columns):
         axis = 4 * k + column + 1
         name = "" if axis == 1 else str(axis)
         bare = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "fixedrange": True}
@@ -194,7 +231,7 @@ def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Imag
             figure.add_trace(_heatmap(row, side, name, colour_bar=column == 3, band=band))
         else:  # an empty trace, without which plotly draws no axes and so no picture
             figure.add_trace(go.Scatter(x=[], y=[], xaxis=f"x{name}", yaxis=f"y{name}", hoverinfo="skip", showlegend=False))
-    figure.add_annotation(text=html.escape(row.title), x=0, y=band[1], yshift=2, **{**_TEXT, "xanchor": "left"})
+    figure.add_annotation(text=html.escape(row.title), x=0, y=band[1], yshift=2, align="left", **{**_TEXT, "xanchor": "left"})
 
 
 def _heatmap(row: Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:
@@ -253,8 +290,8 @@ def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str)
         axis.imshow(row.maps[column % 2], row.colours, vmin=low, vmax=high, alpha=OPACITY, interpolation="bilinear", extent=extent)
 
 
-def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str]) -> go.Figure:
-    """A table of scores as colours: `scores` (n, m) of the images named `down` with those named `across`, on [-1, 1]."""
+def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str], *, title: str = "") -> go.Figure:
+    """A table of scores as colours, on [-1, 1]: `scores` (n, m) of the images named `down` with those named `across`, under a title."""
     values = scores.float().cpu().numpy()
     heat = go.Heatmap(
         z=values, x=[html.escape(name) for name in across], y=[html.escape(name) for name in down], zmin=-1, zmax=1, colorscale=DIVERGING,
@@ -262,8 +299,9 @@ def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str]) -> 
         colorbar={"thickness": 9, "tickvals": [-1, 0, 1]},
     )  # fmt: skip
     axes = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True}
+    top = {**axes, "side": "top", "title": {"text": html.escape(title), "standoff": 6}}
     layout = go.Layout(
-        template="none", height=90 + 42 * len(down), margin={"l": 90, "r": 20, "t": 10, "b": 60},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", xaxis=axes, yaxis={**axes, "autorange": "reversed"},
+        template="none", height=90 + 42 * len(down), margin={"l": 90, "r": 20, "t": 64, "b": 10},
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", xaxis=top, yaxis={**axes, "autorange": "reversed"},
     )  # fmt: skip
     return go.Figure(heat, layout)

@@ -1,5 +1,7 @@
 """Tables of the book, generated from what the library knows of itself."""
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from xaicl_lib.methods import methods
@@ -20,3 +22,15 @@ def methods_table() -> pd.DataFrame:
     order = ["perturbation", "gradient", "activation", "similarity", "control"]
     table = pd.DataFrame(rows)
     return table.sort_values("family", key=lambda column: column.map(order.index), kind="stable").set_index("method")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to read rather than to compute with: whole texts, two digits after the point, scrolling within its own box."""
+
+    frame: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            text = self.frame.reset_index().to_html(index=False, border=0, justify="left", float_format=lambda v: f"{v:.2f}", na_rep="")
+        return f'<div class="xaicl-table">{text}</div>'
