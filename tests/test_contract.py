@@ -1,6 +1,7 @@
 """What every registered method promises, on every kind of model."""
 
 import copy
+import gc
 import inspect
 
 import pytest
@@ -190,3 +191,37 @@ def test_wrong_options_are_named(method, projected, pair) -> None:
 def test_facts_are_complete(method) -> None:
     assert {"paper", "where", "family", "needs", "cost", "signed", "symmetric", "one_sided", "gradient"} <= set(method.facts)
     assert method.summary.endswith(".")
+
+
+SMALL = {
+    "conditional_occlusion": {"window": 12, "stride": 12}, "pairwise_occlusion": {"masks": 3}, "smooth_grad": {"samples": 2},
+    "integrated_jacobians": {"steps": 1},
+}  # fmt: skip
+
+
+@METHODS
+def test_no_more_than_chunk_images_are_in_flight(method, model, pair) -> None:
+    seen = []
+    for features in {model.fast.features_a, model.fast.features_b}:
+        features.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    method(model, pair, chunk=2)
+    assert max(seen) <= 2
+    seen.clear()
+    method(model, pair, chunk=100)
+    assert max(seen) >= 3, "a large chunk should be used"
+
+
+@METHODS
+def test_nothing_grows_from_call_to_call(method) -> None:
+    model, pair = build("projected"), random_pair(1, (12, 12), (12, 12))
+
+    def live() -> int:
+        gc.collect()
+        return sum(issubclass(type(item), torch.Tensor) for item in gc.get_objects())
+
+    counts = []
+    for calls in (5, 200):
+        for _ in range(calls):
+            method(model, pair, **SMALL.get(method.name, {}))
+        counts.append(live())
+    assert counts[1] <= counts[0]

@@ -23,8 +23,9 @@ class Method:
     Attributes:
         name: the function's name.
         function: (model, pair, *, ...) -> Explanation, as it was written.
-        facts: paper (bib key), where (section), family, needs, cost; and what views and the contract suite must
-            know: `signed` (a negative value means something), `symmetric` (swapping the pair swaps the maps), `one_sided` (works without side b), `gradient`.
+        facts: paper (bib key), where (section), family, needs, cost; and what views and the contract suite must know: `signed`
+            (a negative value means something), `symmetric` (swapping the pair swaps the maps), `one_sided` (works without
+            side b), `gradient` (made from gradients of the score).
     """
 
     name: str
