@@ -82,7 +82,7 @@ def test_quantus_gets_our_maps(projected, pair) -> None:
     want = methods["conditional_occlusion"](projected, pixels, window=8, stride=4).maps(24)[0]
     np.testing.assert_allclose(maps[:, 0], want.numpy(), rtol=1e-5, atol=1e-6)
     network = SideA(projected, pair.b)
-    flipping = quantus.PixelFlipping(features_in_step=96, perturb_baseline="black", disable_warnings=True)
+    flipping = quantus.PixelFlipping(features_in_step=96, perturb_baseline=0.0, disable_warnings=True)
     curves = flipping(
         network, x.numpy(), np.zeros(3, int), a_batch=maps, explain_func=explain_func, softmax=False, channel_first=True, device="cpu"
     )
