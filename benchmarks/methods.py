@@ -2,8 +2,8 @@
 
     python benchmarks/methods.py [--model simclr | resnet50] [--rounds 5] [--device cpu] [-o results/cost.parquet]
 
-For each method: its median seconds for one pair, the passes it cannot do without, what these take by the bare network at its best batch
-size and layout (`floor`), and floor / seconds. A rival's row names the method of ours that answers the same question.
+For each method: its median seconds for a few pairs at once, the passes it cannot do without, what these take by the bare network at its
+best batch size and layout (`floor`), and floor / seconds. A rival's row names the method of ours that answers the same question.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def network(name: str, device: str) -> PairModel:
 
 def ours(model: PairModel, pair: Pair) -> dict[str, tuple[Run, int, int]]:
     """Our methods: how to run them, and the forward passes and passes forward and back that they cannot do without."""
-    places = explain(model, pair, "conditional_occlusion").a[0].numel()
+    places = explain(model, pair[0], "conditional_occlusion").a[0].numel()
     passes = {
         "conditional_occlusion": (2 * places + 2, 0),
         "pairwise_occlusion": (202, 0),
@@ -54,7 +54,8 @@ def ours(model: PairModel, pair: Pair) -> dict[str, tuple[Run, int, int]]:
         "deep_similarity": (2, 0),
         "integrated_jacobians": (2, 0),
     }
-    return {name: (lambda name=name: explain(model, pair, name), *counts) for name, counts in passes.items()}
+    n = len(pair)
+    return {name: (lambda name=name: explain(model, pair, name), n * f, n * b) for name, (f, b) in passes.items()}
 
 
 def rivals(model: PairModel, pair: Pair) -> dict[str, tuple[Run, str]]:
@@ -67,11 +68,13 @@ def rivals(model: PairModel, pair: Pair) -> dict[str, tuple[Run, str]]:
 
     def occlusion() -> object:
         shapes = ((3, window, window),) * 2
-        return captum.attr.Occlusion(forward).attribute(sides, shapes, ((3, stride, stride),) * 2, perturbations_per_eval=32)
+        return captum.attr.Occlusion(forward).attribute(
+            sides, shapes, ((3, stride, stride),) * 2, perturbations_per_eval=max(1, 16 // len(pair))
+        )
 
     def noise() -> object:
         tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(forward))
-        return tunnel.attribute(sides, nt_type="smoothgrad", nt_samples=50, nt_samples_batch_size=25, stdevs=0.5)
+        return tunnel.attribute(sides, nt_type="smoothgrad", nt_samples=50, nt_samples_batch_size=max(1, 8 // len(pair)), stdevs=0.5)
 
     whole = nn.Sequential(model.features_a, model.head_a)
     pair_score = PairScore(model)
@@ -83,8 +86,9 @@ def rivals(model: PairModel, pair: Pair) -> dict[str, tuple[Run, str]]:
     def library() -> object:
         both = []
         for this, other in ((sides[0], pair.b), (sides[1], pair.a)):
+            targets = [ScoreTarget(model, one) for one in other.split(1)]
             with GradCAMElementWise(whole, [model.features_a]) as cam:
-                both.append(cam(this.detach().requires_grad_(), [ScoreTarget(model, other)]))
+                both.append(cam(this.detach().requires_grad_(), targets))
         return both
 
     return {
@@ -105,12 +109,12 @@ class PairScore(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         z_a, z_b = self.head(self.features(x)).chunk(2)
-        return cosine(z_a, z_b).expand(2).unsqueeze(1).sum(1)
+        return cosine(z_a, z_b).repeat(2)
 
 
 def raw(model: PairModel, pair: Pair, batch: int, backward: bool) -> Run:
     """One batch through the bare network at its fastest layout, forward or forward and back to the pixels."""
-    x = model.fast.normalize(pair.a.expand(batch, -1, -1, -1)).contiguous(memory_format=torch.channels_last)
+    x = model.fast.normalize(pair.a[:1].expand(batch, -1, -1, -1)).contiguous(memory_format=torch.channels_last)
 
     def run() -> None:
         if not backward:
@@ -142,13 +146,15 @@ def main() -> None:
     parser.add_argument("--model", default="simclr")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("-o", "--output")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     model = network(arguments.model, arguments.device)
-    pair = Pair(open_photo("cat", model.size), open_photo("astronaut", model.size)).to(arguments.device)
+    side_a, side_b = (open_photo(name, model.size).expand(arguments.pairs, -1, -1, -1) for name in ("cat", "astronaut"))
+    pair = Pair(side_a, side_b).to(arguments.device)
     own, theirs = ours(model, pair), rivals(model, pair)
-    batches = (8, 16, 32, 43, 64) if model.size < 200 else (4, 8, 16)
+    batches = (8, 12, 16, 20, 32) if model.size < 200 else (2, 4, 5, 8)
     floors = {(b, back): raw(model, pair, b, back) for b in batches for back in (False, True)}
     runs = {name: run for name, (run, *_) in own.items()} | {name: run for name, (run, _) in theirs.items()}
     runs |= {f"raw {b} {back}": run for (b, back), run in floors.items()}
@@ -163,8 +169,14 @@ def main() -> None:
         rows.append({"name": name, "seconds": seconds[name], "asks_like": same, "times_ours": seconds[name] / seconds[same]})
     table = pd.DataFrame(rows)
     where = torch.cuda.get_device_name() if arguments.device != "cpu" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    table = table.assign(model=arguments.model, size=model.size, device=where, torch=torch.__version__, rounds=arguments.rounds)
-    print(table.drop(columns=["device", "torch", "rounds", "model", "size"]).to_string(index=False, float_format=lambda v: f"{v:.3f}"))
+    table = table.assign(
+        model=arguments.model, size=model.size, device=where, torch=torch.__version__, rounds=arguments.rounds, pairs=arguments.pairs
+    )
+    print(
+        table.drop(columns=["device", "torch", "rounds", "model", "size", "pairs"]).to_string(
+            index=False, float_format=lambda v: f"{v:.3f}"
+        )
+    )
     print(f"raw network: {1 / per_image[False]:.0f} images/s forward, {1 / per_image[True]:.0f} forward and back; {where}")
     if arguments.output:
         Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)

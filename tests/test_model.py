@@ -22,6 +22,20 @@ def test_embed_is_head_of_features(model, pair) -> None:
     assert torch.equal(model.embed_b(x), model.head_b(model.features_b(x)))
 
 
+def test_both_sides_in_one_batch_or_two(model, pair) -> None:
+    sides = [model.normalize(side) for side in pair.sides]
+    seen = []
+    model.features_a.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    for got, want in zip(model.embed(sides), (model.embed_a(sides[0]), model.embed_b(sides[1])), strict=True):
+        close(got, want)
+    assert seen[:1] == ([6] if model.symmetric else [3])
+    for got, want in zip(model.features(sides), (model.features_a(sides[0]), model.features_b(sides[1])), strict=True):
+        close(got, want)
+    uneven = [sides[0], sides[1][:, :, :20]]
+    close(model.embed(uneven)[1], model.embed_b(uneven[1]))
+    assert len(model.embed(sides[:1])) == 1
+
+
 def test_the_modules_given_stay_as_they_are() -> None:
     features, head = small_features().train(), small_head()
     head[3].eval()
@@ -147,5 +161,5 @@ def test_devices() -> None:
 
 def test_scaled_chunk() -> None:
     model = build("projected")
-    assert model.chunk(96 * 96) == 43
-    assert model.chunk(10**9) == 1
+    assert model.chunk(96 * 96) == 16
+    assert model.chunk(10**9) == 4

@@ -1,12 +1,17 @@
 """Scores: how alike two embeddings are. A score is any differentiable function (za, zb) -> (n,)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 Score = Callable[..., Tensor]  # (za, zb); zb is None for one-sided questions, whose scores ignore it
+
+
+def two(embeddings: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """The arguments of a score from the embeddings of one side or two."""
+    return embeddings[0], embeddings[1] if len(embeddings) > 1 else None
 
 
 def cosine(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:

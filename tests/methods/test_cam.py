@@ -93,7 +93,7 @@ def test_heads_alone_run_backward(projected, pair) -> None:
     seen = []
     projected.fast.features_a.register_forward_hook(lambda module, given, out: seen.append((len(given[0]), out.requires_grad)))
     explain(projected, pair)
-    assert seen == [(3, False), (3, False)]  # one forward of each image, no graph
+    assert seen == [(6, False)]  # one forward of each image, both sides in one batch, no graph
 
 
 def test_maps_of_two_sizes() -> None:

@@ -8,7 +8,7 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.registry import methods
-from xaicl_lib.scores import Score, cosine
+from xaicl_lib.scores import Score, cosine, two
 
 
 @methods.add(
@@ -113,11 +113,9 @@ def _features_and_gradients(model: PairModel, pair: Pair, score: Score) -> tuple
     The backward pass runs through the heads alone: the feature maps are its leaves.
     """
     with torch.no_grad():
-        runs = zip((model.features_a, model.features_b), pair.sides, strict=False)
-        maps = [features(model.normalize(pixels)) for features, pixels in runs]  # (n, c, i, j) each
+        maps = model.features([model.normalize(pixels) for pixels in pair.sides])  # (n, c, i, j) each
     with torch.enable_grad():
         leaves = [f.detach().requires_grad_() for f in maps]
-        z_a = model.head_a(leaves[0])
-        s = score(z_a, model.head_b(leaves[1]) if len(leaves) > 1 else None)  # (n,)
+        s = score(*two([head(f) for head, f in zip((model.head_a, model.head_b), leaves, strict=False)]))  # (n,)
         gradients = torch.autograd.grad(s.sum(), leaves)
     return maps, list(gradients), s.detach()

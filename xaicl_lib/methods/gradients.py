@@ -12,7 +12,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
 from xaicl_lib.registry import methods
-from xaicl_lib.scores import Score, cosine
+from xaicl_lib.scores import Score, cosine, two
 
 SAMMANI = {"paper": "sammani2023visualizing", "family": "gradient", "needs": "gradient of the network", "signed": False, "gradient": True}
 BLENDS = tuple(round(1 - k / 10, 1) for k in range(1, 10))  # 0.9, ..., 0.1
@@ -92,7 +92,7 @@ def smooth_grad(
     n, pairs = len(pair), max(1, (chunk or model.chunk(sides[0][0, 0].numel())) // len(sides))
     for part in progress(torch.arange(samples * n).split(pairs), "noisy copies"):
         item = (part % n).to(sides[0].device)
-        added = torch.stack([noise(k) for k in (part // n).tolist()]) * spread[item]
+        added = noise(part // n) * spread[item]
         _, gradients = _gradients(model, [x[item] + added for x in sides], score, guided)
         for sums, g in zip(total, gradients, strict=True):
             sums.index_add_(0, item, g)
@@ -158,12 +158,12 @@ def averaged_transforms(
     g_a, g_b = (torch.cat(side) for side in zip(*parts, strict=True))
     last = BLENDS[-1] * sides[0] + (1 - BLENDS[-1]) * sides[1]
     if noise is not None:
-        last = last + noise(len(BLENDS) - 1) * spread
+        last = last + noise(torch.tensor([len(BLENDS) - 1])) * spread
     return Explanation(_strength(sides[0], g_a), _strength(last, g_b), _score(model, sides, score, chunk))
 
 
 def _average_along_blends(
-    model: PairModel, sides: list[Tensor], spread: Tensor, noise: Callable[[int], Tensor] | None, chunk: int, score: Score, guided: bool
+    model: PairModel, sides: list[Tensor], spread: Tensor, noise: Callable[[Tensor], Tensor] | None, chunk: int, score: Score, guided: bool
 ) -> tuple[Tensor, Tensor]:
     """Gradients of s_lambda with respect to image a and to the blend, averaged over lambda: two (n, 3, h, w)."""
     x_a, x_b = sides
@@ -178,7 +178,7 @@ def _average_along_blends(
         share = blends[step].view(-1, 1, 1, 1)
         blend = share * x_a[item] + (1 - share) * x_b[item]
         if noise is not None:
-            blend = blend + torch.stack([noise(k) for k in step.tolist()]) * spread[item]
+            blend = blend + noise(part // n) * spread[item]
         if z_a is None or dz_a is None:
             _, (g_a, g_b) = _gradients(model, [x_a[item], blend], score, guided=True)
             total_a.index_add_(0, item, g_a)
@@ -202,17 +202,15 @@ def _gradients(model: PairModel, sides: list[Tensor], score: Score, guided: bool
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in sides]
         with guided_relus(guided):
-            z_a = model.embed_a(leaves[0])
-            s = score(z_a, model.embed_b(leaves[1]) if len(leaves) > 1 else None)
+            s = score(*two(model.embed(leaves)))
         gradients = torch.autograd.grad(s.sum(), leaves)
     return s.detach(), list(gradients)
 
 
 @torch.no_grad()
 def _score(model: PairModel, sides: list[Tensor], score: Score, chunk: int | None) -> Float[Tensor, " n"]:
-    step = chunk or model.chunk(sides[0][0, 0].numel())
-    z = [torch.cat([embed(x) for x in side.split(step)]) for side, embed in zip(sides, (model.embed_a, model.embed_b), strict=False)]
-    return score(z[0], z[1] if len(z) > 1 else None)
+    pairs = max(1, (chunk or model.chunk(sides[0][0, 0].numel())) // len(sides))
+    return torch.cat([score(*two(model.embed(part))) for part in zip(*(side.split(pairs) for side in sides), strict=True)])
 
 
 def _strength(x: Float[Tensor, "n 3 h w"], gradient: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:
@@ -236,8 +234,14 @@ def _sigma(sides: list[Tensor], level: float, sigma: float | None) -> Float[Tens
     return (level * (high - low)).view(-1, 1, 1, 1)
 
 
-def _noise(x: Tensor, count: int, generator: Generator | None) -> Callable[[int], Tensor]:
-    """Standard normal images (3, h, w) by number: the same for every pair, whatever the batch and the chunk."""
+def _noise(x: Tensor, count: int, generator: Generator | None) -> Callable[[Tensor], Tensor]:
+    """Standard normal images (k, 3, h, w) by their numbers (k,): the same for every pair, whatever the batch and the chunk."""
     generator = generator or Generator().manual_seed(0)
     seeds = torch.randint(2**62, (count,), generator=generator).tolist()
-    return lambda k: torch.randn(x.shape[1:], generator=Generator().manual_seed(seeds[k])).to(x)
+
+    def draw(numbers: Tensor) -> Tensor:
+        each, which = numbers.unique(return_inverse=True)
+        images = [torch.randn(x.shape[1:], generator=Generator().manual_seed(seeds[k])) for k in each.tolist()]
+        return torch.stack(images)[which].to(x)
+
+    return draw

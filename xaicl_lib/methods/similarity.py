@@ -42,8 +42,7 @@ def deep_similarity(model: PairModel, pair: Pair) -> Explanation:
         Maps in units of the cosine, on the feature grid, never negative where features are not; `joint` (n, ia, ja, ib, jb) says which
         cell of a goes with which of b.
     """
-    x_a, x_b = (model.normalize(side) for side in pair.sides)
-    f_a, f_b = model.features_a(x_a), model.features_b(x_b)  # (n, c, i, j), (n, c, k, l)
+    f_a, f_b = model.features([model.normalize(side) for side in pair.sides])  # (n, c, i, j), (n, c, k, l)
     norms = f_a.mean((2, 3)).norm(dim=1) * f_b.mean((2, 3)).norm(dim=1)  # (n,)
     cells = f_a[0, 0].numel() * f_b[0, 0].numel()
     joint = torch.einsum("ncij,nckl->nijkl", f_a, f_b) / (norms * cells).view(-1, 1, 1, 1, 1)
@@ -91,8 +90,8 @@ def integrated_jacobians(model: PairModel, pair: Pair, *, steps: int = 16, refer
     if steps < 1:
         raise InputError(f"expected at least one step, got {steps}")
     sides = []
-    for pixels, features, head in zip(pair.sides, (model.features_a, model.features_b), (model.head_a, model.head_b), strict=True):
-        f = features(model.normalize(pixels))  # (n, c, i, j)
+    maps = model.features([model.normalize(side) for side in pair.sides])  # (n, c, i, j) each
+    for f, head in zip(maps, (model.head_a, model.head_b), strict=True):
         sides.append((f, head(f), _cell_vectors(head, f, _reference(f, reference), steps)))
     (f_a, z_a, v_a), (f_b, z_b, v_b) = sides
     joint = torch.einsum("npd,nqd->npq", v_a, v_b) / (z_a.norm(dim=1) * z_b.norm(dim=1)).view(-1, 1, 1)
