@@ -115,7 +115,7 @@ def pair_figure(
     """
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     drawn = rows(explanations, index)
-    shown = _photos(photos or pair, index)
+    shown = photos_of(photos or pair, index)
     figure = go.Figure(layout=_layout([html.escape(row.title) for row in drawn]))
     for k, row in enumerate(drawn):
         _draw_row(figure, k, len(drawn), row, shown)
@@ -128,7 +128,8 @@ def pair_figure(
 _TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
 
 
-def _photos(pair: Pair, index: int) -> list[Image.Image]:
+def photos_of(pair: Pair, index: int) -> list[Image.Image]:
+    """Both images of a pair as pictures of the book's size."""
     if pair.b is None:
         raise InputError("expected a pair with two sides to draw, got one without side b")
     return [_to_image(side[index]) for side in (pair.a, pair.b)]
@@ -140,7 +141,8 @@ def _to_image(pixels: Tensor) -> Image.Image:
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BICUBIC)
 
 
-def _data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
+    """A picture as the address that holds it whole (JPEG)."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -225,7 +227,7 @@ def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Imag
             "constrain": "domain", "scaleanchor": f"x{name}", "scaleratio": square,
         }  # fmt: skip
         figure.add_layout_image(
-            source=_data_uri(photo), xref=f"x{name}", yref=f"y{name}", x=0, y=0, sizex=j, sizey=i, sizing="stretch", layer="below"
+            source=data_uri(photo), xref=f"x{name}", yref=f"y{name}", x=0, y=0, sizex=j, sizey=i, sizing="stretch", layer="below"
         )
         if column >= 2:
             figure.add_trace(_heatmap(row, side, name, colour_bar=column == 3, band=band))
@@ -263,7 +265,7 @@ def save_png(
 
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     drawn = rows(explanations, index)
-    shown = _photos(photos or pair, index)
+    shown = photos_of(photos or pair, index)
     cell, title, bar = 2.2, 0.55, 0.75  # inches
     figure = Figure(figsize=(4 * cell + bar, len(drawn) * (cell + title)), dpi=120)
     width, tall = figure.get_size_inches()
