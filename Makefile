@@ -21,8 +21,8 @@ setup: $(READY)
 
 # Made anew only when the requirements change; a stamp that is written last makes a broken set-up start again.
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "expected Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); say which one to use: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "expected Python 3.11 to 3.13, got $$($(PYTHON) --version 2>&1); say which one to use: make PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "expected Python's venv module, found none; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)

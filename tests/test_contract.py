@@ -141,12 +141,15 @@ def test_images_that_are_not_square(method, model) -> None:
 
 @METHODS
 def test_grad_mode_of_the_caller_does_not_matter(method, projected, pair) -> None:
-    want = method(projected, pair)
+    want = method(build("projected"), pair)
     with torch.no_grad():
-        same(method(projected, pair), want)
+        same(method(build("projected"), pair), want)
     with torch.inference_mode():
         same(method(projected, pair), want)
         made = method(projected, Pair(pair.a.clone(), pair.b.clone()))
+    same(method(projected, pair), want)
+    asking = method(projected, Pair(pair.a.clone().requires_grad_(), pair.b))
+    assert not asking.a.requires_grad
     made.a.mul_(1)  # maps are ordinary tensors afterwards
 
 
@@ -185,6 +188,11 @@ def test_wrong_options_are_named(method, projected, pair) -> None:
         method(projected, pair, windw=3)
     with pytest.raises(InputError, match="chunk"):
         method(projected, pair, chunk=0)
+    with pytest.raises(InputError, match=r"expected generator to be a torch\.Generator on the CPU, got 5"):
+        method(projected, pair, generator=5)
+    if method.facts["one_sided"]:
+        with pytest.raises(InputError, match="without side b; give a score of side a alone"):
+            method(projected, Pair(pair.a))
 
 
 @METHODS

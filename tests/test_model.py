@@ -1,7 +1,10 @@
 """PairModel keeps its law, leaves what it is given alone, and is as fast as it is right."""
 
+import copy
+
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 
@@ -63,9 +66,83 @@ def test_fast_equals_plain_with_every_norm_folded(model, pair) -> None:
     fast, x = model.fast, model.normalize(pair.a)
     close(fast.embed_a(x), model.embed_a(x))
     close(fast.embed_b(x), model.embed_b(x))
-    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in fast._parts.modules())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in fast._parts.modules())
     assert fast is model.fast
     assert fast.fast is fast
+
+
+def test_layers_shared_by_both_sides_are_folded_once(pair) -> None:
+    """As in SimSiam or BYOL, where one side's modules hold layers of the other's and some of their own."""
+    layers = small_features()
+    longer = nn.Sequential(*layers, nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)).double()
+    nn.init.normal_(longer[-1].weight)
+    model = PairModel(longer, size=24, features_b=layers, **STATS)
+    x = model.normalize(pair.a)
+    close(model.fast.embed_a(x), model.embed_a(x))
+    close(model.fast.embed_b(x), model.embed_b(x))
+    bare = nn.Sequential(layers[0], nn.ReLU(), layers[3])  # the same convolution without its norm
+    model = PairModel(layers, size=24, features_b=bare, **STATS)
+    close(model.fast.embed_a(x), model.embed_a(x))
+    close(model.fast.embed_b(x), model.embed_b(x))
+
+
+def test_an_empty_head_is_a_head() -> None:
+    model = PairModel(small_features(), small_head(), head_b=nn.Sequential(), size=24)
+    assert not model.symmetric
+    assert len(model.head_b) == 0
+
+
+def test_fast_follows_the_weights(pair) -> None:
+    model = build("projected")
+    before = explain(model, pair)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other._parts.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(0))
+    after = explain(other, pair)
+    assert not torch.allclose(before.a, after.a)
+    close(after.score, torch.cosine_similarity(other.embed_a(other.normalize(pair.a)), other.embed_b(other.normalize(pair.b))))
+    assert torch.equal(explain(model, pair).a, before.a)
+
+
+def test_models_made_and_used_in_inference_mode_stay_usable(pair) -> None:
+    with torch.inference_mode():
+        model = PairModel(small_features(), small_head(), size=24, **STATS)
+        explain(model, pair, "conditional_occlusion")
+    explain(model, pair, "input_x_gradient")
+    explain(model, pair, "interaction_cam")
+
+
+def test_features_that_are_no_map_are_named(pair) -> None:
+    tokens = nn.Sequential(*small_features(), nn.Flatten(2))
+    with pytest.raises(InputError, match=r"a map \(n, c, i, j\), got shape \(3, 6, 36\)"):
+        explain(PairModel(tokens, nn.Flatten(), size=24), pair, "grad_cam")
+
+
+@pytest.mark.parametrize("first", [nn.SiLU(inplace=True), nn.ReLU(inplace=True)])
+def test_heads_may_begin_in_place(pair, first) -> None:
+    rest = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5).double())
+    in_place = PairModel(small_features(), nn.Sequential(first, *rest), size=24, **STATS)
+    plain = PairModel(small_features(), nn.Sequential(type(first)(), *rest), size=24, **STATS)
+    for name in ("grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians"):
+        close(explain(in_place, pair, name).a, explain(plain, pair, name).a)
+
+
+def test_a_cut_module_is_in_evaluation() -> None:
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.scale = nn.Conv2d(3, 4, 3), nn.Parameter(torch.full((1,), 2.0))
+
+        def forward(self, x):
+            x = self.conv(F.dropout(x * self.scale, 0.5, training=self.training))
+            return x.mean((2, 3)) * self.scale  # used before the cut and behind it
+
+    net = Dropping()
+    model = PairModel.from_module(net, "conv", size=16)
+    x = torch.rand(2, 3, 16, 16)
+    assert torch.equal(model.embed_a(x), model.embed_a(x))
+    close(model.embed_a(x), net.eval()(x), rtol=1e-6)
 
 
 def test_fast_follows_a_move() -> None:
@@ -104,7 +181,8 @@ def test_norms_that_cannot_be_folded_stay() -> None:
     for module in (Twice().eval(), Branching().eval()):
         x = torch.rand(2, 3, 4, 4)
         want = module(x)
-        close(fold_batch_norms(module)(x), want, rtol=1e-5)
+        fold_batch_norms(module)
+        close(module(x), want, rtol=1e-5)
         assert any(isinstance(m, nn.BatchNorm2d) for m in module.modules())
 
 

@@ -1,5 +1,6 @@
 """Work on the graph of a module (torch.fx): cutting it behind a layer, folding its batch norms."""
 
+import copy
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ def cut(module: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
         def is_leaf_module(self, m: nn.Module, qualified_name: str) -> bool:
             return qualified_name == layer or super().is_leaf_module(m, qualified_name)
 
+    module = copy.deepcopy(module).eval()  # what depends on the mode of training becomes fixed by the tracing
     try:
         graph = Tracer().trace(module)
     except Exception as error:  # whatever the module's own code raises on symbolic values
@@ -30,10 +32,11 @@ def cut(module: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
     if at is None:
         raise InputError(f"expected a layer that the forward pass calls, got {layer!r}")
     after = set(nodes[at + 1 :])
+    constants = [node for node in nodes[:at] if node.op == "get_attr" and after & set(node.users)]
     loose = [node.name for node in nodes[:at] if node.op != "get_attr" and after & set(node.users)]
     if loose:
         raise InputError(f"expected a layer that all data passes through, got {layer!r}, which {', '.join(loose)} bypasses")
-    return _subgraph(module, nodes[: at + 1], returns=nodes[at]), _subgraph(module, nodes[at + 1 :], takes=nodes[at])
+    return _subgraph(module, nodes[: at + 1], returns=nodes[at]), _subgraph(module, constants + nodes[at + 1 :], takes=nodes[at])
 
 
 def _subgraph(module: nn.Module, nodes: list[fx.Node], takes: fx.Node | None = None, returns: fx.Node | None = None) -> fx.GraphModule:
@@ -51,28 +54,46 @@ def _subgraph(module: nn.Module, nodes: list[fx.Node], takes: fx.Node | None = N
     return part
 
 
-def fold_batch_norms(module: nn.Module) -> nn.Module:
-    """The module with each batch norm that follows a convolution or linear layer folded into it, in place.
+def fold_batch_norms(*modules: nn.Module) -> None:
+    """Fold each batch norm that follows a convolution into it, in place; the functions computed stay the same up to rounding.
 
-    The function computed stays the same up to rounding. A module that torch.fx cannot trace is left as it is.
+    The modules may share layers: a layer is folded once, and only if all its outputs, in all modules, go to the same norm.
+    A module that torch.fx cannot trace is left as it is, with all its layers.
     """
-    try:
-        graph = fx.Tracer().trace(module)
-    except Exception:  # dynamic control flow and the like: slower, but right
-        return module
-    layers = dict(module.named_modules())
-    calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
-    for node in graph.nodes:
-        before = node.args[0] if node.op == "call_module" and node.args else None
-        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+    goes_to: dict[nn.Module, set[nn.Module | None]] = {}
+    comes_from: dict[nn.Module, set[nn.Module | None]] = {}
+    for module in modules:
+        try:
+            graph = fx.Tracer().trace(module)
+        except Exception:  # dynamic control flow and the like: slower, but right
+            for layer in module.modules():
+                goes_to.setdefault(layer, set()).add(None)
             continue
-        if calls.count(str(node.target)) > 1 or calls.count(str(before.target)) > 1:
-            continue  # a layer used twice keeps its own norm
-        layer, norm = layers[str(before.target)], layers[str(node.target)]
-        if type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d) and type(layer) in (nn.Conv2d, nn.Linear) and norm.running_var is not None:
-            _fold(layer, norm)
-            module.set_submodule(str(node.target), nn.Identity().train(norm.training))
-    return module
+        layers = dict(module.named_modules())
+        for node in (node for node in graph.nodes if node.op == "call_module"):
+            layer = layers[str(node.target)]
+            goes_to.setdefault(layer, set()).update(_called(user, layers) for user in node.users)
+            comes_from.setdefault(layer, set()).update(_called(given, layers) for given in node.args[:1])
+    norms = [norm for norm, sources in comes_from.items() if len(sources) == 1 and _foldable(next(iter(sources)), norm, goes_to)]
+    for norm in norms:
+        _fold(next(iter(comes_from[norm])), norm)
+    for module in modules:
+        for name, layer in list(module.named_modules(remove_duplicate=False)):
+            if layer in norms:
+                module.set_submodule(name, nn.Identity().train(layer.training))
+
+
+def _called(node: object, layers: dict[str, nn.Module]) -> nn.Module | None:
+    """The layer that a node of a graph calls, None if it is something else."""
+    return layers[str(node.target)] if isinstance(node, fx.Node) and node.op == "call_module" else None
+
+
+def _foldable(layer: nn.Module | None, norm: nn.Module, goes_to: dict[nn.Module, set[nn.Module | None]]) -> bool:
+    """Whether a plain convolution feeds this plain batch norm and nothing else. Linear layers are not worth the doubt over their axes."""
+    if type(layer) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d or norm.running_var is None:
+        return False
+    plain = "weight" in layer._parameters and not any(m._forward_hooks or m._forward_pre_hooks for m in (layer, norm))
+    return plain and goes_to[layer] == {norm}
 
 
 @torch.no_grad()

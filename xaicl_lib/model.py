@@ -51,7 +51,9 @@ class PairModel:
         name: str = "custom",
     ) -> None:
         head = MeanPool() if head is None else head
-        given = {"features": features, "head": head, "features_b": features_b or features, "head_b": head_b or head}
+        given = {"features": features, "head": head}
+        given["features_b"] = features if features_b is None else features_b
+        given["head_b"] = head if head_b is None else head_b
         for role, module in given.items():
             if not isinstance(module, nn.Module):
                 raise InputError(f"expected a torch module as {role}, got {type(module).__name__}")
@@ -59,11 +61,14 @@ class PairModel:
             raise InputError(f"expected mean and std of three channels, std > 0, got mean={tuple(mean)}, std={tuple(std)}")
         if size < 1:
             raise InputError(f"expected a size in pixels, got {size}")
-        parts = copy.deepcopy(given)  # in one go, so that shared modules stay shared
-        self._parts = nn.ModuleDict(parts).eval().requires_grad_(False)
+        with torch.inference_mode(False):
+            self._parts = nn.ModuleDict(copy.deepcopy(given)).eval().requires_grad_(False)  # in one go: what is shared stays shared
+            _without_inference_tensors(self._parts)
         self._take_parts()
         self.name, self.size = name, size
         self._fast: PairModel | None = None
+        self._fast_of: list[tuple[int, int]] = []  # identities and versions of the tensors that _fast was made from
+        self._is_fast = False
         self._mean, self._std = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (mean, std))
 
     @classmethod
@@ -106,16 +111,20 @@ class PairModel:
     def fast(self) -> "PairModel":
         """The same function, up to rounding, laid out for speed: batch norms folded, weights channels-last.
 
-        Made at first use and kept. Every method of the library runs on it.
+        Made at first use and kept until a weight changes. Every method of the library runs on it.
         """
-        if self._fast is None:
-            fast = copy.copy(self)
-            fast._parts = copy.deepcopy(self._parts)
-            for part in {id(part): part for part in fast._parts.values()}.values():
-                fold_batch_norms(part)
-            fast._parts.to(memory_format=torch.channels_last)
-            fast._take_parts()
-            self._fast = fast._fast = fast
+        if self._is_fast:
+            return self
+        now = [(id(t), t._version) for t in (*self._parts.parameters(), *self._parts.buffers())]
+        if self._fast is None or self._fast_of != now:
+            with torch.inference_mode(False):
+                fast = copy.copy(self)
+                fast._fast, fast._is_fast = None, True
+                fast._parts = copy.deepcopy(self._parts)
+                fold_batch_norms(*dict.fromkeys(fast._parts.values()))
+                fast._parts.to(memory_format=torch.channels_last)
+                fast._take_parts()
+            self._fast, self._fast_of = fast, now
         return self._fast
 
     def _take_parts(self) -> None:
@@ -126,7 +135,7 @@ class PairModel:
         """Pixels in [0, 1] brought to the model's device and input space, where the papers' zeros and gradients live."""
         x = pixels.to(self.device, self.dtype)
         x = (x - self._mean.to(x)) / self._std.to(x)
-        return x.contiguous(memory_format=torch.channels_last) if self._fast is self else x
+        return x.contiguous(memory_format=torch.channels_last) if self._is_fast else x
 
     def denormalize(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
         """Images in the model's input space back as pixels, clamped to [0, 1]."""
@@ -145,8 +154,19 @@ class PairModel:
         return _in_one_batch((self.embed_a, self.embed_b), sides, self.symmetric)
 
     def features(self, sides: Sequence[Float[Tensor, "n 3 h w"]]) -> list[Float[Tensor, "n c i j"]]:
-        """Feature maps of the sides there are, one or two; in one batch where both run through the same modules."""
-        return _in_one_batch((self.features_a, self.features_b), sides, self.features_a is self.features_b)
+        """Feature maps of the sides there are, one or two; in one batch where both run through the same modules.
+
+        Raises:
+            InputError: features that are no map, such as the tokens of a transformer.
+        """
+        maps = _in_one_batch((self.features_a, self.features_b), sides, self.features_a is self.features_b)
+        for f in maps:
+            if f.ndim != 4:
+                raise InputError(
+                    f"expected features of {self.name!r} to be a map (n, c, i, j), got shape {tuple(f.shape)}; "
+                    "let the features module end with the tokens reshaped to a map, channels first"
+                )
+        return maps
 
     def chunk(self, pixels: int) -> int:
         """How many images of that many pixels to have in flight: enough for full speed, little enough for memory.
@@ -159,6 +179,17 @@ class PairModel:
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self._parts.parameters())
         return f"PairModel({self.name!r}, size={self.size}, {count / 1e6:.2f}M parameters, {self.device})"
+
+
+def _without_inference_tensors(parts: nn.Module) -> None:
+    """Replace tensors that were made in inference mode, which autograd would refuse, by ordinary ones."""
+    for module in parts.modules():
+        for name, p in module._parameters.items():
+            if p is not None and p.is_inference():
+                module._parameters[name] = nn.Parameter(p.clone(), requires_grad=False)
+        for name, b in module._buffers.items():
+            if b is not None and b.is_inference():
+                module._buffers[name] = b.clone()
 
 
 def _in_one_batch(modules: Sequence[Callable[[Tensor], Tensor]], sides: Sequence[Tensor], same: bool) -> list[Tensor]:

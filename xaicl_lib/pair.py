@@ -93,6 +93,10 @@ class Pair:
         """The pair on another device."""
         return _map_tensors(self, lambda t: t.to(device))
 
+    def detach(self) -> "Pair":
+        """The pair as ordinary tensors that no gradient follows."""
+        return _map_tensors(self, torch.Tensor.detach) if any(side.requires_grad for side in self.sides) else self
+
     def swap(self) -> "Pair":
         """The pair with its sides exchanged.
 

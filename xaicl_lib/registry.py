@@ -12,6 +12,7 @@ import torch
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.scores import cosine
 
 CONTEXT = {"model", "pair", "score", "generator", "chunk"}  # what any method may be given; the others are its parameters
 
@@ -59,15 +60,16 @@ class Method:
             InputError: an option that the method does not have, or no side b where the method needs both.
         """
         self._check(pair, options)
-        made = self._run(model.fast, pair, options)
-        if self.facts["gradient"] and bool((made.score > 1 - 1e-6).any()):
+        with torch.inference_mode(False):
+            made = self._run(model.fast, pair.detach(), options)
+        if self.facts["gradient"] and options.get("score", cosine) is cosine and bool((made.score > 1 - 1e-6).any()):
             warnings.warn(VANISHING, stacklevel=2)
         generator = options.get("generator")
         own = {k: v for k, v in options.items() if k not in CONTEXT}
         return replace(made, method=self.name, params={**self.defaults, **own, "seed": generator.initial_seed() if generator else 0})
 
     def _check(self, pair: Pair, options: dict[str, Any]) -> None:
-        if pair.b is None and not self.facts["one_sided"]:
+        if pair.b is None and not self.facts["one_sided"] and options.get("transform") is None:
             raise InputError(f"expected a pair, which {self.name} explains by both of its sides, got one without side b")
         for name in options:
             # A generator or a chunk can be handed to every method: one that draws nothing gives the same answer.
@@ -76,6 +78,11 @@ class Method:
             if name not in CONTEXT and not _is_a(options[name], self._signature[name].annotation):
                 wanted = inspect.formatannotation(self._signature[name].annotation)
                 raise InputError(f"expected {name} of {self.name} to be {wanted}, got {options[name]!r}")
+        generator = options.get("generator")
+        if generator is not None and not (isinstance(generator, torch.Generator) and generator.device.type == "cpu"):
+            raise InputError(f"expected generator to be a torch.Generator on the CPU, got {generator!r}")
+        if not callable(options.get("score", cosine)):
+            raise InputError(f"expected score to be a function of two embeddings, got {options['score']!r}")
         chunk = options.get("chunk")
         if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
             raise InputError(f"expected chunk to be a whole number of images of at least 1, got {chunk!r}")
@@ -83,13 +90,11 @@ class Method:
     def _run(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
         """Call the function; one that does not bound its own memory by `chunk` gets the pairs in portions."""
         given = {k: v for k, v in options.items() if k in self._signature}
-        with torch.inference_mode(False):
-            if "chunk" in self._signature:
-                return self.function(model, pair, **given)
-            images = options.get("chunk") or model.chunk(pair.a[0, 0].numel())
-            step = max(1, images // 2)
-            parts = [self.function(model, pair[k : k + step], **given) for k in range(0, len(pair), step)]
-            return Explanation.concat(parts)
+        if "chunk" in self._signature:
+            return self.function(model, pair, **given)
+        images = options.get("chunk") or model.chunk(pair.a[0, 0].numel())
+        step = max(1, images // 2)
+        return Explanation.concat([self.function(model, pair[k : k + step], **given) for k in range(0, len(pair), step)])
 
 
 def _is_a(value: Any, wanted: Any) -> bool:

@@ -109,6 +109,12 @@ def test_unknown_reduction_lists_those_there_are(projected, pair) -> None:
         interaction_cam(projected, pair, reduction="min")
 
 
+def test_other_scores_are_not_warned_of(projected, pair, recwarn) -> None:
+    made = grad_cam(projected, pair, score=lambda za, zb: 5 + cosine(za, zb))
+    assert made.score.min() > 1
+    assert not recwarn
+
+
 def test_identical_images_are_warned_of() -> None:
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).double()
     pair = random_pair(1)

@@ -106,6 +106,8 @@ def test_a_transform_takes_the_place_of_side_b(projected, pair) -> None:
     close(made.a, want.a)
     close(made.b, want.b)
     close(made.score, want.score)
+    alone = averaged_transforms(projected, Pair(pair.a), transform=lambda x: x.flip(3))
+    close(alone.b, want.b)
 
 
 def test_image_a_runs_through_the_network_once(projected, pair) -> None:

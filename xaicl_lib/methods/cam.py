@@ -115,7 +115,8 @@ def _features_and_gradients(model: PairModel, pair: Pair, score: Score) -> tuple
     with torch.no_grad():
         maps = model.features([model.normalize(pixels) for pixels in pair.sides])  # (n, c, i, j) each
     with torch.enable_grad():
+        heads = (model.head_a, model.head_b)  # given clones, for a head may begin with an operation in place
         leaves = [f.detach().requires_grad_() for f in maps]
-        s = score(*two([head(f) for head, f in zip((model.head_a, model.head_b), leaves, strict=False)]))  # (n,)
+        s = score(*two([head(f.clone()) for head, f in zip(heads, leaves, strict=False)]))  # (n,)
         gradients = torch.autograd.grad(s.sum(), leaves)
     return maps, list(gradients), s.detach()

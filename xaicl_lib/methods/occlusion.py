@@ -151,6 +151,8 @@ def pairwise_occlusion(
 def _check_rectangles(masks: int, scale: tuple, ratio: tuple) -> None:
     if masks < 1:
         raise InputError(f"expected at least one mask, got {masks}")
+    if not all(isinstance(v, int | float) for v in (*scale, *ratio)):
+        raise InputError(f"expected scale and ratio as pairs of numbers, got {scale} and {ratio}")
     if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
         raise InputError(f"expected scale as (smallest, largest) share in (0, 1], got {scale}")
     if len(ratio) != 2 or not 0 < ratio[0] <= ratio[1]:

@@ -43,10 +43,10 @@ def deep_similarity(model: PairModel, pair: Pair) -> Explanation:
         cell of a goes with which of b.
     """
     f_a, f_b = model.features([model.normalize(side) for side in pair.sides])  # (n, c, i, j), (n, c, k, l)
-    norms = f_a.mean((2, 3)).norm(dim=1) * f_b.mean((2, 3)).norm(dim=1)  # (n,)
+    norms = _length(f_a.mean((2, 3))) * _length(f_b.mean((2, 3)))  # (n,)
     cells = f_a[0, 0].numel() * f_b[0, 0].numel()
     joint = torch.einsum("ncij,nckl->nijkl", f_a, f_b) / (norms * cells).view(-1, 1, 1, 1, 1)
-    return _from_joint(joint, cosine(model.head_a(f_a), model.head_b(f_b)))
+    return _from_joint(joint, cosine(model.head_a(f_a.clone()), model.head_b(f_b.clone())))
 
 
 @methods.add(
@@ -92,15 +92,20 @@ def integrated_jacobians(model: PairModel, pair: Pair, *, steps: int = 16, refer
     sides = []
     maps = model.features([model.normalize(side) for side in pair.sides])  # (n, c, i, j) each
     for f, head in zip(maps, (model.head_a, model.head_b), strict=True):
-        sides.append((f, head(f), _cell_vectors(head, f, _reference(f, reference), steps)))
+        sides.append((f, head(f.clone()), _cell_vectors(head, f, _reference(f, reference), steps)))
     (f_a, z_a, v_a), (f_b, z_b, v_b) = sides
-    joint = torch.einsum("npd,nqd->npq", v_a, v_b) / (z_a.norm(dim=1) * z_b.norm(dim=1)).view(-1, 1, 1)
+    joint = torch.einsum("npd,nqd->npq", v_a, v_b) / (_length(z_a) * _length(z_b)).view(-1, 1, 1)
     joint = joint.view(len(pair), *f_a.shape[2:], *f_b.shape[2:])
     return _from_joint(joint, cosine(z_a, z_b))
 
 
 def _from_joint(joint: Float[Tensor, "n i j k l"], score: Float[Tensor, " n"]) -> Explanation:
     return Explanation(joint.sum((3, 4)), joint.sum((1, 2)), score, joint=joint, residual=score - joint.sum((1, 2, 3, 4)))
+
+
+def _length(z: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """Norms, kept off zero as the cosine does it."""
+    return z.norm(dim=1).clamp_min(1e-8)
 
 
 def _reference(f: Float[Tensor, "n c i j"], reference: Tensor | None) -> Float[Tensor, "c i j"]:
@@ -113,10 +118,11 @@ def _reference(f: Float[Tensor, "n c i j"], reference: Tensor | None) -> Float[T
 
 
 def _cell_vectors(
-    head: Callable[[Tensor], Tensor], f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i j"], steps: int, copies: int = 128
+    head: Callable[[Tensor], Tensor], f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i j"], steps: int
 ) -> Float[Tensor, "n p d"]:
     """What each cell adds to h(f) - h(r) along the straight way from r to f."""
     n, _, i, j = f.shape
+    copies = max(1, 4_000_000 // f[0].numel())  # maps in flight: 16 MB of float32 each for points and directions
     points, weights = leggauss(steps)  # on [-1, 1]
     away = f - r
     out: Tensor | None = None
@@ -137,7 +143,10 @@ def _cell_vectors(
 
 
 def _directional(head: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
-    """Derivative of the head at a batch of maps along a batch of directions, in one forward pass of dual numbers."""
+    """Derivative of the head at a batch of maps along a batch of directions, in one forward pass of dual numbers.
+
+    The direction is cloned, for an operation in place would write into it.
+    """
     with warnings.catch_warnings(action="ignore", category=FutureWarning), forward_ad.dual_level():  # torch warns of itself
-        _, derivative = forward_ad.unpack_dual(head(forward_ad.make_dual(at, direction)))
+        _, derivative = forward_ad.unpack_dual(head(forward_ad.make_dual(at, direction.clone())))
     return derivative
