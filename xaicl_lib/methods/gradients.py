@@ -37,7 +37,7 @@ def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, gui
     Raises:
         InputError: `guided` on a network without ReLU.
     """
-    sides = _sides(model, pair)
+    sides = _sides(model, pair, guided)
     s, gradients = _gradients(model, sides, score, guided)
     maps = [_strength(x, g) for x, g in zip(sides, gradients, strict=True)]
     return Explanation(maps[0], maps[1] if pair.b is not None else None, s)
@@ -84,7 +84,7 @@ def smooth_grad(
     """
     if samples < 1:
         raise InputError(f"expected at least one sample, got {samples}")
-    sides = _sides(model, pair)
+    sides = _sides(model, pair, guided)
     _check_one_size(sides, "the same noise on both images")
     spread = _sigma(sides, level, sigma)  # (n, 1, 1, 1)
     noise = _noise(sides[0], samples, generator)
@@ -146,7 +146,7 @@ def averaged_transforms(
         InputError: sides of two sizes, a negative level or sigma, or `guided` on a network without ReLU.
     """
     end = pair if transform is None else Pair(pair.a, transform(pair.a))
-    sides = _sides(model, end)
+    sides = _sides(model, end, guided)
     _check_one_size(sides, "blending one image into the other")
     spread = _sigma(sides, level, sigma)
     noise = _noise(sides[0], len(BLENDS), generator) if bool((spread > 0).any()) else None
@@ -193,8 +193,14 @@ def _average_along_blends(
     return total_a / len(BLENDS), total_b / len(BLENDS)
 
 
-def _sides(model: PairModel, pair: Pair) -> list[Tensor]:
-    return [model.normalize(side) for side in pair.sides]
+def _sides(model: PairModel, pair: Pair, guided: bool) -> list[Tensor]:
+    """The sides there are in the model's input space, after a look at whether its features have ReLUs if gradients are to be guided."""
+    sides = [model.normalize(side) for side in pair.sides]
+    if guided:  # a head's ReLUs alone would guide nothing that is seen in the pixels
+        for features, x in zip((model.features_a, model.features_b), sides, strict=False):
+            with torch.no_grad(), guided_relus():
+                features(x[:1])
+    return sides
 
 
 def _gradients(model: PairModel, sides: list[Tensor], score: Score, guided: bool) -> tuple[Tensor, list[Tensor]]:
