@@ -30,6 +30,24 @@ def test_grayscale_equals_torchvision() -> None:
     close(augment.grayscale(IMAGES, 0.0), IMAGES, atol=1e-6)
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.8, 2.0])
+def test_solarize_equals_torchvision(threshold) -> None:
+    want = IMAGES if threshold > 1 else tv.solarize(IMAGES, threshold)
+    close(augment.solarize(IMAGES, threshold), want)
+    mixed = augment.solarize(IMAGES, torch.tensor([threshold, 2.0, 0.0]))
+    close(mixed, torch.stack([want[0], IMAGES[1], 1 - IMAGES[2]]))
+
+
+@pytest.mark.parametrize("degrees", [30.0, -75.0, 90.0, 180.0])
+def test_rotate_equals_torchvision_but_in_the_corners(degrees) -> None:
+    y, x = torch.meshgrid(torch.arange(20) - 9.5, torch.arange(26) - 12.5, indexing="ij")
+    inside = (x**2 + y**2).sqrt() < 8.5  # beyond, torchvision has zeros and we have reflections
+    want = tv.rotate(IMAGES, degrees, interpolation=tv.InterpolationMode.BILINEAR)
+    close(augment.rotate(IMAGES, degrees) * inside, want * inside, rtol=1e-4, atol=1e-5)
+    each = augment.rotate(IMAGES, torch.tensor([degrees, 0.0, 10.0]))
+    close(each[:2], torch.stack([augment.rotate(IMAGES, degrees)[0], IMAGES[1]]), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("sigma", [0.4, 1.0, 3.0])
 def test_blur_equals_torchvision(sigma) -> None:
     close(augment.gaussian_blur(IMAGES, sigma, 9), tv.gaussian_blur(IMAGES, [9, 9], [sigma, sigma]), rtol=1e-4, atol=1e-5)

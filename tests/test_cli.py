@@ -70,6 +70,8 @@ def test_identical_photos_are_noted(photos, capsys) -> None:
             ["A", "B", "--method", "conditional_occlusion", "--set", "window=big"],
             "expected window of conditional_occlusion to be int | None, got 'big'",
         ),
+        (["A", "B", "--set", "score=dot"], "expected NAME=VALUE of a parameter of the method"),
+        (["A", "B", "--method", "pairwise_occlusion", "--set", "scale=('a','b')"], "as pairs of numbers"),
         (["A", "B", "--device", "gpu"], "unknown or missing device 'gpu'"),
         (["A", "B", "-o", "out.pdf"], "ends in .html or .png, got 'out.pdf'"),
         (["A", "B", "-o", "none/out.png"], "in a folder that exists"),
@@ -126,11 +128,22 @@ def test_training_from_the_command_line(tmp_path, capsys, monkeypatch) -> None:
                 Image.fromarray(rng.integers(0, 255, (40, 40, 3), np.uint8)).save(tmp_path / "data" / split / name / f"{k}.png")
     tiny = train.Recipe("simclr", "nt_xent", batch=8, photo_size=32, widths=(4, 6, 8, 8), hidden=8, embedding=4)
     monkeypatch.setitem(train.RECIPES, "simclr", tiny)
+    monkeypatch.setattr("xaicl_lib.training.finish.MIN_STD", 0.0)  # three steps on noise teach nothing
+    monkeypatch.setattr("xaicl_lib.training.finish.MIN_RANK", 0.0)
     arguments = ["train", "simclr", "--data", str(tmp_path / "data"), "--epochs", "1", "--device", "cpu", "--out", str(tmp_path / "run")]
     assert main(arguments) == 0
     assert "simclr: k-NN accuracy 0." in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "simclr.json", "simclr.safetensors"]
-    for wrong, says in ((["train", "vgg"], "unknown recipe 'vgg'"), ([*arguments[:2], "--data", str(tmp_path)], "without train/")):
+    small = ["train", "supcon", "--data", str(tmp_path / "data")]
+    refusals = (
+        (["train", "vgg"], "unknown recipe 'vgg'"),
+        ([*arguments[:2], "--data", str(tmp_path)], "without train/"),
+        ([*arguments[:2], "--data", str(tmp_path / "nowhere")], "expected a folder with train/ and val/"),
+        ([*arguments, "--epochs", "0"], "expected at least one epoch, got 0"),
+        ([*arguments, "--device", "gpu"], "unknown or missing device 'gpu'; there are: auto, cpu"),
+        (small, "expected at least one batch of 128 photos, got 24"),
+    )
+    for wrong, says in refusals:
         assert main(wrong) == 2
         assert says in capsys.readouterr().err
 

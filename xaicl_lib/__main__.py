@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
     explain.add_argument("--method", default="interaction_cam", help="see `methods` (default: %(default)s)")
     explain.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated")
-    explain.add_argument("--seed", type=int, default=0, help="of methods that draw random numbers (default: %(default)s)")
+    explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
     explain.set_defaults(run=_explain)
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--data", help="folder with train/ and val/ of photos by class (default: XAICL_IMAGENETTE, or a download of Imagenette)"
     )
-    train.add_argument("--epochs", type=int, help="instead of the recipe's")
+    train.add_argument("--epochs", type=int, help="instead of the recipe's, which suit a CPU; on a GPU give a few hundred")
     train.add_argument("--seed", type=int, help="instead of the recipe's")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     train.add_argument("--out", help="folder for checkpoint, weights and card (default: runs/NAME)")
@@ -68,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
     serve.set_defaults(run=_serve)
     return parser
+
+
+def _seed(text: str) -> int:
+    """A seed that torch takes."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**63 - 1, got {text!r}")
+    return int(text)
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -106,8 +113,8 @@ def _params(pairs: list[str]) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for item in pairs:
         name, sign, value = item.partition("=")
-        if not sign or not name.isidentifier():
-            raise InputError(f"expected NAME=VALUE after --set, got {item!r}")
+        if not sign or not name.isidentifier() or name in {"model", "pair", "method", "score", "generator", "chunk"}:
+            raise InputError(f"expected NAME=VALUE of a parameter of the method after --set, got {item!r}")
         try:
             params[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -136,7 +143,7 @@ def _write_explanation(path: Path, arguments: Any, model: str, made: Any, pair: 
     from xaicl_lib.views.page import explanation_page
 
     photos = Pair(open_photo(arguments.a, figures.PHOTO_SIDE), open_photo(arguments.b, figures.PHOTO_SIDE))
-    names = Path(arguments.a).name, Path(arguments.b).name
+    names = _shown(arguments.a), _shown(arguments.b)
     part = path.with_name(path.name + ".part")
     try:
         if path.suffix.lower() == ".png":
@@ -161,16 +168,22 @@ def _write_explanation(path: Path, arguments: Any, model: str, made: Any, pair: 
         part.unlink(missing_ok=True)
 
 
+def _shown(path: str) -> str:
+    """A file's name as text that can be written, whatever bytes it has."""
+    return os.fsencode(Path(path).name).decode("utf-8", "replace")
+
+
 def _models(arguments: argparse.Namespace) -> None:
     from xaicl_lib.zoo import list_models, model_card
 
-    _table(
-        ("name", "parameters", "input", "k-NN accuracy", "epochs", "licence"),
-        [
-            (c["name"], f"{c['parameters'] / 1e6:.2f}M", f"{c['size']} px", f"{c['knn_accuracy']:.3f}", str(c["epochs"]), c["licence"])
-            for c in map(model_card, list_models())
-        ],
-    )
+    rows = []
+    for card in map(model_card, list_models()):
+        trained = f"{card['recipe']['loss']} on {card['recipe'].get('data', 'photos')}"
+        accuracies = [f"{card[key]:.3f}" if key in card else "" for key in ("knn_accuracy", "linear_accuracy", "accuracy")]
+        size = f"{card['parameters'] / 1e6:.2f}M", f"{card['size']} px"
+        rows.append((card["name"], trained, *size, *accuracies, str(card["epochs"]), card["licence"]))
+    _table(("name", "trained by", "parameters", "input", "k-NN", "linear probe", "classifier", "epochs", "licence"), rows)
+    print("k-NN and linear probe: accuracy on mean-pooled features (photos: the class, scenes: the shape); classifier: the model's own")
 
 
 def _methods(arguments: argparse.Namespace) -> None:
@@ -192,9 +205,9 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from xaicl_lib.data.photos import imagenette
     from xaicl_lib.errors import unknown
     from xaicl_lib.model import resolve_device
+    from xaicl_lib.training.data import load_data, training_labels
     from xaicl_lib.training.finish import finish
     from xaicl_lib.training.train import RECIPES, Trainer
 
@@ -205,14 +218,15 @@ def _train(arguments: argparse.Namespace) -> None:
     given = {k: getattr(arguments, k) for k in ("epochs", "seed") if getattr(arguments, k) is not None}
     recipe = replace(RECIPES[arguments.name], **given)
     device = resolve_device(arguments.device)
-    train, test = (imagenette(split, recipe.photo_size, arguments.data)[:2] for split in ("train", "val"))
+    train, test = load_data(recipe, arguments.data)
     out = Path(arguments.out or Path("runs") / recipe.name)
-    trainer = Trainer(recipe, train[0], out, device)
+    trainer = Trainer(recipe, train[0], out, device, training_labels(train))
     trainer.run()
     print("measuring ...")
     card = finish(trainer, train, test, out)
     before, after = card["knn_accuracy_untrained"], card["knn_accuracy"]
-    print(f"{recipe.name}: k-NN accuracy {after:.3f} (untrained {before:.3f}); weights and card in {out}")
+    probe = card["linear_accuracy"]
+    print(f"{recipe.name}: k-NN accuracy {after:.3f} (untrained {before:.3f}), linear probe {probe:.3f}; weights and card in {out}")
 
 
 def _book(arguments: argparse.Namespace) -> None:

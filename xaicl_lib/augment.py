@@ -62,6 +62,22 @@ def hue(images: Float[Tensor, "n 3 h w"], turn: float | Tensor) -> Float[Tensor,
     return high.unsqueeze(1) - chroma.unsqueeze(1) * torch.minimum(phase, 4 - phase).clamp(0, 1)
 
 
+def solarize(images: Float[Tensor, "n 3 h w"], threshold: float | Tensor = 0.5) -> Float[Tensor, "n 3 h w"]:
+    """Images with every value from `threshold` on inverted (0 inverts all of them, above 1 leaves them alone)."""
+    return torch.where(images >= _per_image(threshold, images), 1 - images, images)
+
+
+def rotate(images: Float[Tensor, "n 3 h w"], degrees: float | Tensor) -> Float[Tensor, "n 3 h w"]:
+    """Images turned counter-clockwise about their middle, bilinearly; corners that come into sight are reflections."""
+    n, _, h, w = images.shape
+    angle = torch.deg2rad(_per_image(degrees, images).view(n))
+    theta = images.new_zeros(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = angle.cos()
+    theta[:, 0, 1], theta[:, 1, 0] = -angle.sin() * h / w, angle.sin() * w / h  # the grid's units differ on sides that do
+    grid = F.affine_grid(theta, [n, 3, h, w], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
 def gaussian_blur(images: Float[Tensor, "n 3 h w"], sigma: float | Tensor, kernel: int) -> Float[Tensor, "n 3 h w"]:
     """Images blurred by a `kernel` x `kernel` Gaussian of `sigma` pixels, edges reflected; sigma 0 leaves them alone.
 

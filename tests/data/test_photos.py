@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,18 +65,20 @@ def test_middle_square(tmp_path) -> None:
     assert (got[..., 1:-1] == 1).all()  # the outermost columns blend with what was cut off
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "text", "empty", "truncated", "pixel", "bomb", "float"])
+@pytest.mark.parametrize("kind", ["missing", "postscript", "folder", "text", "empty", "truncated", "pixel", "bomb", "float"])
 def test_files_that_cannot_be(tmp_path, kind) -> None:
     path = tmp_path / "x.jpg"
     says = {
-        "missing": "does not exist", "folder": "is a folder", "text": "is not one", "empty": "is not one", "truncated": "cannot be decoded",
-        "pixel": "at least 8 x 8 pixels, got 'x.jpg' of 1 x 1", "bomb": "at most 64 megapixels, got 'x.jpg', which says it has more",
-        "float": "32-bit float",
+        "missing": "does not exist", "folder": "is a folder", "text": "is not one", "postscript": "is not one", "empty": "is not one",
+        "truncated": "cannot be decoded", "pixel": "at least 8 x 8 pixels, got 'x.jpg' of 1 x 1",
+        "bomb": "at most 64 megapixels, got 'x.jpg', which says it has more", "float": "32-bit float",
     }[kind]  # fmt: skip
     if kind == "folder":
         path.mkdir()
     elif kind == "text":
         path.write_text("<html>not found</html>")
+    elif kind == "postscript":
+        path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n")
     elif kind == "empty":
         path.touch()
     elif kind == "truncated":
@@ -139,3 +142,33 @@ def test_imagenette_reads_classes_from_folders(tmp_path) -> None:
     (tmp_path / "val").mkdir()
     with pytest.raises(InputError, match="one folder of photos per class"):
         imagenette("val", 16, tmp_path)
+
+
+class Download:
+    """torchvision's Imagenette, whose download breaks off in the middle of unpacking as often as it is told to."""
+
+    def __init__(self, breaks: int) -> None:
+        self.breaks = breaks
+
+    def __call__(self, root, split, size, download) -> None:
+        assert download
+        folder = Path(root) / "imagenette2-160"
+        if folder.exists():
+            raise RuntimeError("the directory already exists")
+        for part in ("train", "val"):
+            if part == "val" and self.breaks:
+                self.breaks -= 1
+                raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+            (folder / part / "tench").mkdir(parents=True)
+            Image.new("RGB", (20, 20)).save(folder / part / "tench" / "0.png")
+
+
+def test_an_interrupted_download_is_said_and_done_again(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XAICL_CACHE", str(tmp_path))
+    monkeypatch.delenv("XAICL_IMAGENETTE", raising=False)
+    monkeypatch.setattr("torchvision.datasets.Imagenette", Download(1))
+    with pytest.raises(InputError, match=r"could not be downloaded \(Compressed file ended .*\); try again, or name its folder"):
+        imagenette("val", 16)
+    assert len(imagenette("val", 16)[0]) == 1
+    assert len(imagenette("train", 16)[0]) == 1  # no third download, which would raise
+    assert [path.name for path in tmp_path.iterdir()] == ["imagenette2-160"]

@@ -1,42 +1,44 @@
-"""Losses against slow formulas and known limits; training that resumes to the very same weights."""
+"""Every recipe trains, resumes to the very same weights, and ends in a model that is what was trained."""
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from tests.conftest import close
 from xaicl_lib import InputError, load_model
-from xaicl_lib.training.finish import finish, knn_accuracy, spread
-from xaicl_lib.training.losses import nt_xent
-from xaicl_lib.training.train import RECIPES, Trainer
+from xaicl_lib.data.scenes import FACTORS, scene_set
+from xaicl_lib.training.data import training_labels
+from xaicl_lib.training.finish import finish, knn_accuracy, probe_accuracy, spread
+from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
+from xaicl_lib.training.tasks import follow
+from xaicl_lib.training.train import MEAN, STD, Trainer
 from xaicl_lib.training.views import Views, random_boxes, random_view
+from xaicl_lib.zoo import load_classifier
 
-TINY = replace(RECIPES["simclr"], epochs=3, batch=8, photo_size=32, views=Views(size=16), widths=(4, 6, 8, 8), hidden=8, embedding=4)
 PHOTOS = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(20) % 4
 
 
-def test_nt_xent_equals_two_loops() -> None:
-    g = torch.Generator().manual_seed(0)
-    za, zb = (torch.randn(5, 4, generator=g) for _ in "ab")
-    z = torch.cat([za, zb])
-    z = z / z.norm(dim=1, keepdim=True)
-    total = 0.0
-    for i in range(10):
-        others = sum(math.exp(z[i] @ z[k] / 0.3) for k in range(10) if k != i)
-        total -= math.log(math.exp(z[i] @ z[(i + 5) % 10] / 0.3) / others)
-    assert nt_xent(za, zb, 0.3).item() == pytest.approx(total / 10, rel=1e-5)
+def tiny(name: str, **changes) -> Recipe:
+    """A recipe with all its parts, but small."""
+    recipe = RECIPES[name]
+    small = {
+        "epochs": 3, "batch": 8, "photo_size": 32, "views": replace(recipe.views, size=16), "hidden": 8, "embedding": 4,
+        "views_b": recipe.views_b and replace(recipe.views_b, size=16), "widths": (4, 6, 8, 8), "predictor": recipe.predictor and 6,
+    }  # fmt: skip
+    vit = {"widths": (4, 8), "depth": 1, "heads": 2} if recipe.architecture == "slim_vit" else {}
+    return replace(recipe, **{**small, **vit, **changes})
 
 
-def test_nt_xent_at_its_limits() -> None:
-    g = torch.Generator().manual_seed(0)
-    n, d = 64, 4096
-    za, zb = (torch.randn(n, d, generator=g) for _ in "ab")
-    assert nt_xent(za, zb, 0.5).item() == pytest.approx(math.log(2 * n - 1), abs=0.01)  # random: nearly orthogonal
-    assert nt_xent(torch.ones(n, d), torch.ones(n, d)).item() == pytest.approx(math.log(2 * n - 1), abs=1e-4)
-    assert nt_xent(torch.eye(n), torch.eye(n), 0.05).item() < 1e-5  # perfect
+def trainer_of(recipe: Recipe, out) -> Trainer:
+    return Trainer(recipe, PHOTOS, out, labels=LABELS)
+
+
+TINY = tiny("simclr")
+EACH = pytest.mark.parametrize("name", ["simclr", "barlow_twins", "simsiam", "moco_v3", "supervised", "supcon", "triplet"])
 
 
 def test_boxes_lie_inside_and_mirror_half_the_time() -> None:
@@ -64,34 +66,161 @@ def test_views_differ_from_each_other_and_follow_the_seed() -> None:
     assert view(0).shape == (20, 3, 16, 16)
 
 
-def stopped_after(steps: int, out) -> None:
+def test_rotation_and_solarisation_leave_older_recipes_alone() -> None:
+    photos = PHOTOS.float() / 255
+    generator, same = (torch.Generator().manual_seed(0) for _ in "ab")
+    random_view(photos, Views(size=16), generator)
+    for draw in range(2):  # what the views of SimCLR draw, and nothing more
+        random_view(photos, Views(size=16, rotation=30 * draw, solarize_chance=0.5 * draw), same)
+        assert torch.equal(generator.get_state(), same.get_state()) == (draw == 0)
+
+
+def test_solarisation_inverts_the_bright_half_of_some() -> None:
+    photos = PHOTOS.float() / 255
+    plain = {"size": 32, "scale": (1.0, 1.0), "ratio": (1.0, 1.0), "jitter_chance": 0.0, "grayscale_chance": 0.0, "blur_chance": 0.0}
+    none, always = (random_view(photos, Views(**plain, solarize_chance=c), torch.Generator().manual_seed(0)) for c in (0.0, 1.0))
+    assert always.max() <= 0.5
+    close(torch.where(none >= 0.5, 1 - none, none), always, atol=1e-6)
+
+
+def stopped_after(recipe: Recipe, steps: int, out) -> None:
     """A training that dies in the middle of a step, as a killed process would."""
-    trainer = Trainer(TINY, PHOTOS, out)
+    trainer = trainer_of(recipe, out)
     plain, left = trainer._loss, steps
 
-    def loss(photos):
+    def loss(photos, labels):
         nonlocal left
         left -= 1
         if left < 0:
             raise KeyboardInterrupt
-        return plain(photos)
+        return plain(photos, labels)
 
     trainer._loss = loss
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
 
 
+@EACH
 @pytest.mark.parametrize("steps", [1, 3, 4])
-def test_a_killed_training_ends_in_the_same_weights(tmp_path, steps) -> None:
-    whole = Trainer(TINY, PHOTOS, tmp_path / "whole")
+def test_a_killed_training_ends_in_the_same_weights(tmp_path, name, steps) -> None:
+    recipe = tiny(name)
+    whole = trainer_of(recipe, tmp_path / "whole")
     whole.run()
-    stopped_after(steps, tmp_path / "killed")
-    resumed = Trainer(TINY, PHOTOS, tmp_path / "killed")
+    stopped_after(recipe, steps, tmp_path / "killed")
+    resumed = trainer_of(recipe, tmp_path / "killed")
     assert resumed.epoch == steps // 2  # two steps an epoch; the broken epoch is done again
     resumed.run()
-    for (name, a), b in zip(whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
+    for (key, a), b in zip(whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b), key
     assert [row["loss"] for row in whole.history] == [row["loss"] for row in resumed.history]
+
+
+@EACH
+def test_every_part_learns(tmp_path, name) -> None:
+    trainer = trainer_of(tiny(name, epochs=1), tmp_path)
+    before = {k: v.clone() for k, v in trainer.network.named_parameters()}
+    trainer.run()
+    still = {k for k, v in trainer.network.named_parameters() if torch.equal(v, before[k])}
+    # Without a gradient: biases that the batch norm after them takes away, and what is left as drawn on purpose.
+    assert not still, still
+
+
+def test_the_momentum_branch_follows_by_its_schedule(tmp_path) -> None:
+    recipe = tiny("moco_v3", momentum=0.9, epochs=2)
+    trainer = trainer_of(recipe, tmp_path)
+    key, query = (trainer.network[role].tokens[0].weight for role in ("features_b", "features"))
+    assert torch.equal(key, query)
+    follow(trainer.network, 0.5)
+    assert torch.equal(key, query)
+    want = key.detach().clone()
+    steps = []
+
+    def loss(photos, labels):
+        steps.append(query.detach().clone())
+        return query.sum() + sum(p.sum() * 0 for p in trainer.network.parameters())
+
+    trainer._loss = loss
+    trainer.run()
+    for k, value in enumerate(steps):
+        momentum = 1 - 0.1 * (1 + math.cos(math.pi * k / 4)) / 2
+        want = momentum * want + (1 - momentum) * value
+    close(key.detach(), want, rtol=1e-5, atol=1e-6)
+    assert not key.requires_grad
+
+
+def test_keys_get_no_gradient_and_no_weight_decay(tmp_path) -> None:
+    trainer = trainer_of(tiny("moco_v3"), tmp_path)
+    optimized = {id(p) for group in trainer.optimizer.param_groups for p in group["params"]}
+    for role, part in trainer.network.items():
+        assert all((id(p) in optimized) != role.endswith("_b") for p in part.parameters()), role
+
+
+def test_labels_are_asked_for_and_checked(tmp_path) -> None:
+    for name in ("supervised", "supcon", "triplet"):
+        with pytest.raises(InputError, match=f"expected labels to train '{name}', got none"):
+            Trainer(tiny(name), PHOTOS, tmp_path)
+    with pytest.raises(InputError, match=r"one label for each of 20 photos, got labels of shape \(19,\)"):
+        Trainer(tiny("supcon"), PHOTOS, tmp_path, labels=LABELS[1:])
+    with pytest.raises(InputError, match="expected 10 classes to train 'supervised', got 21"):
+        Trainer(tiny("supervised"), PHOTOS, tmp_path, labels=torch.arange(20) + 1)
+
+
+def test_older_checkpoints_lack_newer_facts(tmp_path) -> None:
+    """The facts of a recipe from before predictors, momentum and scenes."""
+    whole = trainer_of(TINY, tmp_path)
+    whole.run()
+    state = torch.load(whole.checkpoint, weights_only=True)
+    facts = json.loads(state["recipe"])
+    older = ["name", "loss", "loss_options", "epochs", "batch", "lr", "weight_decay", "warmup", "photo_size", "views", "widths", "hidden",
+             "embedding", "seed"]  # fmt: skip
+    state["recipe"] = json.dumps({k: facts[k] for k in older})
+    del facts["views"]["rotation"], facts["views"]["solarize_chance"]
+    torch.save(state, whole.checkpoint)
+    assert trainer_of(TINY, tmp_path).epoch == 3
+    with pytest.raises(InputError, match="got one of another"):
+        trainer_of(replace(TINY, predictor=6), tmp_path)
+    state["recipe"] = json.dumps({**facts, "of a later version": 1})
+    torch.save(state, whole.checkpoint)
+    with pytest.raises(InputError, match="got one of another"):
+        trainer_of(TINY, tmp_path)
+
+
+def test_recipes_survive_json() -> None:
+    for recipe in RECIPES.values():
+        assert from_facts(json.loads(json.dumps(recipe.facts()))) == recipe
+
+
+def test_simclr_is_what_it_was() -> None:
+    """The bundled weights were made by these very numbers."""
+    recipe = RECIPES["simclr"]
+    assert recipe == Recipe("simclr", "nt_xent", {"temperature": 0.2})
+    assert (recipe.epochs, recipe.batch, recipe.lr, recipe.weight_decay, recipe.warmup, recipe.photo_size) == (
+        100,
+        256,
+        2e-3,
+        0.05,
+        0.05,
+        96,
+    )
+    assert (recipe.widths, recipe.hidden, recipe.embedding, recipe.seed, recipe.task) == ((32, 64, 128, 192), 256, 128, 0, "contrast")
+    assert recipe.views == Views(64, (0.2, 1.0), (3 / 4, 4 / 3), (0.4, 0.4, 0.4, 0.1), 0.8, 0.2, 0.5, (0.1, 2.0), 0.0, 0.0)
+
+
+def test_twins_differ_in_exactly_one_augmentation() -> None:
+    base = RECIPES["scenes_simclr"]
+    twins = {name: recipe for name, recipe in RECIPES.items() if name.startswith("scenes_simclr_")}
+    assert len(twins) == 4
+    for name, twin in twins.items():
+        assert replace(twin, name=base.name, views=base.views) == base
+        changed = [k for k in asdict(base.views) if getattr(base.views, k) != getattr(twin.views, k)]
+        assert len(changed) == 1, name
+
+
+def test_networks_stay_small() -> None:
+    for name, recipe in RECIPES.items():
+        sizes = {role: sum(p.numel() for p in part.parameters()) for role, part in recipe.network().items()}
+        branch = sum(size for role, size in sizes.items() if not role.endswith("_b"))
+        assert branch <= 1_300_000, (name, sizes)
 
 
 def test_training_leaves_the_global_random_state_alone(tmp_path) -> None:
@@ -114,18 +243,68 @@ def test_a_damaged_checkpoint_is_named(tmp_path) -> None:
         Trainer(TINY, PHOTOS, tmp_path)
 
 
-def test_what_is_finished_can_be_loaded(tmp_path) -> None:
-    trainer = Trainer(replace(TINY, epochs=1), PHOTOS, tmp_path / "run")
+@pytest.fixture
+def lenient(monkeypatch) -> None:
+    """A few steps on noise teach nothing: let such a model pass."""
+    monkeypatch.setattr("xaicl_lib.training.finish.MIN_STD", 0.0)
+    monkeypatch.setattr("xaicl_lib.training.finish.MIN_RANK", 0.0)
+
+
+@EACH
+def test_what_is_finished_can_be_loaded(tmp_path, lenient, name) -> None:
+    trainer = trainer_of(tiny(name, epochs=1), tmp_path / "run")
     trainer.run()
-    labels = torch.arange(20) % 2
-    finish(trainer, (PHOTOS.repeat(2, 1, 1, 1), labels.repeat(2)), (PHOTOS, labels), tmp_path / "zoo")
-    card = json.loads((tmp_path / "zoo" / "simclr.json").read_text())
+    data = PHOTOS.repeat(2, 1, 1, 1), LABELS.repeat(2), list("pqrs")
+    card = finish(trainer, data, (PHOTOS, LABELS, list("pqrs")), tmp_path / "zoo")
+    assert card == json.loads(json.dumps(card)) | {"mean": MEAN, "std": STD, "recipe": card["recipe"]}
     assert card["epochs"] == len(card["history"]) == 1
-    assert card["knn_accuracy"] <= 1
-    model = load_model("simclr", "cpu", folder=tmp_path / "zoo")
-    want = {k: v.half().float() if v.is_floating_point() else v for k, v in trainer.network.state_dict().items()}
-    got = torch.nn.ModuleDict({"features": model.features_a, "head": model.head_a}).state_dict()
-    assert all(torch.equal(got[k], want[k]) for k in want)
+    assert 0 <= card["knn_accuracy"] <= 1
+    assert 0.25 < card["linear_accuracy"] <= 1
+    assert ("accuracy" in card) == (name == "supervised")
+    model = load_model(name, "cpu", folder=tmp_path / "zoo")
+    network = trainer.network.eval()
+    x = torch.rand(2, 3, 32, 40)
+    f = network["features"](x)
+    want = network["predictor"](network["head"](f)) if name == "moco_v3" else network["head"](f)
+    close(model.embed_a(x), want, rtol=1e-4, atol=1e-5)
+    assert model.symmetric == (name != "moco_v3")
+    if name == "supervised":
+        classifier = load_classifier(name, "cpu", folder=tmp_path / "zoo")
+        right = classifier(model.embed_a(model.normalize(PHOTOS / 255))).argmax(1) == LABELS
+        assert right.float().mean().item() == pytest.approx(card["accuracy"], abs=0.06)  # batches of other sizes round otherwise
+    else:
+        with pytest.raises(InputError, match=f"trained to classify, got '{name}'"):
+            load_classifier(name, "cpu", folder=tmp_path / "zoo")
+    if name == "moco_v3":
+        close(model.embed_b(x), network["head_b"](network["features_b"](x)), rtol=1e-4, atol=1e-5)
+
+
+def test_scenes_are_measured_by_factor(tmp_path, lenient) -> None:
+    train, test = (scene_set(split, 32, count) for split, count in (("train", 200), ("val", 80)))
+    trainer = Trainer(tiny("scenes_supervised", epochs=1), train[0], tmp_path / "run", labels=training_labels(train))
+    trainer.run()
+    card = finish(trainer, train, test, tmp_path / "zoo")
+    assert list(card["factors"]) == list(FACTORS)
+    assert card["knn_accuracy"] == card["factors"]["shape"]["knn"]
+    assert card["factors"]["background"]["linear"] > 0.3
+    assert "ImageNet" not in card["licence"]
+
+
+def test_a_collapsed_model_is_not_written(tmp_path) -> None:
+    trainer = trainer_of(tiny("simsiam", epochs=1), tmp_path / "run")
+    for p in trainer.network["features"].parameters():
+        torch.nn.init.zeros_(p)
+    with pytest.raises(InputError, match=r"training 'simsiam' collapsed: expected embeddings of std >= 0\.2"):
+        finish(trainer, (PHOTOS, LABELS, list("pqrs")), (PHOTOS, LABELS, list("pqrs")), tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_the_probe_reads_what_is_linear() -> None:
+    g = torch.Generator().manual_seed(0)
+    features = torch.randn(600, 4, generator=g)
+    labels = (features[:, 0] > 0).long() + (features[:, 1] > 1).long()
+    assert probe_accuracy(100 * features, labels, 100 * features, labels) > 0.8  # the scale does not matter
+    assert probe_accuracy(features[:, 2:], labels, features[:, 2:], labels) < 0.55
 
 
 def test_knn_of_separated_classes_is_one() -> None:

@@ -4,6 +4,8 @@ Files come from anywhere, so their size is checked before they are decoded. Ever
 """
 
 import os
+import shutil
+import tarfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from xaicl_lib.errors import InputError, unknown
 
 MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
 MIN_SIDE = 8  # pixels
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not PostScript and its like, which are programs
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 
 
@@ -34,7 +37,7 @@ def load_image(path: str | os.PathLike[str], size: int | None = None) -> Float[T
         raise InputError(f"expected an image file, got {str(path)!r}, which {'is a folder' if path.is_dir() else 'does not exist'}")
     too_large = f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {path.name!r}, which says it has more"
     try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(too_large)
             if min(image.size) < MIN_SIDE:
@@ -47,7 +50,7 @@ def load_image(path: str | os.PathLike[str], size: int | None = None) -> Float[T
         raise InputError(f"expected an image (JPEG, PNG, WebP, ...), got {path.name!r}, which is not one") from error
     except Image.DecompressionBombError as error:
         raise InputError(too_large) from error
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's own errors for damaged files
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # Pillow's own errors for damaged files
         raise InputError(f"expected a whole image, got {path.name!r}, which cannot be decoded: {error}") from error
     return to_tensor(square(rgb, size) if size else rgb)
 
@@ -171,14 +174,19 @@ def imagenette(
 
 
 def _download_imagenette() -> Path:
+    """Imagenette in the user's cache, put there whole or not at all."""
     from torchvision.datasets import Imagenette
 
     cache = Path(os.environ.get("XAICL_CACHE", Path.home() / ".cache" / "xaicl"))
-    try:
-        for split in ("train", "val"):
-            Imagenette(str(cache), split=split, size="160px", download=not (cache / "imagenette2-160").is_dir())
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"expected Imagenette, which could not be downloaded ({error}); name its folder by --data or XAICL_IMAGENETTE"
-        ) from error
-    return cache / "imagenette2-160"
+    whole, part = cache / "imagenette2-160", cache / "imagenette.part"
+    if not whole.is_dir():
+        try:
+            shutil.rmtree(part / whole.name, ignore_errors=True)  # half unpacked; a half archive torchvision finds by its checksum
+            Imagenette(str(part), split="train", size="160px", download=True)
+            os.replace(part / whole.name, whole)
+        except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
+            raise InputError(
+                f"expected Imagenette, which could not be downloaded ({error}); try again, or name its folder by --data or XAICL_IMAGENETTE"
+            ) from error
+        shutil.rmtree(part, ignore_errors=True)
+    return whole

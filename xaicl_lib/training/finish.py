@@ -12,19 +12,25 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from xaicl_lib.errors import InputError
+from xaicl_lib.training.data import Data, training_labels
+from xaicl_lib.training.recipes import Recipe
 from xaicl_lib.training.train import MEAN, STD, Trainer, normalize
 
-Photos = tuple[Tensor, Tensor]  # (n, 3, s, s) uint8 and labels (n,)
+PROBE_C = 0.1  # inverse strength of the linear probe's L2 penalty, the same for all models
+MIN_STD, MIN_RANK = 0.2, 5.0  # spread under which a model counts as collapsed
 
 
 @torch.no_grad()
-def encode(module: nn.Module, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 128) -> Tensor:
+def encode(module: nn.Module, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 128, mixed: bool = False) -> Tensor:
     """Outputs of a module in evaluation mode, mean-pooled if they are maps: (n, c) on the CPU."""
     device = next(module.parameters()).device
     module.eval()
     out = []
     for part in photos.split(chunk):
-        y = module(normalize(part.to(device).float() / 255)).float()
+        x = normalize(part.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            y = module(x).float()
         out.append((y.mean((2, 3)) if y.ndim == 4 else y).cpu())
     return torch.cat(out)
 
@@ -36,6 +42,18 @@ def knn_accuracy(
     from sklearn.neighbors import KNeighborsClassifier
 
     judge = KNeighborsClassifier(k, metric="cosine").fit(train.numpy(), train_labels.numpy())
+    return float(judge.score(test.numpy(), test_labels.numpy()))
+
+
+def probe_accuracy(
+    train: Float[Tensor, "n c"], train_labels: Int[Tensor, " n"], test: Float[Tensor, "m c"], test_labels: Int[Tensor, " m"]
+) -> float:
+    """Share of test items that a logistic regression on the standardised features puts into their class."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    judge = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=1000)).fit(train.numpy(), train_labels.numpy())
     return float(judge.score(test.numpy(), test_labels.numpy()))
 
 
@@ -53,21 +71,65 @@ def spread(embeddings: Float[Tensor, "n d"]) -> dict[str, float]:
     return {"std": float(z.std(0).mean() * z.shape[1] ** 0.5), "effective_rank": float(entropy.exp())}
 
 
-def finish(trainer: Trainer, train: Photos, test: Photos, folder: Path) -> dict[str, Any]:
+def check_spread(name: str, found: dict[str, float], d: int) -> None:
+    """Refuse a collapsed model.
+
+    Raises:
+        InputError: embeddings (of `d` dimensions) that are nearly one point, or fill only a few directions.
+    """
+    rank = min(MIN_RANK, d / 2)
+    if not (found["std"] >= MIN_STD and found["effective_rank"] >= rank):  # also true of NaN
+        raise InputError(
+            f"training {name!r} collapsed: expected embeddings of std >= {MIN_STD} and effective rank >= {rank:g}, got std "
+            f"{found['std']:.3g} and effective rank {found['effective_rank']:.3g}; nothing was written"
+        )
+
+
+def accuracies(name: str, train: Data, test: Data, features: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    """k-NN and linear-probe accuracy on mean-pooled features; for labels of several factors those of each as well."""
+    if train[1].ndim == 1:
+        labels = train[1], test[1]
+        return {"knn_accuracy": _knn(features, labels), "linear_accuracy": _probe(features, labels)}
+    each = {}
+    for k, factor in enumerate(train[2]):
+        labels = train[1][:, k], test[1][:, k]
+        each[factor] = {"knn": _knn(features, labels), "linear": _probe(features, labels)}
+    first = each[train[2][0]]
+    return {"knn_accuracy": first["knn"], "linear_accuracy": first["linear"], "factors": each}
+
+
+def _knn(features: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor]) -> float:
+    return round(knn_accuracy(features[0], labels[0], features[1], labels[1]), 4)
+
+
+def _probe(features: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor]) -> float:
+    return round(probe_accuracy(features[0], labels[0], features[1], labels[1]), 4)
+
+
+def store(network: nn.ModuleDict) -> dict[str, Tensor]:
+    """The state of a network in half precision, to which the network itself is rounded too."""
+    stored = {k: v.cpu().half().contiguous() if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()}
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
+    return stored
+
+
+def finish(trainer: Trainer, train: Data, test: Data, folder: Path) -> dict[str, Any]:
     """Measure the trained network and write `NAME.safetensors` and `NAME.json` into `folder`.
 
     The accuracies are those of the weights as stored, rounded to half precision. The card is written last, so that
     weights without a card are never taken for a model.
+
+    Raises:
+        InputError: the model is collapsed; then nothing is written.
     """
     from safetensors.torch import save
 
     recipe = trainer.recipe
     network = trainer.network.eval()
-    stored = {k: v.cpu().half().contiguous() if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()}
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
-    features = encode(network["features"], train[0]), encode(network["features"], test[0])
+    stored = store(network)
     embeddings = encode(nn.Sequential(network["features"], network["head"]), test[0])
-    untrained = recipe.network()["features"].to(trainer.device)
+    found = spread(embeddings)
+    check_spread(recipe.name, found, embeddings.shape[1])
     weights = save(stored)
     card = {
         "name": recipe.name,
@@ -75,12 +137,10 @@ def finish(trainer: Trainer, train: Photos, test: Photos, folder: Path) -> dict[
         "size": recipe.photo_size,
         "mean": MEAN,
         "std": STD,
-        "head": "three-layer projection head on mean-pooled features",
-        "data": f"Imagenette, {len(train[0])} training photos, labels unused; accuracy on {len(test[0])} validation photos",
-        "knn_accuracy": round(knn_accuracy(features[0], train[1], features[1], test[1]), 4),
-        "knn_accuracy_untrained": round(knn_accuracy(encode(untrained, train[0]), train[1], encode(untrained, test[0]), test[1]), 4),
-        "knn": "k = 20, cosine, mean-pooled features, one vote per neighbour",
-        "spread": {k: round(v, 4) for k, v in spread(embeddings).items()},
+        "head": HEADS[recipe.task],
+        "data": data_line(recipe, len(train[0]), len(test[0])),
+        **measured(trainer, train, test),
+        "spread": {k: round(v, 4) for k, v in found.items()},
         "recipe": recipe.facts(),
         "epochs": trainer.epoch,
         "seconds": round(trainer.seconds),
@@ -89,12 +149,54 @@ def finish(trainer: Trainer, train: Photos, test: Photos, folder: Path) -> dict[
         "mixed_precision": trainer.mixed,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "date": date.today().isoformat(),
-        "licence": "MIT (weights); the photos are ImageNet's: research and teaching use",
+        "licence": LICENCES[recipe.data],
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / f"{recipe.name}.safetensors", weights)
     write_whole(folder / f"{recipe.name}.json", (json.dumps(card, indent=1) + "\n").encode())
+    return card
+
+
+HEADS = {
+    "contrast": "three-layer projection head on mean-pooled features",
+    "predict": "three-layer projection head on mean-pooled features; its predictor is stored, but not part of the model",
+    "momentum_contrast": "a: query with three-layer projection head on mean-pooled tokens and predictor; b: momentum key without predictor",
+    "classify": "three-layer projection head on mean-pooled features; the linear classifier on top is stored, but not part of the model",
+    "group": "three-layer projection head on mean-pooled features",
+}
+LICENCES = {
+    "photos": "MIT (weights); the photos are ImageNet's: research and teaching use",
+    "scenes": "MIT (weights and scenes)",
+}
+
+
+def data_line(recipe: Recipe, train: int, test: int) -> str:
+    """What was learned from and measured on, in words."""
+    labels = "labels used" if recipe.task in ("classify", "group") else "labels unused"
+    if recipe.data == "scenes":
+        labels = labels.replace("labels used", "shapes used as labels")
+        return f"procedural scenes of xaicl_lib.data.scenes, {train} for training, {labels}; accuracy on {test} others"
+    return f"Imagenette, {train} training photos, {labels}; accuracy on {test} validation photos"
+
+
+def measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
+    """The accuracies of the card, of the trained network and, by neighbours, of the untrained one."""
+    network, recipe = trainer.network, trainer.recipe
+    features = encode(network["features"], train[0]), encode(network["features"], test[0])
+    start = recipe.network()["features"].to(trainer.device)
+    raw = encode(start, train[0], mixed=trainer.mixed), encode(start, test[0], mixed=trainer.mixed)
+    labels = training_labels(train), training_labels(test)
+    card = {
+        **accuracies(recipe.name, train, test, features),
+        "knn_accuracy_untrained": _knn(raw, labels),
+        "knn": "k = 20, cosine, mean-pooled features, one vote per neighbour",
+        "linear": f"logistic regression, C = {PROBE_C}, on standardised mean-pooled features",
+        "classes": train[2] if train[1].ndim == 1 else [],
+    }
+    if recipe.task == "classify":
+        scores = encode(nn.Sequential(network["features"], network["head"], network["classifier"]), test[0])
+        card["accuracy"] = round(float((scores.argmax(1) == labels[1]).float().mean()), 4)
     return card
 
 

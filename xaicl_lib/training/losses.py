@@ -2,8 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+__all__ = ["barlow_twins", "batch_hard_triplet", "cross_entropy", "moco_v3", "nt_xent", "simsiam", "supcon"]
 
 
 def nt_xent(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"], temperature: float = 0.2) -> Float[Tensor, ""]:
@@ -20,3 +23,90 @@ def nt_xent(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"], temperature: flo
     logits = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
     partner = torch.arange(2 * n, device=z.device).roll(n)
     return F.cross_entropy(logits, partner)
+
+
+def barlow_twins(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"], redundancy: float = 0.0051) -> Float[Tensor, ""]:
+    """Redundancy reduction: each dimension agrees between the views and no two dimensions say the same.
+
+    Implements Eq. 1 and 2 of :cite:t:`zbontar2021barlow`: with C_ij the correlation over the batch of dimension i of one
+    view and j of the other, sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2.
+
+    Returns:
+        A scalar >= 0; 0 for views that agree and dimensions without correlation, d + redundancy * (d^2 - d) / n on average
+        for unrelated ones, (1 + redundancy) * d at most for dimensions without correlation of which none agrees at all.
+    """
+    za, zb = ((z.float() - z.mean(0)) / (z.float().std(0, correction=0) + 1e-5) for z in (za, zb))  # (n, d)
+    correlation = za.T @ zb / len(za)  # (d, d)
+    agreement = correlation.diagonal()
+    redundant = correlation.square().sum() - agreement.square().sum()
+    return (1 - agreement).square().sum() + redundancy * redundant
+
+
+def simsiam(pa: Float[Tensor, "n d"], pb: Float[Tensor, "n d"], za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """Negative cosine of each view's prediction with the other view's embedding, through which no gradient passes.
+
+    Implements Eq. 1 to 4 of :cite:t:`chen2021exploring`: D(p_a, stopgrad(z_b)) / 2 + D(p_b, stopgrad(z_a)) / 2.
+
+    Returns:
+        A scalar in [-1, 1]; -1 if every prediction is right, which a collapsed network reaches too.
+    """
+    return -(F.cosine_similarity(pa, zb.detach()).mean() + F.cosine_similarity(pb, za.detach()).mean()) / 2
+
+
+def moco_v3(
+    qa: Float[Tensor, "n d"],
+    qb: Float[Tensor, "n d"],
+    ka: Float[Tensor, "n d"],
+    kb: Float[Tensor, "n d"],
+    temperature: float = 0.2,
+) -> Float[Tensor, ""]:
+    """InfoNCE between the queries of each view and the momentum keys of the other, both ways.
+
+    Implements Eq. 1 and Alg. 1 of :cite:t:`chen2021empirical`: ctr(q_a, k_b) + ctr(q_b, k_a) with
+    ctr(q, k) = 2 T mean_i -log( exp(q_i . k_i / T) / sum_j exp(q_i . k_j / T) ) on unit vectors; no gradient reaches the keys.
+
+    Returns:
+        A scalar >= 0; 4 T log(n) for embeddings that are all alike.
+    """
+    qa, qb, ka, kb = (F.normalize(z.float()) for z in (qa, qb, ka.detach(), kb.detach()))
+    own = torch.arange(len(qa), device=qa.device)
+    ways = [F.cross_entropy(q @ k.T / temperature, own) for q, k in ((qa, kb), (qb, ka))]
+    return 2 * temperature * (ways[0] + ways[1])
+
+
+def supcon(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"], temperature: float = 0.1) -> Float[Tensor, ""]:
+    """Supervised contrastive loss: all items of a class are positives of each other.
+
+    Implements Eq. 2 (L_out) of :cite:t:`khosla2020supervised`: with P(i) the other items of the class of i,
+    mean_i  -1/|P(i)| sum_{p in P(i)} log( exp(z_i . z_p / T) / sum_{k != i} exp(z_i . z_k / T) ) on unit vectors.
+    Several views of a photo are several items. Items alone in their class are left out of the mean.
+
+    Returns:
+        A scalar >= 0; log(n - 1) for embeddings that are all alike; NT-Xent if each class is one photo's two views.
+    """
+    z = F.normalize(z.float())
+    self_ = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    logits = (z @ z.T / temperature).masked_fill(self_, float("-inf"))  # (n, n)
+    log_share = logits.log_softmax(1).masked_fill(self_, 0)
+    positive = (labels.unsqueeze(0) == labels.unsqueeze(1)) & ~self_
+    count = positive.sum(1)
+    return -((log_share * positive).sum(1)[count > 0] / count[count > 0]).mean()
+
+
+def batch_hard_triplet(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+    """Each item against the farthest of its class and the nearest of another in the batch, with a soft margin.
+
+    Implements Eq. 5 of :cite:t:`hermans2017defense` with the soft margin of its Sec. 2:
+    mean_i  log(1 + exp( max_{p of the class} |z_i - z_p| - min_{n of another} |z_i - z_n| )).
+
+    Differs: on unit vectors, because the score of a pair is a cosine.
+
+    Returns:
+        A scalar > 0; log(2) for embeddings that are all alike, near log(1 + exp(-2)) at best.
+    """
+    z = F.normalize(z.float())
+    distance = (2 - 2 * z @ z.T).clamp_min(1e-8).sqrt()  # (n, n); the clamp keeps the root's slope finite at zero
+    same = labels.unsqueeze(0) == labels.unsqueeze(1)
+    hardest_positive = distance.masked_fill(~same, 0).amax(1)
+    hardest_negative = distance.masked_fill(same, 2).amin(1)
+    return F.softplus(hardest_positive - hardest_negative).mean()

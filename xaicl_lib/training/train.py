@@ -9,59 +9,22 @@ import math
 import os
 import pickle
 import time
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.training import losses
-from xaicl_lib.training.views import Views, random_view
-from xaicl_lib.zoo.networks import projection_head, slim_resnet
+from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
+from xaicl_lib.training.tasks import TASKS, follow
+from xaicl_lib.training.views import random_view
+
+__all__ = ["MEAN", "RECIPES", "STD", "Recipe", "Trainer", "normalize"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what a training ends in."""
-
-    name: str
-    loss: str  # a function of `losses`
-    loss_options: dict[str, float] = field(default_factory=dict)
-    epochs: int = 100
-    batch: int = 256
-    lr: float = 2e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05  # share of the steps
-    photo_size: int = 96  # side of the squares the views are cropped from, and of the finished model's input
-    views: Views = field(default_factory=Views)
-    widths: tuple[int, ...] = (32, 64, 128, 192)
-    hidden: int = 256
-    embedding: int = 128
-    seed: int = 0
-
-    def network(self) -> nn.ModuleDict:
-        """Features and head, initialised from the seed without touching the global random state."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            return nn.ModuleDict(
-                {
-                    "features": slim_resnet(self.widths),
-                    "head": projection_head(self.widths[-1], self.hidden, self.embedding),
-                }
-            )
-
-    def facts(self) -> dict[str, Any]:
-        """The recipe as JSON can hold it."""
-        return asdict(self)
-
-
-RECIPES = {"simclr": Recipe("simclr", "nt_xent", {"temperature": 0.2})}
 
 
 def normalize(pixels: Tensor) -> Tensor:
@@ -85,15 +48,29 @@ class Trainer:
         photos: (n, 3, s, s) uint8.
         out: folder for the checkpoint; a checkpoint already there is taken up, if it is of the same recipe.
         device: "cpu", "cuda", ...; on CUDA and on CPUs with bfloat16 units the network runs in mixed precision.
+        labels: (n,) classes of the photos, for recipes that learn from them.
+
+    Raises:
+        InputError: fewer photos than a batch, labels missing, not as many as photos or not of the recipe's classes,
+            or a checkpoint of something else.
     """
 
-    def __init__(self, recipe: Recipe, photos: UInt8[Tensor, "n 3 s s"], out: Path, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        photos: UInt8[Tensor, "n 3 s s"],
+        out: Path,
+        device: str | torch.device = "cpu",
+        labels: Int[Tensor, " n"] | None = None,
+    ) -> None:
         if len(photos) < recipe.batch:
             raise InputError(f"expected at least one batch of {recipe.batch} photos, got {len(photos)}")
         self.recipe, self.photos, self.out, self.device = recipe, photos, Path(out), torch.device(device)
+        self.labels = _checked_labels(recipe, labels, len(photos))
         self.mixed = fast_bfloat16(self.device)
         self.network = recipe.network().to(self.device).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        learning = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(learning, lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch, self.seconds = 0, 0.0
         self.history: list[dict[str, float]] = []
@@ -126,9 +103,9 @@ class Trainer:
         order = torch.randperm(len(self.photos), generator=self.generator)
         total = 0.0
         for step in range(self.steps):
-            photos = self.photos[order[step * self.recipe.batch : (step + 1) * self.recipe.batch]]
-            self._set_lr(self.epoch * self.steps + step)
-            loss = self._loss(photos.to(self.device).float() / 255)
+            batch = order[step * self.recipe.batch : (step + 1) * self.recipe.batch]
+            self._schedule(self.epoch * self.steps + step)
+            loss = self._loss(self.photos[batch].to(self.device).float() / 255, self.labels[batch].to(self.device))
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -141,21 +118,26 @@ class Trainer:
             )
         return total / self.steps
 
-    def _loss(self, photos: Float[Tensor, "n 3 s s"]) -> Tensor:
-        views = [random_view(photos, self.recipe.views, self.generator) for _ in "ab"]
+    def _loss(self, photos: Float[Tensor, "n 3 s s"], labels: Int[Tensor, " n"]) -> Tensor:
+        recipe = self.recipe
+        kinds = [recipe.views, recipe.views_b or recipe.views][: recipe.view_count]
+        views = [random_view(photos, kind, self.generator) for kind in kinds]
         x = normalize(torch.cat(views)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            z = self.network["head"](self.network["features"](x))
-        za, zb = z.float().chunk(2)
-        return getattr(losses, self.recipe.loss)(za, zb, **self.recipe.loss_options)
+            out = TASKS[recipe.task](self.network, x, labels)
+        wide = (t.float() if t.is_floating_point() else t for t in out)
+        return getattr(losses, recipe.loss)(*wide, **recipe.loss_options)
 
-    def _set_lr(self, step: int) -> None:
-        """Linear warm-up, then half a cosine down to zero."""
-        total = self.recipe.epochs * self.steps
-        warm = max(1, round(total * self.recipe.warmup))
+    def _schedule(self, step: int) -> None:
+        """Learning rate by linear warm-up, then half a cosine down to zero; a momentum branch follows ever more slowly."""
+        recipe = self.recipe
+        total = recipe.epochs * self.steps
+        warm = max(1, round(total * recipe.warmup))
         scale = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.lr * scale
+            group["lr"] = recipe.lr * scale
+        if recipe.momentum:
+            follow(self.network, 1 - (1 - recipe.momentum) * 0.5 * (1 + math.cos(math.pi * step / total)))
 
     def _save(self) -> None:
         state = {
@@ -178,7 +160,7 @@ class Trainer:
             raise InputError(
                 f"expected a checkpoint of a training, got {str(self.checkpoint)!r}, which cannot be read; remove it"
             ) from error
-        if state["recipe"] != json.dumps(self.recipe.facts()):
+        if not _same_recipe(state["recipe"], self.recipe):
             raise InputError(
                 f"expected a checkpoint of this recipe in {str(self.out)!r}, got one of another; name another folder or remove it"
             )
@@ -186,3 +168,23 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
+
+
+def _checked_labels(recipe: Recipe, labels: Tensor | None, count: int) -> Tensor:
+    """The labels, or zeros for a task without any."""
+    if labels is None:
+        if recipe.task in ("classify", "group"):
+            raise InputError(f"expected labels to train {recipe.name!r}, got none")
+        return torch.zeros(count, dtype=torch.long)
+    if labels.shape != (count,):
+        raise InputError(f"expected one label for each of {count} photos, got labels of shape {tuple(labels.shape)}")
+    if recipe.classes and int(labels.max()) >= recipe.classes:
+        raise InputError(f"expected {recipe.classes} classes to train {recipe.name!r}, got {int(labels.max()) + 1}")
+    return labels
+
+
+def _same_recipe(facts: str, recipe: Recipe) -> bool:
+    try:
+        return from_facts(json.loads(facts)) == recipe
+    except TypeError:  # of a later version, with facts this one does not know
+        return False

@@ -25,6 +25,8 @@ class Views:
     grayscale_chance: float = 0.2
     blur_chance: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels at 224; scaled to `size`
+    solarize_chance: float = 0.0
+    rotation: float = 0.0  # largest turn in degrees, either way
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -60,11 +62,20 @@ def jitter(images: Tensor, views: Views, generator: Generator) -> Tensor:
 
 
 def random_view(images: Float[Tensor, "n 3 h w"], views: Views, generator: Generator) -> Float[Tensor, "n 3 s s"]:
-    """One random view of each image: crop, mirror, colour jitter, grayscale, blur; drawn on the CPU, run on the images' device."""
+    """One random view of each image: turn, crop, mirror, colour jitter, grayscale, blur, solarisation.
+
+    Strengths are drawn on the CPU, pixels handled on the images' device. A turn or solarisation that the views leave out
+    draws no random numbers, so that recipes older than these two end in the weights they always did.
+    """
     n = len(images)
+    if views.rotation:
+        images = augment.rotate(images, _uniform(n, -views.rotation, views.rotation, generator))
     out = augment.resized_crop(images, random_boxes(n, views, generator), views.size)
     out = jitter(out, views, generator)
     out = augment.grayscale(out, _chance(n, views.grayscale_chance, generator).float())
     sigma = _uniform(n, *views.blur_sigma, generator) * views.size / 224
     sigma = torch.where(_chance(n, views.blur_chance, generator), sigma, 0.0)
-    return augment.gaussian_blur(out, sigma, kernel=2 * math.ceil(3 * views.blur_sigma[1] * views.size / 224) + 1)
+    out = augment.gaussian_blur(out, sigma, kernel=2 * math.ceil(3 * views.blur_sigma[1] * views.size / 224) + 1)
+    if views.solarize_chance:
+        out = augment.solarize(out, torch.where(_chance(n, views.solarize_chance, generator), 0.5, 2.0))
+    return out

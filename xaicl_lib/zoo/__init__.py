@@ -1,5 +1,5 @@
 """Models to explain."""
 
-from xaicl_lib.zoo.bundled import list_models, load_model, model_card
+from xaicl_lib.zoo.bundled import list_models, load_classifier, load_model, model_card
 
-__all__ = ["list_models", "load_model", "model_card"]
+__all__ = ["list_models", "load_classifier", "load_model", "model_card"]

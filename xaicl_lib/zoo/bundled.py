@@ -10,7 +10,7 @@ from torch import nn
 
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
-from xaicl_lib.zoo.networks import projection_head, slim_resnet
+from xaicl_lib.zoo.networks import branches, build_network
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -45,21 +45,33 @@ def load_model(name: str, device: str | torch.device = "auto", *, folder: Path =
     """
     card = model_card(name, folder)
     target = resolve_device(device)
-    network = empty_network(card["recipe"])
-    try:
-        network.load_state_dict(read_weights(folder / f"{name}.safetensors", card["sha256"]), assign=True)
-    except RuntimeError as error:
-        raise InputError(f"the weights of {name!r} do not fit the network of its card: {error}") from error
-    model = PairModel(network["features"], network["head"], size=card["size"], mean=card["mean"], std=card["std"], name=name)
-    return model.to(target)
+    parts = branches(_network(card, folder))
+    return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=name).to(target)
 
 
-def empty_network(recipe: dict[str, Any]) -> nn.ModuleDict:
-    """The network of a recipe with the right shapes; its values are still to be loaded."""
+def load_classifier(name: str, device: str | torch.device = "auto", *, folder: Path = WEIGHTS) -> nn.Module:
+    """From embeddings (n, d) to class scores (n, classes), of a model that was trained to classify; arguments as for `load_model`.
+
+    The scores are in the order of the card's `classes`; for scenes in that of `xaicl_lib.data.scenes.SHAPES`.
+
+    Raises:
+        InputError: as `load_model`, or a model without a classifier.
+    """
+    card = model_card(name, folder)
+    if not card["recipe"].get("classes"):
+        raise InputError(f"expected a model that was trained to classify, got {name!r}")
+    target = resolve_device(device)
+    return _network(card, folder)["classifier"].eval().requires_grad_(False).to(target)
+
+
+def _network(card: dict[str, Any], folder: Path) -> nn.ModuleDict:
     with torch.device("meta"):  # no time is spent on random values, none are drawn
-        features = slim_resnet(tuple(recipe["widths"]))
-        head = projection_head(recipe["widths"][-1], recipe["hidden"], recipe["embedding"])
-    return nn.ModuleDict({"features": features, "head": head})
+        network = build_network(card["recipe"])
+    try:
+        network.load_state_dict(read_weights(folder / f"{card['name']}.safetensors", card["sha256"]), assign=True)
+    except RuntimeError as error:
+        raise InputError(f"the weights of {card['name']!r} do not fit the network of its card: {error}") from error
+    return network
 
 
 def read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:

@@ -1,0 +1,54 @@
+"""The tables of the models' page."""
+
+import pytest
+import torch
+
+from tests.conftest import build, close
+from xaicl_lib.data.scenes import FACTORS
+from xaicl_lib.scores import cosine
+from xaicl_lib.studies.models import card_table, factor_table, nearest, spread_table, twin_table
+
+
+def card(name: str, **linear: float) -> dict:
+    return {
+        "name": name, "parameters": 5, "epochs": 3, "seconds": 90, "knn_accuracy": 0.5, "knn_accuracy_untrained": 0.2,
+        "recipe": {"loss": "nt_xent", "embedding": 4}, "spread": {"std": 0.9, "effective_rank": 3.5},
+        "factors": {factor: {"knn": 0.5, "linear": linear.get(factor, 0.5)} for factor in FACTORS},
+    }  # fmt: skip
+
+
+def test_card_table_reads_old_cards_too() -> None:
+    table = card_table([card("old"), {**card("new"), "linear_accuracy": 0.7}])
+    assert table.loc["old", "backbone"] == "slim_resnet"
+    assert table.loc["old", "minutes"] == 1.5
+    assert table["linear probe"].isna().tolist() == [True, False]
+    assert spread_table([card("x")]).loc["x"].tolist() == [0.9, 3.5, 4]
+
+
+def test_factor_table_knows_what_guessing_gives() -> None:
+    table = factor_table([card("x", shape=0.8)]).set_index("factor")
+    assert table.loc["shape", "linear"] == 0.8
+    assert table.loc["place", "chance"] == pytest.approx(1 / 9)
+
+
+def test_twin_table_is_the_difference_with_its_interval() -> None:
+    table = twin_table(card("base", colour=0.6), [card("twin", colour=0.8)]).set_index("factor")
+    row = table.loc["colour"]
+    half = 1.96 * ((0.8 * 0.2 + 0.6 * 0.4) / 3000) ** 0.5
+    assert row["difference"] == pytest.approx(0.2)
+    assert (row["low"], row["high"]) == pytest.approx((0.2 - half, 0.2 + half))
+    assert table.loc["shape", "low"] < 0 < table.loc["shape", "high"]
+
+
+def test_nearest_equals_sorting_by_the_score() -> None:
+    model = build("two branches").to(torch.float32)
+    gallery = torch.rand(9, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    queries = gallery[[4, 7]]
+    indices, scores = nearest(model, queries, gallery, 3)
+    for k, query in enumerate((4, 7)):
+        others = [j for j in range(9) if j != query]
+        z = model.embed_a(model.normalize(queries[k : k + 1]))
+        every = {j: cosine(z, model.embed_b(model.normalize(gallery[j : j + 1]))).item() for j in others}
+        want = sorted(others, key=lambda j: -every[j])[:3]
+        assert indices[k].tolist() == want
+        close(scores[k], torch.tensor([every[j] for j in want]), rtol=1e-4, atol=1e-5)

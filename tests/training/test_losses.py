@@ -1,0 +1,154 @@
+"""Each loss against loops straight from its formula, at its known limits, and against lightly's where that is installed."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from xaicl_lib.training import losses
+
+
+def draw(*names: str, n: int = 5, d: int = 4, seed: int = 0) -> list[Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, d, generator=g) for _ in names]
+
+
+def unit(z: Tensor) -> Tensor:
+    return z / z.norm(dim=1, keepdim=True)
+
+
+def test_nt_xent_equals_two_loops() -> None:
+    za, zb = draw("a", "b")
+    z = unit(torch.cat([za, zb]))
+    total = 0.0
+    for i in range(10):
+        others = sum(math.exp(z[i] @ z[k] / 0.3) for k in range(10) if k != i)
+        total -= math.log(math.exp(z[i] @ z[(i + 5) % 10] / 0.3) / others)
+    assert losses.nt_xent(za, zb, 0.3).item() == pytest.approx(total / 10, rel=1e-5)
+
+
+def test_nt_xent_at_its_limits() -> None:
+    n, d = 64, 4096
+    za, zb = draw("a", "b", n=n, d=d)
+    assert losses.nt_xent(za, zb, 0.5).item() == pytest.approx(math.log(2 * n - 1), abs=0.01)  # random: nearly orthogonal
+    assert losses.nt_xent(torch.ones(n, d), torch.ones(n, d)).item() == pytest.approx(math.log(2 * n - 1), abs=1e-4)
+    assert losses.nt_xent(torch.eye(n), torch.eye(n), 0.05).item() < 1e-5  # perfect
+
+
+def test_barlow_twins_equals_loops() -> None:
+    za, zb = draw("a", "b", n=6, d=3)
+    total = 0.0
+    for i in range(3):
+        for j in range(3):
+            x, y = (za[:, i] - za[:, i].mean()).double(), (zb[:, j] - zb[:, j].mean()).double()
+            c = float((x @ y) / (x @ x).sqrt() / (y @ y).sqrt())
+            total += (1 - c) ** 2 if i == j else 0.02 * c**2
+    assert losses.barlow_twins(za, zb, 0.02).item() == pytest.approx(total, rel=1e-3)
+
+
+def test_barlow_twins_at_its_limits() -> None:
+    n, d = 512, 8
+    signs = torch.stack([(torch.arange(n) >> k) % 2 * 2.0 - 1 for k in range(d)], 1)  # dimensions without any correlation
+    assert losses.barlow_twins(signs, signs).item() == pytest.approx(0, abs=1e-4)
+    assert losses.barlow_twins(signs, signs.roll(1, 1), 0.01).item() == pytest.approx(1.01 * d, rel=1e-3)  # all in the wrong place
+    za, zb = draw("a", "b", n=4096, d=d)
+    assert losses.barlow_twins(za, zb, 1.0).item() == pytest.approx(d + d * d / 4096, abs=0.3)
+
+
+def test_barlow_twins_ignores_scale_and_mean() -> None:
+    za, zb = draw("a", "b", n=64)
+    assert losses.barlow_twins(7 * za + 3, zb - 1).item() == pytest.approx(losses.barlow_twins(za, zb).item(), rel=1e-3)
+
+
+def test_simsiam_is_the_mean_negative_cosine_and_stops_the_gradient() -> None:
+    pa, pb, za, zb = (t.requires_grad_() for t in draw("pa", "pb", "za", "zb"))
+    loss = losses.simsiam(pa, pb, za, zb)
+    want = -sum((unit(pa)[k] @ unit(zb)[k] + unit(pb)[k] @ unit(za)[k]).item() for k in range(5)) / 10
+    assert loss.item() == pytest.approx(want, rel=1e-5)
+    loss.backward()
+    assert za.grad is None
+    assert zb.grad is None
+    assert pa.grad is not None
+    assert pa.grad.abs().max() > 0
+    assert losses.simsiam(za, zb, zb, za).item() == pytest.approx(-1)
+
+
+def test_moco_v3_equals_loops_and_stops_the_gradient() -> None:
+    q1, q2, k1, k2 = (t.requires_grad_() for t in draw("qa", "qb", "ka", "kb"))
+    loss = losses.moco_v3(q1, q2, k1, k2, 0.3)
+    want = 0.0
+    for q, k in ((unit(q1), unit(k2)), (unit(q2), unit(k1))):
+        for i in range(5):
+            shares = [math.exp(q[i] @ k[j] / 0.3) for j in range(5)]
+            want -= 2 * 0.3 * math.log(shares[i] / sum(shares)) / 5
+    assert loss.item() == pytest.approx(want, rel=1e-5)
+    loss.backward()
+    assert k1.grad is None
+    assert k2.grad is None
+    assert q1.grad is not None
+
+
+def test_moco_v3_at_its_limits() -> None:
+    ones = torch.ones(16, 8)
+    assert losses.moco_v3(ones, ones, ones, ones, 0.2).item() == pytest.approx(4 * 0.2 * math.log(16), rel=1e-5)
+    eye = torch.eye(16)
+    assert losses.moco_v3(eye, eye, eye, eye, 0.05).item() < 1e-5
+
+
+def test_supcon_equals_loops() -> None:
+    z = draw("z", n=7)[0]
+    labels = torch.tensor([0, 1, 0, 2, 1, 0, 3])  # two of them are alone
+    e, terms = unit(z), []
+    for i in range(7):
+        positives = [p for p in range(7) if p != i and labels[p] == labels[i]]
+        if positives:
+            others = sum(math.exp(e[i] @ e[k] / 0.2) for k in range(7) if k != i)
+            terms.append(-sum(math.log(math.exp(e[i] @ e[p] / 0.2) / others) for p in positives) / len(positives))
+    assert losses.supcon(z, labels, 0.2).item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+
+
+def test_supcon_of_two_views_a_class_is_nt_xent() -> None:
+    za, zb = draw("a", "b")
+    assert losses.supcon(torch.cat([za, zb]), torch.arange(5).repeat(2), 0.3).item() == pytest.approx(losses.nt_xent(za, zb, 0.3).item())
+    assert losses.supcon(torch.ones(8, 3), torch.arange(8) % 2).item() == pytest.approx(math.log(7), rel=1e-5)
+
+
+def test_supcon_has_a_finite_gradient_when_items_are_alone() -> None:
+    z = draw("z")[0].requires_grad_()
+    losses.supcon(z, torch.tensor([0, 0, 1, 2, 3])).backward()
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
+    assert z.grad.abs().max() > 0
+
+
+def test_batch_hard_triplet_equals_loops() -> None:
+    z = draw("z", n=8)[0]
+    labels = torch.arange(8) % 3
+    e, total = unit(z).double(), 0.0
+    for i in range(8):
+        distance = [float((e[i] - e[k]).norm()) for k in range(8)]
+        far = max(distance[k] for k in range(8) if labels[k] == labels[i])
+        near = min(distance[k] for k in range(8) if labels[k] != labels[i])
+        total += math.log(1 + math.exp(far - near))
+    assert losses.batch_hard_triplet(z, labels).item() == pytest.approx(total / 8, rel=1e-4)
+
+
+def test_batch_hard_triplet_at_its_limits() -> None:
+    same = torch.ones(6, 3, requires_grad=True)
+    loss = losses.batch_hard_triplet(same, torch.arange(6) % 2)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-3)
+    assert same.grad is not None
+    assert same.grad.isfinite().all()
+    opposite = torch.tensor([[1.0, 0], [-1, 0]]).repeat(3, 1)
+    assert losses.batch_hard_triplet(opposite, torch.arange(6) % 2).item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-3)
+
+
+def test_losses_agree_with_lightly() -> None:
+    theirs = pytest.importorskip("lightly.loss", reason="lightly is not installed: pip install lightly")
+    za, zb, pa, pb = draw("za", "zb", "pa", "pb", n=32, d=16)
+    cosine = theirs.NegativeCosineSimilarity()
+    assert losses.nt_xent(za, zb, 0.3).item() == pytest.approx(theirs.NTXentLoss(0.3)(za, zb).item(), rel=1e-5)
+    assert losses.barlow_twins(za, zb, 0.01).item() == pytest.approx(theirs.BarlowTwinsLoss(0.01)(za, zb).item(), rel=1e-3)
+    assert losses.simsiam(pa, pb, za, zb).item() == pytest.approx((cosine(pa, zb) + cosine(pb, za)).item() / 2, rel=1e-5)

@@ -1,0 +1,39 @@
+"""Every method explains every bundled model: convolutional or transformer, one branch or two."""
+
+import pytest
+import torch
+
+from tests.test_contract import SMALL
+from xaicl_lib import InputError, Pair, explain, list_methods, list_models, load_model
+from xaicl_lib.data.photos import open_photo
+from xaicl_lib.scores import cosine
+
+MODELS = pytest.mark.parametrize("name", list_models())
+
+
+def photos(size: int) -> Pair:
+    return Pair(torch.cat([open_photo("cat", size)] * 2), torch.cat([open_photo("astronaut", size), open_photo("cat", size).flip(3)]))
+
+
+@MODELS
+def test_every_method_explains_every_model(name) -> None:
+    model = load_model(name, "cpu")
+    pair = photos(model.size)
+    want = cosine(model.embed_a(model.normalize(pair.a)), model.embed_b(model.normalize(pair.b)))
+    for method in list_methods():
+        made = explain(model, pair, method, **SMALL.get(method, {}))
+        torch.testing.assert_close(made.score, want, rtol=1e-4, atol=1e-5)
+        assert made.a.isfinite().all(), method
+        assert made.a[0].std() + made.b[0].std() > 0, method  # pairwise occlusion may credit one side alone
+
+
+@MODELS
+def test_guided_where_there_are_relus_all_the_way(name) -> None:
+    model = load_model(name, "cpu")
+    relus = [m for m in model.features_a.modules() if isinstance(m, torch.nn.ReLU)]
+    if relus:
+        plain, guided = (explain(model, photos(model.size), "input_x_gradient", guided=g) for g in (False, True))
+        assert not torch.allclose(plain.a, guided.a)
+    else:
+        with pytest.raises(InputError, match="expected a network with ReLUs"):
+            explain(model, photos(model.size), "input_x_gradient", guided=True)

@@ -1,0 +1,60 @@
+"""What a training asks of its network: functions from views to the arguments of a loss.
+
+A task is `(network, x, labels) -> arguments`, with x the views of n photos one after the other, (v * n, 3, s, s). The
+trainer runs it in mixed precision, widens what comes back and hands it to the loss.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Task = Callable[[nn.ModuleDict, Tensor, Tensor], tuple[Tensor, ...]]
+
+
+def embed(network: nn.ModuleDict, x: Tensor) -> Tensor:
+    """Embeddings of the branch that learns by gradients."""
+    return network["head"](network["features"](x))
+
+
+def contrast(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Embeddings of both views (SimCLR, Barlow Twins)."""
+    return embed(network, x).chunk(2)
+
+
+def predict(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Predictions and embeddings of both views (SimSiam)."""
+    z = embed(network, x)
+    return *network["predictor"](z).chunk(2), *z.chunk(2)
+
+
+def momentum_contrast(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Queries of both views, and keys from the momentum branch (MoCo v3)."""
+    queries = network["predictor"](embed(network, x))
+    with torch.no_grad():
+        keys = network["head_b"](network["features_b"](x))
+    return *queries.chunk(2), *keys.chunk(2)
+
+
+def classify(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Class scores and classes."""
+    return network["classifier"](embed(network, x)), labels.repeat(len(x) // len(labels))
+
+
+def group(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Embeddings of all views and their classes (supervised contrastive, triplets)."""
+    return embed(network, x), labels.repeat(len(x) // len(labels))
+
+
+TASKS: dict[str, Task] = {task.__name__: task for task in (contrast, predict, momentum_contrast, classify, group)}
+
+
+@torch.no_grad()
+def follow(network: nn.ModuleDict, momentum: float) -> None:
+    """Move the momentum branch towards the learning one: b = momentum * b + (1 - momentum) * a.
+
+    As in :cite:t:`chen2021empirical`, Sec. 3; batch-norm statistics are the branch's own.
+    """
+    for role in ("features", "head"):
+        for a, b in zip(network[role].parameters(), network[role + "_b"].parameters(), strict=True):
+            b.lerp_(a, 1 - momentum)

@@ -1,0 +1,168 @@
+"""Figures of the bundled models: training curves, nearest neighbours, factors; a model has the same colour in all of them."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from PIL import Image
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from xaicl_lib.views.figures import data_uri
+
+# After Okabe and Ito, so that colour-blind readers can tell the models of one family apart.
+COLOURS = {
+    "simclr": "#0072b2", "barlow_twins": "#e69f00", "simsiam": "#009e73", "moco_v3": "#cc79a7",
+    "supervised": "#d55e00", "supcon": "#56b4e9", "triplet": "#8c6d1f",
+    "scenes_simclr": "#0072b2", "scenes_supervised": "#d55e00", "scenes_simclr_no_jitter": "#e69f00",
+    "scenes_simclr_no_blur": "#56b4e9", "scenes_simclr_no_grayscale": "#8c8c8c", "scenes_simclr_rotation": "#009e73",
+}  # fmt: skip
+OTHER = "#8c8c8c"
+CELL = 96  # pixels of a picture in a grid
+_PLAIN = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"size": 13}}
+_GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True}
+
+
+def colour(name: str) -> str:
+    """The colour of a model, everywhere in the book."""
+    return COLOURS.get(name, OTHER)
+
+
+def curves_figure(cards: Sequence[dict[str, Any]], columns: int = 3) -> go.Figure:
+    """Training loss by epoch, a panel for each loss, because losses of different formulas do not compare."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for card in cards:
+        kinds.setdefault(card["recipe"]["loss"], []).append(card)
+    rows = -(-len(kinds) // columns)
+    columns = min(columns, len(kinds))
+    gap = {"vertical_spacing": 0.32 / rows, "horizontal_spacing": 0.08}
+    figure = make_subplots(rows, columns, subplot_titles=list(kinds), **gap)
+    for k, members in enumerate(kinds.values()):
+        for card in members:
+            epochs, loss = zip(*((row["epoch"], row["loss"]) for row in card["history"]), strict=True)
+            line = go.Scatter(x=epochs, y=loss, name=card["name"], mode="lines", line={"color": colour(card["name"]), "width": 2.5})
+            figure.add_trace(line, k // columns + 1, k % columns + 1)
+    figure.update_xaxes(**_GRID, rangemode="tozero")
+    figure.update_yaxes(**_GRID, nticks=5)
+    figure.update_layout(
+        **_PLAIN, height=60 + 200 * rows, margin={"l": 45, "r": 10, "t": 30, "b": 60}, legend={"orientation": "h", "y": -0.32 / rows}
+    )
+    return figure
+
+
+def curves_alt(cards: Sequence[dict[str, Any]]) -> str:
+    """What `curves_figure` shows: where each curve begins and ends."""
+    ends = (f"{c['name']} from {c['history'][0]['loss']:.2f} to {c['history'][-1]['loss']:.2f}" for c in cards)
+    return f"Training loss by epoch, a panel for each loss: {', '.join(ends)}."
+
+
+def retrieval_figure(
+    queries: Tensor, gallery: Tensor, found: dict[str, tuple[Tensor, Tensor]], query: int = 0, labels: Sequence[str] | None = None
+) -> go.Figure:
+    """One query and its nearest neighbours by each model, a row for each, with their scores.
+
+    Args:
+        queries, gallery: (n, 3, s, s) and (m, 3, s, s) in [0, 1].
+        found: for each model the indices and scores of `studies.models.nearest`.
+        query: which of the queries.
+        labels: what the pictures of the gallery are, shown when one points at them.
+    """
+    k = next(iter(found.values()))[0].shape[1]
+    sheet = Image.new("RGB", ((k + 1) * CELL, len(found) * CELL), "white")
+    x, y, notes = [], [], []
+    for row, (name, (indices, scores)) in enumerate(found.items()):
+        sheet.paste(_picture(queries[query]), (0, row * CELL))
+        for column, (index, score) in enumerate(zip(indices[query].tolist(), scores[query].tolist(), strict=True), start=1):
+            sheet.paste(_picture(gallery[index]), (column * CELL, row * CELL))
+            x.append(column + 0.5)
+            y.append(row + 0.5)
+            notes.append(f"{name}: {score:.2f}" + (f", {html.escape(labels[index])}" if labels else ""))
+    figure = go.Figure(go.Scatter(x=x, y=y, mode="markers", marker={"size": 40, "opacity": 0}, hovertext=notes, hoverinfo="text"))
+    figure.add_layout_image(
+        source=data_uri(sheet), xref="x", yref="y", x=0, y=0, sizex=k + 1, sizey=len(found), sizing="stretch", layer="below"
+    )
+    bare = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True}
+    figure.update_xaxes(
+        **bare, range=[0, k + 1], side="top", tickvals=[j + 0.5 for j in range(k + 1)], ticktext=["query", *map(str, range(1, k + 1))]
+    )
+    names = [f'<span style="color:{colour(name)}">■</span> {name}' for name in found]
+    figure.update_yaxes(**bare, range=[len(found), 0], tickvals=[r + 0.5 for r in range(len(found))], ticktext=names)
+    width, tall = 180 + (k + 1) * 78, 40 + len(found) * 78
+    figure.update_layout(**_PLAIN, width=width, height=tall, margin={"l": 170, "r": 10, "t": 30, "b": 10}, showlegend=False)
+    return figure
+
+
+def retrieval_alt(what: str, found: dict[str, tuple[Tensor, Tensor]], labels: Sequence[str], query: int = 0) -> str:
+    """What `retrieval_figure` shows: the label of each model's first neighbour."""
+    firsts = (f"{name}: {labels[int(indices[query, 0])]}" for name, (indices, _) in found.items())
+    return f"{what} and its nearest neighbours, a row for each model. The first is, by {'; by '.join(firsts)}."
+
+
+def _picture(pixels: Tensor) -> Image.Image:
+    """A picture with a thin white edge, so that neighbours stay apart."""
+    image = Image.fromarray((pixels.float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    framed = Image.new("RGB", (CELL, CELL), "white")
+    framed.paste(image.resize((CELL - 4, CELL - 4), Image.Resampling.BICUBIC), (2, 2))
+    return framed
+
+
+def factors_figure(table: pd.DataFrame) -> go.Figure:
+    """Linear-probe accuracy by factor of the scenes, a bar for each model, and what guessing would give (`factor_table`)."""
+    figure = go.Figure()
+    for name, part in table.groupby("model", sort=False):
+        bars = go.Bar(x=part["factor"], y=part["linear"], name=name, marker={"color": colour(name)})
+        bars.hovertemplate = "%{x}: %{y:.3f}<extra>" + name + "</extra>"
+        figure.add_trace(bars)
+    chance = table.drop_duplicates("factor")
+    line = {"color": "rgba(128,128,128,0.9)", "width": 2}
+    marks = {"symbol": "line-ew", "size": 60, "line": line}
+    figure.add_trace(go.Scatter(x=chance["factor"], y=chance["chance"], mode="markers", marker=marks, name="guessing"))
+    figure.update_yaxes(**_GRID, range=[0, 1], title="linear-probe accuracy")
+    figure.update_xaxes(fixedrange=True)
+    figure.update_layout(
+        **_PLAIN, barmode="group", height=380, margin={"l": 60, "r": 10, "t": 10, "b": 90}, legend={"orientation": "h", "y": -0.12}
+    )
+    return figure
+
+
+def factors_alt(table: pd.DataFrame) -> str:
+    """What `factors_figure` shows: the range of each factor."""
+    ranges = (f"{factor} {part.min():.2f} to {part.max():.2f}" for factor, part in table.groupby("factor", sort=False)["linear"])
+    return (
+        f"Linear-probe accuracy of {table['model'].nunique()} models by factor: {', '.join(ranges)}; guessing is at an eighth or a ninth."
+    )
+
+
+def twins_figure(table: pd.DataFrame) -> go.Figure:
+    """What each twin keeps more (right of zero) or less of than the model it is a twin of, with 95 % intervals (`twin_table`)."""
+    figure = go.Figure()
+    for name, part in table.groupby("model", sort=False):
+        reach = {"type": "data", "array": part["high"] - part["difference"], "arrayminus": part["difference"] - part["low"]}
+        figure.add_trace(
+            go.Scatter(
+                x=part["difference"], y=part["factor"], name=name, mode="markers", orientation="h", error_x=reach,
+                marker={"color": colour(name), "size": 9}, hovertemplate="%{y}: %{x:+.3f}<extra>" + name + "</extra>",
+            )
+        )  # fmt: skip
+    figure.update_xaxes(**_GRID, title="difference in linear-probe accuracy")
+    figure.add_vline(0, line={"color": "rgba(128,128,128,0.9)", "width": 1})
+    figure.update_yaxes(fixedrange=True, autorange="reversed")
+    figure.update_layout(
+        **_PLAIN,
+        scattermode="group",
+        showlegend=True,
+        height=380,
+        margin={"l": 95, "r": 10, "t": 10, "b": 110},
+        legend={"orientation": "h", "y": -0.22},
+    )
+    return figure
+
+
+def twins_alt(table: pd.DataFrame, factor: str = "colour") -> str:
+    """What `twins_figure` shows: the differences in one factor, with their intervals."""
+    rows = table[table["factor"] == factor].itertuples()
+    said = (f"{row.model} {row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})" for row in rows)
+    return f"Accuracy of each twin minus that of its model, by factor, with 95 % intervals. In {factor}: {', '.join(said)}."
