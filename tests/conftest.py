@@ -74,5 +74,5 @@ def imagenette_folder() -> Path:
     return folder
 
 
-def close(got: torch.Tensor, want: torch.Tensor, rtol: float = 1e-9, atol: float = 1e-12) -> None:
+def assert_close(got: torch.Tensor, want: torch.Tensor, rtol: float = 1e-9, atol: float = 1e-12) -> None:
     torch.testing.assert_close(got, want, rtol=rtol, atol=atol, check_dtype=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import close, random_pair
+from tests.conftest import assert_close, random_pair
 from xaicl_lib import InputError, Pair
 from xaicl_lib.adapters import ScoreTarget, SideA, captum_explain, captum_forward, quantus_explain_func
 from xaicl_lib.methods import methods
@@ -16,16 +16,16 @@ from xaicl_lib.scores import cosine, dot
 def test_captum_gradients_are_ours(model, pair) -> None:
     theirs = captum.attr.InputXGradient(captum_forward(model)).attribute(tuple(model.normalize(side) for side in pair.sides))
     ours = methods["input_x_gradient"](model, pair)
-    close(theirs[0].abs().amax(1), ours.a)
-    close(theirs[1].abs().amax(1), ours.b)
+    assert_close(theirs[0].abs().amax(1), ours.a)
+    assert_close(theirs[1].abs().amax(1), ours.b)
 
 
 def test_captum_occlusion_is_ours(projected, pair) -> None:
     options = {"sliding_window_shapes": ((3, 8, 8),) * 2, "strides": ((3, 8, 8),) * 2}
     theirs = captum_explain(projected, pair, captum.attr.Occlusion, **options)
     ours = methods["conditional_occlusion"](projected, pair, window=8, stride=8)
-    close(theirs.a[:, ::8, ::8] / 3, ours.a, rtol=1e-5)  # without overlap each pixel holds its window's drop, three channels added up
-    close(theirs.b[:, ::8, ::8] / 3, ours.b, rtol=1e-5)
+    assert_close(theirs.a[:, ::8, ::8] / 3, ours.a, rtol=1e-5)  # without overlap each pixel holds the drop, channels added
+    assert_close(theirs.b[:, ::8, ::8] / 3, ours.b, rtol=1e-5)
 
 
 def test_captum_integrated_gradients_are_complete(projected, pair) -> None:
@@ -33,7 +33,7 @@ def test_captum_integrated_gradients_are_complete(projected, pair) -> None:
     empty = torch.zeros_like(projected.normalize(pair.a))
     with torch.no_grad():
         start = dot(projected.embed_a(empty), projected.embed_b(empty))
-    close(made.a.sum((1, 2)) + made.b.sum((1, 2)), made.score - start, rtol=0.05, atol=0.01)
+    assert_close(made.a.sum((1, 2)) + made.b.sum((1, 2)), made.score - start, rtol=0.05, atol=0.01)
     assert made.method == "captum.IntegratedGradients"
 
 
@@ -45,13 +45,13 @@ def test_captum_on_one_side(projected, pair) -> None:
 
     made = captum_explain(projected, Pair(pair.a), captum.attr.Saliency, score=score)
     assert made.b is None
-    close(made.score, score(projected.embed_a(projected.normalize(pair.a)), None))
+    assert_close(made.score, score(projected.embed_a(projected.normalize(pair.a)), None))
 
 
 def test_side_a_is_the_score(model, pair) -> None:
     network = SideA(model, pair.b)
     want = methods["grad_cam"](model, pair).score
-    close(network(model.normalize(pair.a))[:, 0], want)
+    assert_close(network(model.normalize(pair.a))[:, 0], want)
 
 
 def test_grad_cam_library_agrees_in_shape(projected) -> None:
@@ -91,4 +91,4 @@ def test_quantus_gets_our_maps(projected, pair) -> None:
 
 
 def test_denormalize_undoes_normalize(projected, pair) -> None:
-    close(projected.denormalize(projected.normalize(pair.a)), pair.a)
+    assert_close(projected.denormalize(projected.normalize(pair.a)), pair.a)

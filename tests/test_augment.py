@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from tests.conftest import close
+from tests.conftest import assert_close
 from xaicl_lib import augment
 
 IMAGES = torch.rand(3, 3, 20, 26, generator=torch.Generator().manual_seed(0))
@@ -17,25 +17,25 @@ def test_colour_equals_torchvision(name, strength) -> None:
     strength = (strength - 1) / 2 if name == "hue" else strength
     theirs = getattr(tv, COLOURS[name])
     want = torch.cat([theirs(image[None], strength) for image in IMAGES])
-    close(getattr(augment, name)(IMAGES, strength), want, rtol=1e-4, atol=2e-5)
+    assert_close(getattr(augment, name)(IMAGES, strength), want, rtol=1e-4, atol=2e-5)
 
 
 def test_hue_of_greys_stays_grey() -> None:
     grey = torch.rand(1, 1, 4, 4).expand(1, 3, 4, 4)
-    close(augment.hue(grey, 0.3), grey, atol=1e-6)
+    assert_close(augment.hue(grey, 0.3), grey, atol=1e-6)
 
 
 def test_grayscale_equals_torchvision() -> None:
-    close(augment.grayscale(IMAGES), tv.rgb_to_grayscale(IMAGES, 3), rtol=1e-4, atol=1e-4)
-    close(augment.grayscale(IMAGES, 0.0), IMAGES, atol=1e-6)
+    assert_close(augment.grayscale(IMAGES), tv.rgb_to_grayscale(IMAGES, 3), rtol=1e-4, atol=1e-4)
+    assert_close(augment.grayscale(IMAGES, 0.0), IMAGES, atol=1e-6)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 0.8, 2.0])
 def test_solarize_equals_torchvision(threshold) -> None:
     want = IMAGES if threshold > 1 else tv.solarize(IMAGES, threshold)
-    close(augment.solarize(IMAGES, threshold), want)
+    assert_close(augment.solarize(IMAGES, threshold), want)
     mixed = augment.solarize(IMAGES, torch.tensor([threshold, 2.0, 0.0]))
-    close(mixed, torch.stack([want[0], IMAGES[1], 1 - IMAGES[2]]))
+    assert_close(mixed, torch.stack([want[0], IMAGES[1], 1 - IMAGES[2]]))
 
 
 @pytest.mark.parametrize("degrees", [30.0, -75.0, 90.0, 180.0])
@@ -43,14 +43,14 @@ def test_rotate_equals_torchvision_but_in_the_corners(degrees) -> None:
     y, x = torch.meshgrid(torch.arange(20) - 9.5, torch.arange(26) - 12.5, indexing="ij")
     inside = (x**2 + y**2).sqrt() < 8.5  # beyond, torchvision has zeros and we have reflections
     want = tv.rotate(IMAGES, degrees, interpolation=tv.InterpolationMode.BILINEAR)
-    close(augment.rotate(IMAGES, degrees) * inside, want * inside, rtol=1e-4, atol=1e-5)
+    assert_close(augment.rotate(IMAGES, degrees) * inside, want * inside, rtol=1e-4, atol=1e-5)
     each = augment.rotate(IMAGES, torch.tensor([degrees, 0.0, 10.0]))
-    close(each[:2], torch.stack([augment.rotate(IMAGES, degrees)[0], IMAGES[1]]), rtol=1e-4, atol=1e-5)
+    assert_close(each[:2], torch.stack([augment.rotate(IMAGES, degrees)[0], IMAGES[1]]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("sigma", [0.4, 1.0, 3.0])
 def test_blur_equals_torchvision(sigma) -> None:
-    close(augment.gaussian_blur(IMAGES, sigma, 9), tv.gaussian_blur(IMAGES, [9, 9], [sigma, sigma]), rtol=1e-4, atol=1e-5)
+    assert_close(augment.gaussian_blur(IMAGES, sigma, 9), tv.gaussian_blur(IMAGES, [9, 9], [sigma, sigma]), rtol=1e-4, atol=1e-5)
 
 
 def test_strengths_are_per_image() -> None:
@@ -58,22 +58,22 @@ def test_strengths_are_per_image() -> None:
     for function in (augment.brightness, augment.contrast, augment.saturation):
         got = function(IMAGES, strengths)
         for k in range(3):
-            close(got[k], function(IMAGES[k : k + 1], strengths[k].item())[0], rtol=1e-6, atol=1e-6)
+            assert_close(got[k], function(IMAGES[k : k + 1], strengths[k].item())[0], rtol=1e-6, atol=1e-6)
     blurred = augment.gaussian_blur(IMAGES, torch.tensor([0.0, 0.5, 2.0]), 9)
-    close(blurred[0], IMAGES[0], atol=1e-6)
-    close(blurred[2], augment.gaussian_blur(IMAGES[2:], 2.0, 9)[0], atol=1e-6)
+    assert_close(blurred[0], IMAGES[0], atol=1e-6)
+    assert_close(blurred[2], augment.gaussian_blur(IMAGES[2:], 2.0, 9)[0], atol=1e-6)
 
 
 def test_crop_of_the_whole_is_the_whole_and_mirrors() -> None:
     square = IMAGES[..., :20]
-    close(augment.resized_crop(square, torch.tensor([[0.0, 0, 1, 1]] * 3), 20), square, rtol=1e-4, atol=1e-5)
-    close(augment.resized_crop(square, torch.tensor([[0.0, 0, -1, 1]] * 3), 20), square.flip(3), rtol=1e-4, atol=1e-5)
+    assert_close(augment.resized_crop(square, torch.tensor([[0.0, 0, 1, 1]] * 3), 20), square, rtol=1e-4, atol=1e-5)
+    assert_close(augment.resized_crop(square, torch.tensor([[0.0, 0, -1, 1]] * 3), 20), square.flip(3), rtol=1e-4, atol=1e-5)
 
 
 def test_crop_takes_the_box() -> None:
     square = IMAGES[..., :20]
     got = augment.resized_crop(square, torch.tensor([[0.25, 0.5, 0.5, 0.5]] * 3), 10)
-    close(got, square[:, :, 10:, 5:15], rtol=1e-4, atol=1e-5)
+    assert_close(got, square[:, :, 10:, 5:15], rtol=1e-4, atol=1e-5)
 
 
 def test_blur_kernels_that_cannot_be() -> None:

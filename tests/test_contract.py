@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import STATS, build, close, random_pair, small_features, small_head
+from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head
 from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.methods import methods
 from xaicl_lib.scores import cosine, dot
@@ -21,7 +21,7 @@ def same(got, want, rtol=1e-9) -> None:
         x, y = getattr(got, name), getattr(want, name)
         assert (x is None) == (y is None), name
         if x is not None:
-            close(x, y, rtol)
+            assert_close(x, y, rtol)
 
 
 @METHODS
@@ -42,7 +42,7 @@ def test_shapes_types_and_record(method, model, pair) -> None:
 @METHODS
 def test_score_is_that_of_the_embeddings(method, model, pair) -> None:
     want = cosine(model.embed_a(model.normalize(pair.a)), model.embed_b(model.normalize(pair.b)))
-    close(method(model, pair).score, want)
+    assert_close(method(model, pair).score, want)
 
 
 @METHODS
@@ -98,8 +98,8 @@ def test_swapping_the_pair_swaps_the_maps(method, pair) -> None:
         pytest.skip("the method starts from side a")
     model = build("projected")
     made, swapped = method(model, pair), method(model, pair.swap())
-    close(swapped.a, made.b)
-    close(swapped.b, made.a)
+    assert_close(swapped.a, made.b)
+    assert_close(swapped.b, made.a)
 
 
 @METHODS
@@ -109,8 +109,8 @@ def test_swapping_pair_and_branches_swaps_the_maps(method, pair) -> None:
     there = PairModel(small_features(), small_head(), features_b=small_features(2), head_b=small_head(1), size=24, **STATS)
     back = PairModel(small_features(2), small_head(1), features_b=small_features(), head_b=small_head(), size=24, **STATS)
     made, swapped = method(there, pair), method(back, pair.swap())
-    close(swapped.a, made.b)
-    close(swapped.b, made.a)
+    assert_close(swapped.a, made.b)
+    assert_close(swapped.b, made.a)
 
 
 @METHODS
@@ -160,7 +160,7 @@ def test_score_is_an_argument(method, projected, pair) -> None:
             method(projected, pair, score=dot)
         return
     made = method(projected, pair, score=dot)
-    close(made.score, dot(projected.embed_a(projected.normalize(pair.a)), projected.embed_b(projected.normalize(pair.b))))
+    assert_close(made.score, dot(projected.embed_a(projected.normalize(pair.a)), projected.embed_b(projected.normalize(pair.b))))
     assert torch.allclose(made.a, method(projected, pair).a) == (method.facts["family"] == "control")
 
 
@@ -178,7 +178,7 @@ def test_questions_about_one_side(method, projected, pair) -> None:
         return
     made = method(projected, one_sided, score=score)
     assert made.b is None
-    close(made.score, score(projected.embed_a(projected.normalize(pair.a)), None))
+    assert_close(made.score, score(projected.embed_a(projected.normalize(pair.a)), None))
     same(method(projected, one_sided[1], score=score), made[1])
 
 

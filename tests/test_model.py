@@ -8,7 +8,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from tests.conftest import STATS, build, close, random_pair, small_features, small_head
+from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head
 from xaicl_lib import InputError, PairModel, explain
 from xaicl_lib.graphs import cut, fold_batch_norms
 from xaicl_lib.model import resolve_device
@@ -16,7 +16,7 @@ from xaicl_lib.model import resolve_device
 
 def test_normalize_is_mean_and_deviation(projected) -> None:
     x = random_pair(1).a
-    close(projected.normalize(x)[:, 1], (x[:, 1] - 0.5) / 0.25)
+    assert_close(projected.normalize(x)[:, 1], (x[:, 1] - 0.5) / 0.25)
 
 
 def test_embed_is_head_of_features(model, pair) -> None:
@@ -30,12 +30,12 @@ def test_both_sides_in_one_batch_or_two(model, pair) -> None:
     seen = []
     model.features_a.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
     for got, want in zip(model.embed(sides), (model.embed_a(sides[0]), model.embed_b(sides[1])), strict=True):
-        close(got, want)
+        assert_close(got, want)
     assert seen[:1] == ([6] if model.symmetric else [3])
     for got, want in zip(model.features(sides), (model.features_a(sides[0]), model.features_b(sides[1])), strict=True):
-        close(got, want)
+        assert_close(got, want)
     uneven = [sides[0], sides[1][:, :, :20]]
-    close(model.embed(uneven)[1], model.embed_b(uneven[1]))
+    assert_close(model.embed(uneven)[1], model.embed_b(uneven[1]))
     assert len(model.embed(sides[:1])) == 1
 
 
@@ -64,8 +64,8 @@ def test_branches_share_what_was_shared() -> None:
 
 def test_fast_equals_plain_with_every_norm_folded(model, pair) -> None:
     fast, x = model.fast, model.normalize(pair.a)
-    close(fast.embed_a(x), model.embed_a(x))
-    close(fast.embed_b(x), model.embed_b(x))
+    assert_close(fast.embed_a(x), model.embed_a(x))
+    assert_close(fast.embed_b(x), model.embed_b(x))
     assert not any(isinstance(m, nn.BatchNorm2d) for m in fast._parts.modules())
     assert fast is model.fast
     assert fast.fast is fast
@@ -78,12 +78,12 @@ def test_layers_shared_by_both_sides_are_folded_once(pair) -> None:
     nn.init.normal_(longer[-1].weight)
     model = PairModel(longer, size=24, features_b=layers, **STATS)
     x = model.normalize(pair.a)
-    close(model.fast.embed_a(x), model.embed_a(x))
-    close(model.fast.embed_b(x), model.embed_b(x))
+    assert_close(model.fast.embed_a(x), model.embed_a(x))
+    assert_close(model.fast.embed_b(x), model.embed_b(x))
     bare = nn.Sequential(layers[0], nn.ReLU(), layers[3])  # the same convolution without its norm
     model = PairModel(layers, size=24, features_b=bare, **STATS)
-    close(model.fast.embed_a(x), model.embed_a(x))
-    close(model.fast.embed_b(x), model.embed_b(x))
+    assert_close(model.fast.embed_a(x), model.embed_a(x))
+    assert_close(model.fast.embed_b(x), model.embed_b(x))
 
 
 def test_an_empty_head_is_a_head() -> None:
@@ -101,7 +101,7 @@ def test_fast_follows_the_weights(pair) -> None:
             parameter.normal_(generator=torch.Generator().manual_seed(0))
     after = explain(other, pair)
     assert not torch.allclose(before.a, after.a)
-    close(after.score, torch.cosine_similarity(other.embed_a(other.normalize(pair.a)), other.embed_b(other.normalize(pair.b))))
+    assert_close(after.score, torch.cosine_similarity(other.embed_a(other.normalize(pair.a)), other.embed_b(other.normalize(pair.b))))
     assert torch.equal(explain(model, pair).a, before.a)
 
 
@@ -125,7 +125,7 @@ def test_heads_may_begin_in_place(pair, first) -> None:
     in_place = PairModel(small_features(), nn.Sequential(first, *rest), size=24, **STATS)
     plain = PairModel(small_features(), nn.Sequential(type(first)(), *rest), size=24, **STATS)
     for name in ("grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians"):
-        close(explain(in_place, pair, name).a, explain(plain, pair, name).a)
+        assert_close(explain(in_place, pair, name).a, explain(plain, pair, name).a)
 
 
 def test_a_cut_module_is_in_evaluation() -> None:
@@ -142,7 +142,7 @@ def test_a_cut_module_is_in_evaluation() -> None:
     model = PairModel.from_module(net, "conv", size=16)
     x = torch.rand(2, 3, 16, 16)
     assert torch.equal(model.embed_a(x), model.embed_a(x))
-    close(model.embed_a(x), net.eval()(x), rtol=1e-6)
+    assert_close(model.embed_a(x), net.eval()(x), rtol=1e-6)
 
 
 def test_fast_follows_a_move() -> None:
@@ -182,7 +182,7 @@ def test_norms_that_cannot_be_folded_stay() -> None:
         x = torch.rand(2, 3, 4, 4)
         want = module(x)
         fold_batch_norms(module)
-        close(module(x), want, rtol=1e-5)
+        assert_close(module(x), want, rtol=1e-5)
         assert any(isinstance(m, nn.BatchNorm2d) for m in module.modules())
 
 
@@ -192,8 +192,8 @@ def test_a_torchvision_network_in_one_line() -> None:
     model = PairModel.from_module(net, "layer4", size=64)
     x = torch.rand(2, 3, 64, 64)
     assert model.features_a(x).shape == (2, 512, 2, 2)
-    close(model.embed_a(x), net(x), rtol=1e-4, atol=1e-5)
-    close(model.fast.embed_a(x), net(x), rtol=1e-3, atol=1e-4)
+    assert_close(model.embed_a(x), net(x), rtol=1e-4, atol=1e-5)
+    assert_close(model.fast.embed_a(x), net(x), rtol=1e-3, atol=1e-4)
     made = explain(model, random_pair(1, (64, 64), (64, 64)))
     assert made.a.shape == (1, 2, 2)
 

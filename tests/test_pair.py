@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.conftest import close, random_pair
+from tests.conftest import assert_close, random_pair
 from xaicl_lib import Explanation, InputError, Pair, Truth
 
 GOOD = torch.rand(2, 3, 8, 8)
@@ -69,8 +69,8 @@ def test_maps_are_resized_without_a_change_of_scale() -> None:
     made = Explanation(ramp, None, torch.ones(1))
     big, none = made.maps(4)
     assert none is None
-    close(big[0, 0], torch.tensor([0, 0.25, 0.75, 1]))  # half-pixel centres, edges repeated
-    close(big[0, :, 0], torch.tensor([0, 0.5, 1.5, 2]))
+    assert_close(big[0, 0], torch.tensor([0, 0.25, 0.75, 1]))  # half-pixel centres, edges repeated
+    assert_close(big[0, :, 0], torch.tensor([0, 0.5, 1.5, 2]))
 
 
 def test_explanations_join_in_order() -> None:

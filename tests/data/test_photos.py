@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import close
+from tests.conftest import assert_close
 from xaicl_lib import InputError
 from xaicl_lib.data.photos import SAMPLES, imagenette, list_images, load_image, load_images, open_photo, sample_photo
 
@@ -23,14 +23,14 @@ def want(array) -> torch.Tensor:
 
 def test_rgb_is_read_as_it_is(tmp_path) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.png")
-    close(load_image(tmp_path / "a.png"), want(RGB))
+    assert_close(load_image(tmp_path / "a.png"), want(RGB))
 
 
 def test_grey_and_sixteen_bit_agree(tmp_path) -> None:
     Image.fromarray(RAMP).save(tmp_path / "8.png")
     Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "16.png")
-    close(load_image(tmp_path / "8.png"), want(np.stack([RAMP] * 3, 2)))
-    close(load_image(tmp_path / "16.png"), load_image(tmp_path / "8.png"))
+    assert_close(load_image(tmp_path / "8.png"), want(np.stack([RAMP] * 3, 2)))
+    assert_close(load_image(tmp_path / "16.png"), load_image(tmp_path / "8.png"))
 
 
 def test_transparency_is_laid_on_white(tmp_path) -> None:
@@ -39,21 +39,21 @@ def test_transparency_is_laid_on_white(tmp_path) -> None:
     Image.fromarray(np.dstack([RGB, alpha])).save(tmp_path / "a.png")
     got = load_image(tmp_path / "a.png")
     assert (got[..., :8] == 1).all()
-    close(got[..., 8:], want(RGB[:, 8:]))
+    assert_close(got[..., 8:], want(RGB[:, 8:]))
     Image.fromarray(np.dstack([RGB, alpha])).convert("P").save(tmp_path / "p.gif", transparency=0)
     assert load_image(tmp_path / "p.gif").shape == (1, 3, 12, 16)
 
 
 def test_cmyk_becomes_rgb(tmp_path) -> None:
     Image.fromarray(RGB).convert("CMYK").save(tmp_path / "a.tif")
-    close(load_image(tmp_path / "a.tif"), want(RGB), atol=0.01)
+    assert_close(load_image(tmp_path / "a.tif"), want(RGB), atol=0.01)
 
 
 def test_exif_turns_the_photo_upright(tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held so that the photo must be turned clockwise
     Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
-    close(load_image(tmp_path / "a.png"), want(np.rot90(RGB, -1)))
+    assert_close(load_image(tmp_path / "a.png"), want(np.rot90(RGB, -1)))
 
 
 def test_middle_square(tmp_path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.conftest import close
+from tests.conftest import assert_close
 from xaicl_lib import InputError
 from xaicl_lib.data.scenes import FACTORS, KINDS, Things, draw_pairs, render, scene_pairs, scene_set, scenes
 
@@ -20,7 +20,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def test_pairs_follow_the_seed_and_not_the_batch(kind) -> None:
     few, many = scene_pairs(3, kind, 32), scene_pairs(300, kind, 32, seeded())
     for got, want in ((many.a[:3], few.a), (many.b[:3], few.b), (many.truth.a[:3], few.truth.a), (many.truth.b[:3], few.truth.b)):
-        close(got, want)
+        assert_close(got, want)
     assert not torch.allclose(scene_pairs(3, kind, 32, seeded(1)).a, few.a)
 
 
@@ -28,7 +28,7 @@ def test_chunks_do_not_matter(monkeypatch) -> None:
     want = scene_pairs(7, "one_shared", 32)
     monkeypatch.setattr("xaicl_lib.data.scenes.PIXELS_AT_ONCE", 2 * 32 * 32)
     got = scene_pairs(7, "one_shared", 32)
-    close(got.a, want.a, atol=1e-6)
+    assert_close(got.a, want.a, atol=1e-6)
     assert torch.equal(got.truth.b, want.truth.b)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.conftest import build, close, random_pair
+from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, PairModel, explain
 from xaicl_lib.methods.cam import grad_cam, interaction_cam
 from xaicl_lib.scores import cosine
@@ -62,8 +62,8 @@ def test_grad_cam_equals_the_formula(model, pair) -> None:
     fa, fb = features(model, pair)
     ga, gb = numeric_gradients(model, fa, fb)
     made = grad_cam(model, pair)
-    close(made.a, (fa * ga.clamp(min=0)).sum(1), rtol=1e-6, atol=1e-9)
-    close(made.b, (fb * gb.clamp(min=0)).sum(1), rtol=1e-6, atol=1e-9)
+    assert_close(made.a, (fa * ga.clamp(min=0)).sum(1), rtol=1e-6, atol=1e-9)
+    assert_close(made.b, (fb * gb.clamp(min=0)).sum(1), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "max", "attention"])
@@ -74,8 +74,8 @@ def test_interaction_cam_equals_the_formula(model, pair, reduction, gi) -> None:
     made = interaction_cam(model, pair, reduction=reduction, gradient_interaction=gi)
     for n in range(len(pair)):
         want = slow_interaction(fa[n], fb[n], ga[n], gb[n], reduction, gi)
-        close(made.a[n], want[0], rtol=1e-5, atol=1e-9)
-        close(made.b[n], want[1], rtol=1e-5, atol=1e-9)
+        assert_close(made.a[n], want[0], rtol=1e-5, atol=1e-9)
+        assert_close(made.b[n], want[1], rtol=1e-5, atol=1e-9)
 
 
 def test_closed_form_of_grad_cam_on_a_headless_dot_product(headless, pair) -> None:
@@ -85,8 +85,8 @@ def test_closed_form_of_grad_cam_on_a_headless_dot_product(headless, pair) -> No
     fa, fb = features(headless, pair)
     cells = fa[0, 0].numel()
     made = grad_cam(headless, pair, score=dot)
-    close(made.a, torch.einsum("ncij,nc->nij", fa, fb.mean((2, 3))) / cells)
-    close(made.a.sum((1, 2)), made.score)  # and its cells add up to the score
+    assert_close(made.a, torch.einsum("ncij,nc->nij", fa, fb.mean((2, 3))) / cells)
+    assert_close(made.a.sum((1, 2)), made.score)  # and its cells add up to the score
 
 
 def test_heads_alone_run_backward(projected, pair) -> None:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.conftest import STATS, close, random_pair, small_features, small_head
+from tests.conftest import STATS, assert_close, random_pair, small_features, small_head
 from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.guided import guided
 from xaicl_lib.methods.gradients import averaged_transforms, input_x_gradient, smooth_grad
@@ -37,7 +37,7 @@ def strength(x, g):
 def test_input_x_gradient_equals_finite_differences(model) -> None:
     pair = random_pair(1, (12, 12), (12, 12))
     xa, xb = model.normalize(pair.a), model.normalize(pair.b)
-    close(input_x_gradient(model, pair).a, strength(xa, numeric(model, xa, xb)), rtol=1e-5, atol=1e-8)
+    assert_close(input_x_gradient(model, pair).a, strength(xa, numeric(model, xa, xb)), rtol=1e-5, atol=1e-8)
 
 
 def test_smooth_grad_equals_a_loop_over_samples(model, pair) -> None:
@@ -49,17 +49,17 @@ def test_smooth_grad_equals_a_loop_over_samples(model, pair) -> None:
         noise = 0.3 * torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(seed)).double()
         for sums, g in zip(total, gradients(model, xa + noise, xb + noise), strict=True):  # the same noise on both
             sums += g
-    close(made.a, strength(xa, total[0] / 4))
-    close(made.b, strength(xb, total[1] / 4))
-    close(made.score, cosine(model.embed_a(xa), model.embed_b(xb)))  # of the clean pair
+    assert_close(made.a, strength(xa, total[0] / 4))
+    assert_close(made.b, strength(xb, total[1] / 4))
+    assert_close(made.score, cosine(model.embed_a(xa), model.embed_b(xb)))  # of the clean pair
 
 
 def test_smooth_grad_without_noise_is_the_gradient(model, pair) -> None:
     plain = input_x_gradient(model, pair)
     for options in ({"sigma": 0.0}, {"level": 0.0}, {"sigma": 0.0, "samples": 1}):
         made = smooth_grad(model, pair, **{"samples": 3, **options})
-        close(made.a, plain.a)
-        close(made.b, plain.b)
+        assert_close(made.a, plain.a)
+        assert_close(made.b, plain.b)
 
 
 def test_level_is_a_share_of_the_range_of_both_images(projected) -> None:
@@ -69,7 +69,7 @@ def test_level_is_a_share_of_the_range_of_both_images(projected) -> None:
     for k in range(2):
         both = torch.cat([side[k].flatten() for side in sides])
         sigma = 0.15 * (both.max() - both.min()).item()
-        close(smooth_grad(projected, narrow[k], samples=2).a, smooth_grad(projected, narrow[k], samples=2, sigma=sigma).a)
+        assert_close(smooth_grad(projected, narrow[k], samples=2).a, smooth_grad(projected, narrow[k], samples=2, sigma=sigma).a)
 
 
 def slow_transforms(model, xa, xb, sigma=0.0, seed=0):
@@ -89,7 +89,7 @@ def slow_transforms(model, xa, xb, sigma=0.0, seed=0):
 def test_averaged_transforms_equals_a_loop_over_lambda(model, pair, sigma) -> None:
     made = averaged_transforms(model, pair, sigma=sigma)
     for got, want in zip((made.a, made.b), slow_transforms(model, *(model.normalize(s) for s in pair.sides), sigma), strict=True):
-        close(got, want)
+        assert_close(got, want)
 
 
 def test_guided_averaged_transforms_equals_a_loop_over_lambda(model, pair) -> None:
@@ -97,17 +97,17 @@ def test_guided_averaged_transforms_equals_a_loop_over_lambda(model, pair) -> No
     with guided():
         wants = slow_transforms(model, *(model.normalize(s) for s in pair.sides))
     for got, want in zip((made.a, made.b), wants, strict=True):
-        close(got, want)
+        assert_close(got, want)
 
 
 def test_a_transform_takes_the_place_of_side_b(projected, pair) -> None:
     made = averaged_transforms(projected, pair, transform=lambda x: x.flip(3))
     want = averaged_transforms(projected, Pair(pair.a, pair.a.flip(3)))
-    close(made.a, want.a)
-    close(made.b, want.b)
-    close(made.score, want.score)
+    assert_close(made.a, want.a)
+    assert_close(made.b, want.b)
+    assert_close(made.score, want.score)
     alone = averaged_transforms(projected, Pair(pair.a), transform=lambda x: x.flip(3))
-    close(alone.b, want.b)
+    assert_close(alone.b, want.b)
 
 
 def test_image_a_runs_through_the_network_once(projected, pair) -> None:
@@ -181,8 +181,8 @@ def test_every_spelling_of_relu_is_guided(pair, spelling) -> None:
     model = PairModel(Functional(small_features(), relu), Functional(small_head(), relu), size=24, **STATS)
     plain = input_x_gradient(model, pair)
     first, second = (input_x_gradient(model, pair, guided=True) for _ in range(2))
-    close(first.a, want.a)
-    close(first.b, want.b)
+    assert_close(first.a, want.a)
+    assert_close(first.b, want.b)
     assert torch.equal(first.a, second.a)
     assert not torch.allclose(first.a, plain.a)
     assert torch.equal(input_x_gradient(model, pair).a, plain.a)  # nothing stays guided

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.conftest import close, random_pair
+from tests.conftest import assert_close, random_pair
 from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.methods.occlusion import conditional_occlusion
 from xaicl_lib.scores import cosine
@@ -35,14 +35,14 @@ def slow(model, pair, window, stride):
 def test_equals_three_loops(model, pair, window, stride) -> None:
     made = conditional_occlusion(model, pair, window=window, stride=stride)
     for got, want in zip((made.a, made.b), slow(model, pair, window, stride), strict=True):
-        close(got, want, atol=1e-12)
+        assert_close(got, want, atol=1e-12)
 
 
 def test_sides_of_two_sizes(projected) -> None:
     pair = random_pair(2, a=(24, 32), b=(40, 28))
     made = conditional_occlusion(projected, pair, window=8, stride=4)
     for got, want in zip((made.a, made.b), slow(projected, pair, 8, 4), strict=True):
-        close(got, want)
+        assert_close(got, want)
 
 
 def test_the_papers_window_and_places_at_224() -> None:
@@ -58,7 +58,7 @@ def test_hiding_what_is_zero_already_changes_nothing(projected) -> None:
     a = mean.clone()
     a[:, :, 12:, 12:] = 1
     made = conditional_occlusion(projected, Pair(a, random_pair(1).b), window=4, stride=4)
-    close(made.a[0, :3, :3], torch.zeros(3, 3), atol=1e-7)  # zero is the model's mean colour, and only that
+    assert_close(made.a[0, :3, :3], torch.zeros(3, 3), atol=1e-7)  # zero is the model's mean colour, and only that
     assert made.a[0, 3:, 3:].abs().min() > 1e-6
 
 

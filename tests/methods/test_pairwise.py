@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.conftest import close, random_pair
+from tests.conftest import assert_close, random_pair
 from xaicl_lib import InputError, Pair
 from xaicl_lib.methods.controls import edges, random_map
 from xaicl_lib.methods.occlusion import _rectangles, pairwise_occlusion
@@ -33,8 +33,8 @@ def test_equals_a_loop_over_draws(model) -> None:
         for k in range(9):
             rows, columns = rectangles[winners[k]]
             wants[winners[k]][rows[k][:, None] & columns[k][None, :]] += weights[k]
-        close(made.a[n], wants[0], rtol=1e-5)
-        close(made.b[n], wants[1], rtol=1e-5)
+        assert_close(made.a[n], wants[0], rtol=1e-5)
+        assert_close(made.b[n], wants[1], rtol=1e-5)
 
 
 def test_black_pixels_do_not_count_as_hidden(projected) -> None:
@@ -69,8 +69,8 @@ def test_edges_are_sobels(projected) -> None:
     step = torch.zeros(1, 3, 24, 24).double()
     step[..., 12:] = 1
     made = edges(projected, Pair(step, step.transpose(2, 3)))
-    close(made.a[0, 5], torch.tensor([0.0] * 11 + [0.5, 0.5] + [0.0] * 11), atol=1e-4)
-    close(made.b, made.a.transpose(1, 2))
+    assert_close(made.a[0, 5], torch.tensor([0.0] * 11 + [0.5, 0.5] + [0.0] * 11), atol=1e-4)
+    assert_close(made.b, made.a.transpose(1, 2))
 
 
 def test_random_maps_are_random_and_follow_the_seed(projected, pair) -> None:

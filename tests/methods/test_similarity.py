@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import STATS, build, close, random_pair, small_features
+from tests.conftest import STATS, assert_close, build, random_pair, small_features
 from xaicl_lib import InputError, PairModel
 from xaicl_lib.methods.similarity import deep_similarity, integrated_jacobians
 from xaicl_lib.scores import cosine
@@ -22,27 +22,27 @@ def test_deep_similarity_equals_four_loops(model) -> None:
         pa, pb = fa[n].mean((1, 2)), fb[n].mean((1, 2))
         for i in range(fa.shape[2]):
             for j in range(fa.shape[3]):
-                close(made.a[n, i, j], fa[n, :, i, j] @ pb / (fa[0, 0].numel() * pa.norm() * pb.norm()))
+                assert_close(made.a[n, i, j], fa[n, :, i, j] @ pb / (fa[0, 0].numel() * pa.norm() * pb.norm()))
                 for k in range(fb.shape[2]):
                     for m in range(fb.shape[3]):
                         want = fa[n, :, i, j] @ fb[n, :, k, m] / (fa[0, 0].numel() * fb[0, 0].numel() * pa.norm() * pb.norm())
-                        close(made.joint[n, i, j, k, m], want)
+                        assert_close(made.joint[n, i, j, k, m], want)
 
 
 def test_cells_of_a_headless_model_add_up_to_the_cosine(headless, pair) -> None:
     made = deep_similarity(headless, pair)
     want = cosine(headless.embed_a(headless.normalize(pair.a)), headless.embed_b(headless.normalize(pair.b)))
-    close(made.a.sum((1, 2)), want)
-    close(made.b.sum((1, 2)), want)
-    close(made.residual, torch.zeros(3))
+    assert_close(made.a.sum((1, 2)), want)
+    assert_close(made.b.sum((1, 2)), want)
+    assert_close(made.residual, torch.zeros(3))
 
 
 @pytest.mark.parametrize("method", [deep_similarity, integrated_jacobians])
 def test_margins_of_the_joint_map_are_the_maps_and_the_residual_completes_them(model, pair, method) -> None:
     made = method(model, pair)
-    close(made.joint.sum((3, 4)), made.a)
-    close(made.joint.sum((1, 2)), made.b)
-    close(made.a.sum((1, 2)) + made.residual, made.score)
+    assert_close(made.joint.sum((3, 4)), made.a)
+    assert_close(made.joint.sum((1, 2)), made.b)
+    assert_close(made.a.sum((1, 2)) + made.residual, made.score)
 
 
 def slow_vectors(head, f, r, steps):
@@ -66,13 +66,13 @@ def test_integrated_jacobians_equals_full_jacobians(model, pair, with_reference)
     for n in range(3):
         va, vb = slow_vectors(model.head_a, fa[n], r.expand(6, 6, 6), 5), slow_vectors(model.head_b, fb[n], r.expand(6, 6, 6), 5)
         scale = model.head_a(fa[n : n + 1]).norm() * model.head_b(fb[n : n + 1]).norm()
-        close(made.joint[n].reshape(36, 36), va @ vb.T / scale)
+        assert_close(made.joint[n].reshape(36, 36), va @ vb.T / scale)
 
 
 def test_integrated_jacobians_of_a_headless_model_is_deep_similarity(headless, pair) -> None:
     jacobians, similarity = integrated_jacobians(headless, pair, steps=1), deep_similarity(headless, pair)
-    close(jacobians.joint, similarity.joint)
-    close(jacobians.residual, torch.zeros(3), atol=1e-12)
+    assert_close(jacobians.joint, similarity.joint)
+    assert_close(jacobians.residual, torch.zeros(3), atol=1e-12)
 
 
 def test_completeness_in_the_limit() -> None:

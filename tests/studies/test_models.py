@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.conftest import build, close
+from tests.conftest import assert_close, build
 from xaicl_lib.data.scenes import FACTORS
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.models import card_table, factor_table, nearest, spread_table, twin_table
@@ -51,4 +51,4 @@ def test_nearest_equals_sorting_by_the_score() -> None:
         every = {j: cosine(z, model.embed_b(model.normalize(gallery[j : j + 1]))).item() for j in others}
         want = sorted(others, key=lambda j: -every[j])[:3]
         assert indices[k].tolist() == want
-        close(scores[k], torch.tensor([every[j] for j in want]), rtol=1e-4, atol=1e-5)
+        assert_close(scores[k], torch.tensor([every[j] for j in want]), rtol=1e-4, atol=1e-5)

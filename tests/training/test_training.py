@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from tests.conftest import close
+from tests.conftest import assert_close
 from xaicl_lib import InputError, load_model
 from xaicl_lib.data.scenes import FACTORS, scene_set
 from xaicl_lib.training.data import training_labels
@@ -80,7 +80,7 @@ def test_solarisation_inverts_the_bright_half_of_some() -> None:
     plain = {"size": 32, "scale": (1.0, 1.0), "ratio": (1.0, 1.0), "jitter_chance": 0.0, "grayscale_chance": 0.0, "blur_chance": 0.0}
     none, always = (random_view(photos, Views(**plain, solarize_chance=c), torch.Generator().manual_seed(0)) for c in (0.0, 1.0))
     assert always.max() <= 0.5
-    close(torch.where(none >= 0.5, 1 - none, none), always, atol=1e-6)
+    assert_close(torch.where(none >= 0.5, 1 - none, none), always, atol=1e-6)
 
 
 def stopped_after(recipe: Recipe, steps: int, out) -> None:
@@ -144,7 +144,7 @@ def test_the_momentum_branch_follows_by_its_schedule(tmp_path) -> None:
     for k, value in enumerate(steps):
         momentum = 1 - 0.1 * (1 + math.cos(math.pi * k / 4)) / 2
         want = momentum * want + (1 - momentum) * value
-    close(key.detach(), want, rtol=1e-5, atol=1e-6)
+    assert_close(key.detach(), want, rtol=1e-5, atol=1e-6)
     assert not key.requires_grad
 
 
@@ -266,7 +266,7 @@ def test_what_is_finished_can_be_loaded(tmp_path, lenient, name) -> None:
     x = torch.rand(2, 3, 32, 40)
     f = network["features"](x)
     want = network["predictor"](network["head"](f)) if name == "moco_v3" else network["head"](f)
-    close(model.embed_a(x), want, rtol=1e-4, atol=1e-5)
+    assert_close(model.embed_a(x), want, rtol=1e-4, atol=1e-5)
     assert model.symmetric == (name != "moco_v3")
     if name == "supervised":
         classifier = load_classifier(name, "cpu", folder=tmp_path / "zoo")
@@ -276,7 +276,7 @@ def test_what_is_finished_can_be_loaded(tmp_path, lenient, name) -> None:
         with pytest.raises(InputError, match=f"trained to classify, got '{name}'"):
             load_classifier(name, "cpu", folder=tmp_path / "zoo")
     if name == "moco_v3":
-        close(model.embed_b(x), network["head_b"](network["features_b"](x)), rtol=1e-4, atol=1e-5)
+        assert_close(model.embed_b(x), network["head_b"](network["features_b"](x)), rtol=1e-4, atol=1e-5)
 
 
 def test_scenes_are_measured_by_factor(tmp_path, lenient) -> None:
@@ -322,4 +322,4 @@ def test_spread_tells_collapse() -> None:
     assert spread(line)["effective_rank"] == pytest.approx(1, abs=0.01)
     point = torch.ones(2000, 16) + 1e-6 * sphere
     assert spread(point)["std"] < 1e-4
-    close(torch.tensor(spread(sphere)["std"]), torch.tensor(spread(3 * sphere)["std"]))
+    assert_close(torch.tensor(spread(sphere)["std"]), torch.tensor(spread(3 * sphere)["std"]))

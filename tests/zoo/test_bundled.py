@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from tests.conftest import DATA, close
+from tests.conftest import DATA, assert_close
 from xaicl_lib import InputError, augment, list_models, load_model
 from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
 from xaicl_lib.data.scenes import scene_set, scenes
@@ -65,7 +65,7 @@ def test_maps_are_fine_enough_to_read(name) -> None:
 @NAMES
 def test_input_space_is_that_of_the_training(name) -> None:
     pixels = torch.rand(2, 3, 96, 96)
-    close(load_model(name, "cpu").normalize(pixels), normalize(pixels), rtol=1e-6, atol=1e-6)
+    assert_close(load_model(name, "cpu").normalize(pixels), normalize(pixels), rtol=1e-6, atol=1e-6)
 
 
 @NAMES

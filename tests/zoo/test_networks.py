@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.conftest import close
+from tests.conftest import assert_close
 from xaicl_lib import PairModel
 from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.zoo.networks import Attention, SlimViT, branches, build_network, predictor_head, sine_positions
@@ -19,12 +19,12 @@ def test_positions_equal_their_formula() -> None:
         for column in range(5):
             y, x = (row + 0.5) * 8 / 3, (column + 0.5) * 8 / 5
             want = [f(place / 10000**power) for place in (y, x) for f in (math.sin, math.cos) for power in (0, 0.5)]
-            close(got[row * 5 + column], torch.tensor(want), rtol=1e-5, atol=1e-6)
+            assert_close(got[row * 5 + column], torch.tensor(want), rtol=1e-5, atol=1e-6)
 
 
 def test_finer_grids_have_finer_positions() -> None:
     coarse, fine = sine_positions(4, 4, 16).view(4, 4, 16), sine_positions(12, 12, 16).view(12, 12, 16)
-    close(fine[1::3, 1::3], coarse, rtol=1e-5, atol=1e-6)  # every third one is in the middle of a coarse cell
+    assert_close(fine[1::3, 1::3], coarse, rtol=1e-5, atol=1e-6)  # every third one is in the middle of a coarse cell
     assert not torch.allclose(sine_positions(4, 6, 16), sine_positions(6, 4, 16))
 
 
@@ -34,9 +34,9 @@ def test_attention_equals_torchs() -> None:
     both = {"in_proj_weight": "qkv.weight", "in_proj_bias": "qkv.bias", "out_proj.weight": "out.weight", "out_proj.bias": "out.bias"}
     ours.load_state_dict({both[name]: value for name, value in theirs.state_dict().items()})
     x = torch.randn(2, 7, 12)
-    close(ours(x), theirs(x, x, x, need_weights=False)[0], rtol=1e-4, atol=1e-6)
+    assert_close(ours(x), theirs(x, x, x, need_weights=False)[0], rtol=1e-4, atol=1e-6)
     q, k, v = ours.qkv(x).view(2, 7, 3, 3, 4).permute(2, 0, 3, 1, 4)
-    close(ours(x), ours.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)), rtol=1e-4, atol=1e-6)
+    assert_close(ours(x), ours.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 96), (48, 80)])
@@ -71,8 +71,8 @@ def test_folding_leaves_the_vit_what_it_computes() -> None:
         nn.init.uniform_(norm.running_var, 0.5, 2)
     model = PairModel(**branches(network), size=48)
     x = torch.rand(2, 3, 48, 56)
-    close(model.fast.embed_a(x), model.embed_a(x), rtol=1e-4, atol=1e-5)
-    close(model.fast.embed_b(x), model.embed_b(x), rtol=1e-4, atol=1e-5)
+    assert_close(model.fast.embed_a(x), model.embed_a(x), rtol=1e-4, atol=1e-5)
+    assert_close(model.fast.embed_b(x), model.embed_b(x), rtol=1e-4, atol=1e-5)
     assert not model.symmetric
 
 
@@ -95,4 +95,4 @@ def test_predictor_is_two_layers_without_norm_at_its_end() -> None:
     z = torch.randn(4, 6)
     first, norm, _, last = predictor
     hidden = ((z @ first.weight.T) / (1 + norm.eps) ** 0.5).relu()
-    close(predictor(z), hidden @ last.weight.T + last.bias, rtol=1e-5, atol=1e-6)
+    assert_close(predictor(z), hidden @ last.weight.T + last.bias, rtol=1e-5, atol=1e-6)
