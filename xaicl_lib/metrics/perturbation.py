@@ -1,0 +1,287 @@
+"""Insertion, deletion and average drop of a pair: what the score does while pixels come and go in the order of the maps."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from xaicl_lib import augment
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.metrics import quadrature
+from xaicl_lib.metrics.registry import Curves, Measured, metrics
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation, Pair, resize_map
+from xaicl_lib.progress import progress
+from xaicl_lib.scores import Score, cosine, two
+
+BLUR_KERNEL, BLUR_SIGMA = 11, 5.0  # Sec. IV-B, in pixels whatever the image's size
+TOLERANCE = 0.005  # of an area when `adaptive` is True
+AT_ONCE = 64_000_000  # bytes of embeddings to hold; more pairs are measured in portions
+
+
+def _zero(pixels: Tensor, x: Tensor, model: PairModel, generator: Generator | None) -> Tensor:
+    return torch.zeros_like(x)
+
+
+def _blur(pixels: Tensor, x: Tensor, model: PairModel, generator: Generator | None) -> Tensor:
+    return model.normalize(augment.gaussian_blur(pixels.to(x), BLUR_SIGMA, BLUR_KERNEL))
+
+
+def _shuffle(pixels: Tensor, x: Tensor, model: PairModel, generator: Generator | None) -> Tensor:
+    """The image's own pixels in random places, the same places for every image."""
+    order = torch.randperm(x[0, 0].numel(), generator=generator or Generator().manual_seed(0)).to(x.device)
+    return x.flatten(2)[..., order].view(x.shape)
+
+
+BASELINES: dict[str, Callable[..., Tensor]] = {"zero": _zero, "blur": _blur, "shuffle": _shuffle}
+SOURCE = {"paper": "sammani2023visualizing", "where": "Sec. IV-B", "low": 0.0, "high": 1.0}
+
+
+def _fact(higher_is_better: bool, says: str, needs: str) -> dict[str, object]:
+    return {**SOURCE, "higher_is_better": higher_is_better, "says": says, "needs": needs}
+
+
+@metrics.add(
+    SI=_fact(True, "area under the score while both images come out of a blur, most important pixels first", "225 forwards a side"),
+    SD=_fact(False, "area under the score while both images go to zeros, most important pixels first", "225 forwards a side"),
+    CI=_fact(True, "the same as SI for one image while the other stays whole, averaged over both", "those of SI"),
+    CD=_fact(False, "the same as SD for one image while the other stays whole, averaged over both", "those of SD"),
+    SAD=_fact(False, "share of the score lost when each image is dimmed by its own map", "1 forward a side"),
+    CAD=_fact(False, "the same for one image while the other stays whole, averaged over both", "those of SAD"),
+)
+@torch.no_grad()
+def perturbation(
+    model: PairModel,
+    pair: Pair,
+    explanation: Explanation,
+    columns: Sequence[str],
+    *,
+    score: Score = cosine,
+    generator: Generator | None = None,
+    chunk: int | None = None,
+    step: int | None = None,
+    insertion: str = "blur",
+    deletion: str = "zero",
+    adaptive: bool | float = False,
+) -> Measured:
+    r"""Simultaneous and conditional insertion, deletion and average drop of n pairs.
+
+    Implements Sec. IV-B of :cite:t:`sammani2023visualizing`. Maps are resized to their image (bilinear) and pixels taken
+    in order of the map, most important first, `step` at a time: point k of a curve is the score with the first k steps
+    changed, and the area is that of the trapezoid rule over evenly spaced points. Deletion goes from the whole image to
+    zeros in the model's input space, insertion from a blur (11 x 11 kernel, sigma 5 pixels, edges reflected) to the whole image. For
+    average drop each map is scaled to [0, 1] and multiplies its image: :math:`\max(0, s - s_{masked}) / s`.
+
+    The embeddings of one sweep serve both its simultaneous and its conditional curve; whole and empty images are encoded once.
+    So all six take at most 4 K + 5 encodings of a pair, where a curve has K + 1 points.
+
+    Differs: equal values of a map are taken from the last pixel to the first (a documented order instead of whatever
+    the sort does). A constant map scales to zeros. For one-sided pairs, simultaneous and conditional values are the same.
+
+    Args:
+        model: whose score is watched.
+        pair: n pairs.
+        explanation: its maps.
+        columns: which of SI, SD, CI, CD, SAD, CAD.
+        score: what was explained.
+        generator: of the baseline "shuffle".
+        chunk: images in flight.
+        step: pixels at a time; None is the image's shorter side (225 points at 224 pixels). Where the sides differ in size, it
+            is that of side a, and side b changes by the same share.
+        insertion: what insertion starts from: "blur", "zero" or "shuffle" (the image's own pixels in random places).
+        deletion: what deletion goes to, likewise.
+        adaptive: True or a tolerance: the same areas from fewer points, see `xaicl_lib.metrics.quadrature`.
+
+    Returns:
+        Values (n,), each in units of the score, drops as shares of it; NaN for the drops of pairs whose score is not
+        positive, with a warning. Curves of the four areas.
+
+    Raises:
+        InputError: unknown baseline, a step that does not fit, maps that are not finite or not of these pairs.
+    """
+    check_maps(pair, explanation)
+    for name in (insertion, deletion):
+        if name not in BASELINES:
+            raise unknown("baseline", name, BASELINES)
+    model = model.fast
+    sides = [_side(model, k, pair, explanation, step) for k in range(len(pair.sides))]
+    whole = [_encode(side.embed, side.x, chunk or model.chunk(side.pixels)) for side in sides]
+    sweeps = {"I": insertion, "D": deletion}
+    wanted = {name: baseline for name, baseline in sweeps.items() if {f"S{name}", f"C{name}"} & set(columns)}
+    curves = Curves.nothing(len(pair))
+    tolerance = TOLERANCE if adaptive is True else float(adaptive)
+    portion = max(1, AT_ONCE // ((sides[0].steps + 1) * whole[0][0].numel() * whole[0].element_size() * 2))
+    for name, baseline in wanted.items():
+        for side, pixels in zip(sides, pair.sides, strict=True):
+            side.baseline = BASELINES[baseline](pixels, side.x, model, generator)
+        parts = []
+        for first in range(0, len(pair), portion):
+            part = slice(first, first + portion)
+            sweep = Sweep([s.rows(part) for s in sides], [z[part] for z in whole], name == "I", score, chunk, model)
+            parts.append(quadrature.adaptive(sweep, tolerance) if tolerance else quadrature.every_point(sweep))
+        curves = curves.join(Curves.stack(parts).rename({"S": f"S{name}", "C": f"C{name}"}))
+    values = {name: area for name, area in curves.areas().items() if name in columns}
+    if {"SAD", "CAD"} & set(columns):
+        drops = _average_drops(sides, whole, score, chunk, model)
+        values |= {name: drops[name] for name in columns if name in drops}
+    return Measured(values, curves.only(columns))
+
+
+def check_maps(pair: Pair, explanation: Explanation) -> None:
+    """Refuse maps that are not of these pairs.
+
+    Raises:
+        InputError: another number of maps than pairs, a side too many or too few, no map at all, or values that are not finite.
+    """
+    if (pair.b is None) != (explanation.b is None):
+        raise InputError("expected pair and explanation to have the same sides, got one of them without side b")
+    for name, maps in zip("ab", (explanation.a, explanation.b), strict=True):
+        if maps is None:
+            continue
+        if maps.ndim != 3 or len(maps) != len(pair) or not maps.numel():
+            raise InputError(f"expected maps ({len(pair)}, i, j) on side {name}, got {tuple(maps.shape)}")
+        bad = ~maps.isfinite().flatten(1).all(1)
+        if bad.any():
+            raise InputError(f"expected finite maps, got NaN or infinity on side {name} of pair {int(bad.nonzero()[0])}")
+
+
+def ranks(maps: Float[Tensor, "n h w"]) -> Int[Tensor, "n h w"]:
+    """The place of each pixel in the order of the map, 0 for the most important; of equal values the last pixel comes first."""
+    order = maps.flatten(1).argsort(dim=1, stable=True).flip(1)
+    places = torch.arange(order.shape[1], device=maps.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places).view(maps.shape)
+
+
+@dataclass
+class Side:
+    """One side of n pairs, ready to be changed pixel by pixel.
+
+    Attributes:
+        embed: of this side.
+        x, baseline: (n, 3, h, w) in the model's input space; what pixels are and what they are without.
+        maps: (n, h, w) resized to the image.
+        rank: (n, h, w) place of each pixel in the order of its map.
+        counts: (k + 1,) pixels changed at each point of a curve.
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    x: Float[Tensor, "n 3 h w"]
+    maps: Float[Tensor, "n h w"]
+    rank: Int[Tensor, "n h w"]
+    counts: Int[Tensor, " k"]
+    baseline: Tensor
+
+    @property
+    def steps(self) -> int:
+        """Of a curve; it has one point more."""
+        return len(self.counts) - 1
+
+    @property
+    def pixels(self) -> int:
+        """Of an image."""
+        return self.x[0, 0].numel()
+
+    def rows(self, part: slice) -> "Side":
+        """Some of the pairs."""
+        return Side(self.embed, self.x[part], self.maps[part], self.rank[part], self.counts, self.baseline[part])
+
+
+def _side(model: PairModel, k: int, pair: Pair, explanation: Explanation, step: int | None) -> Side:
+    x = model.normalize(pair.sides[k])
+    maps = resize_map((explanation.a, explanation.b)[k].to(x), x.shape[2:])  # type: ignore[union-attr, arg-type]
+    counts = _counts(pair.a.shape[2:], step, x.device)
+    counts = (counts * x[0, 0].numel()).div(pair.a[0, 0].numel(), rounding_mode="floor")
+    return Side((model.embed_a, model.embed_b)[k], x, maps, ranks(maps), counts, x)
+
+
+def _counts(shape: Sequence[int], step: int | None, device: torch.device) -> Int[Tensor, " k"]:
+    """How many pixels are changed at each point of a curve: 0, step, 2 step, ..., all."""
+    total = shape[0] * shape[1]
+    step = min(shape) if step is None else step
+    if not isinstance(step, int) or not 1 <= step <= total:
+        raise InputError(f"expected a step of 1 to {total} pixels, got {step!r}")
+    steps = -(-total // step)
+    return (torch.arange(steps + 1, device=device) * step).clamp(max=total)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One insertion or deletion of n pairs, from which the points of its curves can be asked in any order."""
+
+    sides: list[Side]
+    whole: list[Float[Tensor, "n d"]]
+    inserting: bool
+    score: Score
+    chunk: int | None
+    model: PairModel
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pairs and points of a curve."""
+        return len(self.whole[0]), self.sides[0].steps + 1
+
+    def points(self, item: Int[Tensor, " m"], k: Int[Tensor, " m"]) -> tuple[Float[Tensor, "m c"], int]:
+        """Scores of pair `item` at point `k`: simultaneous, then conditional for each side; and how many images were encoded."""
+        found = [self._embed(side, whole, item, k) for side, whole in zip(self.sides, self.whole, strict=True)]
+        z = [z for z, _ in found]
+        scores = [self.score(*two(z))]
+        for side in range(len(z)):
+            one = [z[side] if side == other else self.whole[other][item] for other in range(len(z))]
+            scores.append(self.score(*two(one)))
+        return torch.stack(scores, 1), sum(count for _, count in found)
+
+    def _embed(self, side: Side, whole: Tensor, item: Tensor, k: Tensor) -> tuple[Tensor, int]:
+        """Embeddings of one side; whole images are known, and so is the image of zeros once it is met."""
+        z = whole[item]
+        changed = (k < side.steps) if self.inserting else (k > 0)
+        todo = changed.nonzero()[:, 0]
+        empty = k == (0 if self.inserting else side.steps)
+        if not side.baseline.any() and empty.any():  # all zeros are one image
+            z[empty] = side.embed(side.baseline[:1])
+            todo = (changed & ~empty).nonzero()[:, 0]
+        if len(todo):
+            z[todo] = self._encode_changed(side, item[todo], side.counts[k[todo]])
+        return z, len(todo) + bool(empty.any() and not side.baseline.any())
+
+    def _encode_changed(self, side: Side, item: Tensor, count: Tensor) -> Tensor:
+        out = []
+        present, absent = (side.x, side.baseline) if self.inserting else (side.baseline, side.x)
+        for part in progress(torch.arange(len(item), device=item.device).split(self.chunk or self.model.chunk(side.pixels)), "points"):
+            taken = side.rank[item[part]] < count[part].view(-1, 1, 1)
+            out.append(side.embed(torch.where(taken.unsqueeze(1), present[item[part]], absent[item[part]])))
+        return torch.cat(out)
+
+
+def _encode(embed: Callable[[Tensor], Tensor], x: Tensor, chunk: int) -> Tensor:
+    return torch.cat([embed(part) for part in x.split(chunk)])
+
+
+def _average_drops(
+    sides: list[Side], whole: list[Tensor], score: Score, chunk: int | None, model: PairModel
+) -> dict[str, Float[Tensor, " n"]]:
+    masked = [_encode(s.embed, s.x * unit_scale(s.maps).unsqueeze(1), chunk or model.chunk(s.pixels)) for s in sides]
+    s = score(*two(whole))
+    undefined = s <= 0
+    if undefined.any():
+        which = ", ".join(map(str, undefined.nonzero()[:5, 0].tolist()))
+        warnings.warn(
+            f"average drop is a share of the score and undefined where that is not positive: NaN for {int(undefined.sum())} of {len(s)} "
+            f"pairs ({which}{', ...' if undefined.sum() > 5 else ''})",
+            stacklevel=4,
+        )
+    base = s.masked_fill(undefined, torch.nan)
+
+    def drop(embeddings: list[Tensor]) -> Tensor:
+        return (s - score(*two(embeddings))).clamp_min(0) / base
+
+    one_side = [drop([masked[k] if k == j else whole[j] for j in range(len(sides))]) for k in range(len(sides))]
+    return {"SAD": drop(masked), "CAD": torch.stack(one_side).mean(0)}
+
+
+def unit_scale(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
+    """Each map scaled to [0, 1]; a constant one to zeros, for it prefers nothing."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / torch.where(high > low, high - low, 1)

@@ -1,0 +1,120 @@
+"""The registry of metrics, and what a metric returns."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xaicl_lib.errors import unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Insertion and deletion curves of n pairs.
+
+    Attributes:
+        points: column to scores (n, sides, k + 1), evenly spaced over the share of pixels changed; one side for simultaneous
+            metrics, where both images change.
+        encoded: (n,) images encoded for them.
+        error: column to (n,) bound on the error of the area against that of all points; 0 where every point was encoded.
+    """
+
+    points: dict[str, Float[Tensor, "n s k"]]
+    encoded: Int[Tensor, " n"]
+    error: dict[str, Float[Tensor, " n"]]
+
+    @staticmethod
+    def nothing(n: int) -> "Curves":
+        """No curves yet."""
+        return Curves({}, torch.zeros(n, dtype=torch.long), {})
+
+    @staticmethod
+    def stack(parts: "Sequence[Curves]") -> "Curves":
+        """Curves of several portions of pairs as one."""
+        points = {name: torch.cat([part.points[name] for part in parts]) for name in parts[0].points}
+        error = {name: torch.cat([part.error[name] for part in parts]) for name in parts[0].error}
+        return Curves(points, torch.cat([part.encoded for part in parts]), error)
+
+    def join(self, other: "Curves") -> "Curves":
+        """Curves of the same pairs under other names, put together."""
+        return Curves({**self.points, **other.points}, self.encoded + other.encoded, {**self.error, **other.error})
+
+    def rename(self, names: dict[str, str]) -> "Curves":
+        """The same curves under other names."""
+        points, error = ({names[name]: value for name, value in given.items()} for given in (self.points, self.error))
+        return Curves(points, self.encoded, error)
+
+    def only(self, columns: Sequence[str]) -> "Curves":
+        """The curves of these columns."""
+        points, error = ({name: v for name, v in given.items() if name in columns} for given in (self.points, self.error))
+        return Curves(points, self.encoded, error)
+
+    def areas(self) -> dict[str, Float[Tensor, " n"]]:
+        """Area under each curve by the trapezoid rule over [0, 1], averaged over its sides."""
+        return {name: torch.trapezoid(p, dx=1 / (p.shape[2] - 1), dim=2).mean(1) for name, p in self.points.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a metric found: values (n,) by column, and curves where it has any."""
+
+    values: dict[str, Float[Tensor, " n"]]
+    curves: Curves | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One column of a table of metrics.
+
+    Attributes:
+        name: of the column.
+        function: (model, pair, explanation, columns, *, ...) -> Measured; several columns may share one.
+        facts: `higher_is_better`; `low` and `high`, between which values usually lie; `says`; `needs`; `paper` (bib key), `where`.
+    """
+
+    name: str
+    function: Callable[..., Measured]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The function's own options and their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+class Metrics:
+    """The metrics by column, in the order of their definition."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+
+    def add(self, **columns: dict[str, Any]) -> Callable[[Callable[..., Measured]], Callable[..., Measured]]:
+        """Register the decorated function for these columns, each with its facts."""
+
+        def register(function: Callable[..., Measured]) -> Callable[..., Measured]:
+            for name, facts in columns.items():
+                if name in self._metrics:
+                    raise ValueError(f"metric {name!r} is registered already")
+                self._metrics[name] = Metric(name, function, facts)
+            return function
+
+        return register
+
+    def __getitem__(self, name: str) -> Metric:
+        if name not in self._metrics:
+            raise unknown("metric", name, self._metrics)
+        return self._metrics[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._metrics
+
+    def __iter__(self) -> Iterator[Metric]:
+        return iter(self._metrics.values())
+
+
+metrics = Metrics()
