@@ -141,6 +141,24 @@ class PairModel:
         """Images in the model's input space back as pixels, clamped to [0, 1]."""
         return (x * self._std.to(x) + self._mean.to(x)).clamp(0, 1)
 
+    def pixels_of(self, noise: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+        """A difference in the model's input space as a difference of pixels."""
+        return noise * self._std[0].to(noise)
+
+    def copy(self) -> "PairModel":
+        """A model of the same function whose weights can be changed without touching this one."""
+        parts = self._parts
+        return PairModel(
+            parts["features"],
+            parts["head"],
+            size=self.size,
+            mean=self._mean.flatten().tolist(),
+            std=self._std.flatten().tolist(),
+            features_b=parts["features_b"],
+            head_b=parts["head_b"],
+            name=self.name,
+        )
+
     def embed_a(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side a for images in the model's input space."""
         return self.head_a(self.features_a(x))

@@ -1,5 +1,6 @@
 """The nouns that carry data: a pair of images, what is known to be shared in it, and an explanation of its score."""
 
+import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -13,14 +14,14 @@ from xaicl_lib.errors import InputError
 
 def _map_tensors(item: Any, apply: Any) -> Any:
     """A copy of a frozen dataclass with `apply` done to each tensor in it."""
-    changed = {}
+    changed = copy.copy(item)  # what a checked pair is cut or moved to needs no second check
     for f in fields(item):
         value = getattr(item, f.name)
         if isinstance(value, Tensor):
-            changed[f.name] = apply(value)
+            object.__setattr__(changed, f.name, apply(value))
         elif isinstance(value, Truth):
-            changed[f.name] = _map_tensors(value, apply)
-    return replace(item, **changed)
+            object.__setattr__(changed, f.name, _map_tensors(value, apply))
+    return changed
 
 
 def _as_slice(index: int | slice) -> slice:
@@ -87,7 +88,10 @@ class Pair:
         """Some of the pairs; an integer keeps the batch axis."""
         if isinstance(index, int) and not -len(self) <= index < len(self):
             raise IndexError(f"pair {index} of {len(self)}")
-        return _map_tensors(self, lambda t: t[_as_slice(index)])
+        some = _map_tensors(self, lambda t: t[_as_slice(index)])
+        if not len(some):
+            raise InputError(f"expected at least one pair, got none of {len(self)} at {index}")
+        return some
 
     def to(self, device: torch.device | str) -> "Pair":
         """The pair on another device."""
@@ -96,6 +100,14 @@ class Pair:
     def detach(self) -> "Pair":
         """The pair as ordinary tensors that no gradient follows."""
         return _map_tensors(self, torch.Tensor.detach) if any(side.requires_grad for side in self.sides) else self
+
+    def shifted(self, pixels: Float[Tensor, "3 h w"]) -> "Pair":
+        """The pair with the same noise added to each image; values may then leave [0, 1], which nothing but noise may do."""
+        noisy = copy.copy(self)
+        for name in "ab":
+            if (side := getattr(self, name)) is not None:
+                object.__setattr__(noisy, name, side + pixels.to(side))
+        return noisy
 
     def swap(self) -> "Pair":
         """The pair with its sides exchanged.

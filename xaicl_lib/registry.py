@@ -43,6 +43,10 @@ class Method:
         """The method's own parameters and their defaults."""
         return {p.name: p.default for p in self._signature.values() if p.name not in CONTEXT}
 
+    def takes(self, option: str) -> bool:
+        """Whether the method's answer depends on this option."""
+        return option in self._signature
+
     @property
     def _signature(self) -> Any:
         return inspect.signature(self.function).parameters
