@@ -93,7 +93,7 @@ def perturbation(
             is that of side a, and side b changes by the same share.
         insertion: what insertion starts from: "blur", "zero" or "shuffle" (the image's own pixels in random places).
         deletion: what deletion goes to, likewise.
-        adaptive: True or a tolerance: the same areas from fewer points, see `xaicl_lib.metrics.quadrature`.
+        adaptive: True (0.005) or a tolerance: the same areas from fewer points, see `xaicl_lib.metrics.quadrature.adaptive`.
 
     Returns:
         Values (n,), each in units of the score, drops as shares of it; NaN for the drops of pairs whose score is not
@@ -103,6 +103,9 @@ def perturbation(
         InputError: unknown baseline, a step that does not fit, maps that are not finite or not of these pairs.
     """
     check_maps(pair, explanation)
+    tolerance = TOLERANCE if adaptive is True else float(adaptive)
+    if not tolerance >= 0:
+        raise InputError(f"expected adaptive to be a tolerance of at least 0, got {adaptive!r}")
     for name in (insertion, deletion):
         if name not in BASELINES:
             raise unknown("baseline", name, BASELINES)
@@ -112,7 +115,6 @@ def perturbation(
     sweeps = {"I": insertion, "D": deletion}
     wanted = {name: baseline for name, baseline in sweeps.items() if {f"S{name}", f"C{name}"} & set(columns)}
     curves = Curves.nothing(len(pair))
-    tolerance = TOLERANCE if adaptive is True else float(adaptive)
     portion = max(1, AT_ONCE // ((sides[0].steps + 1) * whole[0][0].numel() * whole[0].element_size() * 2))
     for name, baseline in wanted.items():
         for side, pixels in zip(sides, pair.sides, strict=True):
@@ -223,28 +225,29 @@ class Sweep:
         """Pairs and points of a curve."""
         return len(self.whole[0]), self.sides[0].steps + 1
 
-    def points(self, item: Int[Tensor, " m"], k: Int[Tensor, " m"]) -> tuple[Float[Tensor, "m c"], int]:
-        """Scores of pair `item` at point `k`: simultaneous, then conditional for each side; and how many images were encoded."""
+    def points(self, item: Int[Tensor, " m"], k: Int[Tensor, " m"]) -> tuple[Float[Tensor, "m c"], Int[Tensor, " m"]]:
+        """Scores of pair `item` at point `k`: simultaneous, then conditional for each side; and how many images each took."""
+        item, k = item.to(self.model.device), k.to(self.model.device)
         found = [self._embed(side, whole, item, k) for side, whole in zip(self.sides, self.whole, strict=True)]
         z = [z for z, _ in found]
         scores = [self.score(*two(z))]
         for side in range(len(z)):
             one = [z[side] if side == other else self.whole[other][item] for other in range(len(z))]
             scores.append(self.score(*two(one)))
-        return torch.stack(scores, 1), sum(count for _, count in found)
+        return torch.stack(scores, 1), torch.stack([new for _, new in found]).sum(0)
 
-    def _embed(self, side: Side, whole: Tensor, item: Tensor, k: Tensor) -> tuple[Tensor, int]:
-        """Embeddings of one side; whole images are known, and so is the image of zeros once it is met."""
+    def _embed(self, side: Side, whole: Tensor, item: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of one side, and which of them are new; whole images are known, and all images of zeros are one."""
         z = whole[item]
-        changed = (k < side.steps) if self.inserting else (k > 0)
-        todo = changed.nonzero()[:, 0]
-        empty = k == (0 if self.inserting else side.steps)
-        if not side.baseline.any() and empty.any():  # all zeros are one image
+        new = (k < side.steps) if self.inserting else (k > 0)
+        empty = (k == (0 if self.inserting else side.steps)) & ~side.baseline.any()
+        if empty.any():
             z[empty] = side.embed(side.baseline[:1])
-            todo = (changed & ~empty).nonzero()[:, 0]
+        new = new & ~empty
+        todo = new.nonzero()[:, 0]
         if len(todo):
             z[todo] = self._encode_changed(side, item[todo], side.counts[k[todo]])
-        return z, len(todo) + bool(empty.any() and not side.baseline.any())
+        return z, new.long()
 
     def _encode_changed(self, side: Side, item: Tensor, count: Tensor) -> Tensor:
         out = []

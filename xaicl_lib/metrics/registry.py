@@ -19,7 +19,7 @@ class Curves:
     Attributes:
         points: column to scores (n, sides, k + 1), evenly spaced over the share of pixels changed; one side for simultaneous
             metrics, where both images change.
-        encoded: (n,) images encoded for them.
+        encoded: (n,) images encoded for them, beside the whole and the empty ones.
         error: column to (n,) bound on the error of the area against that of all points; 0 where every point was encoded.
     """
 
