@@ -194,6 +194,10 @@ class PairModel:
         """
         return max(4, (13_000_000 if self.device.type == "cuda" else 150_000) // pixels)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the fast form, which is made anew wherever the model arrives."""
+        return {**self.__dict__, "_fast": None, "_fast_of": []}
+
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self._parts.parameters())
         return f"PairModel({self.name!r}, size={self.size}, {count / 1e6:.2f}M parameters, {self.device})"

@@ -1,0 +1,171 @@
+"""The store of results: a folder of Parquet files that may be killed, shared and damaged, and still tells the truth.
+
+Values are kept under what they depend on: the model's weights, the method with its parameters, the pair's pixels, the
+metric with its options, the library's code. One file holds one shard of pairs for one model and method; its name carries
+the checksum of its content, so a file is whole and unchanged, or not believed.
+"""
+
+import functools
+import hashlib
+import io
+import json
+import os
+import time
+import uuid
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair
+
+KEY = ["model_key", "method_key", "pair_key", "metric_key"]
+COLUMNS = [*KEY, "model", "method", "metric", "value", "seconds", "seed", "version"]
+CODE = ("methods", "metrics", "augment.py", "graphs.py", "guided.py", "model.py", "pair.py", "registry.py", "scores.py")
+LEFT_OVER = 3600  # seconds after which an unfinished file is nobody's
+
+
+class Store:
+    """A folder of results.
+
+    Args:
+        folder: where its files are.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def prepare(self) -> "Store":
+        """The store, made if it is not there, found to be writable, and rid of what killed processes left half-written.
+
+        Raises:
+            InputError: not a folder, or one that cannot be written to.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".{uuid.uuid4().hex}.part"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise InputError(f"expected a folder to keep results in, got {str(self.folder)!r}: {error.strerror}") from error
+        for part in self.folder.rglob("*.part"):
+            _remove_left_over(part)
+        return self
+
+    def read(self, model_key: str, method_key: str, shard: str = "*") -> pd.DataFrame:
+        """The rows of one model and method, or of one shard of it, each key once. A damaged file is set aside with a warning."""
+        files = sorted(self._place(model_key, method_key).glob(f"{shard}.*.parquet"))
+        frames = [frame for frame in map(_read, files) if frame is not None]
+        rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
+        return rows.drop_duplicates(KEY)
+
+    def write(self, rows: pd.DataFrame) -> None:
+        """Add rows of one model and method; they are there whole or not at all.
+
+        Raises:
+            InputError: the file could not be written, a full disk for example; what was there before is unharmed.
+        """
+        folder = self._place(rows["model_key"].iloc[0], rows["method_key"].iloc[0])
+        buffer = io.BytesIO()
+        rows[COLUMNS].to_parquet(buffer, index=False)
+        data = buffer.getvalue()
+        final = folder / f"{shard_name(rows['pair_key'], rows['metric_key'])}.{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+        part = folder / f".{uuid.uuid4().hex}.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, final)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise InputError(f"could not write results to {str(folder)!r}: {error.strerror}; what is stored already is unharmed") from error
+
+    def _place(self, model_key: str, method_key: str) -> Path:
+        return self.folder / model_key / method_key
+
+
+def shard_name(pair_keys: Iterable[str], metric_keys: Iterable[str]) -> str:
+    """The name of a file with the values of these metrics for these pairs."""
+    return digest(sorted(set(pair_keys)), sorted(set(metric_keys)))
+
+
+def _remove_left_over(part: Path) -> None:
+    """Remove the unfinished file of a process that was killed; one that is being written is newer."""
+    try:
+        if time.time() - part.stat().st_mtime > LEFT_OVER:
+            part.unlink()
+    except OSError:  # another process was faster
+        pass
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:  # set aside by another process
+        return None
+    if hashlib.sha256(data).hexdigest()[:16] == path.name.split(".")[-2]:
+        return pd.read_parquet(io.BytesIO(data))
+    aside = path.with_name(path.name + ".damaged")
+    try:
+        os.replace(path, aside)
+    except FileNotFoundError:
+        return None
+    warnings.warn(f"damaged results in {path.name}: set aside as {aside.name}, to be computed anew", stacklevel=4)
+    return None
+
+
+def digest(*parts: object) -> str:
+    """Short name of some content: 16 hex digits of the SHA-256 of tensors and of anything JSON knows."""
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            array = part.detach().cpu().contiguous()
+            found.update(f"{array.dtype}{tuple(array.shape)}".encode())
+            found.update(array.flatten().view(torch.uint8).numpy().tobytes())
+        else:
+            found.update(json.dumps(part, sort_keys=True, default=key_of).encode())
+    return found.hexdigest()[:16]
+
+
+def key_of(value: Any) -> str:
+    """What stands in a key for a value that JSON does not know: a function's `key` if it has one, else where it is defined.
+
+    Raises:
+        InputError: a function without a name of its own, of which nobody could say later what it was.
+    """
+    if isinstance(value, Tensor):
+        return digest(value)
+    if (key := getattr(value, "key", None)) is not None:
+        return str(key)
+    name = f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', '?')}"
+    if "<" in name or "?" in name or "__main__" in name:
+        raise InputError(f"expected a function of a module, whose name can stand for it in the store, got {value!r}; give it a `key`")
+    return name
+
+
+def pair_keys(pair: Pair) -> list[str]:
+    """What identifies each pair: its pixels, and its truth where it has one."""
+    truth = [] if pair.truth is None else [pair.truth.a, pair.truth.b]
+    return [digest(*(side[k] for side in pair.sides), *(mask[k] for mask in truth)) for k in range(len(pair))]
+
+
+def model_key(model: PairModel) -> str:
+    """What identifies a model: its weights, its modules, its input space."""
+    state = model._parts.state_dict()
+    return digest(*state.values(), list(state), str(model._parts), model.size, model._mean, model._std)
+
+
+@functools.cache
+def code_version() -> str:
+    """What identifies the code that values depend on: the text of the methods, the metrics and what they build on."""
+    root = Path(__file__).parent
+    files = [path for name in CODE for path in (sorted((root / name).glob("*.py")) if (root / name).is_dir() else [root / name])]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

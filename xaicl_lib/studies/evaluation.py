@@ -1,0 +1,275 @@
+"""Methods by models by metrics, pair by pair: one table, resumable, on one machine or many."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Generator
+from tqdm.auto import tqdm
+
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.methods import methods as registry
+from xaicl_lib.metrics import PAPER, measure
+from xaicl_lib.metrics import metrics as metric_registry
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair, Truth
+from xaicl_lib.results import COLUMNS, Store, code_version, digest, model_key, pair_keys
+
+Way = str | tuple[str, Mapping[str, Any]]  # a method's name, with or without parameters
+TIDY = ["model", "method", "pair", "metric", "value", "seconds", "seed", "version"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with every shard of pairs for one model: a method, its parameters, what to measure.
+
+    Attributes:
+        label: of the method, in the table.
+        method, params: a registered method and its own parameters.
+        metrics: columns to measure.
+        options: of `measure` and `score`.
+        seed: of the generators handed to the method and the metrics.
+        chunk: images in flight.
+    """
+
+    label: str
+    method: str
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = PAPER
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    chunk: int | None = None
+
+    @property
+    def method_key(self) -> str:
+        """What identifies the explanations: everything that they depend on beside model and pair."""
+        return digest(self.method, self.params, self.options.get("score", "cosine"), self.seed, code_version())
+
+    def metric_key(self, metric: str) -> str:
+        """What identifies a measurement beside the explanation."""
+        known = metric_registry[metric].options
+        return digest(metric, {k: v for k, v in self.options.items() if k in known}, self.seed, code_version())
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One shard of pairs to be explained and measured by one plan for one model.
+
+    Attributes:
+        model, model_key: name and identity of the model.
+        plan: what to do.
+        first: number of the shard's first pair.
+        pair: the shard.
+        pair_keys: identity of each pair.
+        known: rows of this model and method that are stored already, of these pairs.
+    """
+
+    model: str
+    model_key: str
+    plan: Plan
+    first: int
+    pair: Pair
+    pair_keys: list[str]
+    known: pd.DataFrame
+
+    @property
+    def metric_keys(self) -> dict[str, str]:
+        """Identity of each metric."""
+        return {metric: self.plan.metric_key(metric) for metric in self.plan.metrics}
+
+    def lacking(self) -> dict[tuple[str, ...], list[int]]:
+        """What there is to compute: which pairs (by place in the shard) lack which metrics; each pair's pixels once."""
+        there = set(zip(self.known["pair_key"], self.known["metric_key"], strict=True))
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for name in dict.fromkeys(self.pair_keys):
+            metrics = tuple(metric for metric, key in self.metric_keys.items() if (name, key) not in there)
+            if metrics:
+                groups.setdefault(metrics, []).append(self.pair_keys.index(name))
+        return groups
+
+
+def evaluate(
+    models: str | PairModel | Sequence[str | PairModel],
+    pairs: Pair | Iterable[Pair],
+    methods: Sequence[Way] | Mapping[str, Way],
+    metrics: Sequence[str] = PAPER,
+    *,
+    store: str | Any | None = None,
+    seed: int = 0,
+    shard: int = 16,
+    chunk: int | None = None,
+    device: str = "auto",
+    client: Any | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Every metric of every method on every model, pair by pair.
+
+    Args:
+        models: names from `list_models()`, or models of your own with names that differ.
+        pairs: n pairs, or batches of them one after the other, which then are never held all at once.
+        methods: names from `list_methods()`, or (name, parameters); as a mapping, with labels of your own.
+        metrics: names from `list_metrics()`.
+        store: a folder where values are kept as they come; what it has is not computed again, whatever killed the run before. Values are
+            kept under the content they depend on, so nothing old is ever taken for new. Several processes may share one.
+        seed: of everything random.
+        shard: pairs explained and stored together; what a kill can lose.
+        chunk: images in flight.
+        device: where models given by name run.
+        client: a `dask.distributed.Client`: the shards go to its workers; the store, then required, must be on a disk they all see.
+        options: of the metrics, and `score`, for methods and metrics alike.
+
+    Returns:
+        One row per model, method, pair (counted from 0) and metric: value, seconds (to explain and to measure, per pair, when it was
+        computed), seed, version of the code.
+
+    Raises:
+        InputError: no models, pairs or methods; a name given twice; unknown names or options; a store that cannot be written.
+    """
+    given = [models] if isinstance(models, str | PairModel) else list(models)
+    plans = _plans(methods, metrics, options, seed, chunk)
+    loaded = _models(given, device)
+    place = None if store is None else Store(store).prepare()
+    jobs = _jobs(loaded, plans, pairs, shard, place)
+    if client is None:
+        done: Iterable[tuple[Job, pd.DataFrame]] = ((job, run(loaded[job.model], job, place)) for job in jobs)
+    else:
+        from xaicl_lib.studies.cluster import on_workers
+
+        done = on_workers(client, dict(zip(loaded, given, strict=True)), jobs, place, device)
+    frames = [_numbered(job, rows) for job, rows in _with_bar(done, pairs, len(loaded) * len(plans))]
+    if not frames:
+        raise InputError("expected at least one pair, got none")
+    table = pd.concat(frames, ignore_index=True)
+    order = {"model": list(loaded), "method": [plan.label for plan in plans], "metric": list(metrics)}
+    return table.sort_values(
+        ["model", "method", "pair", "metric"], key=lambda c: c.map(order[c.name].index) if c.name in order else c, ignore_index=True
+    )[TIDY]
+
+
+def _with_bar(done: Iterable[tuple[Job, pd.DataFrame]], pairs: Any, each: int) -> Iterator[tuple[Job, pd.DataFrame]]:
+    total = len(pairs) * each if isinstance(pairs, Pair) else None
+    with tqdm(desc="explaining and measuring", unit="pair", total=total, disable=None, smoothing=0.05) as bar:
+        for job, rows in done:
+            yield job, rows
+            bar.set_postfix_str(f"{job.model}, {job.plan.label}")
+            bar.update(len(job.pair))
+
+
+def _models(given: Sequence[str | PairModel], device: str) -> dict[str, PairModel]:
+    from xaicl_lib.zoo import load_model
+
+    loaded = [load_model(model, device) if isinstance(model, str) else model for model in given]
+    _require_distinct("model", [model.name for model in loaded])
+    return {model.name: model for model in loaded}
+
+
+def _plans(
+    ways: Sequence[Way] | Mapping[str, Way], metrics: Sequence[str], options: dict[str, Any], seed: int, chunk: int | None
+) -> list[Plan]:
+    known = dict.fromkeys(["score", *(option for metric in metrics for option in metric_registry[metric].options)])
+    for option in options:
+        if option not in known or option in ("generator", "chunk"):
+            raise unknown("option", option, [name for name in known if name not in ("generator", "chunk")])
+    given = list(ways.items()) if isinstance(ways, Mapping) else [(None, way) for way in ([ways] if isinstance(ways, str) else ways)]
+    plans = []
+    for label, way in given:
+        name, params = (way, {}) if isinstance(way, str) else way
+        registry[name]
+        set_ = ", ".join(f"{k}={v}" for k, v in params.items())
+        plans.append(Plan(label or (f"{name}({set_})" if set_ else name), name, dict(params), tuple(metrics), options, seed, chunk))
+    _require_distinct("method", [plan.label for plan in plans])
+    _require_distinct("metric", list(metrics))
+    return plans
+
+
+def _require_distinct(kind: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise InputError(f"expected at least one {kind}, each name once, got {'none' if not names else ', '.join(twice) + ' twice'}")
+
+
+def _jobs(
+    models: Mapping[str, PairModel], plans: Sequence[Plan], pairs: Pair | Iterable[Pair], size: int, store: Store | None
+) -> Iterator[Job]:
+    """Shard by shard what there is to do, each with what the store knows of it."""
+    if size < 1:
+        raise InputError(f"expected at least one pair a shard, got {size}")
+    keys = {name: model_key(model) for name, model in models.items()}
+    nothing = pd.DataFrame(columns=COLUMNS)
+    stored = {
+        (name, plan.label): (store.read(key, plan.method_key) if store else nothing).set_index("pair_key", drop=False)
+        for name, key in keys.items()
+        for plan in plans
+    }
+    first = 0
+    for batch in [pairs] if isinstance(pairs, Pair) else pairs:
+        for start in range(0, len(batch), size):
+            part = batch[start : start + size]
+            names = pair_keys(part)
+            for name, key in keys.items():
+                for plan in plans:
+                    rows = stored[name, plan.label]
+                    known = rows.loc[rows.index.intersection(names)].reset_index(drop=True)
+                    yield Job(name, key, plan, first, part, names, known[known["metric_key"].isin(_metric_keys(plan))])
+            first += len(part)
+
+
+def _metric_keys(plan: Plan) -> list[str]:
+    return [plan.metric_key(metric) for metric in plan.metrics]
+
+
+def run(model: PairModel, job: Job, store: Store | None) -> pd.DataFrame:
+    """The stored rows of a job and the others, computed and stored."""
+    new = []
+    for metrics, rows in job.lacking().items():
+        found = _compute(model, job, metrics, rows)
+        if store is not None:
+            store.write(found)
+        new.append(found)
+    return pd.concat([frame for frame in (job.known, *new) if len(frame)], ignore_index=True)
+
+
+def _numbered(job: Job, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a job as the table has them: pairs by number, names as given this time."""
+    metrics = {key: metric for metric, key in job.metric_keys.items()}
+    numbers = pd.DataFrame({"pair_key": job.pair_keys, "pair": range(job.first, job.first + len(job.pair_keys))})
+    table = numbers.merge(rows.drop_duplicates(["pair_key", "metric_key"]), on="pair_key", how="left")
+    return table.assign(model=job.model, method=job.plan.label, metric=table["metric_key"].map(metrics))
+
+
+def _some(pair: Pair, rows: list[int]) -> Pair:
+    truth = pair.truth and Truth(pair.truth.a[rows], pair.truth.b[rows])
+    return Pair(pair.a[rows], None if pair.b is None else pair.b[rows], truth)
+
+
+def _compute(model: PairModel, job: Job, metrics: Sequence[str], rows: list[int]) -> pd.DataFrame:
+    plan, method, pair = job.plan, registry[job.plan.method], _some(job.pair, rows).to(model.device)
+    given = {"score": plan.options["score"]} if "score" in plan.options and method.takes("score") else {}
+    began = time.perf_counter()
+    explanation = method(model, pair, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **plan.params, **given)
+    explaining = _seconds_since(began, model)
+    found = []
+    for function in dict.fromkeys(metric_registry[metric].function for metric in metrics):
+        mine = [metric for metric in metrics if metric_registry[metric].function is function]
+        options = {k: v for k, v in plan.options.items() if k in metric_registry[mine[0]].options}
+        began = time.perf_counter()
+        values = measure(model, pair, explanation, mine, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **options)
+        seconds = (explaining + _seconds_since(began, model)) / len(pair)
+        for metric, value in values.items():
+            key = {"model_key": job.model_key, "method_key": plan.method_key, "metric_key": plan.metric_key(metric)}
+            names = {"model": job.model, "method": plan.label, "metric": metric, "seed": plan.seed, "version": code_version()}
+            found.append(
+                pd.DataFrame(
+                    {"pair_key": [job.pair_keys[k] for k in rows], "value": value.double().cpu(), "seconds": seconds, **key, **names}
+                )
+            )
+    return pd.concat(found, ignore_index=True)[COLUMNS]
+
+
+def _seconds_since(began: float, model: PairModel) -> float:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    return time.perf_counter() - began
