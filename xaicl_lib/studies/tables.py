@@ -1,5 +1,9 @@
 """The rows and summaries of the paper's Tables I to V and Fig. 14."""
 
+import platform
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -7,6 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from xaicl_lib.data.photos import SAMPLES, list_images, load_images, open_photo
+from xaicl_lib.data.scenes import KINDS, scene_pairs
+from xaicl_lib.errors import InputError
+from xaicl_lib.methods import explain
+from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.training.views import Views, random_view
 
@@ -49,6 +58,57 @@ def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = N
     """
     views = Views(**{**vars(VIEWS), "size": photos.shape[-1]})
     return Pair(photos, random_view(photos, views, generator or Generator().manual_seed(0)).clamp(0, 1))
+
+
+def possible(ways: Mapping[str, Any], model: PairModel) -> dict[str, Any]:
+    """The ways that a model allows: guided ones need a ReLU, which most transformers lack."""
+    guided = [label for label, way in ways.items() if not isinstance(way, str) and way[1].get("guided")]
+    if not guided:
+        return dict(ways)
+    try:
+        noise = torch.rand(1, 3, model.size, model.size, generator=Generator().manual_seed(0))
+        explain(model, Pair(noise, noise.flip(3)), "input_x_gradient", guided=True)
+    except InputError:
+        return {label: way for label, way in ways.items() if label not in guided}
+    return dict(ways)
+
+
+def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
+    """Pairs by the name of where they come from.
+
+    Args:
+        source: "samples" (the bundled sample photos, each beside views of itself), a folder of photos (likewise), or a kind of
+            `xaicl_lib.data.scenes.scene_pairs`.
+        count: pairs.
+        size: side in pixels.
+        seed: of the choice of photos, of views and scenes.
+
+    Raises:
+        InputError: neither a folder nor a kind of scenes, no pairs, or fewer photos than pairs.
+    """
+    generator = Generator().manual_seed(seed)
+    if count < 1:
+        raise InputError(f"expected at least one pair, got {count}")
+    if source in KINDS:
+        return scene_pairs(count, source, size, generator)
+    if source == "samples":
+        names = list(SAMPLES)
+        photos = [open_photo(names[k % len(names)], size) for k in range(count)]
+        return view_pairs(torch.cat(photos), generator)
+    if not Path(source).is_dir():
+        raise InputError(f"expected pairs from `samples`, a folder of photos, or a kind of scenes ({', '.join(KINDS)}), got {source!r}")
+    paths = list_images(source)
+    if len(paths) < count:
+        raise InputError(f"expected at least {count} photos in {source!r}, got {len(paths)}")
+    chosen = torch.randperm(len(paths), generator=generator)[:count].tolist()
+    return view_pairs(load_images([paths[k] for k in chosen], size), generator)
+
+
+def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.DataFrame:
+    """A table of results with what made it: device, versions, date, and the kind of pairs (a folder's name without its place)."""
+    device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else f"{platform.machine()} CPU"
+    made = {"device": device, "torch": torch.__version__, "date": date.today().isoformat(), "size": model.size, "pairs": Path(pairs).name}
+    return table.assign(**made)
 
 
 def grouped(summary: pd.DataFrame) -> pd.DataFrame:
