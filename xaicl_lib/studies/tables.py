@@ -97,7 +97,7 @@ def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
         return view_pairs(torch.cat(photos), generator)
     if not Path(source).is_dir():
         raise InputError(f"expected pairs from `samples`, a folder of photos, or a kind of scenes ({', '.join(KINDS)}), got {source!r}")
-    paths = list_images(source)
+    paths = list_images(source, recursive=True)
     if len(paths) < count:
         raise InputError(f"expected at least {count} photos in {source!r}, got {len(paths)}")
     chosen = torch.randperm(len(paths), generator=generator)[:count].tolist()
