@@ -233,7 +233,7 @@ def paper_figure(ours: pd.DataFrame, paper: pd.DataFrame, *, model: str, other: 
     figure.update_xaxes(**_GRID, title=html.escape(f"{other} in the paper"))
     figure.update_yaxes(**_GRID, title=html.escape(f"{model} here"))
     figure.update_layout(
-        **_PLAIN, height=440, margin={"l": 60, "r": 12, "t": 90, "b": 50}, updatemenus=menu, legend={"orientation": "h", "y": -0.2},
+        **_PLAIN, height=470, margin={"l": 60, "r": 12, "t": 90, "b": 80}, updatemenus=menu, legend={"orientation": "h", "y": -0.24},
         title={"text": titles[0], "font": {"size": 15}, "x": 0.5, "y": 0.97},
     )  # fmt: skip
     return figure
