@@ -28,7 +28,7 @@ def slow_crc(data: bytes) -> int:
     return state ^ 0xFFFFFFFF
 
 
-@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 1023, 1024, 1025, 2048, 7000])
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 63, 64, 65, 1023, 1024, 1025, 2048, 7000])
 def test_checksum_equals_the_polynomial(size, monkeypatch) -> None:
     data = random.Random(size).randbytes(size)
     assert crc32c(data) == slow_crc(data)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 POLYNOMIAL = 0x82F63B78  # bits reversed
-STEPS = 512  # of 16 bits in a strip
+STEPS = 512  # of 16 bits in a strip of a long message; fewer, a power of two, in short ones
 SEGMENT = 1 << 24  # bytes at once: the strips' current lines stay in the processor's cache
 
 
@@ -39,21 +39,21 @@ def _extend(state: int, message: np.ndarray) -> int:
         for byte in message.tolist():
             state = int(_table8()[(state ^ byte) & 0xFF]) ^ state >> 8
         return state
-    strips = -(-len(message) // (2 * STEPS))
-    padded = np.zeros(strips * 2 * STEPS, np.uint8)
+    steps = min(STEPS, 1 << len(message).bit_length() // 2)
+    strips = -(-len(message) // (2 * steps))
+    padded = np.zeros(strips * 2 * steps, np.uint8)
     padded[-len(message) :] = message
     first = len(padded) - len(message)
     padded[first : first + 4] ^= np.frombuffer(state.to_bytes(4, "little"), np.uint8)  # the state so far, as part of the message
-    words, table = padded.view("<u2").reshape(strips, STEPS), _table16()
+    words, table = padded.view("<u2").reshape(strips, steps), _table16()
     states = np.zeros(strips, np.uint32)
-    for step in range(STEPS):
+    for step in range(steps):
         states = table[(states ^ words[:, step]) & 0xFFFF] ^ (states >> 16)
-    return _join(states)
+    return _join(states, 2 * steps)
 
 
-def _join(states: np.ndarray) -> int:
-    """The state of all strips in a row, joined pair by pair."""
-    size = 2 * STEPS
+def _join(states: np.ndarray, size: int) -> int:
+    """The state of all strips in a row, of `size` bytes each, joined pair by pair."""
     while len(states) > 1:
         if len(states) % 2:
             states = np.concatenate([np.zeros(1, np.uint32), states])
