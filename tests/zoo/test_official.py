@@ -13,14 +13,14 @@ import torch
 
 from tests.conftest import assert_close
 from tests.test_contract import SMALL
-from tests.zoo.published import checkpoint, random_state, state_without_memory
+from tests.zoo.published import checkpoint, random_state
 from tests.zoo.test_simclr_v2 import OPTIONS, TINY, tiny
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods, load_model
 from xaicl_lib.__main__ import main
 from xaicl_lib.scores import cosine
-from xaicl_lib.zoo import download, list_official, model_card, official
+from xaicl_lib.zoo import download, list_official, model_card, official, simsiam
 from xaicl_lib.zoo.bundled import load_classifier
-from xaicl_lib.zoo.checkpoints import fill
+from xaicl_lib.zoo.checkpoints import fill, renamed
 from xaicl_lib.zoo.official import OFFICIAL, empty_network
 from xaicl_lib.zoo.tf_bundle import Bundle
 
@@ -195,8 +195,11 @@ def test_a_disk_without_room_for_the_converted_file(cache, monkeypatch) -> None:
 
 
 @FIRST_USE
-def test_licences_that_forbid_commerce_are_said_at_load(tmp_path, capsys) -> None:
-    torch.save(checkpoint("simsiam", random_state(state_without_memory("simsiam"))), tmp_path / "checkpoint_0099.pth.tar")
+def test_licences_that_forbid_commerce_are_said_at_load(tmp_path, capsys, monkeypatch) -> None:
+    row = replace(OFFICIAL["simsiam"], options={"slim": 32})
+    monkeypatch.setitem(OFFICIAL, "simsiam", row)
+    state = {renamed(ours, simsiam.names()): value for ours, value in random_state(empty_network(row).state_dict()).items()}
+    torch.save(checkpoint("simsiam", state), tmp_path / "checkpoint_0099.pth.tar")
     with pytest.warns(UserWarning, match=r"official/simsiam is under CC BY-NC 4\.0: not for commercial use"):
         load_model("official/simsiam", "cpu", file=tmp_path / "checkpoint_0099.pth.tar")
     free = {name for name in OFFICIAL if OFFICIAL[name].licence != official.NON_COMMERCIAL}

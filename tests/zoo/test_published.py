@@ -87,29 +87,28 @@ def test_what_does_not_fit_is_listed(case, tmp_path) -> None:
 
 
 def test_files_of_other_kinds_are_recognised(tmp_path) -> None:
-    linear = {f"module.{n}": v for n, v in random_state(state_without_memory("dino_r50")).items()}
-    linear |= {"module.fc.weight": torch.zeros(1000, 2048), "module.fc.bias": torch.zeros(1000)}
+    backbone = random_state(state_without_memory("dino_r50"))
+    linear = {f"module.{n}": v[:1].expand(v.shape) if v.ndim else v for n, v in backbone.items()}
+    linear |= {"module.fc.weight": torch.zeros(1, 2048).expand(1000, -1), "module.fc.bias": torch.zeros(1000)}
+    torch.save({"epoch": 90, "state_dict": linear}, tmp_path / "model_best.pth.tar")
     for name in ("simsiam", "moco_v3_r50", "moco_v3_vit_b"):
-        torch.save({"epoch": 90, "state_dict": linear}, tmp_path / "model_best.pth.tar")
         with pytest.raises(InputError, match=r"linear probe or a classifier, with fc.weight \(1000, 2048\)"):
             read(name, tmp_path / "model_best.pth.tar")
-    torch.save(random_state(state_without_memory("dino_r50")), tmp_path / "resnet50.pth")
+    torch.save(backbone, tmp_path / "resnet50.pth")
     with pytest.raises(InputError, match="it seems to be a backbone alone, and the head is needed"):
         read("barlow_twins", tmp_path / "resnet50.pth")
     assert read("dino_r50", tmp_path / "resnet50.pth")  # which is what DINO publishes
     (tmp_path / "linear-vit-b-300ep.pth.tar").write_bytes(b"")
     with pytest.raises(InputError, match="a linear probe, whose head is a classifier"):
         read("moco_v3_vit_b", tmp_path / "linear-vit-b-300ep.pth.tar")
+    torch.save({"state_dict": {f"module.base_encoder.{n}": v for n, v in backbone.items()}}, tmp_path / "r-50.pth.tar")
     with pytest.raises(InputError, match=r"MoCo v3 \(vit_b\).*missing: base_encoder.cls_token"):
-        read("moco_v3_vit_b", saved("moco_v3_r50", tmp_path / "r-50.pth.tar"))
+        read("moco_v3_vit_b", tmp_path / "r-50.pth.tar")
 
 
-def test_counters_of_batches_may_be_missing(tmp_path) -> None:
+def test_counters_of_batches_may_be_missing_and_a_classifier_of_dino_there(tmp_path) -> None:
     counters = {n: None for n in state_without_memory("dino_r50") if n.endswith("num_batches_tracked")}
     assert len(counters) == 53
-    net = read("dino_r50", saved("dino_r50", tmp_path / "old.pth", **counters))
+    classifier = {"fc.weight": torch.zeros(3, 2048), "fc.bias": torch.zeros(3)}
+    net = read("dino_r50", saved("dino_r50", tmp_path / "old.pth", **counters, **classifier))
     assert net["features"].bn1.num_batches_tracked.item() == 0
-
-
-def test_a_classifier_of_dino_is_left_aside(tmp_path) -> None:
-    read("dino_r50", saved("dino_r50", tmp_path / "with_fc.pth", **{"fc.weight": torch.zeros(3, 2048), "fc.bias": torch.zeros(3)}))

@@ -20,7 +20,7 @@ from xaicl_lib.zoo.checkpoints import COUNTER, complain, read_torch, shorten, st
 from xaicl_lib.zoo.official import IMAGENET
 
 HEAD = "none: cosine on mean-pooled features"
-CLASSIFIERS = ("fc.", "head.", "heads.", "classifier.", "last_linear.")
+CLASSIFIERS = ("fc.", "head.", "head_dist.", "heads.", "classifier.", "last_linear.")
 
 
 class TimmMap(nn.Module):

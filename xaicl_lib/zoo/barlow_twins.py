@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from xaicl_lib.zoo.checkpoints import read_torch, refuse_probe, state_of, translate
 from xaicl_lib.zoo.resnet import ResNet50, perceptron, pooled_head
 
-NAMES = {"features.": "backbone.", "head.projector.": "projector."}
 WHAT = "the full checkpoint of Barlow Twins (checkpoint.pth; resnet50.pth is the backbone alone)"
 
 
@@ -26,7 +25,12 @@ def network(*, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict({"features": ResNet50(64 // slim), "head": pooled_head(projector=projector)})
 
 
-def read(files: Sequence[Path], empty: nn.Module) -> dict[str, Tensor]:
+def names(**_: object) -> dict[str, str]:
+    """Beginnings of the checkpoint's names by those of ours."""
+    return {"features.": "backbone.", "head.projector.": "projector."}
+
+
+def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
     """Tensors for `network()` from `checkpoint.pth`, whose optimizer and statistics of the loss are left aside.
 
     Raises:
@@ -34,4 +38,4 @@ def read(files: Sequence[Path], empty: nn.Module) -> dict[str, Tensor]:
     """
     refuse_probe(files[0], WHAT)
     given = state_of(read_torch(files[0]), "model", files[0])
-    return translate(given, empty, NAMES, path=files[0], what=WHAT, aside=["bn."])
+    return translate(given, empty, names(), path=files[0], what=WHAT, aside=["bn."])

@@ -89,7 +89,7 @@ def translate(
     Raises:
         InputError: missing or surplus names or wrong shapes, listed.
     """
-    wanted = {_renamed(ours, names): (ours, value) for ours, value in network.state_dict().items()}
+    wanted = {renamed(ours, names): (ours, value) for ours, value in network.state_dict().items()}
     counters = {theirs for theirs in wanted if theirs.endswith(COUNTER)}
     missing = [name for name in wanted if name not in given and name not in counters]
     surplus = [name for name in given if name not in wanted and not name.startswith(tuple(aside))]
@@ -102,7 +102,8 @@ def translate(
     return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
 
 
-def _renamed(name: str, names: Mapping[str, str]) -> str:
+def renamed(name: str, names: Mapping[str, str]) -> str:
+    """One of our names as the publisher has it, by the longest beginning that fits."""
     begin = max((ours for ours in names if name.startswith(ours)), key=len)
     return names[begin] + name[len(begin) :]
 

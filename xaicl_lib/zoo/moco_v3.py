@@ -57,7 +57,7 @@ def names(architecture: str) -> dict[str, str]:
     return out
 
 
-def read(files: Sequence[Path], empty: nn.Module, architecture: str) -> dict[str, Tensor]:
+def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object) -> dict[str, Tensor]:
     """Tensors for `network(architecture)`.
 
     Raises:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from xaicl_lib.zoo.checkpoints import read_torch, refuse_probe, state_of, translate
 from xaicl_lib.zoo.resnet import ResNet50, perceptron, pooled_head
 
-NAMES = {"features.": "encoder.", "head.projector.": "encoder.fc.", "head.predictor.": "predictor."}
 WHAT = "the pretrained checkpoint of SimSiam (checkpoint_0099.pth.tar, with projector and predictor)"
 
 
@@ -27,7 +26,12 @@ def network(*, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict({"features": ResNet50(64 // slim), "head": pooled_head(projector=projector, predictor=predictor)})
 
 
-def read(files: Sequence[Path], empty: nn.Module) -> dict[str, Tensor]:
+def names(**_: object) -> dict[str, str]:
+    """Beginnings of the checkpoint's names by those of ours."""
+    return {"features.": "encoder.", "head.projector.": "encoder.fc.", "head.predictor.": "predictor."}
+
+
+def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
     """Tensors for `network()` from `checkpoint_0099.pth.tar`.
 
     Raises:
@@ -35,4 +39,4 @@ def read(files: Sequence[Path], empty: nn.Module) -> dict[str, Tensor]:
     """
     refuse_probe(files[0], WHAT)
     given = state_of(read_torch(files[0]), "state_dict", files[0])
-    return translate(given, empty, NAMES, path=files[0], what=WHAT)
+    return translate(given, empty, names(), path=files[0], what=WHAT)
