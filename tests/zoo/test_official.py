@@ -183,6 +183,27 @@ def test_a_file_that_does_not_fit_is_not_remembered(tmp_path, cache) -> None:
     assert not (cache / "simclrv2_1x" / "record.json").exists()
 
 
+@FIRST_USE
+def test_a_form_kept_for_another_network_is_made_anew(monkeypatch) -> None:
+    """As after an update of the library that names or shapes layers otherwise."""
+    load_model(NAME, "cpu", file=TINY)
+    record = official._record(official._folder(NAME))
+    with torch.device("meta"):
+        other = torch.nn.ModuleDict({"features": torch.nn.Linear(2, 2)})
+    assert official._kept(official._folder(NAME), record, other) is None
+    monkeypatch.setattr(official, "_kept", lambda *_: None)
+    same_as_tiny(load_model(NAME, "cpu", file=TINY))
+
+
+def test_a_page_in_the_cache_is_said_with_what_to_do(cache) -> None:
+    (cache / "barlow_twins").mkdir(parents=True)
+    (cache / "barlow_twins" / "checkpoint.pth").write_text("<!DOCTYPE html><html><body>Sign in</body></html>")
+    with pytest.raises(
+        InputError, match=r"expected weights in 'checkpoint\.pth', got a web page .*; delete it from '.*barlow_twins' to have it"
+    ):
+        load_model("official/barlow_twins")
+
+
 def test_a_disk_without_room_for_the_converted_file(cache, monkeypatch) -> None:
     def full(tensors: dict, path: Path) -> None:
         path.write_bytes(b"half")

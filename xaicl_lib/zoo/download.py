@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.zoo.checkpoints import is_page
@@ -178,7 +179,8 @@ def _stream(address: str, part: Path, size: int | None, transport: Transport) ->
 
 
 def _write(reply: Any, part: Path, start: int, total: int | None) -> None:
-    bar = tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, delay=2, leave=False, disable=None)
+    quiet = False if "ipykernel" in sys.modules else None  # None: unless on a terminal
+    bar = tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, delay=2, leave=False, disable=quiet)
     at = start
     try:
         with part.open("ab") as file, bar:

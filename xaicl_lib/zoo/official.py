@@ -29,6 +29,7 @@ GOOGLE = "https://storage.googleapis.com/simclr-checkpoints/simclrv2/pretrained/
 META = "https://dl.fbaipublicfiles.com/"
 NON_COMMERCIAL = "CC BY-NC 4.0"
 SUFFIXES = (".index", ".data-00000-of-00001")
+RECORD = "record.json"  # checksums of the files that were used first
 COSTS = Path(__file__).parent / "official_costs.json"  # written by benchmarks/official.py
 
 
@@ -129,7 +130,8 @@ def official_card(name: str) -> dict[str, Any]:
 def on_disk(name: str) -> bool:
     """Whether a model can be loaded without a network, from its published files or their converted form."""
     row, folder = _row(name), _folder(name)
-    return _converted(folder).is_file() or all((folder / file).is_file() for file in row.files)
+    kept = _converted(folder).is_file() and (folder / RECORD).is_file()
+    return kept or all((folder / file).is_file() for file in row.files)
 
 
 def load_official(name: str, device: str | torch.device = "auto", *, file: str | os.PathLike[str] | None = None) -> PairModel:
@@ -177,15 +179,19 @@ def _tensors(name: str, row: Row, network: nn.Module, file: str | os.PathLike[st
     """Tensors by our names: of the converted file if it is there and is the one that was kept, else of the published one."""
     folder = _folder(name)
     record = _record(folder)
-    if file is None and "converted" in record and _converted(folder).is_file():
-        return _read_converted(folder, record["converted"])
+    if file is None and (kept := _kept(folder, record, network)):
+        return kept
     paths = _given(row, Path(file)) if file is not None else [folder / published for published in row.files]
     if file is None:
         _fetch_all(name, row, folder, record)
     sums = _checked(paths, row, record, folder)
-    if "converted" in record and _converted(folder).is_file():
-        return _read_converted(folder, record["converted"])
-    tensors = import_module(f"xaicl_lib.zoo.{row.reader}").read(paths, network, **row.options)
+    if file is not None and (kept := _kept(folder, record, network)):
+        return kept
+    try:
+        tensors = import_module(f"xaicl_lib.zoo.{row.reader}").read(paths, network, **row.options)
+    except InputError as error:
+        again = "" if file is not None else f"; delete it from {str(folder)!r} to have it fetched again"
+        raise InputError(f"{error}{again}") from error
     _keep(name, folder, tensors, sums, new="files" not in record)
     return tensors
 
@@ -221,19 +227,24 @@ def _checked(paths: list[Path], row: Row, record: dict[str, Any], folder: Path) 
         try:
             digest = download.check(path, known.get("sha256"), known.get("bytes"))
         except InputError as error:
-            raise InputError(f"{error}; the first one that was used is noted in {str(folder / 'record.json')!r}") from error
+            raise InputError(f"{error}; the first one that was used is noted in {str(folder / RECORD)!r}") from error
         sums[file] = {"sha256": digest, "bytes": path.stat().st_size}
     return sums
 
 
-def _read_converted(folder: Path, sha256: str) -> dict[str, Tensor]:
+def _kept(folder: Path, record: dict[str, Any], network: nn.Module) -> dict[str, Tensor] | None:
+    """Tensors of the converted file; None if there is none, or one that an older version of the library made for another network."""
     from safetensors.torch import load_file
 
+    if "converted" not in record or not _converted(folder).is_file():
+        return None
     try:
-        download.check(_converted(folder), sha256, None)
-        return load_file(_converted(folder))
+        download.check(_converted(folder), record["converted"], None)
     except InputError as error:
         raise InputError(f"{error}; delete {str(_converted(folder))!r} to have it made anew") from error
+    tensors = load_file(_converted(folder))
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    return tensors if {name: value.shape for name, value in tensors.items()} == shapes else None
 
 
 def _keep(name: str, folder: Path, tensors: dict[str, Tensor], sums: dict[str, Any], *, new: bool) -> None:
@@ -250,7 +261,7 @@ def _keep(name: str, folder: Path, tensors: dict[str, Tensor], sums: dict[str, A
             os.replace(part, converted)
             record = {"files": sums, "converted": download.file_sha256(converted)}
             part.write_text(json.dumps(record, indent=1))
-            os.replace(part, folder / "record.json")
+            os.replace(part, folder / RECORD)
     except (OSError, SafetensorError) as error:
         warnings.warn(f"official/{name} cannot be kept in {str(folder)!r} ({error}); it is read anew each time", stacklevel=5)
         return
@@ -263,7 +274,7 @@ def _keep(name: str, folder: Path, tensors: dict[str, Tensor], sums: dict[str, A
 
 def _record(folder: Path) -> dict[str, Any]:
     """What was noted at the first use; {} before."""
-    path = folder / "record.json"
+    path = folder / RECORD
     if not path.is_file():
         return {}
     try:

@@ -1,7 +1,7 @@
 """Vision transformers (:cite:t:`dosovitskiy2021image`) as published checkpoints have them, opened where explanations need a map.
 
 Layers are named as in timm and DINO. The position of each token is a learned or fixed vector stored with the weights; for images of another
-size than the stored ones they are interpolated bicubically, as DINO does.
+size than the stored ones they are interpolated bicubically.
 """
 
 from collections import OrderedDict
