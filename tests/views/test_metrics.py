@@ -11,7 +11,18 @@ from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.metrics.randomisation import randomisation
 from xaicl_lib.studies.tables import PAPER_WAYS
 from xaicl_lib.views.cascade import cascade_figure, cascade_maps
-from xaicl_lib.views.metrics import curves_figure, family, groups_figure, intervals_figure, paper_figure, short, table_alt, table_figure
+from xaicl_lib.views.metrics import (
+    beside_alt,
+    beside_figure,
+    curves_figure,
+    family,
+    groups_figure,
+    intervals_figure,
+    paper_figure,
+    short,
+    table_alt,
+    table_figure,
+)
 
 
 @pytest.fixture
@@ -91,3 +102,12 @@ def test_intervals() -> None:
     assert list(dots.x) == [0, 1]
     assert np.allclose(dots.error_y.array, [0.3, 0.1])
     assert np.allclose(dots.error_y.arrayminus, [0.2, 0.2])
+
+
+def test_cells_beside_the_paper() -> None:
+    rows = [("I", "grad_cam", "SI", 0.8, 0.7, 0.9, 5, 0.781, True), ("I", "deep_similarity", "SD", 0.8, 0.79, 0.81, 5, 0.77, False)]
+    beside = pd.DataFrame(rows, columns=["table", "method", "metric", "mean", "low", "high", "n", "paper", "inside"])
+    heat = beside_figure(beside).data[0]
+    assert [list(row) for row in heat.z] == [[1, None], [None, 0]]
+    assert heat.text[0][0] == ".80<br>.78"
+    assert beside_alt(beside).endswith("Within our interval: SI 1 of 1, SD 0 of 1.")
