@@ -2,7 +2,8 @@
 
     python benchmarks/cluster.py [--workers 2] [--pairs 32] [--shard 4]
 
-Run with OMP_NUM_THREADS=1, so that a worker is a core. Efficiency is the time of one process over workers times the time on them, without their start.
+Run with OMP_NUM_THREADS=1, so that a worker is a core. Efficiency is the time of one process over the workers' times their number, without
+the time they take to start.
 """
 
 import argparse
