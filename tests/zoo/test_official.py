@@ -153,9 +153,10 @@ def test_another_file_than_the_first_is_refused(tmp_path, cache) -> None:
     (tmp_path / SHARD.name).write_bytes(swapped[:-5])
     with pytest.raises(InputError, match=r"expected 22,\d+ bytes in .*, got 22,\d+: truncated, changed or another file"):
         load_model(NAME, "cpu", file=tmp_path)
-    (cache / "simclrv2_1x" / "record.json").write_text("{")
-    with pytest.raises(InputError, match=r"expected checksums in '.*record\.json', got something else; delete it"):
-        load_model(NAME, "cpu", file=TINY)
+    for content in ("{", "[]", '{"files": [1]}', '{"files": {"a": 1}}'):
+        (cache / "simclrv2_1x" / "record.json").write_text(content)
+        with pytest.raises(InputError, match=r"expected checksums in '.*record\.json', got something else; delete it"):
+            load_model(NAME, "cpu", file=TINY)
 
 
 @FIRST_USE

@@ -228,6 +228,8 @@ def _checked(paths: list[Path], row: Row, record: dict[str, Any], folder: Path) 
             digest = download.check(path, known.get("sha256"), known.get("bytes"))
         except InputError as error:
             raise InputError(f"{error}; the first one that was used is noted in {str(folder / RECORD)!r}") from error
+        except OSError as error:
+            raise InputError(f"expected a file that can be read, got {str(path)!r}: {error.strerror or error}") from error
         sums[file] = {"sha256": digest, "bytes": path.stat().st_size}
     return sums
 
@@ -279,6 +281,8 @@ def _record(folder: Path) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(path.read_text())
-        return record if isinstance(record["files"], dict) else {}
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(isinstance(facts, dict) for facts in record["files"].values()):
+            raise TypeError("checksums that are no dictionary")
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"expected checksums in {str(path)!r}, got something else; delete it to begin anew") from error

@@ -5,6 +5,7 @@ pooling is SAME (`SamePool`); batch norms have an epsilon of 1e-5, the last with
 [0, 1] as they are.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +25,9 @@ LAYERS = 3  # of the projection head
 
 def network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), out: int = 128) -> nn.ModuleDict:
     """Features up to the last block group and the projection head of three layers, all of which the paper uses.
+
+    Differs: the published code of :cite:t:`sammani2023visualizing` runs a port whose pooling pads both ends of a side; here it
+    is as the weights were trained.
 
     Args:
         width: 1 or 2, a factor on every layer's filters.
@@ -46,8 +50,8 @@ def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tens
     """
     index = find_bundle(files[0])
     what = f"SimCLRv2's pretrained checkpoint (model.ckpt-{STEP}.index)"
-    step = index.stem.removeprefix("model.ckpt-")
-    if step.isdecimal() and int(step) != STEP:
+    step = re.fullmatch(r"model\.ckpt-(\d+)", index.stem)
+    if step and int(step[1]) != STEP:
         raise InputError(f"expected {what}, got {index.name!r}: one of another step is fine-tuned or supervised")
     bundle = Bundle(index)
     scope = AVERAGE if any(name.startswith(AVERAGE) for name in bundle.entries) else ""
