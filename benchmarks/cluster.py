@@ -41,9 +41,8 @@ def main() -> None:
         together, *_ = run(client=client)
     values = arguments.pairs * len(METHODS) * len(METRICS)
     print(f"{values} values: one process {alone:.1f} s, {arguments.workers} workers {together:.1f} s")
-    print(
-        f"efficiency {alone / together / arguments.workers:.2f}; {files} files of {size / files / 1000:.1f} kB, {size / values:.0f} bytes a value"
-    )
+    print(f"efficiency {alone / together / arguments.workers:.2f}")
+    print(f"{files} files of {size / files / 1000:.1f} kB, {size / values:.0f} bytes a value")
 
 
 if __name__ == "__main__":
