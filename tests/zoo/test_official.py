@@ -239,6 +239,8 @@ def test_the_table_is_whole() -> None:
             assert sum(p.numel() for p in empty_network(row).parameters()) == row.parameters, name
         card = model_card(f"official/{name}")
         assert {"licence", "head", "features", "parameters", "size", "mean", "std", "addresses", "on_disk"} <= set(card)
+        assert card["cost"]["pair_cpu_seconds"] > 0
+        assert card["cost"]["device"]
         json.dumps(card)
 
 
