@@ -127,17 +127,20 @@ def raw(model: PairModel, pair: Pair, batch: int, backward: bool) -> Run:
     return run
 
 
-def interleaved(runs: dict[str, Run], rounds: int, device: str) -> dict[str, float]:
-    """Median seconds of each; taken in turn, so that a change of the machine's speed meets all alike."""
+def interleaved(runs: dict[str, Run], rounds: int, device: str, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+    """Median seconds of each; taken in turn, so that a change of the machine's speed meets all alike.
+
+    With `time.process_time` as the clock and one thread, other work on the machine counts little.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for k in range(rounds + 1):
         for name, run in runs.items():
-            began = time.perf_counter()
+            began = clock()
             run()
             if device != "cpu":
                 torch.cuda.synchronize()
             if k:  # the first round warms up
-                times[name].append(time.perf_counter() - began)
+                times[name].append(clock() - began)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

@@ -189,10 +189,10 @@ class PairModel:
     def chunk(self, pixels: int) -> int:
         """How many images of that many pixels to have in flight: enough for full speed, little enough for memory.
 
-        Measured on two cores: full speed from 16 images of 96 pixels a side or 4 of 224; from 24 of 96 on a third is lost, because
+        Measured on two cores: full speed from 12 images of 96 pixels a side or 4 of 224; from 24 of 96 on a third is lost, because
         memory of that size goes back to the system after each layer. A GPU wants some 13 megapixels.
         """
-        return max(4, (13_000_000 if self.device.type == "cuda" else 150_000) // pixels)
+        return max(4, (13_000_000 if self.device.type == "cuda" else 111_000) // pixels)
 
     def __getstate__(self) -> dict[str, object]:
         """Without the fast form, which is made anew wherever the model arrives."""
