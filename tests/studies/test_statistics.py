@@ -56,6 +56,16 @@ def test_equal_methods_and_missing_values() -> None:
     assert (nothing["n"], nothing["significant"]) == (0, False)
 
 
+def test_comparisons_with_controls_only() -> None:
+    rng = np.random.default_rng(4)
+    some = table({name: rng.normal(size=12) for name in ("a", "b", "c", "control")})
+    got = compare(some, "SI", against=["control"])
+    assert {frozenset(names) for names in zip(got["better"], got["worse"], strict=True)} == {frozenset({m, "control"}) for m in "abc"}
+    assert compare(some, "SI")["n"].tolist() == [12] * 6
+    with pytest.raises(InputError, match="unknown method of the table 'd'"):
+        compare(some, "SI", against=["d"])
+
+
 def test_holm() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]

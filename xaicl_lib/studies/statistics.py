@@ -61,7 +61,7 @@ def interval(values: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> 
     return float(low), float(high)
 
 
-def compare(table: pd.DataFrame, metric: str, *, level: float = 0.05) -> pd.DataFrame:
+def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), level: float = 0.05) -> pd.DataFrame:
     """Which methods are better than which by a metric, model by model, pair against the same pair.
 
     Wilcoxon's signed-rank test for each two methods, corrected for their number by Holm's procedure within a model. Where no
@@ -70,6 +70,8 @@ def compare(table: pd.DataFrame, metric: str, *, level: float = 0.05) -> pd.Data
     Args:
         table: as from `evaluate`.
         metric: whose direction is known from the registry.
+        against: compare with these methods only, such as the controls: fewer questions, which fewer pairs can answer. (Twelve pairs, for
+            example, can never decide one of 190 comparisons: the smallest p value of their test is 2 / 2**12.)
         level: of the corrected tests.
 
     Returns:
@@ -77,15 +79,19 @@ def compare(table: pd.DataFrame, metric: str, *, level: float = 0.05) -> pd.Data
         better minus worse), n, p (corrected), significant.
 
     Raises:
-        InputError: a metric that is not in the table.
+        InputError: a metric or method that is not in the table.
     """
     if metric not in set(table["metric"]):
         raise unknown("metric of the table", metric, table["metric"].unique())
+    for method in against:
+        if method not in set(table["method"]):
+            raise unknown("method of the table", method, table["method"].unique())
     sign = 1 if metrics[metric].facts["higher_is_better"] else -1
     rows = []
     for model, part in table[table["metric"] == metric].groupby("model", sort=False):
         wide = part.pivot(index="pair", columns="method", values="value")[list(dict.fromkeys(part["method"]))]
-        found = [_two(wide[[a, b]].dropna(), sign) for k, a in enumerate(wide) for b in wide.columns[k + 1 :]]
+        both = [(a, b) for k, a in enumerate(wide) for b in wide.columns[k + 1 :] if not against or (a in against) != (b in against)]
+        found = [_two(wide[[a, b]].dropna(), sign) for a, b in both]
         corrected = holm([row[-1] for row in found])
         rows += [(model, *row[:-1], p, p < level) for row, p in zip(found, corrected, strict=True)]
     return pd.DataFrame(rows, columns=["model", "better", "worse", "difference", "n", "p", "significant"])
