@@ -56,8 +56,7 @@ def intervene(
             raise InputError(f"expected pairs of two sides whose shared evidence is known (truth), got {kind!r} without")
         drawn = generator or Generator().manual_seed(0)
         masks = [_moved(mask, places, drawn) for mask in (pair.truth.a, pair.truth.b)]  # 2 of (1 + places, n, h, w)
-        for model in models:
-            frames.append(_drops(model, pair, masks, fill, chunk).assign(model=model.name, kind=kind))
+        frames += [_drops(model, pair, masks, fill, chunk).assign(model=model.name, kind=kind) for model in models]
     order = ["model", "kind", "pair", "score", "area", "evidence", "elsewhere", "flagged"]
     return pd.concat(frames, ignore_index=True)[order]
 
