@@ -234,6 +234,9 @@ def test_devices() -> None:
     assert resolve_device("auto").type in ("cpu", "cuda")
     with pytest.raises(InputError, match="unknown or missing device 'gpu'; there are: auto, cpu"):
         resolve_device("gpu")
+    for odd in ("meta", "", None, 1.5):
+        with pytest.raises(InputError, match="unknown or missing device .*; there are: auto, cpu"):
+            resolve_device(odd)
     with pytest.raises(InputError, match="'cuda:99'"):
         resolve_device("cuda:99")
 

@@ -230,8 +230,8 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).item()  # which a device without memory, such as "meta", refuses
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         have = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
         raise InputError(f"unknown or missing device {str(name)!r}; there are: auto, {', '.join(have)}") from error
     return device

@@ -1,4 +1,4 @@
-"""Each loss against loops straight from its formula, at its known limits, and against lightly's where that is installed."""
+"""Each loss against loops straight from its formula, at its known limits, and against those of other libraries."""
 
 import math
 
@@ -145,7 +145,22 @@ def test_batch_hard_triplet_at_its_limits() -> None:
     assert losses.batch_hard_triplet(opposite, torch.arange(6) % 2).item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-3)
 
 
+def test_losses_agree_with_pytorch_metric_learning() -> None:
+    theirs = pytest.importorskip("pytorch_metric_learning.losses", reason="pytorch-metric-learning of requirements.txt is not installed")
+    from pytorch_metric_learning.miners import BatchHardMiner
+
+    za, zb = draw("za", "zb", n=32, d=16)
+    both, photo = torch.cat([za, zb]), torch.arange(32).repeat(2)
+    assert losses.nt_xent(za, zb, 0.3).item() == pytest.approx(theirs.NTXentLoss(0.3)(both, photo).item(), rel=1e-5)
+    classes = torch.arange(64) % 5
+    assert losses.supcon(both, classes, 0.2).item() == pytest.approx(theirs.SupConLoss(0.2)(both, classes).item(), rel=1e-5)
+    hardest = BatchHardMiner()(both, classes)  # its distance is that of the loss: Euclidean, on unit vectors
+    want = theirs.TripletMarginLoss(margin=0.0, smooth_loss=True)(both, classes, hardest)
+    assert losses.batch_hard_triplet(both, classes).item() == pytest.approx(want.item(), rel=1e-5)
+
+
 def test_losses_agree_with_lightly() -> None:
+    """Not among our requirements: it brings a training framework, a configuration system and a web client with it."""
     theirs = pytest.importorskip("lightly.loss", reason="lightly is not installed: pip install lightly")
     za, zb, pa, pb = draw("za", "zb", "pa", "pb", n=32, d=16)
     cosine = theirs.NegativeCosineSimilarity()
