@@ -235,7 +235,7 @@ def test_devices() -> None:
     with pytest.raises(InputError, match="unknown or missing device 'gpu'; there are: auto, cpu"):
         resolve_device("gpu")
     for odd in ("meta", "", None, 1.5):
-        with pytest.raises(InputError, match="unknown or missing device .*; there are: auto, cpu"):
+        with pytest.raises(InputError, match=r"unknown or missing device .*; there are: auto, cpu"):
             resolve_device(odd)
     with pytest.raises(InputError, match="'cuda:99'"):
         resolve_device("cuda:99")

@@ -7,7 +7,8 @@ import torch
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError
-from xaicl_lib.data.scenes import FACTORS, KINDS, Things, draw_pairs, render, scene_pairs, scene_set, scenes
+from xaicl_lib.data.drawing import Things, render
+from xaicl_lib.data.scenes import FACTORS, KINDS, draw_pairs, scene_pairs, scene_set, scenes
 
 ALL = pytest.mark.parametrize("kind", KINDS)
 
@@ -26,7 +27,7 @@ def test_pairs_follow_the_seed_and_not_the_batch(kind) -> None:
 
 def test_chunks_do_not_matter(monkeypatch) -> None:
     want = scene_pairs(7, "one_shared", 32)
-    monkeypatch.setattr("xaicl_lib.data.scenes.PIXELS_AT_ONCE", 2 * 32 * 32)
+    monkeypatch.setattr("xaicl_lib.data.drawing.PIXELS_AT_ONCE", 2 * 32 * 32)
     got = scene_pairs(7, "one_shared", 32)
     assert_close(got.a, want.a, atol=1e-6)
     assert torch.equal(got.truth.b, want.truth.b)
@@ -44,7 +45,7 @@ def test_a_scene_is_the_same_in_any_size() -> None:
 @ALL
 def test_sides_share_what_the_kind_says_and_nothing_else(kind) -> None:
     a, b = draw_pairs(500, kind)
-    for factor in ("shape", "texture", "colour"):
+    for factor in ("shape", "texture", "colour", "size"):
         same = getattr(a.things[0], factor) == getattr(b.things[0], factor)
         assert same.all() if factor in KINDS[kind] else not same.any(), factor
     assert (a.ground.kind == b.ground.kind).all() == (kind == "same_background")
@@ -62,7 +63,7 @@ def test_sides_share_what_the_kind_says_and_nothing_else(kind) -> None:
 def test_factors_are_independent_of_each_other() -> None:
     a, b = draw_pairs(20_000, "one_shared")
     first, second = a.things
-    columns = [first.shape, first.texture, first.colour, a.ground.kind, first.place, second.shape, b.things[0].place]
+    columns = [first.shape, first.texture, first.colour, a.ground.kind, first.place, first.size, second.shape, b.things[0].place]
     for k, x in enumerate(columns):
         for y in columns[:k]:
             if x is second.shape and y is first.shape:
@@ -80,6 +81,12 @@ def test_two_objects_never_touch() -> None:
         masks = render(side, 32)[1]
         grown = torch.nn.functional.max_pool2d(masks[:, 0].float().unsqueeze(1), 3, 1, 1)[:, 0] > 0
         assert not (grown & masks[:, 1]).any()
+
+
+def test_large_objects_are_larger() -> None:
+    drawn = draw_pairs(2000, "nothing_shared")[0].things[0]
+    for size in (0, 1):
+        assert drawn.radius[drawn.size == size].max() < drawn.radius[drawn.size == size + 1].min()
 
 
 def test_objects_stay_inside() -> None:
@@ -138,20 +145,22 @@ def test_labels_and_sets() -> None:
     assert images.float().std() > 30
     assert names == list(FACTORS)
     for k, values in enumerate(FACTORS.values()):
-        assert len(values) >= 8
+        assert len(values) >= (3 if names[k] == "size" else 8)
         assert set(labels[:, k].tolist()) == set(range(len(values)))
     assert not torch.equal(images[:50], scene_set("train", 32, count=50)[0])
 
 
-def test_backgrounds_of_the_sets_come_back() -> None:
-    free, few = scenes(300, 32), scenes(300, 32, grounds=2)
-    assert torch.equal(free[1], few[1])
-    assert torch.equal(free[2], few[2])
-    corners = few[0][:, :, :3, :3].flatten(1)  # no object and hardly a shadow reaches them
-    for kind in range(8):
-        own = corners[few[2][:, 3] == kind].mul(255).round().unique(dim=0)
-        assert 2 <= len(own) < 8, kind
-    assert len(free[0][:, :, :3, :3].flatten(1).mul(255).round().unique(dim=0)) > 200
+def test_a_set_of_pictures_shows_each_object_twice() -> None:
+    one, labels, _ = scene_set("train", 48, 200)
+    two, same, _ = scene_set("train", 48, 200, pictures=2)
+    assert torch.equal(two[:, 0], one)
+    assert torch.equal(same, labels)
+    assert (two[:, 0].float() - two[:, 1].float()).abs().mean((1, 2, 3)).min() > 10  # another place, another background
+    # The object's own colours are the same in both, wherever it is: what is left of each picture behind its mask.
+    a, b = draw_pairs(200, "same_object", seeded(1))
+    inside = [(image / 255 * mask).sum((2, 3)) / mask.sum((2, 3)) for image, mask in
+              zip(two.float().unbind(1), (render(side, 48)[1].float() for side in (a, b)), strict=True)]  # fmt: skip
+    assert (inside[0] - inside[1]).abs().max() < 0.1
 
 
 def test_errors_name_what_was_given() -> None:

@@ -6,15 +6,16 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError, load_model
 from xaicl_lib.data.scenes import FACTORS, scene_set
-from xaicl_lib.training.data import training_labels
+from xaicl_lib.training.data import load_data, training_labels
 from xaicl_lib.training.finish import finish, knn_accuracy, probe_accuracy, spread
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
 from xaicl_lib.training.tasks import follow
-from xaicl_lib.training.train import MEAN, STD, Trainer
+from xaicl_lib.training.train import MEAN, STD, Trainer, pictures
 from xaicl_lib.training.views import Views, random_boxes, random_view
 from xaicl_lib.zoo import load_classifier
 
@@ -238,9 +239,68 @@ def test_another_recipes_checkpoint_is_refused(tmp_path) -> None:
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 damaged")
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"PK\x03\x04 damaged")
     with pytest.raises(InputError, match=r"checkpoint\.pt"):
         Trainer(TINY, PHOTOS, tmp_path)
+    for other in ({"weights": torch.zeros(1)}, [1, 2], {"recipe": "no JSON"}):
+        torch.save(other, path)
+        with pytest.raises(InputError, match=r"expected a checkpoint of a training, got .*checkpoint\.pt"):
+            Trainer(TINY, PHOTOS, tmp_path)
+
+
+def test_an_output_that_is_no_folder_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"expected a folder for the checkpoints that can be made, got .*file"):
+        Trainer(TINY, PHOTOS, tmp_path / "file")
+
+
+def folder_of_photos(root, classes: dict[str, list[str]]):
+    for split, names in classes.items():
+        for name in names:
+            (root / split / name).mkdir(parents=True)
+            Image.new("RGB", (20, 20)).save(root / split / name / "0.png")
+    return root
+
+
+def test_folders_that_cannot_be_learned_from(tmp_path) -> None:
+    one = folder_of_photos(tmp_path / "one", {"train": ["tench"], "val": ["tench"]})
+    with pytest.raises(InputError, match="at least two classes in train/, got only 'tench'"):
+        load_data(TINY, one)
+    other = folder_of_photos(tmp_path / "other", {"train": ["church", "tench"], "val": ["church", "dog"]})
+    with pytest.raises(InputError, match="the same classes in train/ and val/, got 'dog', 'tench' in only one"):
+        load_data(TINY, other)
+    both = folder_of_photos(tmp_path / "both", {"train": ["church", "tench"], "val": ["church", "tench"]})
+    assert load_data(TINY, both)[1][2] == ["church", "tench"]
+
+
+def test_each_view_takes_another_picture() -> None:
+    many = torch.arange(3).float().view(1, 3, 1, 1, 1).expand(500, 3, 3, 2, 2)  # three pictures of each thing, of one value
+    first, second = (view[:, 0, 0, 0] for view in pictures(many, 2, torch.Generator().manual_seed(0)))
+    assert not (first == second).any()
+    assert all(abs((view == k).float().mean() - 1 / 3) < 0.07 for view in (first, second) for k in range(3))
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    assert all(view is PHOTOS for view in pictures(PHOTOS, 2, generator))
+    assert torch.equal(before, generator.get_state())  # older recipes draw what they always drew
+
+
+def test_a_predictor_keeps_its_own_rate(tmp_path) -> None:
+    rates = []
+    for recipe in (tiny("simsiam"), tiny("simsiam", predictor_lr=0.0)):
+        trainer = trainer_of(recipe, tmp_path / str(recipe.predictor_lr))
+        trainer._schedule(0)
+        early = [group["lr"] for group in trainer.optimizer.param_groups]
+        trainer._schedule(3 * trainer.steps - 1)
+        rates.append((early, [group["lr"] for group in trainer.optimizer.param_groups]))
+        owned = [{id(p) for p in group["params"]} for group in trainer.optimizer.param_groups]
+        predictor = {id(p) for p in trainer.network["predictor"].parameters()}
+        assert set().union(*owned) == {id(p) for p in trainer.network.parameters()}
+        assert len(owned) == 1 or owned[1] == predictor
+    (early, late), plain = rates
+    assert early[1] == late[1] == RECIPES["simsiam"].predictor_lr
+    assert late[0] < 0.1 * early[0]
+    assert [len(part) for part in plain] == [1, 1]
 
 
 @pytest.fixture
@@ -280,7 +340,7 @@ def test_what_is_finished_can_be_loaded(tmp_path, lenient, name) -> None:
 
 
 def test_scenes_are_measured_by_factor(tmp_path, lenient) -> None:
-    train, test = (scene_set(split, 32, count) for split, count in (("train", 200), ("val", 80)))
+    train, test = scene_set("train", 32, 200, pictures=2), scene_set("val", 32, 80)
     trainer = Trainer(tiny("scenes_supervised", epochs=1), train[0], tmp_path / "run", labels=training_labels(train))
     trainer.run()
     card = finish(trainer, train, test, tmp_path / "zoo")

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.training.data import Data, training_labels
+from xaicl_lib.training.data import Data, first_pictures, training_labels
 from xaicl_lib.training.recipes import Recipe
 from xaicl_lib.training.train import MEAN, STD, Trainer, normalize
 
@@ -176,16 +176,18 @@ def data_line(recipe: Recipe, train: int, test: int) -> str:
     labels = "labels used" if recipe.task in ("classify", "group") else "labels unused"
     if recipe.data == "scenes":
         labels = labels.replace("labels used", "shapes used as labels")
-        return f"procedural scenes of xaicl_lib.data.scenes, {train} for training, {labels}; accuracy on {test} others"
+        pairs = "each object seen twice, at another place and before another background"
+        return f"procedural scenes of xaicl_lib.data.scenes, {train} objects for training, {pairs}, {labels}; accuracy on {test} others"
     return f"Imagenette, {train} training photos, {labels}; accuracy on {test} validation photos"
 
 
 def measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     """The accuracies of the card, of the trained network and, by neighbours, of the untrained one."""
     network, recipe = trainer.network, trainer.recipe
-    features = encode(network["features"], train[0]), encode(network["features"], test[0])
+    known = first_pictures(train)
+    features = encode(network["features"], known), encode(network["features"], test[0])
     start = recipe.network()["features"].to(trainer.device)
-    raw = encode(start, train[0], mixed=trainer.mixed), encode(start, test[0], mixed=trainer.mixed)
+    raw = encode(start, known, mixed=trainer.mixed), encode(start, test[0], mixed=trainer.mixed)
     labels = training_labels(train), training_labels(test)
     card = {
         **accuracies(recipe.name, train, test, features),

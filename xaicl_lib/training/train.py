@@ -10,10 +10,11 @@ import os
 import pickle
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from xaicl_lib.errors import InputError
@@ -45,7 +46,7 @@ class Trainer:
 
     Args:
         recipe: what to train.
-        photos: (n, 3, s, s) uint8.
+        photos: (n, 3, s, s) uint8, or (n, v, 3, s, s): v pictures of each thing, of which each view takes another.
         out: folder for the checkpoint; a checkpoint already there is taken up, if it is of the same recipe.
         device: "cpu", "cuda", ...; on CUDA and on CPUs with bfloat16 units the network runs in mixed precision.
         labels: (n,) classes of the photos, for recipes that learn from them.
@@ -58,7 +59,7 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        photos: UInt8[Tensor, "n 3 s s"],
+        photos: UInt8[Tensor, "n 3 s s"] | UInt8[Tensor, "n v 3 s s"],
         out: Path,
         device: str | torch.device = "cpu",
         labels: Int[Tensor, " n"] | None = None,
@@ -69,12 +70,14 @@ class Trainer:
         self.labels = _checked_labels(recipe, labels, len(photos))
         self.mixed = fast_bfloat16(self.device)
         self.network = recipe.network().to(self.device).to(memory_format=torch.channels_last)
-        learning = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(learning, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.optimizer = make_optimizer(recipe, self.network)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch, self.seconds = 0, 0.0
         self.history: list[dict[str, float]] = []
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"expected a folder for the checkpoints that can be made, got {str(self.out)!r}: {error.strerror}") from error
         if self.checkpoint.exists():
             self._restore()
 
@@ -118,10 +121,11 @@ class Trainer:
             )
         return total / self.steps
 
-    def _loss(self, photos: Float[Tensor, "n 3 s s"], labels: Int[Tensor, " n"]) -> Tensor:
+    def _loss(self, photos: Tensor, labels: Int[Tensor, " n"]) -> Tensor:
         recipe = self.recipe
         kinds = [recipe.views, recipe.views_b or recipe.views][: recipe.view_count]
-        views = [random_view(photos, kind, self.generator) for kind in kinds]
+        sources = pictures(photos, len(kinds), self.generator)
+        views = [random_view(source, kind, self.generator) for source, kind in zip(sources, kinds, strict=True)]
         x = normalize(torch.cat(views)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             out = TASKS[recipe.task](self.network, x, labels)
@@ -134,8 +138,7 @@ class Trainer:
         total = recipe.epochs * self.steps
         warm = max(1, round(total * recipe.warmup))
         scale = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.lr * scale
+        self.optimizer.param_groups[0]["lr"] = recipe.lr * scale  # a second group keeps its own
         if recipe.momentum:
             follow(self.network, 1 - (1 - recipe.momentum) * 0.5 * (1 + math.cos(math.pi * step / total)))
 
@@ -156,11 +159,12 @@ class Trainer:
     def _restore(self) -> None:
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            same = _same_recipe(state["recipe"], self.recipe)
+        except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"expected a checkpoint of a training, got {str(self.checkpoint)!r}, which cannot be read; remove it"
             ) from error
-        if not _same_recipe(state["recipe"], self.recipe):
+        if not same:
             raise InputError(
                 f"expected a checkpoint of this recipe in {str(self.out)!r}, got one of another; name another folder or remove it"
             )
@@ -168,6 +172,26 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
+
+
+def make_optimizer(recipe: Recipe, network: nn.ModuleDict) -> torch.optim.Optimizer:
+    """The recipe's optimiser; a predictor whose rate is constant is a second group."""
+    learning = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    apart = [p for name, p in learning.items() if name.startswith("predictor.") and recipe.predictor_lr]
+    rest = [p for name, p in learning.items() if not (name.startswith("predictor.") and recipe.predictor_lr)]
+    groups: list[dict[str, Any]] = [{"params": rest}, *([{"params": apart, "lr": recipe.predictor_lr}] if apart else [])]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def pictures(photos: Tensor, count: int, generator: torch.Generator) -> list[Float[Tensor, "n 3 s s"]]:
+    """What `count` views are made of: a photo itself, of several pictures (n, v, 3, s, s) a different one for each view."""
+    if photos.ndim == 4:
+        return [photos] * count
+    order = torch.rand(photos.shape[:2], generator=generator).argsort(1).to(photos.device)  # (n, v)
+    rows = torch.arange(len(photos), device=photos.device)
+    return [photos[rows, order[:, k]] for k in range(count)]
 
 
 def _checked_labels(recipe: Recipe, labels: Tensor | None, count: int) -> Tensor:

@@ -26,11 +26,14 @@ def methods_table() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Table:
-    """A table to read rather than to compute with: whole texts, two digits after the point, scrolling within its own box."""
+    """A table to read rather than to compute with: whole texts, `digits` after the point, scrolling within its own box."""
 
     frame: pd.DataFrame
+    digits: int = 2
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
-            text = self.frame.reset_index().to_html(index=False, border=0, justify="left", float_format=lambda v: f"{v:.2f}", na_rep="")
+            text = self.frame.reset_index().to_html(
+                index=False, border=0, justify="left", float_format=lambda v: f"{v:.{self.digits}f}", na_rep=""
+            )
         return f'<div class="xaicl-table">{text}</div>'

@@ -131,8 +131,10 @@ def factors_figure(table: pd.DataFrame) -> go.Figure:
 def factors_alt(table: pd.DataFrame) -> str:
     """What `factors_figure` shows: the range of each factor."""
     ranges = (f"{factor} {part.min():.2f} to {part.max():.2f}" for factor, part in table.groupby("factor", sort=False)["linear"])
+    low, high = table["chance"].min(), table["chance"].max()
     return (
-        f"Linear-probe accuracy of {table['model'].nunique()} models by factor: {', '.join(ranges)}; guessing is at an eighth or a ninth."
+        f"Linear-probe accuracy of {table['model'].nunique()} models by factor: {', '.join(ranges)}; "
+        f"guessing is right {low:.2f} to {high:.2f} of the time."
     )
 
 

@@ -1,0 +1,16 @@
+"""Tables to read."""
+
+import pandas as pd
+
+from xaicl_lib.views.tables import Table
+
+
+def test_tables_round_to_their_digits_and_keep_whole_texts() -> None:
+    frame = pd.DataFrame({"x": [0.12345, float("nan")], "says": ["word " * 40, "b"]}, index=pd.Index(["p", "q"], name="model"))
+    two, three = Table(frame)._repr_html_(), Table(frame, digits=3)._repr_html_()
+    assert "<td>0.12</td>" in two
+    assert "<td>0.123</td>" in three
+    assert "word " * 39 in two
+    assert "nan" not in two.lower()
+    assert "<th>model</th>" in two
+    assert two.startswith('<div class="xaicl-table">')
