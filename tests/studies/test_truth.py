@@ -7,7 +7,7 @@ from torch import nn
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, PairModel, Truth
 from xaicl_lib.data.scenes import scene_pairs
-from xaicl_lib.studies.truth import intervene, localise, paint
+from xaicl_lib.studies.truth import intervene, localise, mismatched, paint, specific
 
 
 class Window(nn.Module):
@@ -89,10 +89,18 @@ def test_no_room_elsewhere_is_no_answer() -> None:
         intervene([model], {"x": random_pair()})
 
 
-def test_localise_knows_what_guessing_gives() -> None:
+def test_localise_knows_what_guessing_gives_and_what_sharing_adds() -> None:
     pair = marked(4)
     model = window_model(slice(16), slice(16), "all")
     table = localise([model], {"marked": pair}, ["random_map", "input_x_gradient"], metrics=["relevance_mass"])
     assert set(table["kind"]) == {"marked"}
     assert (table["chance"] == 0.25).all()
-    assert len(table) == 8
+    assert table["shared"].value_counts().to_dict() == {True: 8, False: 8}
+    added = specific(table).groupby("method")["value"].mean()
+    assert added["random_map"] == 0, "the same random map on the same mask"
+    assert added["input_x_gradient"] != 0
+    other = mismatched(pair)
+    assert torch.equal(other.b[1], pair.b[0])
+    assert torch.equal(other.truth.b[1], pair.truth.b[0])
+    with pytest.raises(InputError, match="at least two pairs"):
+        mismatched(pair[0])

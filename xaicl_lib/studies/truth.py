@@ -126,6 +126,13 @@ def _fits(moved: Bool[Tensor, "k n h w"]) -> Bool[Tensor, " n"]:
     return (size > 0) & (shared <= OVERLAP * size)
 
 
+def mismatched(pair: Pair) -> Pair:
+    """The same images with the b sides moved on by one pair: what was shared is still there on either side, but shared no more."""
+    if pair.truth is None or pair.b is None or len(pair) < 2:
+        raise InputError("expected at least two pairs of two sides with truth to mismatch")
+    return Pair(pair.a, pair.b.roll(1, 0), Truth(pair.truth.a, pair.truth.b.roll(1, 0)))
+
+
 def localise(
     models: Sequence[str | PairModel],
     pairs: Mapping[str, Pair],
@@ -135,26 +142,38 @@ def localise(
     store: Any | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """How well every method's maps find the evidence that pairs share by construction.
+    """How well every method's maps find the evidence that pairs share by construction, and how well they do when it is not shared.
+
+    A map that finds an object may look for what is shared, or for objects. So everything is measured a second time on mismatched pairs:
+    the same images, the b sides moved on by one. What a method finds there as well has nothing to do with the similarity.
 
     Args:
         models, methods, store, options: as for `evaluate`.
-        pairs: with truth, by kind.
+        pairs: with truth, by kind, at least two of each.
         metrics: those of localisation.
 
     Returns:
-        The rows of `evaluate` with the kind of pair and `chance`: what a map gets that knows nothing, the share of the image that
-        the evidence covers.
+        The rows of `evaluate` with the kind of pair, `shared` (False for mismatched pairs) and `chance`: what a map gets that knows
+        nothing, the share of the image that the evidence covers.
     """
     frames = []
     for kind, pair in pairs.items():
         if pair.truth is None:
             raise InputError(f"expected pairs whose shared evidence is known (truth), got {kind!r} without")
-        table = evaluate(models, pair, methods, metrics, store=store, **options)
-        chance = torch.stack([mask.double().mean((1, 2)) for mask in _masks(pair.truth)]).mean(0)
-        frames.append(table.assign(kind=kind, chance=chance.numpy()[table["pair"]]))
+        for shared, these in ((True, pair), (False, mismatched(pair))):
+            assert these.truth is not None  # has just been seen
+            table = evaluate(models, these, methods, metrics, store=store, **options)
+            chance = torch.stack([mask.double().mean((1, 2)) for mask in (these.truth.a, these.truth.b)]).mean(0)
+            frames.append(table.assign(kind=kind, shared=shared, chance=chance.numpy()[table["pair"]]))
     return pd.concat(frames, ignore_index=True)
 
 
-def _masks(truth: Truth) -> tuple[Tensor, Tensor]:
-    return truth.a, truth.b
+def specific(found: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, method, kind, pair and metric: what sharing adds, the value minus that of side a and b mismatched.
+
+    Args:
+        found: of `localise`.
+    """
+    by = ["model", "method", "kind", "metric", "pair"]
+    wide = found.pivot_table(index=by, columns="shared", values="value", sort=False, observed=True)
+    return (wide[True] - wide[False]).rename("value").reset_index()
