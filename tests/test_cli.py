@@ -159,3 +159,39 @@ def test_importing_is_light() -> None:
     heavy = "torchvision", "pandas", "plotly", "matplotlib", "sklearn", "skimage", "papermill", "PIL"
     code = f"import sys, xaicl_lib; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_evaluate_writes_a_table_and_goes_on_from_its_store(tmp_path, capsys) -> None:
+    import pandas as pd
+
+    out, store = tmp_path / "table.csv", tmp_path / "store"
+    command = ["evaluate", "--models", "scenes_simclr", "--methods", "grad_cam", "edges", "--metrics", "SD", "relevance_mass"]
+    command += ["--pairs", "same_object", "--count", "3", "--store", str(store), "--device", "cpu"]
+    assert main([*command, "-o", str(out)]) == 0
+    assert "12 rows" in capsys.readouterr().out
+    table = pd.read_csv(out)
+    assert set(table["method"]) == {"grad_cam", "edges"}
+    assert table["pairs"].unique().tolist() == ["same_object"]
+    files = sorted(store.rglob("*.parquet"))
+    assert main([*command, "-o", str(tmp_path / "again.parquet")]) == 0
+    assert sorted(store.rglob("*.parquet")) == files
+    assert pd.read_parquet(tmp_path / "again.parquet")["value"].tolist() == pytest.approx(table["value"].tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--methods", "cam"], "unknown method 'cam'"),
+        (["--pairs", "no/such/folder"], "a folder of photos, or a kind of scenes (same_object"),
+        (["--count", "0"], "at least one pair, got 0"),
+        (["--models", "simclr", "scenes_simclr"], "simclr of 96, scenes_simclr of 64"),
+        (["-o", "table.txt"], "ends in .csv or .parquet, got 'table.txt'"),
+        (["--metrics", "SI", "SI"], "SI twice"),
+    ],
+)
+def test_evaluate_with_bad_input(change, says, tmp_path, capsys) -> None:
+    assert main(["evaluate", "-o", str(tmp_path / "table.csv"), *change]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

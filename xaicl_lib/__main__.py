@@ -44,6 +44,24 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
     explain.set_defaults(run=_explain)
 
+    evaluate = commands.add_parser("evaluate", help="measure methods on models, pair by pair, into a table")
+    evaluate.add_argument("--models", nargs="+", default=["simclr"], metavar="NAME", help="see `models` (default: simclr)")
+    evaluate.add_argument(
+        "--methods", nargs="+", default=["paper"], metavar="NAME", help="see `methods`; `paper`: all of its rows and ours"
+    )
+    evaluate.add_argument("--metrics", nargs="+", metavar="NAME", help="default: SI SD CI CD SAD CAD")
+    evaluate.add_argument(
+        "--pairs",
+        default="samples",
+        help="`samples`, a folder of photos (each beside a view of itself), or a kind of scenes such as same_object",
+    )
+    evaluate.add_argument("--count", type=int, default=6, help="pairs (default: %(default)s)")
+    evaluate.add_argument("--seed", type=_seed, default=0, help="of pairs and methods (default: %(default)s)")
+    evaluate.add_argument("--store", help="folder where values are kept as they come; a run that was stopped goes on from there")
+    evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
+    evaluate.set_defaults(run=_evaluate)
+
     commands.add_parser("models", help="list the models").set_defaults(run=_models)
     commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=_methods)
 
@@ -84,7 +102,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     from xaicl_lib.data.photos import open_photo
     from xaicl_lib.methods import methods
 
-    output = _output(arguments.output)
+    output = _output(arguments.output, (".html", ".png"))
     method = methods[arguments.method]
     params = _params(arguments.set)
     model = load_model(arguments.model, arguments.device)
@@ -122,13 +140,13 @@ def _params(pairs: list[str]) -> dict[str, Any]:
     return params
 
 
-def _output(name: str | None) -> Path | None:
+def _output(name: str | None, suffixes: tuple[str, ...]) -> Path | None:
     """The output path, known to be writable before any work is done."""
     if name is None:
         return None
     path = Path(name)
-    if path.suffix.lower() not in (".html", ".png"):
-        raise InputError(f"expected an output file that ends in .html or .png, got {name!r}")
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"expected an output file that ends in {' or '.join(suffixes)}, got {name!r}")
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"expected an output file in a folder that exists, got {name!r}")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
@@ -166,6 +184,34 @@ def _write_explanation(path: Path, arguments: Any, model: str, made: Any, pair: 
         raise InputError(f"expected an output file that can be written, got {str(path)!r}: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from xaicl_lib import load_model
+    from xaicl_lib.studies.evaluation import PAPER, evaluate
+    from xaicl_lib.studies.tables import WAYS, pairs_from, possible, with_provenance
+
+    output = _output(arguments.output, (".csv", ".parquet"))
+    models = [load_model(name, arguments.device) for name in arguments.models]
+    ways = {label: way for name in arguments.methods for label, way in (WAYS.items() if name == "paper" else [(name, name)])}
+    sizes = {model.size for model in models}
+    if len(sizes) > 1:
+        raise InputError(f"expected models of one input size, got {', '.join(f'{m.name} of {m.size}' for m in models)}")
+    pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed)
+    names = arguments.metrics or PAPER
+    made = [evaluate(m, pairs, possible(ways, m), names, store=arguments.store, seed=arguments.seed) for m in models]
+    table = with_provenance(pd.concat(made, ignore_index=True), models[0], arguments.pairs)
+    part = Path(f"{output}.part")
+    try:
+        table.to_csv(part, index=False) if arguments.output.lower().endswith(".csv") else table.to_parquet(part, index=False)
+        os.replace(part, arguments.output)
+    except OSError as error:
+        raise InputError(f"expected an output file that can be written, got {arguments.output!r}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"written: {output}, {len(table)} rows")
 
 
 def _shown(path: str) -> str:

@@ -219,3 +219,11 @@ def test_an_interrupted_download_is_said_and_done_again(tmp_path, monkeypatch) -
     assert len(imagenette("val", 16)[0]) == 1
     assert len(imagenette("train", 16)[0]) == 1  # no third download, which would raise
     assert [path.name for path in tmp_path.iterdir()] == ["imagenette2-160"]
+
+
+def test_images_of_subfolders(tmp_path) -> None:
+    for name in ("b/one.png", "a/deep/two.png", "three.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    assert [path.name for path in list_images(tmp_path)] == ["three.png"]
+    assert [path.name for path in list_images(tmp_path, recursive=True)] == ["two.png", "one.png", "three.png"]

@@ -86,15 +86,15 @@ def load_images(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
     return torch.cat([load_image(path, size) for path in paths])
 
 
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files of a folder, sorted by name.
+def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
+    """The image files of a folder, sorted by name; with `recursive` those of its subfolders, too.
 
     Raises:
         InputError: no such folder, or no image in it.
     """
     if not Path(folder).is_dir():
         raise InputError(f"expected a folder of images, got {str(folder)!r}, which is not a folder")
-    found = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(path for path in Path(folder).glob("**/*" if recursive else "*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise InputError(f"expected a folder of images, got {str(folder)!r} without any of {', '.join(sorted(SUFFIXES))}")
     return found

@@ -1,0 +1,83 @@
+"""Intervals that cover, tests that stay silent where there is nothing, corrections as in the book."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from xaicl_lib import InputError
+from xaicl_lib.studies.statistics import compare, holm, interval, rank_agreement, summarise
+
+
+def table(values: dict[str, np.ndarray], metric: str = "SI", model: str = "m") -> pd.DataFrame:
+    frames = [pd.DataFrame({"model": model, "method": k, "pair": range(len(v)), "metric": metric, "value": v}) for k, v in values.items()]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    hits = [low <= 0.3 <= high for low, high in (interval(rng.normal(0.3, 1, 40), seed=k) for k in range(300))]
+    assert 0.90 <= np.mean(hits) <= 0.98
+
+
+def test_summary() -> None:
+    got = summarise(table({"a": np.array([1.0, 2.0, 3.0, np.nan]), "b": np.array([5.0, np.nan, np.nan, np.nan])}))
+    a, b = got.iloc[0], got.iloc[1]
+    assert (a["mean"], a["n"], a["undefined"]) == (2.0, 3, 1)
+    assert 1 <= a["low"] < 2 < a["high"] <= 3
+    assert (b["mean"], b["n"], b["undefined"]) == (5.0, 1, 3)
+    assert np.isnan(b["low"])
+    assert summarise(table({"a": np.full(3, np.nan)}))["n"].item() == 0
+
+
+def test_a_difference_must_be_found_to_be_reported() -> None:
+    rng = np.random.default_rng(1)
+    pairs = rng.normal(size=30)  # pairs differ far more than methods do
+    both = {"good": pairs + 0.2 + rng.normal(0, 0.1, 30), "bad": pairs, "as bad": pairs + rng.normal(0, 0.1, 30)}
+    got = compare(table(both), "SI").set_index(["better", "worse"])
+    assert got.loc[("good", "bad"), "significant"]
+    assert got.loc[("good", "as bad"), "significant"]
+    (same,) = [row for names, row in got.iterrows() if set(names) == {"bad", "as bad"}]
+    assert not same["significant"]
+    reverse = compare(table(both, "SD"), "SD")
+    assert ("bad", "good") in set(zip(reverse["better"], reverse["worse"], strict=True)), "lower deletion is better"
+
+
+def test_values_of_the_test_are_scipys() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=12), rng.normal(size=12)
+    assert compare(table({"a": a, "b": b}), "SI")["p"].item() == pytest.approx(stats.wilcoxon(a - b).pvalue)
+
+
+def test_equal_methods_and_missing_values() -> None:
+    same = np.arange(5.0)
+    assert compare(table({"a": same, "b": same}), "SI")[["p", "significant"]].iloc[0].tolist() == [1.0, False]
+    nothing = compare(table({"a": same, "b": np.full(5, np.nan)}), "SI").iloc[0]
+    assert (nothing["n"], nothing["significant"]) == (0, False)
+
+
+def test_holm() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_agreement_of_metrics() -> None:
+    rng = np.random.default_rng(3)
+    quality = {name: rng.normal(size=20) for name in "abcdef"}
+    si, sd = table(quality), table({k: -v for k, v in quality.items()}, "SD")
+    noise = table({k: rng.normal(size=20) for k in quality}, "CI")
+    every = pd.concat([si, sd, noise])
+    assert rank_agreement(every, "SI", "SD")["mean"].item() == pytest.approx(1.0)
+    other = rank_agreement(every, "SI", "CI").iloc[0]
+    assert other["low"] < 0 < other["high"]
+
+
+def test_bad_input() -> None:
+    some = table({"a": np.arange(3.0)})
+    with pytest.raises(InputError, match="unknown column 'colour'"):
+        summarise(some, ["colour"])
+    with pytest.raises(InputError, match=r"got 3 rows and 1\.5"):
+        summarise(some, confidence=1.5)
+    with pytest.raises(InputError, match="unknown metric of the table 'SD'; there are: SI"):
+        compare(some, "SD")

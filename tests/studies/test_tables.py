@@ -1,0 +1,74 @@
+"""The paper's numbers as data, its rows as calls, its summary by hand."""
+
+import pandas as pd
+import pytest
+import torch
+
+from xaicl_lib import InputError, explain, load_model
+from xaicl_lib.data.paper import paper_tables
+from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, grouped, possible, view_pairs
+from xaicl_lib.views.figures import label
+
+
+def test_tables_are_whole() -> None:
+    table = paper_tables()
+    assert table.groupby("table").size().to_dict() == {"I": 204, "II": 102, "III": 102, "IV": 102, "V": 28, "VI": 8, "VII": 108}
+    assert not table.duplicated(["table", "model", "method", "metric"]).any()
+
+
+@pytest.mark.parametrize(
+    ("table", "model", "method", "metric", "value"),
+    [  # read off the paper by eye
+        ("I", "SimCLRv2 1x", "averaged_transforms(guided=True)", "SD", 0.915),
+        ("I", "SimCLRv2 2x", "interaction_cam(reduction=max)", "CAD", 0.421),
+        ("II", "Barlow Twins", "interaction_cam(reduction=attention, gradient_interaction=False)", "SAD", 0.458),
+        ("III", "SimSiam", "pairwise_occlusion", "SI", 0.723),
+        ("IV", "MoCo v3", "deep_similarity", "CD", 0.414),
+        ("V", "MoCo v3", "averaged_transforms(level=0.15)", "max_sensitivity", 2.186),
+        ("VI", "ResNet-50", "smooth_grad", "seconds", 2.258),
+        ("VII", "SimCLRv2 2x", "averaged_transforms(guided=True) / rotation 60", "SI", 0.560),
+    ],
+)
+def test_numbers_of_the_paper(table, model, method, metric, value) -> None:
+    found = paper_tables(table)
+    row = found[(found["model"] == model) & (found["method"] == method) & (found["metric"] == metric)]
+    assert row["value"].tolist() == [value]
+
+
+def test_rows_have_the_papers_names() -> None:
+    assert set(paper_tables("I", "II", "III", "IV")["method"]) == set(PAPER_WAYS)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_rows_can_be_called_and_are_labelled_alike(name, projected, pair) -> None:
+    method, params = WAYS[name]
+    assert label(explain(projected, pair[0], method, **params)) == name
+
+
+def test_unknown_table() -> None:
+    with pytest.raises(InputError, match="unknown table of the paper 'VIII'; there are: I, II"):
+        paper_tables("VIII")
+
+
+def test_summary_by_hand() -> None:
+    means = {"SI": 0.8, "CI": 0.6, "SD": 0.3, "CD": 0.1, "SAD": 0.5}
+    summary = pd.DataFrame([("m", "w", k, v) for k, v in means.items()], columns=["model", "method", "metric", "mean"])
+    got = grouped(summary).set_index("group")["value"]
+    assert got["insertion"] == pytest.approx(0.7)
+    assert got["deletion"] == pytest.approx(0.8)
+    assert pd.isna(got["average drop"])
+
+
+def test_views_are_of_their_photos() -> None:
+    photos = torch.rand(3, 3, 24, 24)
+    pair = view_pairs(photos, torch.Generator().manual_seed(1))
+    assert torch.equal(pair.a, photos)
+    assert pair.b.shape == photos.shape
+    assert not torch.equal(pair.b, photos)
+    assert torch.equal(view_pairs(photos, torch.Generator().manual_seed(1)).b, pair.b)
+
+
+def test_ways_that_a_model_allows(projected) -> None:
+    assert possible(WAYS, projected) == WAYS
+    left = possible(WAYS, load_model("moco_v3", "cpu"))
+    assert set(WAYS) - set(left) == {f"{name}(guided=True)" for name in ("input_x_gradient", "smooth_grad", "averaged_transforms")}

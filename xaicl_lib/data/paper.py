@@ -1,0 +1,27 @@
+"""The numbers of Tables I to VII of :cite:t:`sammani2023visualizing`, as printed there, to put beside ours."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from xaicl_lib.errors import unknown
+
+SOURCE = Path(__file__).with_name("paper.csv")
+
+
+def paper_tables(*tables: str) -> pd.DataFrame:
+    """Rows of the paper's tables: table, model, method (labelled as ours), metric, value.
+
+    Table VII names the transformation behind the method, as in "averaged_transforms / blur"; Table VI is in seconds.
+
+    Args:
+        tables: "I" to "VII"; all of them if none is named.
+
+    Raises:
+        InputError: no such table.
+    """
+    table = pd.read_csv(SOURCE)
+    for name in tables:
+        if name not in set(table["table"]):
+            raise unknown("table of the paper", name, table["table"].unique())
+    return table[table["table"].isin(tables)].reset_index(drop=True) if tables else table

@@ -1,0 +1,132 @@
+"""Honest summaries of values per pair: means with bootstrap intervals, and differences only where a paired test finds them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.metrics import metrics
+
+RESAMPLES = 2000
+
+
+def summarise(
+    table: pd.DataFrame, by: Sequence[str] = ("model", "method", "metric"), *, confidence: float = 0.95, seed: int = 0
+) -> pd.DataFrame:
+    """Mean of each group with a bootstrap interval over its pairs.
+
+    Args:
+        table: with a column `value`, as from `evaluate`.
+        by: columns that make a group.
+        confidence: of the interval, between its percentiles.
+        seed: of the resampling.
+
+    Returns:
+        One row per group: mean, low, high, n (values that are numbers), undefined (those that are not). Without two values that are
+        numbers there is no interval.
+
+    Raises:
+        InputError: an empty table, a column that is not there, or a confidence outside (0, 1).
+    """
+    if table.empty or not 0 < confidence < 1:
+        raise InputError(f"expected rows and a confidence in (0, 1), got {len(table)} rows and {confidence}")
+    for column in by:
+        if column not in table:
+            raise unknown("column", column, table.columns)
+    groups = table.groupby(list(by), sort=False)["value"]
+    rows = [(*_key(key), *_interval(values.to_numpy(float), confidence, seed)) for key, values in groups]
+    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "undefined"])
+
+
+def _key(key: object) -> tuple:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _interval(values: np.ndarray, confidence: float, seed: int) -> tuple[float, float, float, int, int]:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return np.nan, np.nan, np.nan, 0, len(values)
+    low, high = interval(known, confidence=confidence, seed=seed)
+    return float(known.mean()), low, high, len(known), len(values) - len(known)
+
+
+def interval(values: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean; NaN for fewer than two values."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    drawn = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.quantile(values[drawn].mean(1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def compare(table: pd.DataFrame, metric: str, *, level: float = 0.05) -> pd.DataFrame:
+    """Which methods are better than which by a metric, model by model, pair against the same pair.
+
+    Wilcoxon's signed-rank test for each two methods, corrected for their number by Holm's procedure within a model. Where no
+    test speaks, neither method is better, whatever their means.
+
+    Args:
+        table: as from `evaluate`.
+        metric: whose direction is known from the registry.
+        level: of the corrected tests.
+
+    Returns:
+        A row for each model and two methods, the one with the better mean first: model, better, worse, difference (mean over pairs of
+        better minus worse), n, p (corrected), significant.
+
+    Raises:
+        InputError: a metric that is not in the table.
+    """
+    if metric not in set(table["metric"]):
+        raise unknown("metric of the table", metric, table["metric"].unique())
+    sign = 1 if metrics[metric].facts["higher_is_better"] else -1
+    rows = []
+    for model, part in table[table["metric"] == metric].groupby("model", sort=False):
+        wide = part.pivot(index="pair", columns="method", values="value")[list(dict.fromkeys(part["method"]))]
+        found = [_two(wide[[a, b]].dropna(), sign) for k, a in enumerate(wide) for b in wide.columns[k + 1 :]]
+        corrected = holm([row[-1] for row in found])
+        rows += [(model, *row[:-1], p, p < level) for row, p in zip(found, corrected, strict=True)]
+    return pd.DataFrame(rows, columns=["model", "better", "worse", "difference", "n", "p", "significant"])
+
+
+def _two(values: pd.DataFrame, sign: int) -> tuple[str, str, float, int, float]:
+    first, second = values.columns
+    if len(values) and sign * (values[first] - values[second]).mean() < 0:
+        first, second = second, first
+    difference = (values[first] - values[second]).to_numpy()
+    p = 1.0 if not np.any(difference) else float(stats.wilcoxon(difference).pvalue)
+    return first, second, float(difference.mean()) if len(difference) else np.nan, len(difference), p
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values corrected for their number by Holm's step-down procedure, in the order given."""
+    order = np.argsort(p, kind="stable")
+    corrected, highest = [0.0] * len(p), 0.0
+    for rank, k in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[k]))
+        corrected[k] = highest
+    return corrected
+
+
+def rank_agreement(table: pd.DataFrame, one: str, other: str, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """How far two metrics order methods alike, pair by pair: Spearman's correlation over the methods of each pair, averaged.
+
+    Directions are taken from the registry, so that 1 always means that the metrics prefer the same methods.
+
+    Returns:
+        A row per model: model, mean, low, high (bootstrap over pairs), n.
+    """
+    sign = [1 if metrics[name].facts["higher_is_better"] else -1 for name in (one, other)]
+    rows = []
+    for model, part in table.groupby("model", sort=False):
+        wide = part.pivot(index=["pair", "method"], columns="metric", values="value")[[one, other]].dropna()
+        found = np.array([stats.spearmanr(sign[0] * g[one], sign[1] * g[other])[0] for _, g in wide.groupby(level="pair") if _varies(g)])
+        mean, low, high, n, _ = _interval(found, confidence, seed)
+        rows.append((model, mean, low, high, n))
+    return pd.DataFrame(rows, columns=["model", "mean", "low", "high", "n"])
+
+
+def _varies(values: pd.DataFrame) -> bool:
+    return len(values) > 2 and bool((values.nunique() > 1).all())

@@ -1,0 +1,131 @@
+"""The rows and summaries of the paper's Tables I to V and Fig. 14."""
+
+import platform
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from xaicl_lib.data.photos import SAMPLES, list_images, load_images, open_photo
+from xaicl_lib.data.scenes import KINDS, scene_pairs
+from xaicl_lib.errors import InputError
+from xaicl_lib.methods import explain
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair
+from xaicl_lib.training.views import Views, random_view
+
+GUIDED = {"guided": True}
+# The seventeen rows of Tables I to IV, labelled as `paper_tables` labels them.
+PAPER_WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "conditional_occlusion": ("conditional_occlusion", {}),
+    "pairwise_occlusion": ("pairwise_occlusion", {}),
+    "deep_similarity": ("deep_similarity", {}),
+    "grad_cam": ("grad_cam", {}),
+    "interaction_cam(gradient_interaction=False)": ("interaction_cam", {"gradient_interaction": False}),
+    "interaction_cam": ("interaction_cam", {}),
+    "interaction_cam(reduction=max, gradient_interaction=False)": ("interaction_cam", {"reduction": "max", "gradient_interaction": False}),
+    "interaction_cam(reduction=max)": ("interaction_cam", {"reduction": "max"}),
+    "interaction_cam(reduction=attention, gradient_interaction=False)": (
+        "interaction_cam",
+        {"reduction": "attention", "gradient_interaction": False},
+    ),
+    "interaction_cam(reduction=attention)": ("interaction_cam", {"reduction": "attention"}),
+    "input_x_gradient": ("input_x_gradient", {}),
+    "input_x_gradient(guided=True)": ("input_x_gradient", GUIDED),
+    "smooth_grad": ("smooth_grad", {}),
+    "smooth_grad(guided=True)": ("smooth_grad", GUIDED),
+    "averaged_transforms": ("averaged_transforms", {}),
+    "averaged_transforms(guided=True)": ("averaged_transforms", GUIDED),
+    "averaged_transforms(level=0.15)": ("averaged_transforms", {"level": 0.15}),
+}
+OWN_WAYS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in ("integrated_jacobians", "edges", "random_map")}
+WAYS = {**PAPER_WAYS, **OWN_WAYS}
+GROUPS = {"insertion": ("SI", "CI"), "deletion": ("SD", "CD"), "average drop": ("SAD", "CAD")}
+VIEWS = Views(scale=(0.35, 1.0))  # milder crops than in training, so that most views still show what the photo is of
+
+
+def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = None) -> Pair:
+    """Photos and a random view of each, made by the augmentations of SimCLR's recipe: the pairs that such models are trained on.
+
+    Args:
+        photos: squares of the model's input size.
+        generator: of the views; None is seed 0.
+    """
+    views = Views(**{**vars(VIEWS), "size": photos.shape[-1]})
+    return Pair(photos, random_view(photos, views, generator or Generator().manual_seed(0)).clamp(0, 1))
+
+
+def possible(ways: Mapping[str, Any], model: PairModel) -> dict[str, Any]:
+    """The ways that a model allows: guided ones need a ReLU, which most transformers lack."""
+    guided = [label for label, way in ways.items() if not isinstance(way, str) and way[1].get("guided")]
+    if not guided:
+        return dict(ways)
+    try:
+        noise = torch.rand(1, 3, model.size, model.size, generator=Generator().manual_seed(0))
+        explain(model, Pair(noise, noise.flip(3)), "input_x_gradient", guided=True)
+    except InputError:
+        return {label: way for label, way in ways.items() if label not in guided}
+    return dict(ways)
+
+
+def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
+    """Pairs by the name of where they come from.
+
+    Args:
+        source: "samples" (the bundled sample photos, each beside views of itself), a folder of photos (likewise), or a kind of
+            `xaicl_lib.data.scenes.scene_pairs`.
+        count: pairs.
+        size: side in pixels.
+        seed: of the choice of photos, of views and scenes.
+
+    Raises:
+        InputError: neither a folder nor a kind of scenes, no pairs, or fewer photos than pairs.
+    """
+    generator = Generator().manual_seed(seed)
+    if count < 1:
+        raise InputError(f"expected at least one pair, got {count}")
+    if source in KINDS:
+        return scene_pairs(count, source, size, generator)
+    if source == "samples":
+        names = list(SAMPLES)
+        photos = [open_photo(names[k % len(names)], size) for k in range(count)]
+        return view_pairs(torch.cat(photos), generator)
+    if not Path(source).is_dir():
+        raise InputError(f"expected pairs from `samples`, a folder of photos, or a kind of scenes ({', '.join(KINDS)}), got {source!r}")
+    paths = list_images(source, recursive=True)
+    if len(paths) < count:
+        raise InputError(f"expected at least {count} photos in {source!r}, got {len(paths)}")
+    chosen = torch.randperm(len(paths), generator=generator)[:count].tolist()
+    return view_pairs(load_images([paths[k] for k in chosen], size), generator)
+
+
+def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.DataFrame:
+    """A table of results with what made it: device, versions, date, and the kind of pairs (a folder's name without its place)."""
+    device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else f"{platform.machine()} CPU"
+    made = {"device": device, "torch": torch.__version__, "date": date.today().isoformat(), "size": model.size, "pairs": Path(pairs).name}
+    return table.assign(**made)
+
+
+def grouped(summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary of Fig. 14: one number per model, method and group of metrics, higher is better.
+
+    Implements Sec. V-D of :cite:t:`sammani2023visualizing`: the mean of SI and CI, of 1 - SD and 1 - CD, and of 1 - SAD and 1 - CAD.
+
+    Args:
+        summary: with columns model, method, metric, mean.
+
+    Returns:
+        Columns model, method, group, value; NaN where a metric of the group is missing or undefined.
+    """
+    rows = []
+    for (model, method), part in summary.groupby(["model", "method"], sort=False):
+        means = part.set_index("metric")["mean"]
+        for group, names in GROUPS.items():
+            mean = float(torch.tensor([means.get(name, torch.nan) for name in names]).mean())
+            rows.append((model, method, group, mean if group == "insertion" else 1 - mean))
+    return pd.DataFrame(rows, columns=["model", "method", "group", "value"])

@@ -1,0 +1,64 @@
+"""Figures of the sanity check: maps of a model that loses what it learned, layer by layer from the top."""
+
+import html
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from xaicl_lib.metrics.randomisation import Cascade
+from xaicl_lib.pair import Explanation, resize_map
+from xaicl_lib.views.figures import DIVERGING, UNIFORM
+from xaicl_lib.views.metrics import _BARE, _GRID, _PLAIN, SEQUENCE, short
+
+MAP_CELLS = 24  # a side, of maps in a grid of many
+
+
+def cascade_figure(cascades: Mapping[str, Cascade], *, index: int = 0) -> go.Figure:
+    """How alike maps stay to those of the intact model while layers are randomised from the top: a line for each method.
+
+    Full lines are rank correlations of pair `index`, dotted ones structural similarity.
+    """
+    figure = go.Figure()
+    for k, (label, cascade) in enumerate(cascades.items()):
+        for values, dash, what in ((cascade.rank_correlation, "solid", "rank correlation"), (cascade.ssim, "dot", "SSIM")):
+            y = [1.0, *values[index].tolist()]
+            line = {"color": SEQUENCE[k % len(SEQUENCE)], "width": 2.5, "dash": dash}
+            trace = go.Scatter(
+                x=["none", *cascade.layers], y=y, name=short(label), legendgroup=label, showlegend=dash == "solid", line=line
+            )
+            trace.hovertemplate = f"{html.escape(short(label))}, {what}<br>down to %{{x}}: %{{y:.2f}}<extra></extra>"
+            figure.add_trace(trace)
+    figure.update_xaxes(**{**_GRID, "tickfont": {"size": 10}}, tickangle=-40)
+    figure.update_yaxes(**_GRID, range=[-0.4, 1.05])
+    figure.update_layout(**_PLAIN, height=430, margin={"l": 40, "r": 12, "t": 10, "b": 110}, legend={"orientation": "h", "y": 1.12})
+    return figure
+
+
+def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: int = 0) -> go.Figure:
+    """The maps of side a behind `cascade_figure`, each scaled to its own largest value: rows methods, columns depth."""
+    depths = ["intact", *next(iter(cascades.values()))[1].layers]
+    labels = list(cascades)
+    figure = make_subplots(len(labels), len(depths), horizontal_spacing=0.012, vertical_spacing=0.03)
+    for row, (before, cascade) in enumerate(cascades.values(), 1):
+        for column, made in enumerate([before, *cascade.explanations], 1):
+            figure.add_trace(_small_map(made, index, depths[column - 1]), row, column)
+    axis = {**_BARE, "showticklabels": False, "constrain": "domain"}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis, autorange="reversed", scaleanchor="x")
+    for row, label in enumerate(labels, 1):
+        figure.update_yaxes(title={"text": short(label), "font": {"size": 11}}, row=row, col=1)
+    figure.update_layout(**_PLAIN, height=40 + 105 * len(labels), margin={"l": 36, "r": 4, "t": 10, "b": 10})
+    return figure
+
+
+def _small_map(made: Explanation, index: int, depth: str) -> go.Heatmap:
+    values = made.a[index : index + 1].float()
+    cells = min(MAP_CELLS, *values.shape[1:])
+    z = resize_map(values, (cells, cells))[0].cpu().numpy()
+    top = float(abs(z).max()) or 1.0
+    signed = bool(z.min() < 0)
+    return go.Heatmap(
+        z=(z / top).round(2), zmin=-1 if signed else 0, zmax=1, colorscale=DIVERGING if signed else UNIFORM, showscale=False,
+        hovertemplate=f"{html.escape(depth)}: %{{z:.2f}} of {top:.2g}<extra></extra>",
+    )  # fmt: skip
