@@ -1,6 +1,6 @@
 """The larger runs behind the pages of the studies, once, with where they came from; the pages show them beside their own quick runs.
 
-    python benchmarks/studies.py truth | dissection [--models simclr ...] [-n 64] [--store FOLDER] [-o results/NAME.parquet]
+    python benchmarks/studies.py truth | dissection | harmful [--models simclr ...] [-n 64] [--store FOLDER] [-o results/NAME.parquet]
 
 Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again.
 """
@@ -15,16 +15,18 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xaicl_lib import list_models, load_model
+from xaicl_lib import augment, list_models, load_model
 from xaicl_lib.data.photos import imagenette, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
 from xaicl_lib.pair import Pair
 from xaicl_lib.results import code_version
 from xaicl_lib.studies.dissection import dissect
+from xaicl_lib.studies.harmful import sweep
 from xaicl_lib.studies.truth import intervene, localise
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
+VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 CHEAP = [
     "deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", ("input_x_gradient", {"guided": True}),
     "averaged_transforms", "pairwise_occlusion", "random_map", "edges",
@@ -75,7 +77,20 @@ def dissection(models: list[str], n: int, store: str | None, device: str) -> Tab
     return {"dissection": pd.concat(frames, ignore_index=True)}
 
 
-STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {"truth": truth, "dissection": dissection}
+def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    frames = []
+    for name in models:
+        model = load_model(name, device)
+        if name.startswith("scenes"):
+            pair = scene_pairs(n, "same_object", model.size, seeded())
+        else:
+            images = photos(n, model.size)[0]
+            pair = Pair(images, augment.resized_crop(images, VIEW.expand(n, 4), model.size))
+        frames += [sweep([model], pair, method=method).assign(method=method) for method in ("interaction_cam", "grad_cam")]
+    return {"harmful": pd.concat(frames, ignore_index=True)}
+
+
+STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {"truth": truth, "dissection": dissection, "harmful": harmful}
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:

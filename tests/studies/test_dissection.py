@@ -27,6 +27,9 @@ def test_values_are_those_of_the_method_with_its_transform() -> None:
     assert got.tolist() == pytest.approx(want.tolist(), rel=1e-5)
     score = table.query("transform == 'horizontal flip' and metric == 'score'")["value"]
     assert score.tolist() == pytest.approx(explanation.score.tolist(), rel=1e-4)
+    alone = dissect([model], photos(), transforms=FEW, variants=())
+    assert alone["metric"].unique().tolist() == ["score"]
+    assert alone.loc[alone["transform"] == "horizontal flip", "value"].tolist() == pytest.approx(score.tolist(), rel=1e-6)
 
 
 def test_models_without_relu_have_plain_rows_only() -> None:

@@ -4,17 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaicl_lib.studies.intervals import bootstrap, resampled_means, share, shares, summary
-
-
-def test_bootstrap_has_the_width_of_the_normal_interval() -> None:
-    values = np.random.default_rng(1).normal(3, 2, 400)
-    mean, low, high = bootstrap([*values, np.nan])
-    half = 1.96 * values.std() / 20
-    assert mean == pytest.approx(values.mean())
-    assert (low, high) == (pytest.approx(mean - half, abs=0.02), pytest.approx(mean + half, abs=0.02))
-    assert bootstrap([2.0, 2.0]) == (2.0, 2.0, 2.0)
-    assert np.isnan(bootstrap([np.nan])).all()
+from xaicl_lib.studies.intervals import resampled_means, share, shares
 
 
 def test_rows_are_drawn_whole() -> None:
@@ -35,10 +25,7 @@ def test_wilson_interval() -> None:
 
 
 def test_groups() -> None:
-    table = pd.DataFrame({"m": list("aabb"), "value": [1.0, 3.0, np.nan, 5.0], "hit": pd.array([True, False, None, True], dtype="boolean")})
-    means = summary(table, ["m"]).set_index("m")
-    assert means["mean"].to_dict() == {"a": 2.0, "b": 5.0}
-    assert means["n"].to_dict() == {"a": 2, "b": 1}
+    table = pd.DataFrame({"m": list("aabb"), "hit": pd.array([True, False, None, True], dtype="boolean")})
     hits = shares(table, ["m"], "hit").set_index("m")
     assert hits["mean"].to_dict() == {"a": 0.5, "b": 1.0}
     assert hits["n"].to_dict() == {"a": 2, "b": 1}

@@ -15,7 +15,8 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.evaluation import evaluate
-from xaicl_lib.studies.intervals import DRAWS, resampled_means
+from xaicl_lib.studies.intervals import resampled_means
+from xaicl_lib.studies.statistics import RESAMPLES
 
 Images = Float[Tensor, "n 3 h w"]
 METRICS = ("SI", "SD", "SAD")
@@ -85,7 +86,7 @@ def dissect(
         models: names or models; guided gradients need ReLUs, so models without have the plain rows only.
         photos: n images in [0, 1].
         transforms: from images to images, by name.
-        variants: "plain", "guided" or both.
+        variants: "plain", "guided", both, or none for the score alone, which costs next to nothing.
         metrics: of the explanations.
         store, options: as for `evaluate`.
         device: where models given by name run.
@@ -101,10 +102,12 @@ def dissect(
         pair = Pair(photos, transform(photos))
         for model in loaded:
             ways = {v: ("averaged_transforms", {"guided": v == GUIDED}) for v in variants if v == PLAIN or _has_relu(model, pair)}
-            table = evaluate(model, pair, ways, metrics, store=store, **options).rename(columns={"method": "variant"})
             scores = _scores(model, pair)
             alone = pd.DataFrame({"model": model.name, "variant": "none", "pair": range(len(pair)), "metric": "score", "value": scores})
-            frames.append(pd.concat([table[list(alone.columns)], alone]).assign(transform=name))
+            if ways:
+                table = evaluate(model, pair, ways, metrics, store=store, **options).rename(columns={"method": "variant"})
+                alone = pd.concat([table[list(alone.columns)], alone])
+            frames.append(alone.assign(transform=name))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -127,7 +130,7 @@ def _has_relu(model: PairModel, pair: Pair) -> bool:
 
 
 def identify(
-    table: pd.DataFrame, base: str, twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT, *, draws: int = DRAWS, seed: int = 0
+    table: pd.DataFrame, base: str, twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT, *, draws: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
     """Which augmentation a metric says was left out of, or added to, the training of each twin.
 

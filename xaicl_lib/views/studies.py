@@ -108,3 +108,66 @@ def matrix_figure(
     figure.update_yaxes(**axes, autorange="reversed")
     figure.update_layout(**_PLAIN, height=top + 20 + 30 * len(table), margin={"l": LEFT, "r": 10, "t": top, "b": 10})
     return figure
+
+
+def strength_figure(table: pd.DataFrame, *, title: str = "share of maps that lost their meaning") -> go.Figure:
+    """Curves over the level of an augmentation, a line for each model with its interval, one augmentation at a time from a menu.
+
+    Args:
+        table: columns model, augmentation, level, mean, low, high.
+        title: of the axis of values.
+    """
+    names, colours = list(table["augmentation"].unique()), series_colours(list(table["model"].unique()))
+    figure = go.Figure()
+    for name in names:
+        for model, colour in colours.items():
+            part = table[(table["augmentation"] == name) & (table["model"] == model)]
+            reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
+            figure.add_trace(
+                go.Scatter(
+                    x=part["level"], y=part["mean"], error_y=reach, name=model, mode="lines+markers", visible=name == names[0],
+                    line={"color": colour, "width": 2.5}, hovertemplate="level %{x}: %{y:.2f}<extra>" + model + "</extra>",
+                )
+            )  # fmt: skip
+    shown = {name: [one == name for one in names for _ in colours] for name in names}
+    buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in names]
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
+    figure.update_xaxes(**_GRID, title="level (0: none)", dtick=1)
+    figure.update_yaxes(**_GRID, title=title, range=[-0.03, 1.03])
+    legend = {"orientation": "h", "y": -0.25, "x": 0}
+    figure.update_layout(
+        **_PLAIN, height=400, margin={"l": 60, "r": 12, "t": 55, "b": 90}, updatemenus=[menu], legend=legend, showlegend=True
+    )
+    return figure
+
+
+def level_figure(table: pd.DataFrame, *, title: str = "share of maps that lost their meaning") -> go.Figure:
+    """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
+
+    Args:
+        table: columns model, augmentation, level, mean, low, high.
+        title: of the axis of values.
+    """
+    levels = sorted(table["level"].unique())
+    figures = [dots_figure(table[table["level"] == k], rows="augmentation", series="model", title=title) for k in levels]
+    figure, count = figures[-1], len(figures[-1].data)
+    steps = []
+    for k, one in zip(levels, figures, strict=True):
+        keys = ("x", "error_x.array", "error_x.arrayminus", "customdata")
+        values = [
+            [t.x, t.error_x.array, t.error_x.arrayminus, None if t.customdata is None else np.asarray(t.customdata).tolist()]
+            for t in one.data
+        ]
+        change = {key: [_plain(row[j]) for row in values] for j, key in enumerate(keys)}
+        steps.append({"label": str(k), "method": "restyle", "args": [change, list(range(count))]})
+    slider = {
+        "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 1, "yanchor": "bottom", "pad": {"b": 30, "t": 0},
+        "currentvalue": {"prefix": "level ", "visible": True}, "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
+    }  # fmt: skip
+    top = 95
+    figure.update_xaxes(range=[-0.03, 1.03])
+    return figure.update_layout(sliders=[slider], height=figure.layout.height + top, margin={"t": top})
+
+
+def _plain(values: Sequence[float] | None) -> list | None:
+    return None if values is None else [v if isinstance(v, list) else float(v) for v in values]
