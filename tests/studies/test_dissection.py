@@ -42,7 +42,7 @@ def test_transforms_do_what_their_names_say() -> None:
     x = photos(4)
     assert len(TRANSFORMS) == 9
     assert torch.equal(TRANSFORMS["colour jitter"](x)[:2], TRANSFORMS["colour jitter"](x[:2])), "a photo's strengths are its own"
-    assert torch.allclose(TRANSFORMS["rotation by 180°"](x), x.flip(2, 3), atol=1e-4)
+    assert torch.allclose(TRANSFORMS["rotation 180"](x), x.flip(2, 3), atol=1e-4)
     for name, transform in TRANSFORMS.items():
         assert (transform(x) - x).abs().mean() > 0.01, name
 

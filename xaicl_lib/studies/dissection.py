@@ -1,5 +1,6 @@
 """Augmentation dissection: explanations of a photo and one transform of it, transform by transform; and what that says of training."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # the rows of Table VII
     "blur": blur,
     "grayscale": augment.grayscale,
     "solarisation": augment.solarize,
-    **{f"rotation by {degrees}°": rotation(degrees) for degrees in (30, 60, 90, 180)},
+    **{f"rotation {degrees}": rotation(degrees) for degrees in (30, 60, 90, 180)},
     "horizontal flip": augment.mirror,
 }
 LEFT_OUT = {  # of the twins: the transforms that are the one changed augmentation, and whether it was added or left out
@@ -93,6 +94,7 @@ def dissect(
 
     Returns:
         One row per model, transform, variant, pair and metric; of metric "score" and variant "none" the cosine of photo and transform.
+        SAD is NaN for pairs whose score is not positive.
     """
     from xaicl_lib.zoo import load_model
 
@@ -105,7 +107,9 @@ def dissect(
             scores = _scores(model, pair)
             alone = pd.DataFrame({"model": model.name, "variant": "none", "pair": range(len(pair)), "metric": "score", "value": scores})
             if ways:
-                table = evaluate(model, pair, ways, metrics, store=store, **options).rename(columns={"method": "variant"})
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message="average drop")  # these are NaN in the table, which says so
+                    table = evaluate(model, pair, ways, metrics, store=store, **options).rename(columns={"method": "variant"})
                 alone = pd.concat([table[list(alone.columns)], alone])
             frames.append(alone.assign(transform=name))
     return pd.concat(frames, ignore_index=True)
