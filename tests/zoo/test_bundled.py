@@ -12,6 +12,7 @@ from xaicl_lib import InputError, augment, list_models, load_model
 from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
 from xaicl_lib.data.scenes import scene_set, scenes
 from xaicl_lib.scores import cosine
+from xaicl_lib.studies.models import twin_table
 from xaicl_lib.training.finish import MIN_RANK, MIN_STD, encode, knn_accuracy, probe_accuracy, spread
 from xaicl_lib.training.recipes import RECIPES, from_facts
 from xaicl_lib.training.train import normalize
@@ -126,9 +127,14 @@ def test_scene_models_reach_their_accuracies(name) -> None:
     model, card = load_model(name, "cpu"), model_card(name)
     train, test = scene_set("train", model.size, 1200), scene_set("val", model.size, 400)
     features = [encode(model.fast.features_a, part[0]) for part in (train, test)]
-    for k, factor in ((2, "colour"), (3, "background")):
+    for k, factor in ((0, "shape"), (2, "colour"), (3, "background")):
         got = probe_accuracy(features[0], train[1][:, k], features[1], test[1][:, k])
         assert abs(got - card["factors"][factor]["linear"]) < 0.15, factor
+
+
+def test_the_twin_without_jitter_keeps_more_colour() -> None:
+    base, twin = (model_card(name) for name in ("scenes_simclr", "scenes_simclr_no_jitter"))
+    assert twin_table(base, [twin]).set_index("factor").loc["colour", "low"] > 0
 
 
 @pytest.fixture
