@@ -28,7 +28,10 @@ from xaicl_lib.studies.truth import intervene, localise
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
-NAMES = """deep_similarity grad_cam interaction_cam input_x_gradient averaged_transforms pairwise_occlusion random_map edges""".split()
+NAMES = [
+    *("deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "pairwise_occlusion"),
+    *("random_map", "edges"),
+]
 CHEAP: dict[str, Way] = {name: name for name in NAMES}
 GUIDED: dict[str, Way] = {"input_x_gradient(guided=True)": ("input_x_gradient", {"guided": True})}
 
