@@ -8,6 +8,7 @@ from torch import nn
 
 from xaicl_lib import Pair, PairModel
 
+collect_ignore = ["zoo/fixtures"]  # made once by packages that the project does not need
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("a", help="an image file, or a sample photo: astronaut, cat, coffee, rocket, temple, flower")
     explain.add_argument("b", help="likewise")
     explain.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
+    explain.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     explain.add_argument("--method", default="interaction_cam", help="see `methods` (default: %(default)s)")
     explain.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated")
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
@@ -105,7 +106,10 @@ def _explain(arguments: argparse.Namespace) -> None:
     output = _output(arguments.output, (".html", ".png"))
     method = methods[arguments.method]
     params = _params(arguments.set)
-    model = load_model(arguments.model, arguments.device)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        model = load_model(arguments.model, arguments.device, file=arguments.file)
+    notes = [str(w.message) for w in caught]
     pair = Pair(open_photo(arguments.a, model.size), open_photo(arguments.b, model.size))
     for source, image in ((arguments.a, pair.a), (arguments.b, pair.b)):
         if image is not None and bool((image.amax((2, 3)) - image.amin((2, 3)) < 1 / 255).all()):
@@ -115,7 +119,7 @@ def _explain(arguments: argparse.Namespace) -> None:
         began = time.perf_counter()
         made = explain(model, pair, method.name, generator=torch.Generator().manual_seed(arguments.seed), **params)
         seconds = time.perf_counter() - began
-    notes = [str(w.message) for w in caught]
+    notes += [str(w.message) for w in caught]
     if pair.b is not None and torch.equal(pair.a, pair.b):
         notes.insert(0, "both images are identical")
     for note in notes:
@@ -220,7 +224,7 @@ def _shown(path: str) -> str:
 
 
 def _models(arguments: argparse.Namespace) -> None:
-    from xaicl_lib.zoo import list_models, model_card
+    from xaicl_lib.zoo import list_models, list_official, model_card
 
     rows = []
     for card in map(model_card, list_models()):
@@ -229,7 +233,15 @@ def _models(arguments: argparse.Namespace) -> None:
         size = f"{card['parameters'] / 1e6:.2f}M", f"{card['size']} px"
         rows.append((card["name"], trained, *size, *accuracies, str(card["epochs"]), card["licence"]))
     _table(("name", "trained by", "parameters", "input", "k-NN", "linear probe", "classifier", "epochs", "licence"), rows)
-    print("k-NN and linear probe: accuracy on mean-pooled features (photos: the class, scenes: the shape); classifier: the model's own")
+    print("k-NN and linear probe: accuracy on mean-pooled features (photos: the class, scenes: the shape); classifier: the model's own\n")
+    _table(("name", "head", "parameters", "input", "on disk", "licence"), [_official(model_card(name)) for name in list_official()])
+    print("published checkpoints, fetched at their first use; also torchvision/NAME and timm/NAME: backbones, cosine on pooled features")
+
+
+def _official(card: dict[str, Any]) -> tuple[str, ...]:
+    space = "[0, 1]" if max(card["mean"]) == 0 else "ImageNet mean/std"
+    where = "yes" if card["on_disk"] else "no"
+    return card["name"], card["head"], f"{card['parameters'] / 1e6:.1f}M", f"{card['size']} px, {space}", where, card["licence"]
 
 
 def _methods(arguments: argparse.Namespace) -> None:

@@ -51,7 +51,7 @@
   function size(box, { width, height = 450, meta }) {
     const space = box.parentElement.clientWidth;
     if (meta?.share === undefined) return { width: Math.min(space, width ?? space), height };
-    const { fixed, share } = space < NARROW ? meta.narrow : meta;
+    const { fixed, share } = (space < NARROW && meta.narrow) || meta;
     return { width: space, height: fixed + share * space };
   }
 

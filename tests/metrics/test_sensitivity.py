@@ -66,7 +66,7 @@ def test_controls(projected, pair) -> None:
     edges = measure(projected, pair, explain(projected, pair, "edges"), ["max_sensitivity"], draws=2)
     assert (edges["max_sensitivity"] > 0.01).all()  # it looks at the noisy images as well
     blind = measure(projected, pair, explain(projected, pair, "random_map"), ["max_sensitivity"], draws=2)
-    assert_close(blind["max_sensitivity"], torch.zeros(3))
+    assert (blind["max_sensitivity"] > 0.5).all()  # each image has its own noise
 
 
 def test_company_and_own_parameters(projected, pair) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from xaicl_lib import InputError, explain, load_model
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, grouped, possible, view_pairs
+from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, beside_paper, grouped, possible, view_pairs
 from xaicl_lib.views.figures import label
 
 
@@ -72,3 +72,18 @@ def test_ways_that_a_model_allows(projected) -> None:
     assert possible(WAYS, projected) == WAYS
     left = possible(WAYS, load_model("moco_v3", "cpu"))
     assert set(WAYS) - set(left) == {f"{name}(guided=True)" for name in ("input_x_gradient", "smooth_grad", "averaged_transforms")}
+
+
+def test_inside_and_outside_of_our_intervals() -> None:
+    rows = [
+        ("simclr", "grad_cam", "SI", 0.8, 0.78, 0.82, 9),
+        ("simclr", "grad_cam", "SD", 0.5, 0.4, 0.6, 9),
+        ("simclr", "edges", "SI", 0.5, 0.4, 0.6, 9),
+    ]
+    summary = pd.DataFrame(rows, columns=["model", "method", "metric", "mean", "low", "high", "n"])
+    got = beside_paper(summary, "simclr", "SimCLRv2 1x")
+    assert got[["metric", "paper", "inside"]].to_numpy().tolist() == [["SI", 0.781, True], ["SD", 0.764, False]]
+    with pytest.raises(InputError, match="unknown model of the paper 'BYOL'; there are: SimCLRv2 1x"):
+        beside_paper(summary, "simclr", "BYOL")
+    with pytest.raises(InputError, match="got none for 'barlow'"):
+        beside_paper(summary, "barlow", "Barlow Twins")

@@ -1,5 +1,7 @@
 """Controls: maps that know nothing of the model's similarity. A method that they equal explains nothing."""
 
+import zlib
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -26,7 +28,8 @@ def random_map(
         model: any model; only its score is used.
         pair: n pairs.
         score: what would be explained.
-        generator: of the numbers, which are drawn once and used for every pair.
+        generator: of the numbers. Each pair has its own, drawn from the generator's seed and the pixels, so that the average over pairs is
+            that of many random maps and still no pair depends on the others.
         chunk: images in flight.
         cells: cells along the shorter side of an image.
 
@@ -38,13 +41,17 @@ def random_map(
     """
     if cells < 1:
         raise InputError(f"expected at least one cell, got {cells}")
-    generator = generator or Generator().manual_seed(0)
+    seed = generator.initial_seed() if generator else 0
     z_a, z_b = _embeddings(model, pair, chunk)
-    maps = []
-    for side in pair.sides:
-        shape = [round(cells * length / min(side.shape[2:])) for length in side.shape[2:]]
-        maps.append(torch.rand(shape, generator=generator).to(z_a).repeat(len(pair), 1, 1))
+    maps = [torch.stack([_noise(image, cells, seed) for image in side]).to(z_a) for side in pair.sides]
     return Explanation(maps[0], maps[1] if pair.b is not None else None, score(z_a, z_b))
+
+
+def _noise(image: Float[Tensor, "3 h w"], cells: int, seed: int) -> Float[Tensor, "i j"]:
+    own = zlib.crc32(image.detach().cpu().contiguous().numpy().tobytes())
+    generator = Generator().manual_seed((seed + own) % 2**63)
+    shape = [round(cells * length / min(image.shape[1:])) for length in image.shape[1:]]
+    return torch.rand(shape, generator=generator)
 
 
 @methods.add(**CONTROL, paper="adebayo2018sanity", where="Sec. 4.2", signed=False, symmetric=True)

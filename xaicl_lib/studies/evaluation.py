@@ -1,6 +1,8 @@
 """Methods by models by metrics, pair by pair: one table, resumable, on one machine or many."""
 
+import os
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,7 +153,8 @@ def evaluate(
 
 def _with_bar(done: Iterable[tuple[Job, pd.DataFrame]], pairs: Any, each: int) -> Iterator[tuple[Job, pd.DataFrame]]:
     total = len(pairs) * each if isinstance(pairs, Pair) else None
-    with tqdm(desc="explaining and measuring", unit="pair", total=total, disable=None, smoothing=0.05) as bar:
+    quiet = True if os.environ.get("XAICL_BOOK") else None  # None: only on a terminal or in a live notebook
+    with tqdm(desc="explaining and measuring", unit="pair", total=total, disable=quiet, smoothing=0.05) as bar:
         for job, rows in done:
             yield job, rows
             bar.set_postfix_str(f"{job.model}, {job.plan.label}")
@@ -256,7 +259,9 @@ def _compute(model: PairModel, job: Job, metrics: Sequence[str], rows: list[int]
         mine = [metric for metric in metrics if metric_registry[metric].function is function]
         options = {k: v for k, v in plan.options.items() if k in metric_registry[mine[0]].options}
         began = time.perf_counter()
-        values = measure(model, pair, explanation, mine, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "average drop is a share")  # the table says so by NaN, the summary by `undefined`
+            values = measure(model, pair, explanation, mine, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **options)
         seconds = (explaining + _seconds_since(began, model)) / len(pair)
         for metric, value in values.items():
             key = {"model_key": job.model_key, "method_key": plan.method_key, "metric_key": plan.metric_key(metric)}

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.data.photos import SAMPLES, list_images, load_images, open_photo
 from xaicl_lib.data.scenes import KINDS, scene_pairs
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
@@ -109,6 +110,31 @@ def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.Dat
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else f"{platform.machine()} CPU"
     made = {"device": device, "torch": torch.__version__, "date": date.today().isoformat(), "size": model.size, "pairs": Path(pairs).name}
     return table.assign(**made)
+
+
+def beside_paper(summary: pd.DataFrame, model: str, paper_model: str) -> pd.DataFrame:
+    """Our means with the paper's numbers for the same method and metric, and whether these lie within our intervals.
+
+    Args:
+        summary: from `xaicl_lib.studies.statistics.summarise`.
+        model: of ours.
+        paper_model: the paper's name of the model, as in `paper_tables`.
+
+    Returns:
+        Columns table, method, metric, mean, low, high, n, paper, inside; in the order of the paper's tables.
+
+    Raises:
+        InputError: the paper has no numbers for the model, or none that we measured.
+    """
+    paper = paper_tables("I", "II", "III", "IV", "V").rename(columns={"value": "paper"})
+    if paper_model not in set(paper["model"]):
+        raise unknown("model of the paper", paper_model, paper["model"].unique())
+    ours = summary[summary["model"] == model].drop(columns="model")
+    both = paper[paper["model"] == paper_model].merge(ours, on=["method", "metric"])
+    if both.empty:
+        raise InputError(f"expected methods and metrics that the paper has for {paper_model}, got none for {model!r}")
+    both["inside"] = (both["low"] <= both["paper"]) & (both["paper"] <= both["high"])
+    return both[["table", "method", "metric", "mean", "low", "high", "n", "paper", "inside"]]
 
 
 def grouped(summary: pd.DataFrame) -> pd.DataFrame:

@@ -43,12 +43,20 @@ def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: 
     for row, (before, cascade) in enumerate(cascades.values(), 1):
         for column, made in enumerate([before, *cascade.explanations], 1):
             figure.add_trace(_small_map(made, index, depths[column - 1]), row, column)
-    axis = {**_BARE, "showticklabels": False, "constrain": "domain"}
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis, autorange="reversed", scaleanchor="x")
+    figure.update_xaxes(**_BARE, showticklabels=False)
+    figure.update_yaxes(**_BARE, showticklabels=False, autorange="reversed")
     for row, label in enumerate(labels, 1):
         figure.update_yaxes(title={"text": short(label), "font": {"size": 11}}, row=row, col=1)
-    figure.update_layout(**_PLAIN, height=40 + 105 * len(labels), margin={"l": 36, "r": 4, "t": 10, "b": 10})
+    for column, depth in enumerate(depths, 1):
+        name = depth.removeprefix("features_").removeprefix("head_") if column > 1 else depth
+        figure.update_xaxes(title={"text": name, "font": {"size": 10}, "standoff": 2}, row=len(labels), col=column)
+    # Squares in the width of the page, and on a phone: the height follows from the width.
+    share = len(labels) / len(depths)
+    margin = {"l": 36, "r": 4, "t": 6, "b": 26}
+    width = 740
+    fixed = margin["t"] + margin["b"] - share * (margin["l"] + margin["r"])
+    figure.update_layout(**_PLAIN, width=width, height=fixed + share * width, margin=margin)
+    figure.update_layout(meta={"fixed": fixed, "share": share})
     return figure
 
 

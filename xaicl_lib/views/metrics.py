@@ -233,10 +233,45 @@ def paper_figure(ours: pd.DataFrame, paper: pd.DataFrame, *, model: str, other: 
     figure.update_xaxes(**_GRID, title=html.escape(f"{other} in the paper"))
     figure.update_yaxes(**_GRID, title=html.escape(f"{model} here"))
     figure.update_layout(
-        **_PLAIN, height=440, margin={"l": 60, "r": 12, "t": 90, "b": 50}, updatemenus=menu, legend={"orientation": "h", "y": -0.2},
+        **_PLAIN, height=470, margin={"l": 60, "r": 12, "t": 90, "b": 80}, updatemenus=menu, legend={"orientation": "h", "y": -0.24},
         title={"text": titles[0], "font": {"size": 15}, "x": 0.5, "y": 0.97},
     )  # fmt: skip
     return figure
+
+
+def beside_figure(beside: pd.DataFrame) -> go.Figure:
+    """Our means over the paper's numbers, cell by cell: coloured where the paper's lies within our interval (`beside_paper`)."""
+    names, ways = list(dict.fromkeys(beside["metric"])), list(dict.fromkeys(beside["method"]))
+    cells = beside.set_index(["method", "metric"])
+    text, colour, notes = [], [], []
+    for way in ways:
+        there = [cells.loc[(way, name)] if (way, name) in cells.index else None for name in names]
+        text.append(["" if row is None else f"{_number(row['mean'], 2)}<br>{_number(row['paper'], 2)}" for row in there])
+        colour.append([None if row is None else int(row["inside"]) for row in there])
+        notes.append([_beside_note(way, name, row) for name, row in zip(names, there, strict=True)])
+    font = {**TEXT, "size": 11}
+    heat = go.Heatmap(
+        z=colour, text=text, texttemplate="%{text}", textfont=font, hovertext=notes, hovertemplate="%{hovertext}<extra></extra>",
+        colorscale=[[0, "#eee6dc"], [1, "#8fcfc2"]], zmin=0, zmax=1, showscale=False, xgap=2, ygap=2,
+    )  # fmt: skip
+    figure = go.Figure(heat)
+    figure.update_xaxes(**_BARE, side="top", tickvals=list(range(len(names))), ticktext=names)
+    figure.update_yaxes(**_BARE, autorange="reversed", tickvals=list(range(len(ways))), ticktext=[short(way) for way in ways])
+    figure.update_layout(**_PLAIN, height=50 + 38 * len(ways), margin={"l": 160, "r": 6, "t": 36, "b": 6})
+    return figure
+
+
+def _beside_note(way: str, name: str, row: pd.Series | None) -> str:
+    if row is None:
+        return ""
+    ours = f"here {row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{short(way)}, {name}<br>{ours}, paper {row['paper']:.3f} (Table {row['table']})"
+
+
+def beside_alt(beside: pd.DataFrame) -> str:
+    """What `beside_figure` shows: how many of the paper's numbers lie within our intervals, metric by metric."""
+    parts = (f"{name} {int(rows['inside'].sum())} of {len(rows)}" for name, rows in beside.groupby("metric", sort=False))
+    return f"Our means over the paper's numbers. Within our interval: {', '.join(parts)}."
 
 
 def _error(rows: pd.DataFrame) -> dict[str, Any]:

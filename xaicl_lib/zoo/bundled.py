@@ -1,7 +1,13 @@
-"""The models inside the package: weights as half-precision safetensors, each beside the card that its training wrote."""
+"""The models inside the package: weights as half-precision safetensors, each beside the card that its training wrote.
+
+`load_model` and `model_card` pass other names on: `official/...` to published checkpoints, `torchvision/...` and `timm/...` to
+backbones.
+"""
 
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +17,13 @@ from torch import nn
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
 from xaicl_lib.zoo.networks import branches, build_network
+from xaicl_lib.zoo.official import list_official, load_official, official_card
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 def list_models() -> list[str]:
-    """Names of the models that `load_model` knows."""
+    """Names of the bundled models; `list_official()` has those of published checkpoints."""
     return sorted(path.stem for path in WEIGHTS.glob("*.json"))
 
 
@@ -26,27 +33,51 @@ def model_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
     Raises:
         InputError: no model of that name.
     """
+    if (elsewhere := _elsewhere(name)) is not None:
+        return elsewhere[1](name)
     path = folder / f"{name}.json"
     if path.parent != folder or not path.is_file():
-        raise unknown("model", name, sorted(p.stem for p in folder.glob("*.json")))
+        own = sorted(p.stem for p in folder.glob("*.json"))
+        raise unknown("model", name, [*own, *list_official(), "torchvision/NAME", "timm/NAME"])
     return json.loads(path.read_text())
 
 
-def load_model(name: str, device: str | torch.device = "auto", *, folder: Path = WEIGHTS) -> PairModel:
-    """A bundled model, ready to explain; no network is needed.
+def load_model(
+    name: str, device: str | torch.device = "auto", *, file: str | os.PathLike[str] | None = None, folder: Path = WEIGHTS
+) -> PairModel:
+    """A model, ready to explain; for a bundled one no network is needed.
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()` (bundled), one of `list_official()` (a paper's checkpoint, downloaded at its first use), or
+            `torchvision/NAME` or `timm/NAME` (a backbone without a head).
         device: "auto" (CUDA where there is one), "cpu", "cuda", ...
-        folder: where the weights and cards are.
+        file: the file of weights, for models that are not bundled, instead of a download.
+        folder: where the bundled weights and cards are.
 
     Raises:
-        InputError: unknown model or device, or weights that are not those the card describes (sha256).
+        InputError: unknown model or device, or weights that are not those the card describes (sha256) or do not fit.
     """
+    if (elsewhere := _elsewhere(name)) is not None:
+        return elsewhere[0](name, device, file=file)
+    if file is not None:
+        raise InputError(
+            f"expected a model that is not bundled for file={str(file)!r}, got {name!r}; there are: {', '.join(list_official())}"
+        )
     card = model_card(name, folder)
     target = resolve_device(device)
     parts = branches(_network(card, folder))
     return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=name).to(target)
+
+
+def _elsewhere(name: str) -> tuple[Callable[..., PairModel], Callable[[str], dict[str, Any]]] | None:
+    """How to load a model that is not bundled and how to get its card; None for a name of another form."""
+    if name.startswith("official/"):
+        return load_official, official_card
+    if name.startswith(("timm/", "torchvision/")):
+        from xaicl_lib.zoo.backbones import backbone_card, load_backbone
+
+        return load_backbone, backbone_card
+    return None
 
 
 def load_classifier(name: str, device: str | torch.device = "auto", *, folder: Path = WEIGHTS) -> nn.Module:
@@ -58,7 +89,7 @@ def load_classifier(name: str, device: str | torch.device = "auto", *, folder: P
         InputError: as `load_model`, or a model without a classifier.
     """
     card = model_card(name, folder)
-    if not card["recipe"].get("classes"):
+    if not card.get("recipe", {}).get("classes"):
         raise InputError(f"expected a model that was trained to classify, got {name!r}")
     target = resolve_device(device)
     return _network(card, folder)["classifier"].eval().requires_grad_(False).to(target)

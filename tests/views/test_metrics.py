@@ -1,0 +1,113 @@
+"""Figures of measured explanations say what the tables say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import random_pair
+from xaicl_lib import InputError, explain, measure
+from xaicl_lib.data.paper import paper_tables
+from xaicl_lib.metrics.randomisation import randomisation
+from xaicl_lib.studies.tables import PAPER_WAYS
+from xaicl_lib.views.cascade import cascade_figure, cascade_maps
+from xaicl_lib.views.metrics import (
+    beside_alt,
+    beside_figure,
+    curves_figure,
+    family,
+    groups_figure,
+    intervals_figure,
+    paper_figure,
+    short,
+    table_alt,
+    table_figure,
+)
+
+
+@pytest.fixture
+def summary() -> pd.DataFrame:
+    rows = [
+        ("m", "grad_cam", "SI", 0.8, 0.7, 0.9),
+        ("m", "edges", "SI", 0.6, 0.5, 0.7),
+        ("m", "grad_cam", "SD", 0.8, 0.7, 0.9),
+        ("m", "edges", "SD", 0.6, 0.5, 0.7),
+        ("k", "grad_cam", "SI", 0.1, 0.0, 0.2),
+        ("k", "edges", "SI", np.nan, np.nan, np.nan),
+    ]
+    return pd.DataFrame(rows, columns=["model", "method", "metric", "mean", "low", "high"])
+
+
+def test_labels() -> None:
+    assert short("interaction_cam(reduction=max, gradient_interaction=False)") == "Int-CAM, max, no GI"
+    assert short("smooth_grad(guided=True)") == "Smooth-Grad, guided"
+    assert short("another way") == "another way"
+    assert len({short(name) for name in PAPER_WAYS}) == len(PAPER_WAYS)
+    assert family("smooth_grad(guided=True)") == "gradient"
+
+
+def test_best_of_a_column_has_the_strongest_colour(summary) -> None:
+    figure = table_figure(summary)
+    first, second = figure.data
+    assert np.asarray(first.z, float).tolist() == [[1, 0], [0, 1]]  # more insertion is better, less deletion
+    assert list(first.text[0]) == [".80", ".80"]
+    assert first.visible
+    assert not second.visible
+    assert second.text[1][0] == ""
+    assert [button.label for button in figure.layout.updatemenus[0].buttons] == ["m", "k"]
+    assert "SI Grad-CAM (0.80); SD edges (0.60)" in table_alt(summary)
+
+
+def test_menu_shows_one_group_at_a_time() -> None:
+    grouped = pd.DataFrame([("m", "edges", g, 0.5) for g in ("insertion", "deletion")], columns=["model", "method", "group", "value"])
+    figure = groups_figure(grouped)
+    assert [button.args[0]["visible"] for button in figure.layout.updatemenus[0].buttons] == [[True, False], [False, True]]
+
+
+def test_paper_beside_itself_agrees() -> None:
+    paper = paper_tables("I")
+    ours = paper[paper["model"] == "SimCLRv2 1x"].rename(columns={"value": "mean"}).assign(model="simclr", low=0.0, high=1.0)
+    figure = paper_figure(ours.drop(columns="table"), paper, model="simclr", other="SimCLRv2 1x")
+    assert figure.layout.title.text == "SI: rank correlation 1.00 over 17 methods"
+    assert all(len(button.args[0]["visible"]) == len(figure.data) for button in figure.layout.updatemenus[0].buttons)
+    with pytest.raises(InputError, match="got none for 'x'"):
+        paper_figure(ours.drop(columns="table"), paper, model="x", other="SimCLRv2 1x")
+
+
+def test_curves_are_drawn_as_measured(projected) -> None:
+    pair = random_pair(2)
+    _, curves = measure(projected, pair, explain(projected, pair, "grad_cam"), ["SI", "CD"], curves=True)
+    figure = curves_figure({"grad_cam": curves}, index=1)
+    assert len(figure.data) == 2
+    assert np.allclose(figure.data[1].y, curves.points["CD"][1].mean(0), atol=1e-4)
+    assert [a.text for a in figure.layout.annotations] == ["SI (higher is better)", "CD (lower is better)"]
+
+
+def test_cascade_begins_with_the_intact_model(projected) -> None:
+    pair = random_pair(1)
+    made = explain(projected, pair, "grad_cam")
+    cascade = randomisation(projected, pair, made)
+    figure = cascade_figure({"grad_cam": cascade})
+    assert figure.data[0].y == (1.0, *cascade.rank_correlation[0].tolist())
+    assert figure.data[0].x == ("none", *cascade.layers)
+    maps = cascade_maps({"grad_cam": (made, cascade)})
+    assert len(maps.data) == 1 + len(cascade.layers)
+    drawn = torch.tensor(maps.data[0].z)
+    assert torch.allclose(drawn, (made.a[0] / made.a[0].max()).to(drawn), atol=0.006)
+
+
+def test_intervals() -> None:
+    table = pd.DataFrame({"metric": ["SI", "SD"], "truth": "mass", "mean": [0.2, -0.1], "low": [0.0, -0.3], "high": [0.5, 0.0]})
+    dots = intervals_figure(table, x="metric", group="truth", title="agreement").data[0]
+    assert list(dots.x) == [0, 1]
+    assert np.allclose(dots.error_y.array, [0.3, 0.1])
+    assert np.allclose(dots.error_y.arrayminus, [0.2, 0.2])
+
+
+def test_cells_beside_the_paper() -> None:
+    rows = [("I", "grad_cam", "SI", 0.8, 0.7, 0.9, 5, 0.781, True), ("I", "deep_similarity", "SD", 0.8, 0.79, 0.81, 5, 0.77, False)]
+    beside = pd.DataFrame(rows, columns=["table", "method", "metric", "mean", "low", "high", "n", "paper", "inside"])
+    heat = beside_figure(beside).data[0]
+    assert [list(row) for row in heat.z] == [[1, None], [None, 0]]
+    assert heat.text[0][0] == ".80<br>.78"
+    assert beside_alt(beside).endswith("Within our interval: SI 1 of 1, SD 0 of 1.")

@@ -1,0 +1,145 @@
+"""Files of torch.save from anywhere: tensors come out, nothing is run, and what is wrong is said in one line."""
+
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from xaicl_lib import InputError
+from xaicl_lib.zoo import checkpoints
+from xaicl_lib.zoo.checkpoints import fill, read_torch, shorten, state_of, translate
+
+STATE = OrderedDict(weight=torch.arange(6.0).view(2, 3), bias=torch.zeros(2))
+
+
+class Runs:
+    """Unpickled carelessly, it leaves a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture(params=[True, False], ids=["zip", "legacy"])
+def save(request, tmp_path):
+    def write(content: object, name: str = "checkpoint.pth") -> Path:
+        torch.save(content, tmp_path / name, _use_new_zipfile_serialization=request.param)
+        return tmp_path / name
+
+    return write
+
+
+def test_plain_data_comes_out(save) -> None:
+    got = read_torch(save({"epoch": 3, "arch": "resnet50", "state_dict": STATE, "scaler": {"scale": 2.0, "on": None}}))
+    assert got["epoch"] == 3
+    assert torch.equal(got["state_dict"]["weight"], STATE["weight"])
+
+
+def test_code_in_a_pickle_never_runs(save, tmp_path) -> None:
+    touched = tmp_path / "touched"
+    for content in (Runs(touched), {"state_dict": {**STATE, "x": Runs(touched)}}):
+        path = save(content, "evil.pth")
+        with pytest.raises(InputError, match=r"tensors alone in 'evil\.pth', not loaded: it asks for .*mkdir, which was not run"):
+            read_torch(path)
+        assert not touched.exists()
+    torch.load(path, weights_only=False)
+    assert touched.exists(), "the trap works, so it was not sprung before"
+
+
+def test_bare_pickles_and_code_in_an_archive_do_not_run(tmp_path) -> None:
+    touched = tmp_path / "touched"
+    (tmp_path / "bare.pth").write_bytes(pickle.dumps({"state_dict": Runs(touched)}, protocol=2))
+    torch.save(STATE, tmp_path / "good.pth")
+    with zipfile.ZipFile(tmp_path / "good.pth") as good, zipfile.ZipFile(tmp_path / "swapped.pth", "w") as swapped:
+        for name in good.namelist():
+            swapped.writestr(name, pickle.dumps(Runs(touched), protocol=2) if name.endswith("data.pkl") else good.read(name))
+    for name in ("bare.pth", "swapped.pth"):
+        with pytest.raises(InputError, match=name.replace(".", r"\.")):
+            read_torch(tmp_path / name)
+        assert not touched.exists()
+
+
+def test_the_one_function_that_a_publisher_named_does_nothing(save, monkeypatch) -> None:
+    """Barlow Twins' full checkpoint names a function of its script, in the state of the optimizer."""
+    import __main__
+
+    def theirs(p):
+        raise AssertionError("called")
+
+    theirs.__qualname__ = theirs.__name__ = "exclude_bias_and_norm"
+    theirs.__module__ = "__main__"
+    monkeypatch.setattr(__main__, "exclude_bias_and_norm", theirs, raising=False)
+    path = save({"model": STATE, "optimizer": {"param_groups": [{"weight_decay_filter": theirs}]}})
+    monkeypatch.delattr(__main__, "exclude_bias_and_norm")
+    got = read_torch(path)
+    assert got["optimizer"]["param_groups"][0]["weight_decay_filter"] is checkpoints.exclude_bias_and_norm
+    assert checkpoints.exclude_bias_and_norm(1, 2) is False
+    with pytest.raises(pickle.UnpicklingError):  # elsewhere that name is as unknown as before
+        torch.load(path, weights_only=True)
+
+
+def test_truncated_files(save) -> None:
+    path = save({"state_dict": {"w": torch.rand(100, 100)}})
+    data = path.read_bytes()
+    for size in (len(data) - 1, len(data) // 2, 300, 20):
+        path.write_bytes(data[:size])
+        with pytest.raises(InputError, match=r"'checkpoint\.pth'"):
+            read_torch(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"<!DOCTYPE html>\n<html><body>Please log in</body></html>", "got a web page"),
+        (b"\xef\xbb\xbf  <HTML><head>", "got a web page"),
+        (b"", "begins with b''"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "expected a file of torch.save"),
+        (b"PK\x03\x04" + bytes(99), "truncated or damaged"),
+        (b"\x80\x02" + bytes(99), r"'x\.pth'"),
+    ],
+)
+def test_files_of_other_kinds(content, says, tmp_path) -> None:
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_torch(tmp_path / "x.pth")
+
+
+def test_the_state_is_found_under_its_key() -> None:
+    path = Path("x.pth")
+    assert list(state_of({"state_dict": {f"module.{k}": v for k, v in STATE.items()}}, "state_dict", path)) == ["weight", "bias"]
+    assert list(state_of(dict(STATE), "state_dict", path)) == ["weight", "bias"]
+    for content in ({"epoch": 1, "model": dict(STATE)}, [1, 2], {}, {"state_dict": {1: torch.zeros(1)}}):
+        with pytest.raises(InputError, match=r"expected tensors by their names in 'x\.pth'"):
+            state_of(content, "state_dict", path)
+    with pytest.raises(InputError, match="at its top there are: epoch, model"):
+        state_of({"epoch": 1, "model": dict(STATE)}, "state_dict", path)
+
+
+def test_names_are_translated_by_the_longest_beginning() -> None:
+    with torch.device("meta"):
+        net = nn.ModuleDict({"a": nn.Linear(3, 2), "b": nn.Sequential(nn.Linear(2, 2, bias=False))})
+    given = {"enc.weight": torch.ones(2, 3, dtype=torch.float16), "enc.bias": torch.zeros(2), "enc.fc.0.weight": torch.eye(2)}
+    out = translate(given | {"loss.x": torch.zeros(1)}, net, {"a.": "enc.", "b.": "enc.fc."}, path=Path("x"), what="it", aside=["loss."])
+    fill(net, out)
+    assert net["a"].weight.dtype == torch.float32
+    assert torch.equal(net["b"][0].weight, torch.eye(2))
+    with pytest.raises(InputError, match=r"expected it, got 'x', which does not fit; missing: enc\.bias; surplus: loss\.x$"):
+        translate(
+            {k: v for k, v in (given | {"loss.x": torch.zeros(1)}).items() if k != "enc.bias"},
+            net,
+            {"a.": "enc.", "b.": "enc.fc."},
+            path=Path("x"),
+            what="it",
+        )
+
+
+def test_long_lists_are_counted() -> None:
+    assert shorten("abcd") == "a, b, c, d"
+    assert shorten("abcde") == "a, b, c, d, ... (5 in all)"

@@ -1,0 +1,143 @@
+"""Any backbone of torchvision or timm by its name: `torchvision/resnet50`, `timm/vit_small_patch16_224.dino`.
+
+They have no projection head, so similarity is the cosine of mean-pooled features. Weights are fetched by the two packages
+themselves, torchvision's with a checksum, or read from a file as tensors alone.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.graphs import cut
+from xaicl_lib.model import PairModel, resolve_device
+from xaicl_lib.zoo.checkpoints import COUNTER, complain, read_torch, shorten, state_of
+from xaicl_lib.zoo.official import IMAGENET
+
+HEAD = "none: cosine on mean-pooled features"
+CLASSIFIERS = ("fc.", "head.", "head_dist.", "heads.", "classifier.", "last_linear.")
+
+
+class TimmMap(nn.Module):
+    """The last features of a timm network as a map; of tokens those of patches, the class and register tokens left out."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.prefix = int(getattr(network, "num_prefix_tokens", 0))
+        self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
+        features = self.network.forward_features(x)
+        if features.ndim == 4:
+            return features.permute(0, 3, 1, 2) if self.channels_last else features
+        patches = features[:, self.prefix :]
+        i = round((patches.shape[1] * x.shape[2] / x.shape[3]) ** 0.5)  # cells keep the shape of the image
+        return patches.mT.unflatten(2, (i, -1))
+
+
+def load_backbone(name: str, device: str | torch.device = "auto", *, file: str | os.PathLike[str] | None = None) -> PairModel:
+    """A pretrained backbone as a model without a head.
+
+    Args:
+        name: `torchvision/NAME` or `timm/NAME`, NAME as the package has it.
+        device: as for `load_model`.
+        file: its weights as the package stores them (safetensors or torch), instead of a download; a classifier is left aside.
+
+    Raises:
+        InputError: package not installed, unknown name, no network, a file that does not fit, or features that are no map.
+    """
+    package, _, own = name.partition("/")
+    target = resolve_device(device)
+    features, facts = (_torchvision if package == "torchvision" else _timm)(own, None if file is None else Path(file))
+    model = PairModel(features, name=name, **facts)
+    with torch.no_grad():
+        model.features([torch.zeros(1, 3, model.size, model.size)])  # raises where it is no map
+    return model.to(target)
+
+
+def backbone_card(name: str) -> dict[str, Any]:
+    """What is known of a backbone without making it."""
+    return {"name": name, "head": HEAD, "features": "the last feature map or patch tokens", "licence": f"see {name.partition('/')[0]}"}
+
+
+def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, dict[str, Any]]:
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise InputError("expected torchvision for torchvision/..., got none; pip install torchvision") from error
+    if own not in models.list_models(module=models):
+        raise InputError(f"unknown model 'torchvision/{own}'; there are: {shorten(_near(own, models.list_models(module=models)))}")
+    weights = models.get_model_weights(own).DEFAULT
+    net = _fetched(f"torchvision/{own}", weights.url, lambda: models.get_model(own, weights=None if file else weights).eval())
+    if file:
+        _read_into(net, file, f"torchvision/{own}")
+    if hasattr(net, "layer4"):
+        features, _ = cut(net, "layer4")
+    elif isinstance(getattr(net, "features", None), nn.Module):
+        features = nn.Sequential(net.features, nn.ReLU()) if own.startswith("densenet") else net.features  # whose ReLU is called behind it
+    else:
+        raise InputError(f"expected a network with layer4 or features, got torchvision/{own}; PairModel.from_module(net, layer) cuts any")
+    seen = weights.transforms()
+    size = seen.crop_size[0] if isinstance(seen.crop_size, list | tuple) else seen.crop_size
+    return features, {"size": size, "mean": seen.mean, "std": seen.std}
+
+
+def _timm(own: str, file: Path | None) -> tuple[nn.Module, dict[str, Any]]:
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError("expected timm for timm/..., got none; pip install timm, or xaicl_lib[timm]") from error
+    if not timm.is_model(own):
+        raise InputError(f"unknown model 'timm/{own}'; there are: {shorten(_near(own, timm.list_models(pretrained=True)))}")
+    net = _fetched(f"timm/{own}", "huggingface.co/timm", lambda: timm.create_model(own, pretrained=not file, num_classes=0).eval())
+    if file:
+        _read_into(net, file, f"timm/{own}")
+    facts = net.pretrained_cfg
+    size = facts.get("input_size", (3, 224, 224))[-1]
+    return TimmMap(net), {"size": size, "mean": facts.get("mean", IMAGENET[0]), "std": facts.get("std", IMAGENET[1])}
+
+
+def _near(own: str, names: list[str]) -> list[str]:
+    import difflib
+
+    return [*difflib.get_close_matches(own, names, 3, 0.3), f"({len(names)} altogether)"]
+
+
+def _fetched(name: str, address: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (OSError, RuntimeError, ValueError) as error:  # what the packages raise without a network, or for a wrong hash
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{name} cannot be had from {address}: {reason}; without a network give load_model({name!r}, file=PATH) its weights"
+        ) from error
+
+
+def _read_into(network: nn.Module, path: Path, what: str) -> None:
+    """Weights of a file into a network; a classifier, there or here, is left aside."""
+    if not path.is_file():
+        raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
+    given = _safetensors(path) if path.suffix == ".safetensors" else state_of(read_torch(path), "state_dict", path)
+    given = {name: value for name, value in given.items() if not name.startswith(CLASSIFIERS)}
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith(CLASSIFIERS)}
+    missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
+    surplus = [name for name in given if name not in state]
+    wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
+    complain(path, f"the weights of {what}", missing, surplus, wrong)
+    network.load_state_dict(given, strict=False)
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"expected a whole safetensors file in {path.name!r}: {error}") from error

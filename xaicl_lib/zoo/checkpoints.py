@@ -1,0 +1,148 @@
+"""Reading checkpoints that come from anywhere: as tensors only, each of which must have its place in the network, and back."""
+
+import os
+import pickle
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaicl_lib.errors import InputError
+
+SHOWN = 4  # names in a message; the rest are counted
+COUNTER = "num_batches_tracked"  # of batch norms; older files lack it, and evaluation does not use it
+
+
+def exclude_bias_and_norm(*_: object) -> bool:
+    """Stands in for a function of the Barlow Twins script that its checkpoints name in the state of their optimizer.
+
+    Files are read as tensors only, and a file may name nothing but this; being called, it does nothing.
+    """
+    return False
+
+
+exclude_bias_and_norm.__module__ = "__main__"  # under this name files know it
+
+
+def read_torch(path: str | os.PathLike[str]) -> Any:
+    """What `torch.save` wrote, if it is plain data: tensors, numbers, texts, in dictionaries and lists.
+
+    Raises:
+        InputError: not such a file, a truncated one, or one that asks for code to be run, which it never is.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(512)
+    if is_page(start):
+        raise InputError(f"expected weights in {path.name!r}, got a web page (a log-in or an error page saved under that name?)")
+    zipped = start.startswith(b"PK")
+    if not zipped and not start.startswith(b"\x80"):
+        raise InputError(f"expected a file of torch.save in {path.name!r}, got one that begins with {start[:8]!r}")
+    try:
+        with torch.serialization.safe_globals([exclude_bias_and_norm]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"it asks for {named[1]}, which was not run" if named else "it is damaged, or asks for more than tensors"
+        raise InputError(f"expected tensors alone in {path.name!r}, not loaded: {what}") from error
+    except Exception as error:  # bytes from anywhere raise anything
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(
+            f"expected a whole file of torch.save in {path.name!r}, got one that is truncated or damaged ({reason})"
+        ) from error
+
+
+def is_page(start: bytes) -> bool:
+    """Whether a file that begins so is a page for a browser."""
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body"))
+
+
+def state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; prefixes `module.` are left out.
+
+    Raises:
+        InputError: nothing under that key, or something else than tensors.
+    """
+    state = checkpoint.get(key) if key and isinstance(checkpoint, Mapping) and key in checkpoint else checkpoint
+    if not isinstance(state, Mapping) or not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        there = f"; at its top there are: {shorten(map(str, checkpoint))}" if isinstance(checkpoint, Mapping) else ""
+        raise InputError(f"expected tensors by their names in {path.name!r}" + (f" under {key!r}" if key else "") + there)
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def translate(
+    given: Mapping[str, Tensor], network: nn.Module, names: Mapping[str, str], *, path: Path, what: str, aside: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """Tensors by the names of our network, every one in its place.
+
+    Args:
+        given: tensors by the names of the publisher.
+        network: which must be filled; it may be on the meta device.
+        names: for beginnings of our names those of the publisher; the longest that fits is taken.
+        path: of the file, for messages.
+        what: it should be, for messages.
+        aside: beginnings of the publisher's names that the network does not need.
+
+    Raises:
+        InputError: missing or surplus names or wrong shapes, listed.
+    """
+    wanted = {renamed(ours, names): (ours, value) for ours, value in network.state_dict().items()}
+    counters = {theirs for theirs in wanted if theirs.endswith(COUNTER)}
+    missing = [name for name in wanted if name not in given and name not in counters]
+    surplus = [name for name in given if name not in wanted and not name.startswith(tuple(aside))]
+    wrong = [
+        f"{name} {tuple(given[name].shape)} for {tuple(value.shape)}"
+        for name, (_, value) in wanted.items()
+        if name in given and given[name].shape != value.shape
+    ]
+    complain(path, what, missing, surplus, wrong, guess(given))
+    return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
+
+
+def renamed(name: str, names: Mapping[str, str]) -> str:
+    """One of our names as the publisher has it, by the longest beginning that fits."""
+    begin = max((ours for ours in names if name.startswith(ours)), key=len)
+    return names[begin] + name[len(begin) :]
+
+
+def complain(path: Path, what: str, missing: Sequence[str], surplus: Sequence[str], wrong: Sequence[str], hint: str = "") -> None:
+    """Raise what does not fit, if anything does not."""
+    lists = {"missing": missing, "surplus": surplus, "wrong shape": wrong}
+    said = [f"{kind}: {shorten(found)}" for kind, found in lists.items() if found]
+    if said:
+        raise InputError(f"expected {what}, got {path.name!r}, which does not fit{hint and f' ({hint})'}; {'; '.join(said)}")
+
+
+def shorten(names: Iterable[str]) -> str:
+    """The first few names, and how many there are."""
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "")
+
+
+def guess(given: Mapping[str, Tensor]) -> str:
+    """What kind of checkpoint it seems to be, if it is none with a projection head."""
+    classifier = next((n for n in ("fc.weight", "head.weight") if n in given and given[n].ndim == 2), None)
+    if classifier:
+        return f"it seems to be a linear probe or a classifier, with {classifier} {tuple(given[classifier].shape)}"
+    if any(name.startswith(("conv1.", "patch_embed.")) for name in given):
+        return "it seems to be a backbone alone, and the head is needed"
+    return ""
+
+
+def refuse_probe(path: Path, what: str) -> None:
+    """Linear probes are published beside the networks that were meant, under names that begin with linear.
+
+    Raises:
+        InputError: a file of such a name.
+    """
+    if path.name.startswith("linear"):
+        raise InputError(f"expected {what}, got {path.name!r}: a linear probe, whose head is a classifier")
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors by our own names into a network, floating-point ones as float32."""
+    wide = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    network.load_state_dict(wide, assign=True)
