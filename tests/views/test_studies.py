@@ -27,6 +27,9 @@ def test_dots_stand_where_the_table_says() -> None:
     assert np.allclose(second.error_x.arrayminus, [0.3])
     assert (first.marker.color, second.marker.color) == (COLOURS["simclr"], COLOURS["supcon"])
     assert chance.x == (0.25, 0.25)
+    low, high = figure.layout.xaxis.range
+    assert -0.1 < low < 0.1, "room for the lowest end of an interval, and little more"
+    assert 0.9 < high < 1
     assert "y, simclr: 0.20 (0.10 to 0.30)" in dots_alt(TABLE, rows="kind", series="model", what="Shares.")
 
 
@@ -37,11 +40,11 @@ def test_colours_are_a_models_own_unless_two_would_be_alike() -> None:
 
 
 def test_matrix_shows_its_numbers_and_centre() -> None:
-    table = pd.DataFrame({"p": [0.1, np.nan], "q": [-0.3, 0.2]}, index=["a", "b"])
+    table = pd.DataFrame({"p": [-0.001, np.nan], "q": [-0.3, 0.2]}, index=["a", "b"])
     heat = matrix_figure(table, centre=0).data[0]
     assert heat.zmin == pytest.approx(-0.3)
     assert heat.zmax == pytest.approx(0.3)
-    assert heat.text[1] == ["", "0.20"]
+    assert [list(row) for row in heat.text] == [["0.00", "-0.30"], ["", "0.20"]]
     plain = matrix_figure(table).data[0]
     assert (plain.zmin, plain.zmax) == (-0.3, 0.2)
 

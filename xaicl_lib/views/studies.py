@@ -42,8 +42,12 @@ def dots_figure(
         title: of the axis of values.
         reference: a value to compare with, drawn as a dotted line and named in the legend.
         reference_name: what it is.
-        bounds: of the axis.
+        bounds: of the axis; without them it holds every interval and the reference.
     """
+    if bounds is None:
+        ends = [*table["low"].dropna(), *table["high"].dropna(), *table["mean"].dropna(), *([] if reference is None else [reference])]
+        room = 0.04 * (max(ends) - min(ends))
+        bounds = (min(ends) - room, max(ends) + room)
     names, colours = list(table[rows].unique()), series_colours(list(table[series].unique()))
     figure = go.Figure()
     for name, part in table.groupby(series, sort=False, observed=True):
@@ -56,10 +60,9 @@ def dots_figure(
             )
         )  # fmt: skip
     if reference is not None:
-        ends = {"x": [reference, reference], "y": [str(names[0]), str(names[-1])]}
+        place = {"x": [reference, reference], "y": [str(names[0]), str(names[-1])]}
         figure.add_vline(reference, line=_LINE)
-        figure.add_trace(go.Scatter(**ends, mode="lines", line=_LINE, name=reference_name, hoverinfo="skip", visible="legendonly"))
-        figure.data[-1].visible = True
+        figure.add_trace(go.Scatter(**place, mode="lines", line=_LINE, name=reference_name, hoverinfo="skip"))
     figure.update_xaxes(**_GRID, title=title, range=bounds)
     figure.update_yaxes(fixedrange=True, showgrid=False, categoryorder="array", categoryarray=[str(n) for n in names][::-1])
     legend = -(-len(figure.data) // 2) * 20  # two in a line on a phone
@@ -95,7 +98,7 @@ def matrix_figure(
     if centre is not None:
         reach = max(high - centre, centre - low) or 1.0
         low, high = centre - reach, centre + reach
-    text = [["" if np.isnan(v) else f"{v:.{digits}f}" for v in row] for row in values]
+    text = [["" if np.isnan(v) else f"{round(v, digits) + 0.0:.{digits}f}" for v in row] for row in values]  # no -0.00
     heat = go.Heatmap(
         z=values, x=[str(c) for c in table.columns], y=[str(i) for i in table.index], zmin=low, zmax=high,
         colorscale=UNIFORM if centre is None else DIVERGING, text=text, texttemplate="%{text}", textfont={"size": 11},
