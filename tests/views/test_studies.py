@@ -44,7 +44,7 @@ def test_matrix_shows_its_numbers_and_centre() -> None:
     heat = matrix_figure(table, centre=0).data[0]
     assert heat.zmin == pytest.approx(-0.3)
     assert heat.zmax == pytest.approx(0.3)
-    assert [list(row) for row in heat.text] == [["0.00", "-0.30"], ["", "0.20"]]
+    assert [list(row) for row in heat.text] == [[".00", "-.30"], ["", ".20"]]
     plain = matrix_figure(table).data[0]
     assert (plain.zmin, plain.zmax) == (-0.3, 0.2)
 

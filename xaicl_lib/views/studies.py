@@ -13,7 +13,17 @@ _PLAIN = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": 
 _GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True}
 _LINE = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
-LEFT = 150  # pixels for the names of the rows
+
+
+def _left(names: Sequence[str]) -> int:
+    """Pixels for the names of rows."""
+    return min(160, 16 + round(6.6 * max(len(name) for name in names)))
+
+
+def _short(value: float, digits: int) -> str:
+    """A number for a narrow cell: no -0.00, and no zero before the point."""
+    text = f"{round(value, digits) + 0.0:.{digits}f}"
+    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
 
 
 def series_colours(names: Sequence[str]) -> dict[str, str]:
@@ -67,9 +77,9 @@ def dots_figure(
     figure.update_yaxes(fixedrange=True, showgrid=False, categoryorder="array", categoryarray=[str(n) for n in names][::-1])
     legend = -(-len(figure.data) // 2) * 20  # two in a line on a phone
     height = 70 + legend + len(names) * max(34, 13 * len(colours))
-    bottom = 50 + legend
+    margin = {"l": _left([str(n) for n in names]), "r": 12, "t": 10, "b": 50 + legend}
     figure.update_layout(
-        **_PLAIN, scattermode="group", showlegend=True, height=height, margin={"l": LEFT, "r": 12, "t": 10, "b": bottom},
+        **_PLAIN, scattermode="group", showlegend=True, height=height, margin=margin,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
     )  # fmt: skip
     return figure
@@ -98,7 +108,7 @@ def matrix_figure(
     if centre is not None:
         reach = max(high - centre, centre - low) or 1.0
         low, high = centre - reach, centre + reach
-    text = [["" if np.isnan(v) else f"{round(v, digits) + 0.0:.{digits}f}" for v in row] for row in values]  # no -0.00
+    text = [["" if np.isnan(v) else _short(v, digits) for v in row] for row in values]
     heat = go.Heatmap(
         z=values, x=[str(c) for c in table.columns], y=[str(i) for i in table.index], zmin=low, zmax=high,
         colorscale=UNIFORM if centre is None else DIVERGING, text=text, texttemplate="%{text}", textfont={"size": 11},
@@ -109,11 +119,13 @@ def matrix_figure(
     figure = go.Figure(heat)
     figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None)
     figure.update_yaxes(**axes, autorange="reversed")
-    figure.update_layout(**_PLAIN, height=top + 20 + 30 * len(table), margin={"l": LEFT, "r": 10, "t": top, "b": 10})
+    figure.update_layout(
+        **_PLAIN, height=top + 20 + 30 * len(table), margin={"l": _left([str(i) for i in table.index]), "r": 10, "t": top, "b": 10}
+    )
     return figure
 
 
-def strength_figure(table: pd.DataFrame, *, title: str = "share of maps that lost their meaning") -> go.Figure:
+def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
     """Curves over the level of an augmentation, a line for each model with its interval, one augmentation at a time from a menu.
 
     Args:
@@ -144,7 +156,7 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps that los
     return figure
 
 
-def level_figure(table: pd.DataFrame, *, title: str = "share of maps that lost their meaning") -> go.Figure:
+def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
     """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
 
     Args:
