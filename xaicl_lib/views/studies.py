@@ -149,9 +149,14 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
     figure.update_xaxes(**_GRID, title="level (0: none)", dtick=1)
     figure.update_yaxes(**_GRID, title=title, range=[-0.03, 1.03])
-    legend = {"orientation": "h", "y": -0.25, "x": 0}
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
     figure.update_layout(
-        **_PLAIN, height=400, margin={"l": 60, "r": 12, "t": 55, "b": 90}, updatemenus=[menu], legend=legend, showlegend=True
+        **_PLAIN,
+        height=420,
+        margin={"l": 60, "r": 12, "t": 55, "b": 60 + 22 * len(colours)},
+        updatemenus=[menu],
+        legend=legend,
+        showlegend=True,
     )
     return figure
 
