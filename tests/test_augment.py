@@ -76,6 +76,41 @@ def test_crop_takes_the_box() -> None:
     assert_close(got, square[:, :, 10:, 5:15], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("quality", [5, 40, 95])
+def test_jpeg_equals_torchvision(quality) -> None:
+    bytes_ = (IMAGES * 255).round().byte()
+    want = torch.stack([tv.jpeg(image, quality) for image in bytes_])
+    assert_close(augment.jpeg(IMAGES, quality) * 255, want, rtol=0, atol=1.01)  # two builds of the same decoder may round differently
+    each = augment.jpeg(IMAGES, torch.tensor([quality, 100.0, 1.0]))
+    assert_close(each[0], augment.jpeg(IMAGES, quality)[0])
+    assert (each[1] - IMAGES[1]).abs().mean() < (each[2] - IMAGES[2]).abs().mean()
+
+
+def test_mirror_equals_torchvision() -> None:
+    assert_close(augment.mirror(IMAGES), tv.horizontal_flip(IMAGES))
+
+
+def test_noise_has_the_spread_asked_for_and_comes_from_the_generator() -> None:
+    grey = torch.full((2, 3, 64, 64), 0.5)
+    drawn = augment.noise(grey, torch.tensor([0.02, 0.1]), torch.Generator().manual_seed(1)) - grey
+    assert_close(drawn.flatten(1).std(1), torch.tensor([0.02, 0.1]), rtol=0.03)
+    assert torch.equal(augment.noise(grey, 0.1, torch.Generator().manual_seed(1))[1], grey[1] + drawn[1])
+    assert torch.equal(augment.noise(grey, 0.0), grey)
+
+
+def test_a_grid_moves_masks_as_it_moves_images() -> None:
+    image = torch.zeros(1, 3, 20, 20)
+    image[:, :, 3:7, 12:18] = 1
+    for grid in (augment.rotation_grid(image, 90.0), augment.crop_grid(image, torch.tensor([[0.5, 0.1, 0.5, 0.5]]), 20)):
+        moved, mask = augment.sample(image, grid), augment.sample(image[:, :1], grid, outside="zeros")
+        assert_close(moved[:, 1], mask[:, 0], rtol=1e-4, atol=1e-4)
+    turned = augment.sample(image, augment.rotation_grid(image, 90.0), outside="zeros")[0, 0]
+    assert_close(turned, image[0, 0].rot90(1), rtol=1e-4, atol=1e-4)
+    ones = torch.ones(1, 1, 20, 20)
+    corner = augment.sample(ones, augment.rotation_grid(ones, 45.0), outside="zeros")[0, 0]
+    assert [corner[0, 0], corner[10, 10]] == [0, 1], "what comes from outside the image is known"
+
+
 def test_blur_kernels_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="odd blur kernel"):
         augment.gaussian_blur(IMAGES, 1.0, 4)

@@ -1,14 +1,18 @@
 """Image augmentations, batched on tensors, each a plain function of an explicit strength.
 
 Images are (n, 3, h, w) float RGB in [0, 1]; a strength is one number or a tensor (n,), one per image.
-Nothing here draws random numbers: whoever wants random strengths draws them (see `xaicl_lib.training.views`).
-The colour functions equal `torchvision.transforms.v2.functional` where a strength is a single number (tests).
+Nothing here draws random strengths: whoever wants them draws them (see `xaicl_lib.training.views`); noise takes a generator.
+The functions equal `torchvision.transforms.v2.functional` where it has them and a strength is a single number (tests).
+The geometric ones are a grid, which says where each pixel comes from, and `sample`, which takes it from there: the same grid moves
+images, masks and maps.
 """
+
+import io
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Generator, Tensor
 
 LUMA = (0.2989, 0.587, 0.114)  # the ITU-R 601 weights that torchvision uses
 
@@ -69,13 +73,50 @@ def solarize(images: Float[Tensor, "n 3 h w"], threshold: float | Tensor = 0.5) 
 
 def rotate(images: Float[Tensor, "n 3 h w"], degrees: float | Tensor) -> Float[Tensor, "n 3 h w"]:
     """Images turned counter-clockwise about their middle, bilinearly; corners that come into sight are reflections."""
+    return sample(images, rotation_grid(images, degrees))
+
+
+def rotation_grid(images: Float[Tensor, "n c h w"], degrees: float | Tensor) -> Float[Tensor, "n h w 2"]:
+    """Where `rotate` takes each pixel from: x, y in [-1, 1] from edge to edge of the image, beyond where there was none."""
     n, _, h, w = images.shape
     angle = torch.deg2rad(_per_image(degrees, images).view(n))
     theta = images.new_zeros(n, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = angle.cos()
     theta[:, 0, 1], theta[:, 1, 0] = -angle.sin() * h / w, angle.sin() * w / h  # the grid's units differ on sides that do
-    grid = F.affine_grid(theta, [n, 3, h, w], align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return F.affine_grid(theta, [n, 3, h, w], align_corners=False)
+
+
+def sample(images: Float[Tensor, "n c h w"], grid: Float[Tensor, "n i j 2"], *, outside: str = "reflection") -> Float[Tensor, "n c i j"]:
+    """Images, masks or maps taken bilinearly where the grid says; `outside` the image are reflections, "zeros" or the "border"."""
+    return F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
+
+
+def mirror(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """Images with left and right exchanged."""
+    return images.flip(3)
+
+
+def noise(images: Float[Tensor, "n 3 h w"], sigma: float | Tensor, generator: Generator | None = None) -> Float[Tensor, "n 3 h w"]:
+    """Images with Gaussian noise of standard deviation `sigma` added to each pixel and channel; generator None is seed 0."""
+    drawn = torch.randn(images.shape, generator=generator or Generator().manual_seed(0))
+    return (images + drawn.to(images) * _per_image(sigma, images)).clamp(0, 1)
+
+
+def jpeg(images: Float[Tensor, "n 3 h w"], quality: float | Tensor) -> Float[Tensor, "n 3 h w"]:
+    """Images after JPEG compression at `quality` from 1 to 100 (Pillow, colours at half resolution); no gradient passes."""
+    qualities = _per_image(quality, images).flatten().round().int().tolist()
+    pixels = (images.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu()
+    out = torch.stack([_compressed(image, q) for image, q in zip(pixels, qualities, strict=True)])
+    return out.permute(0, 3, 1, 2).to(images) / 255
+
+
+def _compressed(pixels: Tensor, quality: int) -> Tensor:
+    import numpy as np
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return torch.from_numpy(np.array(Image.open(buffer)))
 
 
 def gaussian_blur(images: Float[Tensor, "n 3 h w"], sigma: float | Tensor, kernel: int) -> Float[Tensor, "n 3 h w"]:
@@ -108,9 +149,13 @@ def resized_crop(images: Float[Tensor, "n 3 h w"], boxes: Float[Tensor, "n 4"], 
 
     A negative width mirrors the box. No low-pass filter is applied: shrink large images before (an antialiased resize).
     """
+    return sample(images, crop_grid(images, boxes, size))
+
+
+def crop_grid(images: Float[Tensor, "n c h w"], boxes: Float[Tensor, "n 4"], size: int) -> Float[Tensor, "n s s 2"]:
+    """Where `resized_crop` takes each pixel from, as `rotation_grid` says it."""
     left, top, width, height = boxes.to(images).unbind(1)
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = width, height
     theta[:, 0, 2], theta[:, 1, 2] = 2 * left + width.abs() - 1, 2 * top + height - 1
-    grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError
-from xaicl_lib.data.photos import SAMPLES, imagenette, list_images, load_image, load_images, open_photo, sample_photo
+from xaicl_lib.data.photos import SAMPLES, imagenette, list_images, load_image, load_images, open_photo, photo_mosaics, sample_photo
 
 RAMP = np.linspace(0, 255, 16 * 12).round().astype(np.uint8).reshape(12, 16)  # h, w
 RGB = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 100)], 2)
@@ -142,6 +142,53 @@ def test_imagenette_reads_classes_from_folders(tmp_path) -> None:
     (tmp_path / "val").mkdir()
     with pytest.raises(InputError, match="one folder of photos per class"):
         imagenette("val", 16, tmp_path)
+
+
+def flat_photos(classes: int, each: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Photos of one grey each, which name them: class k, photo j has the value (each * k + j) / 100."""
+    values = torch.arange(classes * each) / 100
+    return values.view(-1, 1, 1, 1).expand(-1, 3, 8, 8), torch.arange(classes).repeat_interleave(each)
+
+
+@pytest.mark.parametrize("share", ["photo", "class"])
+def test_mosaics_share_one_cell_and_nothing_else(share) -> None:
+    photos, labels = flat_photos(8, 3)
+    pairs = photo_mosaics(200, 16, photos=photos, labels=labels, share=share)
+    cells = [side[:, 0, 4::8, 4::8].flatten(1).mul(100).round().long() for side in pairs.sides]  # (n, 4) numbers of photos
+    masks = [mask[:, 4::8, 4::8].flatten(1) for mask in (pairs.truth.a, pairs.truth.b)]
+    for mask, whole in zip(masks, (pairs.truth.a, pairs.truth.b), strict=True):
+        assert (mask.sum(1) == 1).all()
+        assert (whole.float().mean((1, 2)) == 0.25).all()
+    assert not (masks[0] & masks[1]).any(), "the shared photo is at another place"
+    shared = [cell[mask] for cell, mask in zip(cells, masks, strict=True)]
+    assert ((shared[0] == shared[1]) == (share == "photo")).all()
+    assert (shared[0] // 3 == shared[1] // 3).all()
+    classes = torch.cat([cells[0] // 3, (cells[1] // 3)[~masks[1]].view(-1, 3)], 1)
+    assert all(len(row.unique()) == 7 for row in classes), "seven classes in a pair"
+    assert {int(k) for k in shared[0]} == set(range(24)), "every photo is shared now and then"
+    assert {(int(a), int(b)) for a, b in zip(*(m.int().argmax(1) for m in masks), strict=True)} == {
+        (a, b) for a in range(4) for b in range(4) if a != b
+    }
+
+
+def test_mosaics_do_not_depend_on_how_many_there_are() -> None:
+    photos, labels = flat_photos(7, 2)
+    few, many = (photo_mosaics(n, 16, photos=photos, labels=labels, generator=torch.Generator().manual_seed(3)) for n in (2, 9))
+    assert torch.equal(few.a, many.a[:2])
+    assert torch.equal(few.truth.b, many.truth.b[:2])
+
+
+def test_mosaics_need_no_folder_and_seven_classes() -> None:
+    assert photo_mosaics(1, 32).a.shape == (1, 3, 32, 32)
+    photos, labels = flat_photos(7, 1)
+    for change, message in (
+        ({"photos": photos[:6]}, "at least 7 classes for mosaics that share one of them, got 6"),
+        ({"photos": photos, "labels": labels, "share": "class"}, "at least two photos of each class"),
+        ({"share": "colour"}, "unknown thing to share 'colour'; there are: photo, class"),
+        ({"size": 33}, "even size"),
+    ):
+        with pytest.raises(InputError, match=message):
+            photo_mosaics(1, **{"size": 32, **change})
 
 
 class Download:

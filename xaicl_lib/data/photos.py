@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
+from torch import Generator, Tensor
 
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.pair import Pair, Truth
 
 MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
 MIN_SIDE = 8  # pixels
@@ -138,6 +140,90 @@ def sample_photo(name: str, size: int | None = None) -> Float[Tensor, "1 3 h w"]
 def open_photo(source: str | os.PathLike[str], size: int | None = None) -> Float[Tensor, "1 3 h w"]:
     """A sample photo by its name, or any image file by its path."""
     return sample_photo(str(source), size) if str(source) in SAMPLES else load_image(source, size)
+
+
+# More of them, less like what models are trained on; enough for mosaics of seven different photos.
+MORE_SAMPLES: dict[str, Callable[[], np.ndarray]] = {
+    "galaxies": _skimage("hubble_deep_field"),
+    "tissue": _skimage("immunohistochemistry"),
+    "retina": _skimage("retina"),
+}
+
+
+def photo_mosaics(
+    n: int,
+    size: int = 96,
+    *,
+    photos: Tensor | None = None,
+    labels: Int[Tensor, " m"] | None = None,
+    share: str = "photo",
+    generator: Generator | None = None,
+) -> Pair:
+    """Pairs of 2 x 2 mosaics that share exactly one photo (or class), at different places; the shared cell is the truth.
+
+    The other three cells of either side show photos of six more classes, so that nothing else is shared. A pair is decided by one row
+    of random numbers: the first ten of a thousand are the same as ten.
+
+    Args:
+        n: how many pairs.
+        size: side of a mosaic in pixels, even; its photos are half as large.
+        photos: (m, 3, s, s), bytes or float in [0, 1]; without them nine sample photos of scikit-image and scikit-learn.
+        labels: the photos' classes; without them each photo is a class of its own.
+        share: "photo": the very same photo; "class": another photo of the same class.
+        generator: None is seed 0.
+
+    Raises:
+        InputError: an odd size, fewer than seven classes, or `share="class"` where a class has one photo only.
+    """
+    if share not in ("photo", "class"):
+        raise unknown("thing to share", share, ["photo", "class"])
+    if n < 1 or size < 16 or size % 2:
+        raise InputError(f"expected at least one pair of an even size of at least 16 pixels, got {n} of {size}")
+    pool = torch.cat([_sample(make, size) for make in {**SAMPLES, **MORE_SAMPLES}.values()]) if photos is None else photos
+    each = torch.arange(len(pool)) if labels is None else torch.as_tensor(labels)
+    members = [(each == label).nonzero()[:, 0] for label in each.unique()]
+    if len(members) < 7:
+        raise InputError(f"expected photos of at least 7 classes for mosaics that share one of them, got {len(members)}")
+    if share == "class" and min(len(m) for m in members) < 2:
+        raise InputError("expected at least two photos of each class to share a class, got one")
+    u = torch.rand(n, len(members) + 8 + 5, generator=generator or Generator().manual_seed(0))
+    cells, truth = zip(*(_mosaic_cells(row, members, share) for row in u), strict=True)
+    sides = [_tile(pool[torch.stack(side)], size) for side in zip(*cells, strict=True)]
+    masks = [_cell_mask(torch.stack(side), size) for side in zip(*truth, strict=True)]
+    return Pair(sides[0], sides[1], Truth(masks[0], masks[1]))
+
+
+def _sample(make: Callable[[], np.ndarray], size: int) -> Tensor:
+    return to_tensor(square(Image.fromarray(np.asarray(make())).convert("RGB"), size))
+
+
+def _mosaic_cells(u: Tensor, members: list[Tensor], share: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Photos of the four cells of either side, and which cell is shared, from one row of random numbers."""
+    order, pick, place = u.split([len(members), 8, 5])
+    chosen = [members[k] for k in order.argsort()[:7].tolist()]  # the shared class, three of side a, three of side b
+    photo = [m[int(p * len(m))] for m, p in zip(chosen, pick, strict=False)]
+    first, shift = int(pick[0] * len(chosen[0])), 1 + int(pick[7] * (len(chosen[0]) - 1))
+    twin = photo[0] if share == "photo" else chosen[0][(first + shift) % len(chosen[0])]
+    at_a = place[:4].argsort()[0]
+    at_b = (at_a + 1 + (3 * place[4]).long()) % 4  # another place
+    a, b = photo[1:4], photo[4:7]
+    a.insert(int(at_a), photo[0])
+    b.insert(int(at_b), twin)
+    return (torch.stack(a), torch.stack(b)), (at_a, at_b)
+
+
+def _tile(cells: Tensor, size: int) -> Float[Tensor, "n 3 s s"]:
+    """(n, 4, 3, s, s) photos as mosaics, row by row."""
+    n = len(cells)
+    pixels = cells.float() / 255 if cells.dtype == torch.uint8 else cells.float()
+    small = F.interpolate(pixels.flatten(0, 1), (size // 2, size // 2), mode="bilinear", antialias=True).clamp(0, 1)
+    grid = small.view(n, 2, 2, 3, size // 2, size // 2)
+    return grid.permute(0, 3, 1, 4, 2, 5).reshape(n, 3, size, size)
+
+
+def _cell_mask(places: Int[Tensor, " n"], size: int) -> Tensor:
+    cells = F.one_hot(places, 4).view(-1, 2, 2).bool()
+    return cells.repeat_interleave(size // 2, 1).repeat_interleave(size // 2, 2)
 
 
 def imagenette(

@@ -1,0 +1,88 @@
+"""Dissection: the table against the method and metric by themselves, and twins of which the answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import build, random_pair
+from xaicl_lib import Pair, PairModel, augment, explain, measure
+from xaicl_lib.studies.dissection import TRANSFORMS, dissect, identify, verdicts
+
+FEW = {"grayscale": augment.grayscale, "horizontal flip": augment.mirror}
+
+
+def photos(n: int = 3) -> torch.Tensor:
+    return random_pair(n).a.float()
+
+
+def test_values_are_those_of_the_method_with_its_transform() -> None:
+    model = build("projected").to(torch.float32)
+    table = dissect([model], photos(), transforms=FEW, metrics=["SI", "SD"])
+    assert len(table) == 2 * 3 * (2 * 2 + 1)  # transforms, photos, metrics of two variants and the score
+    explanation = explain(model, Pair(photos()), "averaged_transforms", transform=augment.mirror, guided=True)
+    want = measure(model, Pair(photos(), photos().flip(3)), explanation, ["SD"])["SD"]
+    got = table.query("transform == 'horizontal flip' and variant == 'guided' and metric == 'SD'")["value"]
+    assert got.tolist() == pytest.approx(want.tolist(), rel=1e-5)
+    score = table.query("transform == 'horizontal flip' and metric == 'score'")["value"]
+    assert score.tolist() == pytest.approx(explanation.score.tolist(), rel=1e-4)
+    alone = dissect([model], photos(), transforms=FEW, variants=())
+    assert alone["metric"].unique().tolist() == ["score"]
+    assert alone.loc[alone["transform"] == "horizontal flip", "value"].tolist() == pytest.approx(score.tolist(), rel=1e-6)
+
+
+def test_models_without_relu_have_plain_rows_only() -> None:
+    model = PairModel(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()), size=24, name="no relu")
+    table = dissect([model], photos(1), transforms=FEW, metrics=["SD"])
+    assert set(table["variant"]) == {"plain", "none"}
+
+
+def test_transforms_do_what_their_names_say() -> None:
+    x = photos(4)
+    assert len(TRANSFORMS) == 9
+    assert torch.equal(TRANSFORMS["colour jitter"](x)[:2], TRANSFORMS["colour jitter"](x[:2])), "a photo's strengths are its own"
+    assert torch.allclose(TRANSFORMS["rotation 180"](x), x.flip(2, 3), atol=1e-4)
+    for name, transform in TRANSFORMS.items():
+        assert (transform(x) - x).abs().mean() > 0.01, name
+
+
+def known(metric: str, change: dict[str, float]) -> pd.DataFrame:
+    """Twelve photos on which the twin differs from its base by these means, with a little noise."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for pair in range(12):
+        for transform, difference in change.items():
+            base = rng.random()
+            rows += [
+                {"model": "base", "variant": "plain", "pair": pair, "metric": metric, "value": base, "transform": transform},
+                {
+                    "model": "twin", "variant": "plain", "pair": pair, "metric": metric, "transform": transform,
+                    "value": base + difference + 0.01 * rng.standard_normal(),
+                },
+            ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("metric", ["SI", "SD"])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_was_left_out_or_added_is_identified(metric, sign) -> None:
+    better = 1 if metric == "SI" else -1  # of deletion less is better
+    table = known(metric, {"blur": 0.1 * sign * better, "grayscale": -0.2 * sign * better, "horizontal flip": 0.0})
+    found = identify(table, "base", {"twin": (("blur",), sign)})
+    verdict = verdicts(found).iloc[0]
+    assert verdict["identified"] == "blur"
+    assert verdict["right"]
+    assert verdict["sure"] == 1
+    row = found.set_index("transform").loc["blur"]
+    assert row["change"] == pytest.approx(0.1 * sign, abs=0.02)
+    assert row["low"] < row["change"] < row["high"]
+    wrong = verdicts(identify(table, "base", {"twin": (("grayscale",), sign)})).iloc[0]
+    assert not wrong["right"]
+    assert wrong["sure"] == 0
+
+
+def test_photos_without_a_value_do_not_count() -> None:
+    table = known("SAD", {"blur": 0.1, "grayscale": 0.0})
+    table.loc[(table["pair"] < 4) & (table["model"] == "base"), "value"] = np.nan
+    assert set(identify(table, "base", {"twin": (("blur",), -1)})["n"]) == {8}

@@ -1,0 +1,96 @@
+"""Sweeps over strengths, on a model that looks at brightness and on maps that are known."""
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import build, random_pair
+from xaicl_lib import InputError, Pair, Truth, augment, explain
+from xaicl_lib.studies.harmful import AUGMENTATIONS, Family, blur, middle, moved, rank_correlation, ranked, sweep
+
+FEW = {"darkening": AUGMENTATIONS["darkening"], "rotation": AUGMENTATIONS["rotation"]}
+
+
+def pairs(n: int = 4, truth: bool = False) -> Pair:
+    pair = random_pair(n)
+    mask = torch.zeros(n, 24, 24, dtype=torch.bool)
+    mask[:, 2:10, 4:20] = True
+    return Pair(pair.a.float(), pair.b.float(), Truth(mask, mask) if truth else None)
+
+
+def test_rows_are_those_of_the_method() -> None:
+    model, pair = build("projected").to(torch.float32), pairs()
+    table = sweep([model], pair, augmentations=FEW, method="grad_cam")
+    assert len(table) == 2 * 6 * 4
+    row = table[(table["augmentation"] == "darkening") & (table["level"] == 3)]
+    want = explain(model, Pair(pair.a, pair.b * 0.4), "grad_cam")
+    clean = explain(model, pair, "grad_cam")
+    assert row["strength"].tolist() == [0.4] * 4
+    assert row["score"].tolist() == pytest.approx(want.score.tolist(), rel=1e-5)
+    agreement = [pd.Series(c.flatten()).corr(pd.Series(a.flatten()), "spearman") for c, a in zip(clean.b, want.b, strict=True)]
+    assert row["agreement"].tolist() == pytest.approx(agreement, abs=1e-6)
+    start = table[table["level"] == 0]
+    assert start["agreement"].to_numpy() == pytest.approx(1)
+    assert not start["lost"].any(), "every clean map agrees with itself most"
+
+
+def test_levels_get_stronger_and_stay_images() -> None:
+    x = torch.nn.functional.interpolate(pairs(2).b, (96, 96), mode="bicubic").clamp(0, 1)  # as smooth as photos
+    for name, family in AUGMENTATIONS.items():
+        change = [(family.apply(x, s) - x).abs().mean().item() for s in family.strengths]
+        assert change[0] < change[-1], name
+        assert change[0] > 0, name
+        made = family.apply(x, family.strengths[-1])
+        assert made.shape == x.shape
+        assert made.min() >= 0, name
+        assert made.max() <= 1, name
+
+
+def test_maps_and_truth_move_with_the_pixels() -> None:
+    mask = pairs(truth=True).truth.b
+    turned = moved(mask, lambda x: augment.rotation_grid(x, 90.0))
+    assert torch.equal(turned, mask.rot90(1, (1, 2)))
+    whole = torch.ones(1, 24, 24, dtype=torch.bool)
+    assert moved(whole, lambda x: augment.rotation_grid(x, 45.0)).float().mean() < 0.9, "corners come from outside"
+    assert moved(mask, lambda x: middle(x, 0.25))[0, 0, 12], "what the crop leaves is enlarged"
+    assert moved(whole, lambda x: middle(x, 0.25)).all()
+
+
+def test_a_map_that_turns_with_the_image_is_not_lost() -> None:
+    model, pair = build("projected").to(torch.float32), pairs(truth=True)
+    turn = {"rotation": Family("degrees", (180.0,), augment.rotate, augment.rotation_grid)}
+    table = sweep([model], pair, augmentations=turn, method="edges")
+    last = table[table["level"] == 1]
+    assert (last["agreement"] > 0.95).all(), "edges turn with the image"
+    assert (last["null"] < 0.5).all()
+    assert last["chance"].to_numpy() == pytest.approx(8 * 16 / 24**2)
+    assert (last["lost"] == (last["rank"] <= last["chance"])).all()
+
+
+def test_rank_correlation_by_hand() -> None:
+    x = torch.tensor([[[1.0, 2.0], [3.0, 9.0]]])
+    inside = torch.tensor([[[True, True], [True, False]]])
+    assert rank_correlation(x, x**3, inside).item() == pytest.approx(1)
+    assert rank_correlation(x, -x, inside).item() == pytest.approx(-1)
+    assert rank_correlation(x, torch.zeros_like(x), inside).item() == 0
+
+
+def test_the_most_harmful_comes_first() -> None:
+    rows = [
+        {"model": "m", "augmentation": name, "level": level, "pair": pair, "score": 1 - 0.1 * level, "lost": bool(level and pair < hits)}
+        for name, hits in (("mild", 1), ("harmful", 3))
+        for level in range(3)
+        for pair in range(4)
+    ]
+    table = ranked(pd.DataFrame(rows))
+    assert table["augmentation"].tolist() == ["harmful", "mild"]
+    assert table["mean"].tolist() == [0.75, 0.25]
+    assert table["clean"].tolist() == [0, 0]
+    assert table["worst"].tolist() == [0.75, 0.25]
+    assert table["drop"].to_numpy() == pytest.approx(0.15)
+
+
+def test_a_wide_blur_needs_no_more_than_the_image() -> None:
+    assert blur(pairs().b, 8.0).std() < pairs().b.std() / 2
+    with pytest.raises(InputError, match="at least two pairs"):
+        sweep([build("projected")], pairs(1))

@@ -1,0 +1,75 @@
+"""Figures of the studies hold the numbers of their tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xaicl_lib.views.studies import dots_alt, dots_figure, level_figure, matrix_figure, series_colours, strength_figure
+from xaicl_lib.views.zoo import COLOURS
+
+TABLE = pd.DataFrame(
+    {
+        "kind": ["x", "y", "x"],
+        "model": ["simclr", "simclr", "supcon"],
+        "mean": [0.5, 0.2, 0.4],
+        "low": [0.4, 0.1, 0.1],
+        "high": [0.7, 0.3, 0.9],
+    }
+)
+
+
+def test_dots_stand_where_the_table_says() -> None:
+    figure = dots_figure(TABLE, rows="kind", series="model", title="share", reference=0.25)
+    first, second, chance = figure.data
+    assert list(first.x) == [0.5, 0.2]
+    assert list(first.y) == ["x", "y"]
+    assert np.allclose(first.error_x.array, [0.2, 0.1])
+    assert np.allclose(second.error_x.arrayminus, [0.3])
+    assert (first.marker.color, second.marker.color) == (COLOURS["simclr"], COLOURS["supcon"])
+    assert chance.x == (0.25, 0.25)
+    low, high = figure.layout.xaxis.range
+    assert -0.1 < low < 0.1, "room for the lowest end of an interval, and little more"
+    assert 0.9 < high < 1
+    assert "y, simclr: 0.20 (0.10 to 0.30)" in dots_alt(TABLE, rows="kind", series="model", what="Shares.")
+
+
+def test_colours_are_a_models_own_unless_two_would_be_alike() -> None:
+    assert series_colours(["simclr", "supervised"]) == {"simclr": COLOURS["simclr"], "supervised": COLOURS["supervised"]}
+    assert len(set(series_colours(["simclr", "scenes_simclr"]).values())) == 2
+    assert len(set(series_colours(["plain", "guided"]).values())) == 2
+
+
+def test_matrix_shows_its_numbers_and_centre() -> None:
+    table = pd.DataFrame({"p": [-0.001, np.nan], "q": [-0.3, 0.2]}, index=["a", "b"])
+    heat = matrix_figure(table, centre=0).data[0]
+    assert heat.zmin == pytest.approx(-0.3)
+    assert heat.zmax == pytest.approx(0.3)
+    assert [list(row) for row in heat.text] == [[".00", "-.30"], ["", ".20"]]
+    plain = matrix_figure(table).data[0]
+    assert (plain.zmin, plain.zmax) == (-0.3, 0.2)
+
+
+LEVELS = pd.DataFrame(
+    [
+        {"model": m, "augmentation": a, "level": k, "mean": k / 4 + i / 8, "low": k / 4, "high": k / 4 + 0.3}
+        for i, m in enumerate(("simclr", "supcon")) for a in ("blur", "crop") for k in range(3)
+    ]
+)  # fmt: skip
+
+
+def test_a_menu_shows_one_augmentation_at_a_time() -> None:
+    figure = strength_figure(LEVELS)
+    assert [t.visible for t in figure.data] == [True, True, False, False]
+    button = figure.layout.updatemenus[0].buttons[1]
+    assert button.label == "crop"
+    assert button.args[0]["visible"] == [False, False, True, True]
+    assert list(figure.data[3].y) == [0.125, 0.375, 0.625]
+
+
+def test_a_slider_sets_the_level() -> None:
+    figure = level_figure(LEVELS)
+    assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "1", "2"]
+    assert list(figure.data[1].x) == [0.625, 0.625], "the strongest level is seen first, on paper too"
+    change = figure.layout.sliders[0].steps[1].args[0]
+    assert change["x"] == [[0.25, 0.25], [0.375, 0.375]]
+    assert np.allclose(change["error_x.array"][0], 0.3)

@@ -1,0 +1,187 @@
+"""Augmentation dissection: explanations of a photo and one transform of it, transform by transform; and what that says of training."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from xaicl_lib import augment
+from xaicl_lib.metrics import metrics as metric_registry
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair
+from xaicl_lib.scores import cosine
+from xaicl_lib.studies.evaluation import evaluate
+from xaicl_lib.studies.intervals import resampled_means
+from xaicl_lib.studies.statistics import RESAMPLES
+
+Images = Float[Tensor, "n 3 h w"]
+METRICS = ("SI", "SD", "SAD")
+PLAIN, GUIDED = "plain", "guided"
+JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue, as the bundled models' recipe for photos has them
+
+
+def colour_jitter(images: Images, generator: Generator | None = None) -> Images:
+    """Brightness, contrast, saturation and hue changed, each by a random strength per image, in this order."""
+    u = 2 * torch.rand(len(images), 4, generator=generator or Generator().manual_seed(0)) - 1  # row by row
+    for k, change in enumerate((augment.brightness, augment.contrast, augment.saturation)):
+        images = change(images, 1 + JITTER[k] * u[:, k])
+    return augment.hue(images, JITTER[3] * u[:, 3])
+
+
+def blur(images: Images) -> Images:
+    """A Gaussian blur of 2 pixels at 96, as wide for other sizes."""
+    sigma = images.shape[3] / 48
+    return augment.gaussian_blur(images, sigma, 2 * round(3 * sigma) + 1)
+
+
+def rotation(degrees: float) -> Callable[[Images], Images]:
+    """A turn by so many degrees."""
+
+    def turn(images: Images) -> Images:
+        return augment.rotate(images, degrees)
+
+    return turn
+
+
+TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # the rows of Table VII
+    "colour jitter": colour_jitter,
+    "blur": blur,
+    "grayscale": augment.grayscale,
+    "solarisation": augment.solarize,
+    **{f"rotation {degrees}": rotation(degrees) for degrees in (30, 60, 90, 180)},
+    "horizontal flip": augment.mirror,
+}
+LEFT_OUT = {  # of the twins: the transforms that are the one changed augmentation, and whether it was added or left out
+    "scenes_simclr_no_jitter": (("colour jitter",), -1),
+    "scenes_simclr_no_blur": (("blur",), -1),
+    "scenes_simclr_no_grayscale": (("grayscale",), -1),
+    "scenes_simclr_rotation": (tuple(name for name in TRANSFORMS if name.startswith("rotation")), 1),
+}
+
+
+def dissect(
+    models: Sequence[str | PairModel],
+    photos: Images,
+    *,
+    transforms: Mapping[str, Callable[[Images], Images]] = TRANSFORMS,
+    variants: Sequence[str] = (PLAIN, GUIDED),
+    metrics: Sequence[str] = METRICS,
+    store: Any | None = None,
+    device: str = "auto",
+    **options: Any,
+) -> pd.DataFrame:
+    """How well Averaged Transforms explains why a model finds a photo and its transform alike, and how alike it finds them.
+
+    Implements Table VII of :cite:t:`sammani2023visualizing`: the pair is a photo and its transform, explained by Averaged Transforms along
+    the way from one to the other, measured by insertion, deletion and average drop.
+
+    Differs: strengths are ours (the paper gives none): see `TRANSFORMS`. The score itself is a column of its own, because a metric
+    of a pair is bounded by it.
+
+    Args:
+        models: names or models; guided gradients need ReLUs, so models without have the plain rows only.
+        photos: n images in [0, 1].
+        transforms: from images to images, by name.
+        variants: "plain", "guided", both, or none for the score alone, which costs next to nothing.
+        metrics: of the explanations.
+        store, options: as for `evaluate`.
+        device: where models given by name run.
+
+    Returns:
+        One row per model, transform, variant, pair and metric; of metric "score" and variant "none" the cosine of photo and transform.
+        SAD is NaN for pairs whose score is not positive.
+    """
+    from xaicl_lib.zoo import load_model
+
+    loaded = [load_model(model, device) if isinstance(model, str) else model for model in models]
+    frames = []
+    for name, transform in transforms.items():
+        pair = Pair(photos, transform(photos))
+        for model in loaded:
+            ways = {v: ("averaged_transforms", {"guided": v == GUIDED}) for v in variants if v == PLAIN or _has_relu(model, pair)}
+            scores = _scores(model, pair)
+            alone = pd.DataFrame({"model": model.name, "variant": "none", "pair": range(len(pair)), "metric": "score", "value": scores})
+            if ways:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message="average drop")  # these are NaN in the table, which says so
+                    table = evaluate(model, pair, ways, metrics, store=store, **options).rename(columns={"method": "variant"})
+                alone = pd.concat([table[list(alone.columns)], alone])
+            frames.append(alone.assign(transform=name))
+    return pd.concat(frames, ignore_index=True)
+
+
+@torch.no_grad()
+def _scores(model: PairModel, pair: Pair) -> np.ndarray:
+    parts = [pair[k : k + 16] for k in range(0, len(pair), 16)]
+    scores = [cosine(*model.fast.embed([model.fast.normalize(side) for side in part.sides])) for part in parts]
+    return torch.cat(scores).double().cpu().numpy()
+
+
+def _has_relu(model: PairModel, pair: Pair) -> bool:
+    from xaicl_lib.errors import InputError
+    from xaicl_lib.methods import explain
+
+    try:
+        explain(model, pair[0], "input_x_gradient", guided=True)
+    except InputError:
+        return False
+    return True
+
+
+def identify(
+    table: pd.DataFrame, base: str, twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT, *, draws: int = RESAMPLES, seed: int = 0
+) -> pd.DataFrame:
+    """Which augmentation a metric says was left out of, or added to, the training of each twin.
+
+    The reading of :cite:t:`sammani2023visualizing` is that a model is the more invariant to a transform, the better its explanations of
+    photo and transform score. So a twin that was trained without an augmentation should lose most, against the model it is a twin of, on
+    that transform; a twin with one more should gain most.
+
+    Args:
+        table: of `dissect`, with the base and its twins on the same photos.
+        base: the model that the twins differ from.
+        twins: by name: the transforms that count as right, and -1 for left out or 1 for added.
+        draws: bootstrap samples of photos.
+        seed: of the bootstrap.
+
+    Returns:
+        One row per twin, metric, variant and transform: change (in invariance, mean over photos, positive is more invariant), low
+        and high (95 % bootstrap), chosen (share of bootstrap samples in which this transform is the one identified), identified (by the
+        mean over all photos), right (whether this transform is the true one).
+    """
+    rows = []
+    for twin, (true, sign) in twins.items():
+        for (metric, variant), part in table[table["model"].isin([base, twin])].groupby(["metric", "variant"], sort=False):
+            wide = part.pivot_table(index="pair", columns=["model", "transform"], values="value", sort=False)
+            better = 1 if metric == "score" or metric_registry[metric].facts["higher_is_better"] else -1
+            change = (better * (wide[twin] - wide[base])).dropna()  # pairs whose score is not positive have no average drop
+            if len(change) < 2:
+                continue
+            means = resampled_means(change.to_numpy(), draws, seed)  # (draws, transforms)
+            chosen = np.bincount((sign * means).argmax(1), minlength=means.shape[1]) / draws
+            low, high = np.percentile(means, [2.5, 97.5], axis=0)
+            best = change.columns[int((sign * change.mean()).to_numpy().argmax())]
+            rows += [
+                {
+                    "twin": twin, "metric": metric, "variant": variant, "transform": name, "change": change[name].mean(), "low": low[k],
+                    "high": high[k], "chosen": chosen[k], "identified": name == best, "right": name in true, "n": len(change),
+                }
+                for k, name in enumerate(change.columns)
+            ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def verdicts(found: pd.DataFrame) -> pd.DataFrame:
+    """One row per metric, variant and twin: the transform identified, whether it is right, and how often it is over the bootstrap."""
+    rows = []
+    for (metric, variant, twin), part in found.groupby(["metric", "variant", "twin"], sort=False):
+        best = part[part["identified"]].iloc[0]
+        sure = part.loc[part["right"], "chosen"].sum()
+        facts = {"identified": best["transform"], "right": bool(best["right"]), "sure": sure, "n": best["n"]}
+        rows.append({"metric": metric, "variant": variant, "twin": twin, **facts})
+    return pd.DataFrame(rows)

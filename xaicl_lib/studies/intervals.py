@@ -1,0 +1,33 @@
+"""Intervals of shares, and bootstrap samples of whole rows; intervals of means are in `xaicl_lib.studies.statistics`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from xaicl_lib.studies.statistics import RESAMPLES
+
+
+def resampled_means(values: np.ndarray, draws: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Means (draws, k) of n rows (n, k) drawn again with replacement, whole rows at a time."""
+    counts = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), draws)
+    return counts @ values / len(values)
+
+
+def share(hits: int, n: int) -> tuple[float, float, float]:
+    """A share with its 95 % interval after Wilson, which holds for few cases and for shares of 0 and 1."""
+    if not n:
+        return (np.nan,) * 3
+    z, p = 1.96, hits / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return p, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def shares(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """One row for each group: share of its rows where `value` holds, as mean, low, high (Wilson, 95 %) and n; empty values do not count."""
+    rows = []
+    for key, part in table.dropna(subset=[value]).groupby(list(by), sort=False, observed=True):
+        mean, low, high = share(int(part[value].astype(bool).sum()), len(part))
+        rows.append({**dict(zip(by, key, strict=True)), "mean": mean, "low": low, "high": high, "n": len(part)})
+    return pd.DataFrame(rows)

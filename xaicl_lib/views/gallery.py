@@ -1,0 +1,87 @@
+"""Small pictures in a grid, with titles, and outlines of what is known to be there."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.pair import resize_map
+from xaicl_lib.views.figures import OPACITY, UNIFORM, data_uri
+
+CELL = 112  # pixels of a picture
+GAP, TITLE = 6, 24  # between the items, and above them
+_PLAIN = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}}
+
+
+def gallery_figure(
+    items: Sequence[tuple[str, Sequence[Float[Tensor, "3 h w"]]]], *, columns: int = 3, masks: Sequence[Sequence[Tensor]] | None = None
+) -> go.Figure:
+    """Groups of pictures side by side, each group under its title, so many groups in a row.
+
+    Args:
+        items: title and pictures in [0, 1]; as many pictures in each.
+        columns: groups in a row.
+        masks: for each item and picture what to outline, (h, w) boolean.
+
+    Raises:
+        InputError: nothing to show, or groups of different numbers of pictures.
+    """
+    counts = {len(pictures) for _, pictures in items}
+    if len(counts) != 1 or 0 in counts:
+        raise InputError(f"expected groups of as many pictures each, at least one, got {sorted(counts)}")
+    each, columns = counts.pop(), min(columns, len(items))
+    rows, wide, tall = -(-len(items) // columns), each * CELL + GAP, CELL + TITLE
+    figure = go.Figure(go.Scatter(x=[], y=[], hoverinfo="skip", showlegend=False))  # without a trace plotly draws no axes
+    for k, (title, pictures) in enumerate(items):
+        left, top = k % columns * wide, k // columns * tall
+        strip = Image.new("RGB", (each * CELL, CELL), "white")
+        for j, picture in enumerate(pictures):
+            strip.paste(_picture(picture, masks[k][j] if masks else None), (j * CELL, 0))
+        place = {"x": left, "y": top + TITLE, "sizex": each * CELL, "sizey": CELL, "xref": "x", "yref": "y"}
+        figure.add_layout_image(source=data_uri(strip), **place, sizing="stretch", layer="below")
+        figure.add_annotation(
+            text=html.escape(title), x=left, y=top + TITLE, xanchor="left", yanchor="bottom", showarrow=False, align="left"
+        )
+    bare: dict[str, Any] = {"visible": False, "fixedrange": True}
+    figure.update_xaxes(**bare, range=[0, columns * wide - GAP])
+    figure.update_yaxes(**bare, range=[rows * tall, 0])
+    share = rows * tall / (columns * wide - GAP)  # of the width, for pages that fit the figure to theirs
+    narrow = {"fixed": 8, "share": share, "layout": {"font.size": 9}, "bars": {}, "traces": []}
+    meta = {"fixed": 8, "share": share, "narrow": narrow}
+    return figure.update_layout(**_PLAIN, height=8 + share * 720, margin={"l": 0, "r": 0, "t": 4, "b": 4}, meta=meta)
+
+
+def _picture(pixels: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"] | None) -> Image.Image:
+    inner = CELL - 4  # a white edge keeps neighbours apart
+    image = F.interpolate(pixels[None].float().cpu(), (inner, inner), mode="bicubic", antialias=True).clamp(0, 1)[0]
+    if mask is not None:
+        image = outlined(image, F.interpolate(mask[None, None].float().cpu(), (inner, inner))[0, 0] > 0.5)
+    framed = Image.new("RGB", (CELL, CELL), "white")
+    framed.paste(Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)), (2, 2))
+    return framed
+
+
+def outlined(image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
+    """The image with a white line of two pixels around the mask and a black one around that, to be seen on anything."""
+    if mask.all() or not mask.any():
+        return image
+    spread = [mask, *(F.max_pool2d(mask[None, None].float(), 2 * r + 1, 1, r)[0, 0] > 0 for r in (2, 3))]
+    image = torch.where(spread[2] & ~spread[1], 0.0, image)
+    return torch.where(spread[1] & ~spread[0], 1.0, image)
+
+
+def overlaid(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
+    """The image under its map, whose values from 0 to `limit` are colours; the same limit makes maps comparable."""
+    from matplotlib import colormaps
+
+    values = resize_map(map_[None].float().cpu(), (image.shape[1], image.shape[2]))[0] / (limit or 1.0)
+    colours = torch.from_numpy(colormaps[UNIFORM](values.clamp(0, 1).numpy())[..., :3]).permute(2, 0, 1).to(image.cpu())
+    return (1 - OPACITY) * image.cpu() + OPACITY * colours

@@ -1,0 +1,193 @@
+"""Figures of the studies: means with their intervals, and tables as colours."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from xaicl_lib.views.figures import DIVERGING, UNIFORM
+from xaicl_lib.views.zoo import COLOURS
+
+_PLAIN = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"size": 13}}
+_GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True}
+_LINE = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
+
+
+def _left(names: Sequence[str]) -> int:
+    """Pixels for the names of rows."""
+    return min(160, 16 + round(6.6 * max(len(name) for name in names)))
+
+
+def _short(value: float, digits: int) -> str:
+    """A number for a narrow cell: no -0.00, and no zero before the point."""
+    text = f"{round(value, digits) + 0.0:.{digits}f}"
+    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
+
+
+def series_colours(names: Sequence[str]) -> dict[str, str]:
+    """A model's own colour, the same in the whole book where no two of these share it; others in the order of a palette."""
+    own = [COLOURS.get(name) for name in names]
+    if None not in own and len(set(own)) == len(own):
+        return dict(zip(names, map(str, own), strict=True))
+    return {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(names)}
+
+
+def dots_figure(
+    table: pd.DataFrame,
+    *,
+    rows: str,
+    series: str,
+    title: str,
+    reference: float | None = None,
+    reference_name: str = "chance",
+    bounds: tuple[float, float] | None = None,
+) -> go.Figure:
+    """Means with their intervals: a line for each of `rows`, a dot on it for each of `series`.
+
+    Args:
+        table: with columns mean, low, high, and those two.
+        rows, series: columns of the table.
+        title: of the axis of values.
+        reference: a value to compare with, drawn as a dotted line and named in the legend.
+        reference_name: what it is.
+        bounds: of the axis; without them it holds every interval and the reference.
+    """
+    if bounds is None:
+        ends = [*table["low"].dropna(), *table["high"].dropna(), *table["mean"].dropna(), *([] if reference is None else [reference])]
+        room = 0.04 * (max(ends) - min(ends))
+        bounds = (min(ends) - room, max(ends) + room)
+    names, colours = list(table[rows].unique()), series_colours(list(table[series].unique()))
+    figure = go.Figure()
+    for name, part in table.groupby(series, sort=False, observed=True):
+        reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 0, "thickness": 2}
+        figure.add_trace(
+            go.Scatter(
+                x=part["mean"], y=part[rows].astype(str), name=str(name), mode="markers", orientation="h", error_x=reach,
+                marker={"color": colours[str(name)], "size": 8},
+                customdata=part[["low", "high"]], hovertemplate="%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})",
+            )
+        )  # fmt: skip
+    if reference is not None:
+        place = {"x": [reference, reference], "y": [str(names[0]), str(names[-1])]}
+        figure.add_vline(reference, line=_LINE)
+        figure.add_trace(go.Scatter(**place, mode="lines", line=_LINE, name=reference_name, hoverinfo="skip"))
+    figure.update_xaxes(**_GRID, title=title, range=bounds)
+    figure.update_yaxes(fixedrange=True, showgrid=False, categoryorder="array", categoryarray=[str(n) for n in names][::-1])
+    legend = -(-len(figure.data) // 2) * 20  # two in a line on a phone
+    height = 70 + legend + len(names) * max(34, 13 * len(colours))
+    margin = {"l": _left([str(n) for n in names]), "r": 12, "t": 10, "b": 50 + legend}
+    figure.update_layout(
+        **_PLAIN, scattermode="group", showlegend=True, height=height, margin=margin,
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
+    )  # fmt: skip
+    return figure
+
+
+def dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
+    """What `dots_figure` shows, in numbers: each mean with its interval."""
+    said = (f"{r[rows]}, {r[series]}: {r['mean']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for _, r in table.iterrows())
+    return f"{what} {'; '.join(said)}."
+
+
+def matrix_figure(
+    table: pd.DataFrame, *, title: str = "", digits: int = 2, centre: float | None = None, bounds: tuple[float, float] | None = None
+) -> go.Figure:
+    """A table of numbers as colours, with the numbers in it: index down, columns across, names of columns slanted.
+
+    Args:
+        table: numbers; NaN stays empty.
+        title: above the columns.
+        digits: of the numbers.
+        centre: the value that is white, for signed numbers.
+        bounds: of the colours; without them the range of the numbers.
+    """
+    values = table.to_numpy(float)
+    low, high = bounds or (float(np.nanmin(values)), float(np.nanmax(values)))
+    if centre is not None:
+        reach = max(high - centre, centre - low) or 1.0
+        low, high = centre - reach, centre + reach
+    text = [["" if np.isnan(v) else _short(v, digits) for v in row] for row in values]
+    heat = go.Heatmap(
+        z=values, x=[str(c) for c in table.columns], y=[str(i) for i in table.index], zmin=low, zmax=high,
+        colorscale=UNIFORM if centre is None else DIVERGING, text=text, texttemplate="%{text}", textfont={"size": 11},
+        hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>", showscale=False, xgap=1, ygap=1,
+    )  # fmt: skip
+    top = 40 + 6 * max(len(str(c)) for c in table.columns)
+    axes = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True, "type": "category"}
+    figure = go.Figure(heat)
+    figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None)
+    figure.update_yaxes(**axes, autorange="reversed")
+    figure.update_layout(
+        **_PLAIN, height=top + 20 + 30 * len(table), margin={"l": _left([str(i) for i in table.index]), "r": 10, "t": top, "b": 10}
+    )
+    return figure
+
+
+def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
+    """Curves over the level of an augmentation, a line for each model with its interval, one augmentation at a time from a menu.
+
+    Args:
+        table: columns model, augmentation, level, mean, low, high.
+        title: of the axis of values.
+    """
+    names, colours = list(table["augmentation"].unique()), series_colours(list(table["model"].unique()))
+    figure = go.Figure()
+    for name in names:
+        for model, colour in colours.items():
+            part = table[(table["augmentation"] == name) & (table["model"] == model)]
+            reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
+            figure.add_trace(
+                go.Scatter(
+                    x=part["level"], y=part["mean"], error_y=reach, name=model, mode="lines+markers", visible=name == names[0],
+                    line={"color": colour, "width": 2.5}, hovertemplate="level %{x}: %{y:.2f}<extra>" + model + "</extra>",
+                )
+            )  # fmt: skip
+    shown = {name: [one == name for one in names for _ in colours] for name in names}
+    buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in names]
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
+    figure.update_xaxes(**_GRID, title="level (0: none)", dtick=1)
+    figure.update_yaxes(**_GRID, title=title, range=[-0.03, 1.03])
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+    figure.update_layout(
+        **_PLAIN,
+        height=420,
+        margin={"l": 60, "r": 12, "t": 55, "b": 60 + 22 * len(colours)},
+        updatemenus=[menu],
+        legend=legend,
+        showlegend=True,
+    )
+    return figure
+
+
+def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
+    """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
+
+    Args:
+        table: columns model, augmentation, level, mean, low, high.
+        title: of the axis of values.
+    """
+    levels = sorted(table["level"].unique())
+    figures = [dots_figure(table[table["level"] == k], rows="augmentation", series="model", title=title) for k in levels]
+    figure, count = figures[-1], len(figures[-1].data)
+    steps = []
+    for k, one in zip(levels, figures, strict=True):
+        keys = ("x", "error_x.array", "error_x.arrayminus", "customdata")
+        values = [
+            [t.x, t.error_x.array, t.error_x.arrayminus, None if t.customdata is None else np.asarray(t.customdata).tolist()]
+            for t in one.data
+        ]
+        change = {key: [_plain(row[j]) for row in values] for j, key in enumerate(keys)}
+        steps.append({"label": str(k), "method": "restyle", "args": [change, list(range(count))]})
+    slider = {
+        "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 1, "yanchor": "bottom", "pad": {"b": 30, "t": 0},
+        "currentvalue": {"prefix": "level ", "visible": True}, "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
+    }  # fmt: skip
+    top = 95
+    figure.update_xaxes(range=[-0.03, 1.03])
+    return figure.update_layout(sliders=[slider], height=figure.layout.height + top, margin={"t": top})
+
+
+def _plain(values: Sequence[float] | None) -> list | None:
+    return None if values is None else [v if isinstance(v, list) else float(v) for v in values]
