@@ -243,5 +243,5 @@ def test_devices() -> None:
 
 def test_scaled_chunk() -> None:
     model = build("projected")
-    assert model.chunk(96 * 96) == 16
+    assert model.chunk(96 * 96) == 12
     assert model.chunk(10**9) == 4

@@ -116,9 +116,8 @@ def _heat(part: pd.DataFrame, names: list[str], ways: list[str], digits: int) ->
 
     mean, low, high = grid("mean"), grid("low"), grid("high")
     sign = np.array([1 if metrics[name].facts["higher_is_better"] else -1 for name in names])
-    with np.errstate(all="ignore"):
-        ranked = mean * sign
-        ranked = (ranked - np.nanmin(ranked, 0)) / np.maximum(np.nanmax(ranked, 0) - np.nanmin(ranked, 0), 1e-12)
+    ranked = pd.DataFrame(mean * sign)  # whose minimum and maximum pass over what is missing
+    ranked = ((ranked - ranked.min()) / (ranked.max() - ranked.min()).clip(lower=1e-12)).to_numpy()
     text = [["" if np.isnan(v) else _number(v, digits) for v in row] for row in mean]
     notes = [
         [f"{short(way)}<br>{name}: {m:.3f} [{a:.3f}, {b:.3f}]" for name, m, a, b in zip(names, *cells, strict=True)]
