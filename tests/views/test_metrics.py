@@ -80,7 +80,7 @@ def test_curves_are_drawn_as_measured(projected) -> None:
     figure = curves_figure({"grad_cam": curves}, index=1)
     assert len(figure.data) == 2
     assert np.allclose(figure.data[1].y, curves.points["CD"][1].mean(0), atol=1e-4)
-    assert [a.text for a in figure.layout.annotations] == ["SI (higher is better)", "CD (lower is better)"]
+    assert [a.text for a in figure.layout.annotations] == ["SI ↑", "CD ↓"]
 
 
 def test_cascade_begins_with_the_intact_model(projected) -> None:

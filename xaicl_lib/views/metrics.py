@@ -87,8 +87,8 @@ def curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
 
 
 def _panel(name: str) -> str:
-    which = "higher is better" if metrics[name].facts["higher_is_better"] else "lower is better"
-    return f"{name} ({which})"
+    """The metric's name with an arrow towards better; short, for a phone shows two side by side."""
+    return f"{name} {'↑' if metrics[name].facts['higher_is_better'] else '↓'}"
 
 
 def table_figure(summary: pd.DataFrame, *, digits: int = 2) -> go.Figure:
@@ -103,7 +103,7 @@ def table_figure(summary: pd.DataFrame, *, digits: int = 2) -> go.Figure:
     figure = go.Figure([_heat(summary[summary["model"] == model], names, ways, digits) for model in models])
     for k, trace in enumerate(figure.data):
         trace.visible = k == 0
-    heads = [f"{name} {'↑' if metrics[name].facts['higher_is_better'] else '↓'}" for name in names]
+    heads = [_panel(name) for name in names]
     figure.update_xaxes(**_BARE, side="top", tickvals=list(range(len(names))), ticktext=heads)
     figure.update_yaxes(**_BARE, autorange="reversed", tickvals=list(range(len(ways))), ticktext=[short(way) for way in ways])
     figure.update_layout(**_PLAIN, height=100 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 84, "b": 6}, updatemenus=_menu(models))
