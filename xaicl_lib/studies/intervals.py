@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from xaicl_lib.studies.statistics import RESAMPLES
 
@@ -18,10 +19,8 @@ def share(hits: int, n: int) -> tuple[float, float, float]:
     """A share with its 95 % interval after Wilson, which holds for few cases and for shares of 0 and 1."""
     if not n:
         return (np.nan,) * 3
-    z, p = 1.96, hits / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    return p, max(0.0, middle - half), min(1.0, middle + half)
+    low, high = binomtest(hits, n).proportion_ci(0.95, "wilson")
+    return hits / n, float(low), float(high)
 
 
 def shares(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:

@@ -9,7 +9,8 @@ from plotly.subplots import make_subplots
 from xaicl_lib.metrics.randomisation import Cascade
 from xaicl_lib.pair import Explanation, resize_map
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
-from xaicl_lib.views.metrics import _BARE, _GRID, _PLAIN, SEQUENCE, short
+from xaicl_lib.views.metrics import SEQUENCE, short
+from xaicl_lib.views.style import BARE, GRID, PLAIN
 
 MAP_CELLS = 24  # a side, of maps in a grid of many
 
@@ -29,9 +30,9 @@ def cascade_figure(cascades: Mapping[str, Cascade], *, index: int = 0) -> go.Fig
             )
             trace.hovertemplate = f"{html.escape(short(label))}, {what}<br>down to %{{x}}: %{{y:.2f}}<extra></extra>"
             figure.add_trace(trace)
-    figure.update_xaxes(**{**_GRID, "tickfont": {"size": 10}}, tickangle=-40)
-    figure.update_yaxes(**_GRID, range=[-0.4, 1.05])
-    figure.update_layout(**_PLAIN, height=430, margin={"l": 40, "r": 12, "t": 10, "b": 110}, legend={"orientation": "h", "y": 1.12})
+    figure.update_xaxes(**{**GRID, "tickfont": {"size": 10}}, tickangle=-40)
+    figure.update_yaxes(**GRID, range=[-0.4, 1.05])
+    figure.update_layout(**PLAIN, height=430, margin={"l": 40, "r": 12, "t": 10, "b": 110}, legend={"orientation": "h", "y": 1.12})
     return figure
 
 
@@ -43,8 +44,8 @@ def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: 
     for row, (before, cascade) in enumerate(cascades.values(), 1):
         for column, made in enumerate([before, *cascade.explanations], 1):
             figure.add_trace(_small_map(made, index, depths[column - 1]), row, column)
-    figure.update_xaxes(**_BARE, showticklabels=False)
-    figure.update_yaxes(**_BARE, showticklabels=False, autorange="reversed")
+    figure.update_xaxes(**BARE, showticklabels=False)
+    figure.update_yaxes(**BARE, showticklabels=False, autorange="reversed")
     for row, label in enumerate(labels, 1):
         figure.update_yaxes(title={"text": short(label), "font": {"size": 11}}, row=row, col=1)
     for column, depth in enumerate(depths, 1):
@@ -55,7 +56,7 @@ def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: 
     margin = {"l": 36, "r": 4, "t": 6, "b": 26}
     width = 740
     fixed = margin["t"] + margin["b"] - share * (margin["l"] + margin["r"])
-    figure.update_layout(**_PLAIN, width=width, height=fixed + share * width, margin=margin)
+    figure.update_layout(**PLAIN, width=width, height=fixed + share * width, margin=margin)
     figure.update_layout(meta={"fixed": fixed, "share": share})
     return figure
 

@@ -15,10 +15,11 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import resize_map
 from xaicl_lib.views.figures import OPACITY, UNIFORM, data_uri
+from xaicl_lib.views.style import PLAIN
 
 CELL = 112  # pixels of a picture
 GAP, TITLE = 6, 24  # between the items, and above them
-_PLAIN = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}}
+_PLAIN = {**PLAIN, "font": {"size": 12}}
 
 
 def gallery_figure(

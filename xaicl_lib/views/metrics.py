@@ -15,6 +15,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics import metrics
 from xaicl_lib.metrics.registry import Curves
+from xaicl_lib.views.style import BARE, GRID, PLAIN
 
 # After Okabe and Ito, so that colour-blind readers can tell the families of methods apart.
 FAMILIES = {"perturbation": "#0072b2", "gradient": "#d55e00", "activation": "#009e73", "similarity": "#cc79a7", "control": "#8c8c8c"}
@@ -38,9 +39,6 @@ OPTIONS = {
     "reduction=attention": "attention",
     "gradient_interaction=False": "no GI",
 }
-_PLAIN = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"size": 13}}
-_GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True}
-_BARE = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True}
 GOODNESS = [[0.0, "#f3e3d3"], [0.5, "#d9e6e4"], [1.0, "#2a8f8a"]]  # from worst to best of a column; text stays readable on all of it
 TEXT = {"color": "#1c1c1c", "size": 12}
 
@@ -80,9 +78,9 @@ def curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
             )
             trace.hovertemplate = f"{html.escape(short(label))}<br>%{{x:.0%}} of the pixels: %{{y:.3f}}<extra></extra>"
             figure.add_trace(trace, k // 2 + 1, k % 2 + 1)
-    figure.update_xaxes(**_GRID, range=[0, 1], tickformat=".0%", nticks=4)
-    figure.update_yaxes(**_GRID, nticks=5)
-    figure.update_layout(**_PLAIN, height=520, margin={"l": 40, "r": 12, "t": 40, "b": 40}, legend={"orientation": "h", "y": -0.1})
+    figure.update_xaxes(**GRID, range=[0, 1], tickformat=".0%", nticks=4)
+    figure.update_yaxes(**GRID, nticks=5)
+    figure.update_layout(**PLAIN, height=520, margin={"l": 40, "r": 12, "t": 40, "b": 40}, legend={"orientation": "h", "y": -0.1})
     return figure
 
 
@@ -104,9 +102,9 @@ def table_figure(summary: pd.DataFrame, *, digits: int = 2) -> go.Figure:
     for k, trace in enumerate(figure.data):
         trace.visible = k == 0
     heads = [_panel(name) for name in names]
-    figure.update_xaxes(**_BARE, side="top", tickvals=list(range(len(names))), ticktext=heads)
-    figure.update_yaxes(**_BARE, autorange="reversed", tickvals=list(range(len(ways))), ticktext=[short(way) for way in ways])
-    figure.update_layout(**_PLAIN, height=100 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 84, "b": 6}, updatemenus=_menu(models))
+    figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(names))), ticktext=heads)
+    figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(ways))), ticktext=[short(way) for way in ways])
+    figure.update_layout(**PLAIN, height=100 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 84, "b": 6}, updatemenus=_menu(models))
     return figure
 
 
@@ -174,9 +172,9 @@ def groups_figure(grouped: pd.DataFrame) -> go.Figure:
                 colorbar={"thickness": 9},
             )
         )
-    figure.update_xaxes(**_BARE, side="top")
-    figure.update_yaxes(**_BARE, autorange="reversed")
-    figure.update_layout(**_PLAIN, height=100 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 84, "b": 6}, updatemenus=_menu(names))
+    figure.update_xaxes(**BARE, side="top")
+    figure.update_yaxes(**BARE, autorange="reversed")
+    figure.update_layout(**PLAIN, height=100 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 84, "b": 6}, updatemenus=_menu(names))
     return figure
 
 
@@ -229,10 +227,10 @@ def paper_figure(ours: pd.DataFrame, paper: pd.DataFrame, *, model: str, other: 
             for item in menu:
                 for button in item["buttons"]:
                     button["args"][0]["visible"].append(True)
-    figure.update_xaxes(**_GRID, title=html.escape(f"{other} in the paper"))
-    figure.update_yaxes(**_GRID, title=html.escape(f"{model} here"))
+    figure.update_xaxes(**GRID, title=html.escape(f"{other} in the paper"))
+    figure.update_yaxes(**GRID, title=html.escape(f"{model} here"))
     figure.update_layout(
-        **_PLAIN, height=470, margin={"l": 60, "r": 12, "t": 90, "b": 80}, updatemenus=menu, legend={"orientation": "h", "y": -0.24},
+        **PLAIN, height=470, margin={"l": 60, "r": 12, "t": 90, "b": 80}, updatemenus=menu, legend={"orientation": "h", "y": -0.24},
         title={"text": titles[0], "font": {"size": 15}, "x": 0.5, "y": 0.97},
     )  # fmt: skip
     return figure
@@ -254,9 +252,9 @@ def beside_figure(beside: pd.DataFrame) -> go.Figure:
         colorscale=[[0, "#eee6dc"], [1, "#8fcfc2"]], zmin=0, zmax=1, showscale=False, xgap=2, ygap=2,
     )  # fmt: skip
     figure = go.Figure(heat)
-    figure.update_xaxes(**_BARE, side="top", tickvals=list(range(len(names))), ticktext=names)
-    figure.update_yaxes(**_BARE, autorange="reversed", tickvals=list(range(len(ways))), ticktext=[short(way) for way in ways])
-    figure.update_layout(**_PLAIN, height=50 + 38 * len(ways), margin={"l": 160, "r": 6, "t": 36, "b": 6})
+    figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(names))), ticktext=names)
+    figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(ways))), ticktext=[short(way) for way in ways])
+    figure.update_layout(**PLAIN, height=50 + 38 * len(ways), margin={"l": 160, "r": 6, "t": 36, "b": 6})
     return figure
 
 
@@ -307,7 +305,7 @@ def intervals_figure(table: pd.DataFrame, *, x: str, group: str, title: str, zer
         figure.add_trace(trace)
     if zero:
         figure.add_hline(y=0, line={"color": "rgba(128,128,128,0.8)", "width": 1})
-    figure.update_xaxes(**_BARE, tickvals=list(range(len(names))), ticktext=names, range=[-0.5, len(names) - 0.5])
-    figure.update_yaxes(**_GRID, title=title)
-    figure.update_layout(**_PLAIN, height=380, margin={"l": 60, "r": 12, "t": 20, "b": 70}, legend={"orientation": "h", "y": -0.18})
+    figure.update_xaxes(**BARE, tickvals=list(range(len(names))), ticktext=names, range=[-0.5, len(names) - 0.5])
+    figure.update_yaxes(**GRID, title=title)
+    figure.update_layout(**PLAIN, height=380, margin={"l": 60, "r": 12, "t": 20, "b": 70}, legend={"orientation": "h", "y": -0.18})
     return figure

@@ -7,10 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
+from xaicl_lib.views.style import GRID, PLAIN
 from xaicl_lib.views.zoo import COLOURS
 
-_PLAIN = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"size": 13}}
-_GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True}
 _LINE = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
 
@@ -73,13 +72,13 @@ def dots_figure(
         place = {"x": [reference, reference], "y": [str(names[0]), str(names[-1])]}
         figure.add_vline(reference, line=_LINE)
         figure.add_trace(go.Scatter(**place, mode="lines", line=_LINE, name=reference_name, hoverinfo="skip"))
-    figure.update_xaxes(**_GRID, title=title, range=bounds)
+    figure.update_xaxes(**GRID, title=title, range=bounds)
     figure.update_yaxes(fixedrange=True, showgrid=False, categoryorder="array", categoryarray=[str(n) for n in names][::-1])
     legend = -(-len(figure.data) // 2) * 20  # two in a line on a phone
     height = 70 + legend + len(names) * max(34, 13 * len(colours))
     margin = {"l": _left([str(n) for n in names]), "r": 12, "t": 10, "b": 50 + legend}
     figure.update_layout(
-        **_PLAIN, scattermode="group", showlegend=True, height=height, margin=margin,
+        **PLAIN, scattermode="group", showlegend=True, height=height, margin=margin,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
     )  # fmt: skip
     return figure
@@ -120,7 +119,7 @@ def matrix_figure(
     figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None)
     figure.update_yaxes(**axes, autorange="reversed")
     figure.update_layout(
-        **_PLAIN, height=top + 20 + 30 * len(table), margin={"l": _left([str(i) for i in table.index]), "r": 10, "t": top, "b": 10}
+        **PLAIN, height=top + 20 + 30 * len(table), margin={"l": _left([str(i) for i in table.index]), "r": 10, "t": top, "b": 10}
     )
     return figure
 
@@ -147,11 +146,11 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
     shown = {name: [one == name for one in names for _ in colours] for name in names}
     buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in names]
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
-    figure.update_xaxes(**_GRID, title="level (0: none)", dtick=1)
-    figure.update_yaxes(**_GRID, title=title, range=[-0.03, 1.03])
+    figure.update_xaxes(**GRID, title="level (0: none)", dtick=1)
+    figure.update_yaxes(**GRID, title=title, range=[-0.03, 1.03])
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
     figure.update_layout(
-        **_PLAIN,
+        **PLAIN,
         height=420,
         margin={"l": 60, "r": 12, "t": 55, "b": 60 + 22 * len(colours)},
         updatemenus=[menu],

@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.views.figures import data_uri
+from xaicl_lib.views.style import GRID, PLAIN
 
 # After Okabe and Ito, so that colour-blind readers can tell the models of one family apart.
 COLOURS = {
@@ -22,8 +23,6 @@ COLOURS = {
 }  # fmt: skip
 OTHER = "#8c8c8c"
 CELL = 96  # pixels of a picture in a grid
-_PLAIN = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"size": 13}}
-_GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "fixedrange": True}
 
 
 def colour(name: str) -> str:
@@ -45,10 +44,10 @@ def curves_figure(cards: Sequence[dict[str, Any]], columns: int = 3) -> go.Figur
             epochs, loss = zip(*((row["epoch"], row["loss"]) for row in card["history"]), strict=True)
             line = go.Scatter(x=epochs, y=loss, name=card["name"], mode="lines", line={"color": colour(card["name"]), "width": 2.5})
             figure.add_trace(line, k // columns + 1, k % columns + 1)
-    figure.update_xaxes(**_GRID, rangemode="tozero")
-    figure.update_yaxes(**_GRID, nticks=5)
+    figure.update_xaxes(**GRID, rangemode="tozero")
+    figure.update_yaxes(**GRID, nticks=5)
     figure.update_layout(
-        **_PLAIN, height=60 + 200 * rows, margin={"l": 45, "r": 10, "t": 30, "b": 60}, legend={"orientation": "h", "y": -0.32 / rows}
+        **PLAIN, height=60 + 200 * rows, margin={"l": 45, "r": 10, "t": 30, "b": 60}, legend={"orientation": "h", "y": -0.32 / rows}
     )
     return figure
 
@@ -91,7 +90,7 @@ def retrieval_figure(
     names = [f'<span style="color:{colour(name)}">■</span> {name}' for name in found]
     figure.update_yaxes(**bare, range=[len(found), 0], tickvals=[r + 0.5 for r in range(len(found))], ticktext=names)
     width, tall = 180 + (k + 1) * 78, 40 + len(found) * 78
-    figure.update_layout(**_PLAIN, width=width, height=tall, margin={"l": 170, "r": 10, "t": 30, "b": 10}, showlegend=False)
+    figure.update_layout(**PLAIN, width=width, height=tall, margin={"l": 170, "r": 10, "t": 30, "b": 10}, showlegend=False)
     return figure
 
 
@@ -120,10 +119,10 @@ def factors_figure(table: pd.DataFrame) -> go.Figure:
     line = {"color": "rgba(128,128,128,0.9)", "width": 2}
     marks = {"symbol": "line-ew", "size": 60, "line": line}
     figure.add_trace(go.Scatter(x=chance["factor"], y=chance["chance"], mode="markers", marker=marks, name="guessing"))
-    figure.update_yaxes(**_GRID, range=[0, 1], title="linear-probe accuracy")
+    figure.update_yaxes(**GRID, range=[0, 1], title="linear-probe accuracy")
     figure.update_xaxes(fixedrange=True)
     figure.update_layout(
-        **_PLAIN, barmode="group", height=380, margin={"l": 60, "r": 10, "t": 10, "b": 90}, legend={"orientation": "h", "y": -0.12}
+        **PLAIN, barmode="group", height=380, margin={"l": 60, "r": 10, "t": 10, "b": 90}, legend={"orientation": "h", "y": -0.12}
     )
     return figure
 
@@ -149,11 +148,11 @@ def twins_figure(table: pd.DataFrame) -> go.Figure:
                 marker={"color": colour(name), "size": 9}, hovertemplate="%{y}: %{x:+.3f}<extra>" + name + "</extra>",
             )
         )  # fmt: skip
-    figure.update_xaxes(**_GRID, title="difference in linear-probe accuracy")
+    figure.update_xaxes(**GRID, title="difference in linear-probe accuracy")
     figure.add_vline(0, line={"color": "rgba(128,128,128,0.9)", "width": 1})
     figure.update_yaxes(fixedrange=True, autorange="reversed")
     figure.update_layout(
-        **_PLAIN,
+        **PLAIN,
         scattermode="group",
         showlegend=True,
         height=380,
