@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -112,19 +112,13 @@ def perturbation(
     model = model.fast
     sides = [_side(model, k, pair, explanation, step) for k in range(len(pair.sides))]
     whole = [_encode(side.embed, side.x, chunk or model.chunk(side.pixels)) for side in sides]
-    sweeps = {"I": insertion, "D": deletion}
-    wanted = {name: baseline for name, baseline in sweeps.items() if {f"S{name}", f"C{name}"} & set(columns)}
     curves = Curves.nothing(len(pair))
-    portion = max(1, AT_ONCE // ((sides[0].steps + 1) * whole[0][0].numel() * whole[0].element_size() * 2))
-    for name, baseline in wanted.items():
-        for side, pixels in zip(sides, pair.sides, strict=True):
-            side.baseline = BASELINES[baseline](pixels, side.x, model, generator)
-        parts = []
-        for first in range(0, len(pair), portion):
-            part = slice(first, first + portion)
-            sweep = Sweep([s.rows(part) for s in sides], [z[part] for z in whole], name == "I", score, chunk, model)
-            parts.append(quadrature.adaptive(sweep, tolerance) if tolerance else quadrature.every_point(sweep))
-        curves = curves.join(Curves.stack(parts).rename({"S": f"S{name}", "C": f"C{name}"}))
+    for name, baseline in {"I": insertion, "D": deletion}.items():
+        if {f"S{name}", f"C{name}"} & set(columns):
+            for side, pixels in zip(sides, pair.sides, strict=True):
+                side.baseline = BASELINES[baseline](pixels, side.x, model, generator)
+            found = _curves(Sweep(sides, whole, name == "I", score, chunk, model), tolerance)
+            curves = curves.join(found.rename({"S": f"S{name}", "C": f"C{name}"}))
     values = {name: area for name, area in curves.areas().items() if name in columns}
     if {"SAD", "CAD"} & set(columns):
         drops = _average_drops(sides, whole, score, chunk, model)
@@ -188,7 +182,7 @@ class Side:
 
     def rows(self, part: slice) -> "Side":
         """Some of the pairs."""
-        return Side(self.embed, self.x[part], self.maps[part], self.rank[part], self.counts, self.baseline[part])
+        return replace(self, x=self.x[part], maps=self.maps[part], rank=self.rank[part], baseline=self.baseline[part])
 
 
 def _side(model: PairModel, k: int, pair: Pair, explanation: Explanation, step: int | None) -> Side:
@@ -209,6 +203,14 @@ def _counts(shape: Sequence[int], step: int | None, device: torch.device) -> Int
     return (torch.arange(steps + 1, device=device) * step).clamp(max=total)
 
 
+def _curves(sweep: "Sweep", tolerance: float) -> Curves:
+    """The curves of a sweep, of as many pairs at a time as memory allows."""
+    n, count = sweep.shape
+    step = max(1, AT_ONCE // (2 * count * sweep.whole[0][0].numel() * sweep.whole[0].element_size()))
+    parts = [sweep.rows(slice(first, first + step)) for first in range(0, n, step)]
+    return Curves.stack([quadrature.adaptive(part, tolerance) if tolerance else quadrature.every_point(part) for part in parts])
+
+
 @dataclass(frozen=True)
 class Sweep:
     """One insertion or deletion of n pairs, from which the points of its curves can be asked in any order."""
@@ -224,6 +226,10 @@ class Sweep:
     def shape(self) -> tuple[int, int]:
         """Pairs and points of a curve."""
         return len(self.whole[0]), self.sides[0].steps + 1
+
+    def rows(self, part: slice) -> "Sweep":
+        """The sweep of some of the pairs."""
+        return replace(self, sides=[side.rows(part) for side in self.sides], whole=[z[part] for z in self.whole])
 
     def points(self, item: Int[Tensor, " m"], k: Int[Tensor, " m"]) -> tuple[Float[Tensor, "m c"], Int[Tensor, " m"]]:
         """Scores of pair `item` at point `k`: simultaneous, then conditional for each side; and how many images each took."""
