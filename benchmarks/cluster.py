@@ -3,8 +3,8 @@
     python benchmarks/cluster.py [--workers 2] [--pairs 32] [--shard 4]
 
 Run with OMP_NUM_THREADS=1, so that a worker is a core. Efficiency is the time of one process over the workers' times their number, without
-the time they take to start; it wants a machine of its own. The other figure does not mind company: processor seconds of one process over those
-of all processes together, the scheduler's among them, which is what the cluster itself costs.
+the time they take to start; it wants a machine of its own. The other figure does not mind company: processor seconds of one process
+over those of all processes together, the scheduler's among them, which is what the cluster itself costs.
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
     python benchmarks/tables.py [--models simclr ...] [-n 24] [--shaken 6] [--store FOLDER] [-o results/metrics.parquet]
 
-Pairs are validation photos of XAICL_IMAGENETTE, each with one view. Areas are adaptive: within 0.005 of those of all points. Max sensitivity
-explains every pair eleven times, so it is measured on fewer pairs, and the two slowest methods have it on the first model alone.
+Pairs are validation photos of XAICL_IMAGENETTE, each with one view. Areas are adaptive: within 0.005 of those of all points. Max
+sensitivity explains every pair eleven times, so it is measured on fewer pairs, and the two slowest methods have it on the first
+model alone.
 """
 
 import argparse
