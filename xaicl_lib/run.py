@@ -26,8 +26,9 @@ import nbformat
 import papermill
 
 from xaicl_lib.assets import place_assets
-from xaicl_lib.book import NotebookError, check_pages, repository_address, stage
+from xaicl_lib.book import NotebookError, check_pages, check_site, repository_address, stage
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.publishing.editions import EDITIONS
 
 ROOT = Path(__file__).resolve().parent.parent  # of a checkout: the notebooks and the book's prose are not part of the installed package
 PROFILES = ("quick", "full")
@@ -36,26 +37,30 @@ CELL_TIMEOUT = 900  # seconds a cell may take
 NOTEBOOK_TIMEOUT = 3600  # seconds a notebook may take, start and end included: papermill itself may hang
 
 
-def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick") -> Path:
-    """The book's folder `<out>/html`, after executing its notebooks, building it and checking its pages.
+def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick", edition: str = "reader") -> Path:
+    """The book's folder, after executing its notebooks, building it and checking its pages: `<out>/html`, or `<out>/<edition>` of others.
 
     Args:
         out: where everything made goes; executed notebooks in it are kept as long as nothing they depend on changes.
         profile: "quick" (minutes on a laptop) or "full".
+        edition: "reader" (solutions folded), "teacher" (open, with notes) or "student" (left out).
 
     Raises:
         NotebookError: a notebook failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
         InputError: not in a checkout, unknown profile, or assets that cannot be had.
     """
     _require_checkout()
+    if edition not in EDITIONS:
+        raise unknown("edition", edition, EDITIONS)
     base = Path(out).resolve()
     executed = run_notebooks(profile=profile, out=base / "notebooks" / profile)
     source = base / "src"
-    stage(ROOT, executed, source, repository_address(ROOT))
+    staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
     place_assets(source / "book" / "_static", ROOT / ".assets")
     html = _jupyter_book(source, base / "work")
-    check_pages(executed, html / "notebooks")
-    final = base / "html"
+    check_pages(staged, html / "notebooks")
+    check_site(html)
+    final = base / ("html" if edition == "reader" else edition)
     shutil.rmtree(final, ignore_errors=True)
     os.replace(html, final)
     shutil.rmtree(base / "work", ignore_errors=True)
