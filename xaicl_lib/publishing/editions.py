@@ -31,7 +31,7 @@ def edited(text: str, edition: str) -> str:
     while k < len(lines):
         end = _end(lines, k)
         block = lines[k : end + 1]
-        marked = _is_note(block) or _is_solution(block)
+        marked = end > k and (_is_note(block) or _is_solution(block))
         made += keep[edition](block) if marked else [lines[k]]
         k = end + 1 if marked else k + 1
     return "\n".join(made)
@@ -48,7 +48,7 @@ def edit_notebook(notebook: nbformat.NotebookNode, edition: str) -> nbformat.Not
 def solutions(text: str) -> list[str]:
     """What stands within the solutions of a text, in order."""
     lines = text.split("\n")
-    blocks = [lines[k : _end(lines, k) + 1] for k in range(len(lines))]
+    blocks = [lines[k : end + 1] for k in range(len(lines)) if (end := _end(lines, k)) > k]
     return ["\n".join(block[1:-1]) for block in blocks if _is_solution(block)]
 
 

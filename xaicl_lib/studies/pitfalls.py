@@ -17,7 +17,7 @@ from xaicl_lib.pair import Explanation, Pair
 
 Way = tuple[str, Mapping[str, Any]]
 FILLS = ("zero", "blur", "shuffle")
-MIX = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # shares of another photo
+MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
 
 
 def saturation(
@@ -97,12 +97,20 @@ def likeness(model: PairModel, pair: Pair, ways: Mapping[str, Way]) -> pd.DataFr
 
 def _alike(pair: Pair, one: Explanation, other: Explanation) -> Float[Tensor, " n"]:
     """Rank correlation of two explanations at the size of the images, mean over the sides."""
-    size = tuple(pair.a.shape[2:])
+    size = (pair.a.shape[2], pair.a.shape[3])
     sides = zip(one.maps(size), other.maps(size), strict=True)
     return torch.stack([rank_correlation(x.float(), y.float()) for x, y in sides if x is not None and y is not None]).mean(0)
 
 
-def by_fill(model: PairModel, pair: Pair, ways: Mapping[str, Way], *, metric: str = "CD", fills: Sequence[str] = FILLS) -> pd.DataFrame:
+def by_fill(
+    model: PairModel,
+    pair: Pair,
+    ways: Mapping[str, Way],
+    *,
+    metric: str = "CD",
+    fills: Sequence[str] = FILLS,
+    adaptive: bool | float = 0.02,
+) -> pd.DataFrame:
     """A deletion metric of the same maps when missing pixels are zeros, a blur, or the photo's own pixels in random places.
 
     Args:
@@ -111,6 +119,7 @@ def by_fill(model: PairModel, pair: Pair, ways: Mapping[str, Way], *, metric: st
         ways: label to method and its parameters.
         metric: SD or CD.
         fills: names of what takes the place of deleted pixels.
+        adaptive: error allowed for each area (see `xaicl_lib.metrics.perturbation`); False takes every step.
 
     Returns:
         Rows of method, fill, pair, value: the area under the deletion curve, lower is better.
@@ -119,6 +128,6 @@ def by_fill(model: PairModel, pair: Pair, ways: Mapping[str, Way], *, metric: st
     for label, (method, params) in ways.items():
         made = explain(model, pair, method, **params)
         for fill in fills:
-            values = measure(model, pair, made, [metric], deletion=fill)[metric]
+            values = measure(model, pair, made, [metric], deletion=fill, adaptive=adaptive)[metric]
             rows += [{"method": label, "fill": fill, "pair": k, "value": v} for k, v in enumerate(values.tolist())]
     return pd.DataFrame(rows)
