@@ -90,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     site.add_argument("--no-wheels", action="store_true", help="without the wheels")
     site.set_defaults(run=_site)
 
+    links = commands.add_parser("links", help="ask every link of the built book that leads to another host")
+    links.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
+    links.set_defaults(run=_links)
+
     serve = commands.add_parser("serve", help="serve the built book on localhost")
     serve.add_argument("--out", default="_build", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
@@ -312,6 +316,12 @@ def _site(arguments: argparse.Namespace) -> None:
     else:
         make_site(out / "html", folder)
     print(f"made: {folder}")
+
+
+def _links(arguments: argparse.Namespace) -> None:
+    from xaicl_lib.publishing.jupyter_book import check_outer_links
+
+    check_outer_links(out=arguments.out)
 
 
 def _serve(arguments: argparse.Namespace) -> None:

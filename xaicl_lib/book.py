@@ -114,13 +114,17 @@ def notebook_figure(name: str, number: int, executed: dict[str, Path]) -> str:
 
 
 def with_repository(config: dict[str, Any], address: str | None) -> dict[str, Any]:
-    """Settings with buttons to the repository at `address` and, where Colab can read it, to Colab; without an address no such button."""
+    """Settings with buttons to the repository at `address` and, where they can read it, to Colab and Binder; without one no buttons."""
     if address is None:
         return config
     html = {**config.get("html", {}), "use_repository_button": True}
     made = {**config, "repository": {"url": address, "branch": "main", "path_to_book": ""}, "html": html}
     if urlsplit(address).hostname == "github.com":
-        made["launch_buttons"] = {"notebook_interface": "classic", "colab_url": "https://colab.research.google.com"}
+        made["launch_buttons"] = {
+            "notebook_interface": "jupyterlab",
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+        }
     return made
 
 

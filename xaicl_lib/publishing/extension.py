@@ -116,12 +116,12 @@ def _readable(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines
 
 
 def escaped(line: str) -> str:
-    r"""A line of a docstring whose bars and stars are characters, outside of literals, roles and doctests.
+    r"""A line of a docstring whose bars and lone stars are characters, outside of literals, roles and doctests.
 
-    >>> escaped("|z_a| |z_b| and `a | b`, :math:`|x|`")
-    '\\|z_a\\| \\|z_b\\| and `a | b`, :math:`|x|`'
+    >>> escaped("for |z_a| |z_b| and `a | b`, (x, *, y), *stressed*, :math:`|x|`")
+    'for \\|z_a\\| \\|z_b\\| and `a | b`, (x, \\*, y), *stressed*, :math:`|x|`'
     """
-    if line.lstrip().startswith((">>>", "...", ".. ", ":")):
+    if line.lstrip().startswith((">>>", "...", ".. ")):
         return line
-    pieces = re.split(r"(`+[^`]*`+)", line)
-    return "".join(piece if k % 2 else piece.replace("|", r"\|") for k, piece in enumerate(pieces))
+    pieces = re.split(r"(`+[^`]*`+|\*{1,2}\w(?:[^*]*[^*\s])?\*{1,2})", line)
+    return "".join(piece if k % 2 else re.sub(r"(?<!\\)([|*])", r"\\\1", piece) for k, piece in enumerate(pieces))

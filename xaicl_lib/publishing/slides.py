@@ -68,7 +68,7 @@ def _slide(text: str, number: int, figure: Callable[[str, int], str]) -> str:
     body = _render(shown)
     body = re.sub(r"<!-- figure (\w+) (\d+) -->", lambda match: figure(match[1], int(match[2])), body)
     heading = re.search(r"<h[12]>(.*?)</h[12]>", body)
-    label = re.sub(r"<.*?>", "", heading[1]) if heading else f"Slide {number}"
+    label = html.unescape(re.sub(r"<.*?>", "", heading[1])) if heading else f"Slide {number}"
     kind = " title" if body.lstrip().startswith("<h1>") else ""
     said = f'\n<aside class="notes" aria-label="Notes">{_render(notes)}</aside>' if notes.strip() else ""
     start = f'<section id="s{number}" class="slide{kind}" aria-label="{html.escape(label, quote=True)}" tabindex="-1">'
