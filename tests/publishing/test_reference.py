@@ -20,12 +20,14 @@ def rows(text):
 def test_every_method_and_metric_has_its_row():
     found = {row[0]: row for row in rows(reference.methods_page())}
     for method in methods:
-        row = found[f"{{py:func}}`~{method.function.__module__}.{method.name}`"]
-        assert row[1] == method.facts["family"]
-        assert row[4] == ("yes" if method.facts["signed"] else "no")
-    found = {row[0]: row for row in rows(reference.metrics_page())}
+        row = found[f"{{py:func}}`~{method.function.__module__}.{method.name}`<br>{method.facts['family']}"]
+        assert ("Signed." in row[1]) == method.facts["signed"]
+        assert ("one side alone" in row[1]) == method.facts["one_sided"]
+        assert row[3].startswith(f"{{cite:t}}`{method.facts['paper']}`")
+    found = {row[0].split("<br>")[0]: row for row in rows(reference.metrics_page())}
     for metric in metrics:
-        assert found[f"**{metric.name}**"][1] == ("higher" if metric.facts["higher_is_better"] else "lower")
+        direction = "higher is better" if metric.facts["higher_is_better"] else "lower is better"
+        assert direction in found[f"**{metric.name}**"][0]
 
 
 def test_every_model_has_its_card():
@@ -94,8 +96,13 @@ def test_a_run_without_a_manifest_says_so(tmp_path):
 
 def test_the_first_page_lists_the_chapters_of_the_table_of_contents(tmp_path):
     path = executed(tmp_path)
-    toc = {"parts": [{"caption": "One", "chapters": [{"file": "notebooks/01_a"}, {"file": "book/x"}]}, {"caption": "Two", "chapters": []}]}
-    line = "- [A | chapter](../notebooks/01_a.ipynb). what a *pair* is. *25 minutes*"
+    toc = {
+        "parts": [
+            {"caption": "One", "chapters": [{"file": "notebooks/01_a"}, {"file": "book/reference/01_a"}]},
+            {"caption": "Two", "chapters": []},
+        ]
+    }
+    line = "- [A | chapter](../notebooks/01_a.ipynb), *25 minutes*: what a *pair* is"
     assert chapter_list(toc, {"01_a": path}, "../") == f"**One**\n\n{line}"
     assert with_chapters("a <!-- chapters --> b", toc, {"01_a": path}) == f"a **One**\n\n{line} b"
     assert with_chapters("nothing", toc, {}) == "nothing"

@@ -29,7 +29,7 @@ def chapter_list(toc: dict[str, Any], executed: Mapping[str, Path], folder: str)
 
 def _parts(toc: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
     for part in toc.get("parts", [toc]):
-        yield part.get("caption", ""), [entry["file"] for entry in part.get("chapters", []) if "file" in entry]
+        yield part.get("caption", ""), [e["file"] for e in part.get("chapters", []) if e.get("file", "").startswith("notebooks/")]
 
 
 def _line(path: Path, folder: str) -> str:
@@ -37,9 +37,8 @@ def _line(path: Path, folder: str) -> str:
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     time, known = about(first, "Time"), about(first, "You will know")
     minutes = re.match(r"\d+ minutes", time)
-    return "- " + ". ".join(
-        filter(None, [f"[{notebook_title(notebook)}]({folder}notebooks/{path.name})", known, f"*{minutes[0]}*" if minutes else ""])
-    )
+    head = f"[{notebook_title(notebook)}]({folder}notebooks/{path.name})" + (f", *{minutes[0]}*" if minutes else "")
+    return f"- {head}: {known}" if known else f"- {head}"
 
 
 def about(text: str, term: str) -> str:

@@ -43,20 +43,19 @@ def write_reference(folder: Path, executed: Sequence[Path]) -> dict[str, list[st
 
 def methods_page() -> str:
     """Every registered method with its facts, then the parameters of each."""
-    head = ("method", "family", "what comes back", "passes for a pair", "signed", "works on one side", "source")
+    order = {name: k for k, name in enumerate(("perturbation", "gradient", "activation", "similarity", "control"))}
+    listed = sorted(methods, key=lambda m: order.get(m.facts["family"], len(order)))
+    head = ("method", "what comes back", "passes for a pair", "source")
     rows = [
         (
-            f"{{py:func}}`~{_address(m)}`",
-            m.facts["family"],
-            m.summary,
+            f"{{py:func}}`~{_address(m)}`<br>{m.facts['family']}",
+            f"{m.summary} {'Signed.' if m.facts['signed'] else ''} {'Explains one side alone, too.' if m.facts['one_sided'] else ''}",
             m.facts["cost"],
-            _yes(m.facts["signed"]),
-            _yes(m.facts["one_sided"]),
             f"{{cite:t}}`{m.facts['paper']}`, {m.facts['where']}",
         )
-        for m in methods
+        for m in listed
     ]
-    parameters = [(f"`{m.name}`", ", ".join(f"`{k}={v!r}`" for k, v in m.defaults.items()) or "none") for m in methods]
+    parameters = [(f"`{m.name}`", ", ".join(f"`{k}={v!r}`" for k, v in m.defaults.items()) or "none") for m in listed]
     return "\n".join(
         [
             "# Table of methods\n",
@@ -72,12 +71,10 @@ def methods_page() -> str:
 
 def metrics_page() -> str:
     """Every registered metric with its direction, range, meaning, needs, options and source."""
-    head = ("metric", "better", "usual range", "what it says", "what it needs", "options", "source")
+    head = ("metric", "what it says", "what it needs", "options", "source")
     rows = [
         (
-            f"**{m.name}**",
-            DIRECTIONS[m.facts["higher_is_better"]],
-            f"{_end(m.facts['low'])} to {_end(m.facts['high'])}",
+            f"**{m.name}**<br>{DIRECTIONS[m.facts['higher_is_better']]} is better<br>{_end(m.facts['low'])} to {_end(m.facts['high'])}",
             m.facts["says"],
             m.facts["needs"],
             ", ".join(f"`{name}`" for name in m.options if name not in ("score", "generator", "chunk")) or "none",
@@ -138,7 +135,7 @@ def _card(card: dict[str, Any]) -> list[str]:
     }
     return [
         f"### {card['name']}\n",
-        *_table(("", ""), [(name, str(value)) for name, value in facts.items() if value is not None]),
+        *_table(("entry", "value"), [(name, str(value)) for name, value in facts.items() if value is not None]),
         "\n:::{dropdown} The recipe\n```yaml",
         yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=100).rstrip(),
         "```\n:::\n",
@@ -236,7 +233,7 @@ def _run_page(name: str, title: str, notebook: nbformat.NotebookNode, facts: dic
     parameters = [(f"`{key}`", f"`{value!r}`") for key, value in facts.get("parameters", {}).items()]
     slow = sorted(_cells(notebook), reverse=True)[:5]
     cells = [(f"{seconds:.1f}", f"`{line}`") for seconds, line in slow if seconds >= 0.1]
-    made = [f"# Run: {title}\n", "What this page of the book was computed with.\n", *_table(("", ""), about)]
+    made = [f"# Run: {title}\n", "What this page of the book was computed with.\n", *_table(("entry", "value"), about)]
     made += ["\n## Parameters\n", *(_table(("parameter", "value"), parameters) if parameters else ["None."])]
     return "\n".join(
         [*made, "\n## Where the time went\n", *(_table(("seconds", "cell that begins with"), cells) if cells else ["Not noted."])]
@@ -272,10 +269,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _address(method: Method) -> str:
     return f"{method.function.__module__}.{method.name}"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 def _end(value: float) -> str:
