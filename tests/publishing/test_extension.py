@@ -30,6 +30,7 @@ def test_the_first_use_of_each_term_is_linked_with_its_plural():
         "``pair`` in code, and `pair <https://example.org>`_ in a link",
         "repairs, paired, pair-wise, a-pair, mapping",
         "::\n\n   pair",
+        "The loss-free method Barlow Pairs has a name",
     ],
 )
 def test_titles_code_links_and_other_words_are_left_alone(text):

@@ -80,7 +80,8 @@ def _linked(text: str, pattern: re.Pattern[str], terms: dict[str, str], seen: se
     end = 0
     for match in pattern.finditer(text):
         term = terms[match[1].lower()]
-        if term in seen:
+        named = match[0][0].isupper() and term[0].islower() and re.search(r"[A-Z]\w* $", text[: match.start()])  # as in Barlow Twins
+        if term in seen or named:
             continue
         seen.add(term)
         link = addnodes.pending_xref(
