@@ -6,9 +6,11 @@ import sys
 import time
 import urllib.request
 
+import nbformat
 import pytest
 
 from xaicl_lib import __version__
+from xaicl_lib.__main__ import main
 from xaicl_lib.book import with_sections, with_stamp
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.site import fetch_wheels, make_classroom, make_site, stamp
@@ -58,9 +60,12 @@ def test_a_site_is_made_and_made_again_but_never_over_something_else(book, tmp_p
 def test_the_classroom_serves_itself_with_python_alone(book, tmp_path):
     root = tmp_path / "checkout"
     (root / "notebooks").mkdir(parents=True)
-    (root / "notebooks" / "01_a.ipynb").write_text("{}")
+    cells = [nbformat.v4.new_markdown_cell("ask\n\n:::{dropdown} Solution\nforty-two\n:::")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / "01_a.ipynb")
     made = make_classroom(root, book, tmp_path / "classroom", wheels=False)
-    assert (made / "notebooks" / "01_a.ipynb").is_file()
+    given = (made / "notebooks" / "01_a.ipynb").read_text()
+    assert "ask" in given
+    assert "forty-two" not in given
     assert "--no-index --find-links wheels" in (made / "README.md").read_text()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -96,3 +101,12 @@ def test_generated_pages_join_the_table_of_contents():
     made = with_sections(toc, {"api": ["api_x", "api_y"]})
     assert made["parts"][0]["chapters"] == [{"file": "b"}, {"file": "api", "sections": [{"file": "api_x"}, {"file": "api_y"}]}]
     assert toc["parts"][0]["chapters"][1] == {"file": "api"}
+
+
+def test_the_command_line_makes_a_site_or_says_why_not(book, tmp_path, capsys):
+    assert main(["site", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "site" / "index.html").is_file()
+    assert main(["site", "--out", str(tmp_path / "nowhere")]) == 2
+    assert "make book" in capsys.readouterr().err
+    assert main(["links", "--out", str(tmp_path)]) == 2
+    assert "expected the sources of a book" in capsys.readouterr().err

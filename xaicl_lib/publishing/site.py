@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from xaicl_lib.errors import InputError
+import nbformat
 
-CLASSROOM = "xaicl_lib[views]"
+from xaicl_lib.errors import InputError
+from xaicl_lib.publishing.editions import edit_notebook
+
 BESIDE = ("jupyterlab>=4.2",)  # what a student needs beside the package to open a notebook
 START = '''"""Shows the book on this computer, for the browsers of this room: python serve.py [PORT]. Needs nothing but Python."""
 
@@ -29,7 +31,7 @@ README = """# The book of a course, to copy
 
 - `site/` is the whole book with its slides. `python serve.py` shows it; any web server will do, too. Opened as files, without a server,
   the text can be read, but live parts do not work.
-- `notebooks/` are the chapters to run, `results/` the larger tables that they show.
+- `notebooks/` are the chapters to run, without solutions; `results/` holds the larger tables that they show.
 - `wheels/` is what they need, for {platform} and Python {python}. On each computer, without internet:
 
       python -m venv course
@@ -65,7 +67,7 @@ def make_site(book: Path, folder: Path) -> Path:
 
 
 def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True) -> Path:
-    """One folder to copy: the site, a server of it, the notebooks, and the wheels to run them.
+    """One folder to copy: the site, a server of it, the notebooks without solutions, and the wheels to run them.
 
     Args:
         root: a checkout.
@@ -82,9 +84,11 @@ def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True)
     _make_room(folder, "serve.py")
     make_site(book, folder / "site")
     (folder / "serve.py").write_text(START)
-    for name in ("notebooks", "results"):
-        if (root / name).is_dir():
-            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns(".*", "*.toml"))
+    if (root / "results").is_dir():
+        shutil.copytree(root / "results", folder / "results")
+    (folder / "notebooks").mkdir()
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        nbformat.write(edit_notebook(nbformat.read(path, as_version=4), "student"), folder / "notebooks" / path.name)
     facts = {"platform": sys.platform, "python": f"{sys.version_info.major}.{sys.version_info.minor}", "version": __version__}
     (folder / "README.md").write_text(README.format(**facts, date=time.strftime("%Y-%m-%d")))
     if wheels:
