@@ -6,14 +6,18 @@ READY := $(VENV)/.ready
 PORT ?= 8000
 PROFILE ?= quick
 
-.PHONY: help setup book serve test lint clean check-book
+.PHONY: help setup book teacher student site classroom serve test lint clean check-book check-links
 
 help:
 	@echo "make book        execute the notebooks and build the book (PROFILE=quick or full)"
+	@echo "make teacher     the edition with open solutions and notes; make student: the one without solutions"
+	@echo "make site        the book as one folder for any static host, _build/site"
+	@echo "make classroom   one folder to copy into a room without internet, _build/classroom"
 	@echo "make serve       show the book on localhost (PORT=8000)"
 	@echo "make test        formatting, lint, types, tests, notebooks (which make book then need not run again)"
 	@echo "make lint        formatting, lint and types alone"
 	@echo "make check-book  open every page of the book in headless Chromium"
+	@echo "make check-links ask every link to another host"
 	@echo "make setup       only set up $(VENV) (PYTHON=python3)"
 	@echo "make clean       remove everything made, but neither $(VENV) nor trained models"
 
@@ -33,6 +37,15 @@ $(READY): requirements.txt pyproject.toml
 book: $(READY)
 	@$(RUN) -m xaicl_lib book --profile $(PROFILE)
 
+teacher student: $(READY)
+	@$(RUN) -m xaicl_lib book --profile $(PROFILE) --edition $@
+
+site: book
+	@$(RUN) -m xaicl_lib site
+
+classroom: book
+	@$(RUN) -m xaicl_lib site --classroom
+
 serve: $(READY)
 	@$(RUN) -m xaicl_lib serve --port $(PORT)
 
@@ -47,6 +60,10 @@ test: lint
 
 check-book: $(READY)
 	@$(RUN) tests/check_pages.py
+
+# Of the sources that the last build has staged.
+check-links: $(READY)
+	@$(RUN) -m xaicl_lib links
 
 clean:
 	rm -rf _build .assets build .mypy_cache .pytest_cache .ruff_cache *.egg-info/

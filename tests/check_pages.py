@@ -5,7 +5,8 @@
 Each page is opened at the width of a desktop and of a phone, in a fresh profile, below a sub-path, and fails on: an error in the console
 or the page, a request to another host, a response of 400 or more, a figure that is not drawn or has no description, a broken picture,
 sideways scrolling on a phone, a link within the book that leads nowhere. On the desktop it also fails if a figure does not follow a
-switch between light and dark.
+switch between light and dark. In both, text must stand out from its background. Before any of that, the files themselves are read:
+every page has a language, a title, a description and a heading, weighs at most 2 MB, and what it refers to is there.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
+
+from xaicl_lib.publishing.links import check_basics, check_links
 
 ROOT = Path(__file__).resolve().parent.parent
 SUBPATH = "some/sub/path"
@@ -41,6 +44,43 @@ PROBLEMS_JS = """() => {
     if (!(plot.getAttribute('aria-label') || '').trim()) found.push('figure without a description');
   }
   return found;
+}"""
+# Text whose colour and background are too near each other (WCAG 2.1 AA: 4.5, or 3 for large text); figures draw their own.
+CONTRAST_JS = """() => {
+  const parse = text => {
+    const n = (text.match(/[\\d.]+/g) || []).map(Number);
+    return /^color\\(srgb/.test(text) ? [n[0] * 255, n[1] * 255, n[2] * 255, n[3] ?? 1] : [n[0], n[1], n[2], n[3] ?? 1];
+  };
+  const over = (top, under) => top.slice(0, 3).map((v, k) => v * top[3] + under[k] * (1 - top[3]));
+  const light = rgb => {
+    const [r, g, b] = rgb.map(v => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = element => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) {
+      const style = getComputedStyle(e), colour = parse(style.backgroundColor);
+      if (style.backgroundImage !== 'none') return null;
+      if (colour[3] > 0) layers.push(colour);
+      if (colour[3] === 1) break;
+    }
+    return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
+  };
+  const found = new Map();
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const element = walk.currentNode.parentElement, text = walk.currentNode.data.trim();
+    if (!text || element.closest('.xaicl-plot, script, style, noscript, mjx-container, [hidden]')) continue;
+    if (!element.checkVisibility({opacityProperty: true, visibilityProperty: true}) || element.getClientRects().length === 0) continue;
+    const style = getComputedStyle(element), under = ground(element);
+    if (under === null) continue;
+    const a = light(over(parse(style.color), under)), b = light(under);
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    if (ratio >= (large ? 3 : 4.5) - 0.05) continue;
+    found.set(`${style.color} on ${under.map(Math.round)}`, `${ratio.toFixed(1)}: ${text.slice(0, 40)}`);
+  }
+  return [...found].slice(0, 5).map(([colours, rest]) => `too little contrast, ${colours}, ${rest}`);
 }"""
 LINKS_JS = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
 OVERFLOW_JS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -126,6 +166,7 @@ def check_page(browser: Any, address: str, name: str, device: str, book: Path, s
         page.wait_for_load_state("networkidle", timeout=PATIENCE)
         problems += draw_all(page)
         problems += page.evaluate(PROBLEMS_JS)
+        problems += [f"{problem} (light)" for problem in page.evaluate(CONTRAST_JS)]
         problems += broken_links(name, page.evaluate(LINKS_JS), address, book)
         if device == "phone" and (beyond := page.evaluate(OVERFLOW_JS)) > 1:
             problems.append(f"scrolls sideways by {beyond} px")
@@ -176,8 +217,11 @@ def dark(page: Any) -> list[str]:
     before = [plot.evaluate(TEXT_COLOURS_JS) for plot in plots]
     page.evaluate(THEME_JS, "dark")
     page.wait_for_timeout(1000)
+    faint = [f"{problem} (dark)" for problem in page.evaluate(CONTRAST_JS)]
     after = [plot.evaluate(TEXT_COLOURS_JS) for plot in plots]
-    return [f"figure {k} does not follow the theme" for k, (a, b) in enumerate(zip(before, after, strict=True), start=1) if a and a == b]
+    return faint + [
+        f"figure {k} does not follow the theme" for k, (a, b) in enumerate(zip(before, after, strict=True), start=1) if a and a == b
+    ]
 
 
 def shoot(page: Any, folder: Path | None, name: str, device: str, theme: str) -> None:
@@ -208,6 +252,8 @@ def main() -> int:
     names = pages_of(book) if book.is_dir() else []
     if not names:
         sys.exit(f"expected a book in {book}, found no page; `make book` builds it")
+    files = [*check_links(book), *check_basics(book)]
+    print("failed the files" if files else "ok     the files", *files, sep="\n         ", flush=True)
     if arguments.screenshots:
         arguments.screenshots.mkdir(parents=True, exist_ok=True)
     failed = 0
@@ -220,7 +266,7 @@ def main() -> int:
                 failed += bool(problems)
                 print(f"{'failed' if problems else 'ok    '} {name} ({device})", *problems, sep="\n         ", flush=True)
     print(f"{len(names) * len(WIDTHS) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return 1 if failed or files else 0
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     book = commands.add_parser("book", help="execute the notebooks and build the book")
     book.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
     book.add_argument("--out", default="_build", help="default: %(default)s")
+    book.add_argument("--edition", default="reader", choices=["reader", "teacher", "student"], help="solutions folded, open, or left out")
     book.set_defaults(run=_book)
 
     run = commands.add_parser("run", help="execute notebooks, and nothing else; what did not change is kept")
@@ -89,6 +90,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
     run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
     run.set_defaults(run=_notebooks)
+
+    site = commands.add_parser("site", help="copy the built book into one folder that any static host serves")
+    site.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
+    site.add_argument("--folder", help="default: OUT/site, or OUT/classroom")
+    site.add_argument("--classroom", action="store_true", help="with a server, the notebooks and wheels, for a room without internet")
+    site.add_argument("--no-wheels", action="store_true", help="without the wheels")
+    site.set_defaults(run=_site)
+
+    links = commands.add_parser("links", help="ask every link of the built book that leads to another host")
+    links.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
+    links.set_defaults(run=_links)
 
     serve = commands.add_parser("serve", help="serve the built book on localhost")
     serve.add_argument("--out", default="_build", help="default: %(default)s")
@@ -299,7 +311,26 @@ def _train(arguments: argparse.Namespace) -> None:
 def _book(arguments: argparse.Namespace) -> None:
     from xaicl_lib.run import build_book
 
-    build_book(out=arguments.out, profile=arguments.profile)
+    build_book(out=arguments.out, profile=arguments.profile, edition=arguments.edition)
+
+
+def _site(arguments: argparse.Namespace) -> None:
+    from xaicl_lib.publishing.site import make_classroom, make_site
+    from xaicl_lib.run import ROOT
+
+    out = Path(arguments.out).resolve()
+    folder = Path(arguments.folder or out / ("classroom" if arguments.classroom else "site")).resolve()
+    if arguments.classroom:
+        make_classroom(ROOT, out / "html", folder, wheels=not arguments.no_wheels)
+    else:
+        make_site(out / "html", folder)
+    print(f"made: {folder}")
+
+
+def _links(arguments: argparse.Namespace) -> None:
+    from xaicl_lib.publishing.jupyter_book import check_outer_links
+
+    check_outer_links(out=arguments.out)
 
 
 def _notebooks(arguments: argparse.Namespace) -> None:

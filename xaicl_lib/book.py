@@ -14,6 +14,12 @@ import nbformat
 import yaml
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.publishing.chapters import with_chapters
+from xaicl_lib.publishing.editions import edit_notebook, edited
+from xaicl_lib.publishing.links import check_basics, check_links
+from xaicl_lib.publishing.reference import write_reference
+from xaicl_lib.publishing.site import stamp
+from xaicl_lib.publishing.slides import deck
 
 HIDDEN = {"remove-cell", "remove-output", "remove_cell", "remove_output"}  # tags of cells whose outputs are left out on purpose
 PLOT = 'class="xaicl-plot"'
@@ -23,18 +29,61 @@ class NotebookError(InputError):
     """A notebook or a page of the book that did not become what it should; one line, like every error the command line prints."""
 
 
-def stage(root: Path, executed: list[Path], source: Path, repository: str | None) -> None:
-    """Lay out in `source` what Jupyter Book reads, in the repository's own layout, so that links between its files hold in both."""
+def stage(root: Path, executed: list[Path], source: Path, repository: str | None, edition: str = "reader") -> list[Path]:
+    """Lay out in `source` what Jupyter Book reads, in the repository's own layout, so that links between its files hold in both.
+
+    Returns:
+        The notebooks there, with solutions as the edition wants them.
+    """
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns(".*"))
-    shutil.copy2(root / "_toc.yml", source / "_toc.yml")
     (source / "notebooks").mkdir()
-    for path in executed:
-        shutil.copy2(path, source / "notebooks" / path.name)
+    staged = [_stage_notebook(path, source / "notebooks" / path.name, edition) for path in executed]
+    by_name, toc = {path.stem: path for path in executed}, yaml.safe_load((root / "_toc.yml").read_text())
     for page in (source / "book").rglob("*.md"):
-        page.write_text(with_figures(page.read_text(), {path.stem: path for path in executed}))
-    config = yaml.safe_load((root / "_config.yml").read_text())
-    (source / "_config.yml").write_text(yaml.safe_dump(with_repository(config, repository), sort_keys=False))
+        text = with_chapters(page.read_text(encoding="utf-8"), toc, by_name)
+        if page.name == "slides.md":
+            _stage_slides(text, source / "extra" / "slides", by_name)
+            page.unlink()
+        else:
+            page.write_text(edited(with_figures(text, by_name), edition), encoding="utf-8")
+    below = write_reference(source / "book" / "reference", executed)
+    (source / "_toc.yml").write_text(yaml.safe_dump(with_sections(toc, below), sort_keys=False))
+    config = with_repository(yaml.safe_load((root / "_config.yml").read_text()), repository)
+    (source / "_config.yml").write_text(yaml.safe_dump(with_stamp(config, edition), sort_keys=False))
+    return staged
+
+
+def _stage_notebook(path: Path, target: Path, edition: str) -> Path:
+    notebook = edit_notebook(nbformat.read(path, as_version=4), edition)
+    nbformat.write(notebook, target)
+    return target
+
+
+def _stage_slides(text: str, folder: Path, executed: dict[str, Path]) -> None:
+    folder.mkdir(parents=True)
+    page = deck(text, lambda name, number: notebook_figure(name, number, executed), stamp())
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def with_stamp(config: dict[str, Any], edition: str) -> dict[str, Any]:
+    """Settings with version and date at the foot of every page, and the edition's name where it is not the reader's."""
+    which = "" if edition == "reader" else f" · {edition}'s edition"
+    html = {**config.get("html", {}), "extra_footer": f'<p class="xaicl-stamp">{stamp()}{which}</p>'}
+    title = config["title"] + ("" if edition == "reader" else f" ({edition}'s edition)")
+    return {**config, "title": title, "html": html}
+
+
+def with_sections(toc: Any, below: dict[str, list[str]]) -> Any:
+    """The table of contents with pages put below others: `below` has for a file the files of its sections."""
+    if isinstance(toc, list):
+        return [with_sections(entry, below) for entry in toc]
+    if not isinstance(toc, dict):
+        return toc
+    made = {key: with_sections(value, below) for key, value in toc.items()}
+    if files := below.get(made.get("file", "")):
+        made["sections"] = [*made.get("sections", []), *({"file": file} for file in files)]
+    return made
 
 
 def with_figures(text: str, executed: dict[str, Path]) -> str:
@@ -45,29 +94,37 @@ def with_figures(text: str, executed: dict[str, Path]) -> str:
     """
 
     def figure(match: re.Match[str]) -> str:
-        name, number = match[1], int(match[2])
-        cells = nbformat.read(executed[name], as_version=4).cells if name in executed else []
-        shown = [
-            o.data["text/html"]
-            for cell in cells
-            for o in cell.get("outputs", ())
-            if PLOT in "".join(o.get("data", {}).get("text/html", ""))
-        ]
-        if not 1 <= number <= len(shown):
-            raise NotebookError(f"expected figure {number} of notebook {name}, which has {len(shown)} figures")
-        return f"```{{raw}} html\n{''.join(shown[number - 1])}\n```"
+        return f"```{{raw}} html\n{notebook_figure(match[1], int(match[2]), executed)}\n```"
 
     return re.sub(r"<!-- figure (\w+) (\d+) -->", figure, text)
 
 
+def notebook_figure(name: str, number: int, executed: dict[str, Path]) -> str:
+    """HTML of the K-th figure (from 1) of an executed notebook.
+
+    Raises:
+        NotebookError: no such notebook or figure.
+    """
+    cells = nbformat.read(executed[name], as_version=4).cells if name in executed else []
+    data = [o.data.get("text/html", "") for cell in cells for o in cell.get("outputs", ()) if "data" in o]
+    shown = [html for html in map("".join, data) if PLOT in html]
+    if not 1 <= number <= len(shown):
+        raise NotebookError(f"expected figure {number} of notebook {name}, which has {len(shown)} figures")
+    return shown[number - 1]
+
+
 def with_repository(config: dict[str, Any], address: str | None) -> dict[str, Any]:
-    """Settings with buttons to the repository at `address` and, where Colab can read it, to Colab; without an address no such button."""
+    """Settings with buttons to the repository at `address` and, where they can read it, to Colab and Binder; without one no buttons."""
     if address is None:
         return config
     html = {**config.get("html", {}), "use_repository_button": True}
     made = {**config, "repository": {"url": address, "branch": "main", "path_to_book": ""}, "html": html}
     if urlsplit(address).hostname == "github.com":
-        made["launch_buttons"] = {"notebook_interface": "classic", "colab_url": "https://colab.research.google.com"}
+        made["launch_buttons"] = {
+            "notebook_interface": "jupyterlab",
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+        }
     return made
 
 
@@ -133,6 +190,17 @@ def check_pages(executed: list[Path], pages: Path) -> None:
         for kind, count in want.items():
             if got[kind] < count:
                 raise NotebookError(f"the page of {path.name} lacks outputs: expected {count} {kind}, found {got[kind]}")
+
+
+def check_site(pages: Path) -> None:
+    """Refuse a built book with a link that leads nowhere or a page that lacks its basics.
+
+    Raises:
+        NotebookError: names the first of them.
+    """
+    if found := [f"broken link in {line}" for line in check_links(pages)] + check_basics(pages):
+        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+        raise NotebookError(f"the built pages are not fit to publish: {'; '.join(found[:8])}{more}")
 
 
 def notebook_outputs(path: Path) -> dict[str, int]:

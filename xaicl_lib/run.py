@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 import signal
 import subprocess
@@ -26,8 +25,10 @@ import nbformat
 import papermill
 
 from xaicl_lib.assets import place_assets
-from xaicl_lib.book import NotebookError, check_pages, repository_address, stage
+from xaicl_lib.book import NotebookError, check_pages, check_site, repository_address, stage
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.publishing.editions import EDITIONS
+from xaicl_lib.publishing.jupyter_book import build_html
 
 ROOT = Path(__file__).resolve().parent.parent  # of a checkout: the notebooks and the book's prose are not part of the installed package
 PROFILES = ("quick", "full")
@@ -36,26 +37,30 @@ CELL_TIMEOUT = 900  # seconds a cell may take
 NOTEBOOK_TIMEOUT = 3600  # seconds a notebook may take, start and end included: papermill itself may hang
 
 
-def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick") -> Path:
-    """The book's folder `<out>/html`, after executing its notebooks, building it and checking its pages.
+def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick", edition: str = "reader") -> Path:
+    """The book's folder, after executing its notebooks, building it and checking its pages: `<out>/html`, or `<out>/<edition>` of others.
 
     Args:
         out: where everything made goes; executed notebooks in it are kept as long as nothing they depend on changes.
         profile: "quick" (minutes on a laptop) or "full".
+        edition: "reader" (solutions folded), "teacher" (open, with notes) or "student" (left out).
 
     Raises:
         NotebookError: a notebook failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
         InputError: not in a checkout, unknown profile, or assets that cannot be had.
     """
     _require_checkout()
+    if edition not in EDITIONS:
+        raise unknown("edition", edition, EDITIONS)
     base = Path(out).resolve()
     executed = run_notebooks(profile=profile, out=base / "notebooks" / profile)
     source = base / "src"
-    stage(ROOT, executed, source, repository_address(ROOT))
+    staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
     place_assets(source / "book" / "_static", ROOT / ".assets")
-    html = _jupyter_book(source, base / "work")
-    check_pages(executed, html / "notebooks")
-    final = base / "html"
+    html = build_html(source, base / "work")
+    check_pages(staged, html / "notebooks")
+    check_site(html)
+    final = base / ("html" if edition == "reader" else edition)
     shutil.rmtree(final, ignore_errors=True)
     os.replace(html, final)
     shutil.rmtree(base / "work", ignore_errors=True)
@@ -299,23 +304,6 @@ def _write_manifest(out: Path, manifest: dict[str, Any]) -> None:
     draft = out / ".manifest.json"
     draft.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     os.replace(draft, out / "manifest.json")
-
-
-def _jupyter_book(source: Path, work: Path) -> Path:
-    """Build the staged book from nothing; every warning is an error."""
-    shutil.rmtree(work, ignore_errors=True)
-    log = source.parent / "jupyter-book.log"
-    launch = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]  # it has no -m form
-    command = [*launch, "build", str(source), "--path-output", str(work), "-W", "-n", "--keep-going"]
-    print("Jupyter Book: building", flush=True)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
-    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)  # without its colours
-    log.write_text(said)
-    html = work / "_build" / "html"
-    if done.returncode or not (html / "index.html").is_file():
-        found = [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line] or said.splitlines()[-5:]
-        raise NotebookError(f"Jupyter Book failed, its log is {log}: " + "; ".join(found[:5]))
-    return html
 
 
 def _require_checkout() -> None:

@@ -1,0 +1,106 @@
+"""What checks say of answers: right, wrong in a known way, wrong in an unknown way, broken, not given."""
+
+import pytest
+import torch
+
+from xaicl_lib.exercises import Mistake, check_choice, check_function, check_number
+
+
+def double(x):
+    return 2 * x
+
+
+X = torch.tensor([[1.0, 2.0], [3.0, -4.0]])
+TASK = {
+    "right": double,
+    "cases": [(X,)],
+    "expected": "twice the input",
+    "nudge": "multiply by two",
+    "mistakes": [Mistake(lambda x: x**2, "this is the square"), Mistake(lambda x: x, "nothing happens yet")],
+    "afterword": "Well done.",
+}
+
+
+def test_a_right_answer_is_right_in_other_number_types_too():
+    for answer in (double, lambda x: x + x, lambda x: (2 * x).numpy(), lambda x: (2 * x).tolist(), lambda x: (2 * x).double()):
+        said = check_function(answer, **TASK)
+        assert said.right is True
+        assert str(said) == repr(said) == "right. Well done."
+
+
+@pytest.mark.parametrize("answer", [None, ..., lambda x: None, lambda x: ...])
+def test_a_placeholder_is_not_an_error(answer):
+    said = check_function(answer, **TASK)
+    assert said.right is None
+    assert said.text.startswith("not yet answered")
+
+
+def test_an_answer_that_is_not_implemented_is_a_placeholder():
+    def answer(x):
+        raise NotImplementedError
+
+    assert check_function(answer, **TASK).right is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "parts"),
+    [
+        (
+            lambda x: x**2,
+            ["Expected: twice the input", "at [0, 0]: 2 was expected, you have 1", "3 of 4 values", "Hint: this is the square"],
+        ),
+        (lambda x: x, ["Hint: nothing happens yet"]),
+        (lambda x: 2 * x.abs(), ["at [1, 1]: -8 was expected, you have 8", "1 of 4 values differ", "Hint: multiply by two"]),
+        (lambda x: 2 * x[0], ["shape (2,), and shape (2, 2) was expected", "multiply by two"]),
+        (lambda x: 2.0, ["a single number, and shape (2, 2) was expected"]),
+        (lambda x: "two", ["str 'two'", "shape (2, 2)"]),
+        (lambda x: 2 * x * float("nan"), ["you have nan"]),
+        (lambda x: x @ torch.ones(3), ["stopped with RuntimeError", "multiply by two"]),
+        (lambda: 1, ["stopped with TypeError"]),
+    ],
+)
+def test_a_wrong_answer_gets_its_own_hint(answer, parts):
+    said = check_function(answer, **TASK)
+    assert said.right is False
+    for part in parts:
+        assert part in said.text
+
+
+def test_an_answer_that_writes_into_its_argument_is_told_so_and_spoils_nothing():
+    case = X.clone()
+    said = check_function(lambda x: x.mul_(2), **{**TASK, "cases": [(case,)]})
+    assert said.right is False
+    assert "changes what it is given" in said.text
+    assert torch.equal(case, X)
+
+
+def test_what_is_no_function_is_named():
+    assert "expected a function, got int 3" in check_function(3, **TASK).text
+
+
+def test_later_trials_count():
+    said = check_function(lambda x: x + 1, **{**TASK, "cases": [(torch.tensor(1.0),), (torch.tensor(5.0),)]})
+    assert "On trial 2, the first difference is: 10 was expected, you have 6." in said.text
+
+
+def test_predicted_numbers():
+    words = {"expected": "a share between 0 and 1", "nudge": "think of chance"}
+    assert check_number(None, 0.3, **words).right is None
+    assert check_number(0.32, 0.3, **words).right
+    low, high = check_number(0.1, 0.3, **words), check_number("0.9", 0.3, **words)
+    assert not low.right
+    assert "it is higher than that" in low.text
+    assert "it is lower than that" in high.text
+    assert "think of chance" in high.text
+    assert "0.3" not in high.text  # the number itself is not given away
+    assert "expected a number" in check_number("many", 0.3, **words).text
+
+
+def test_choices():
+    hints = {"edges": "what does an edge detector know of the model?"}
+    assert check_choice(None, "grad_cam", hints).right is None
+    assert check_choice(" Grad_CAM ", "grad_cam", hints, because="It uses gradients.").text == "right. It uses gradients."
+    assert "edge detector know" in check_choice("edges", "grad_cam", hints).text
+    other = check_choice("occlusion", "grad_cam", hints)
+    assert other.right is False
+    assert "one of edges, grad_cam" in other.text

@@ -1,0 +1,112 @@
+"""Folders to give away, and what stands at the foot of every page."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+from xaicl_lib import __version__
+from xaicl_lib.__main__ import main
+from xaicl_lib.book import with_sections, with_stamp
+from xaicl_lib.errors import InputError
+from xaicl_lib.publishing.site import fetch_wheels, make_classroom, make_site, stamp
+
+
+@pytest.fixture
+def book(tmp_path):
+    folder = tmp_path / "html"
+    (folder / "_static").mkdir(parents=True)
+    for name in ("index.html", ".buildinfo", "_static/a.css"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_the_stamp_says_version_and_date(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert stamp() == f"xaicl {__version__}, built 1970-01-02"
+    config = {"title": "T", "html": {"favicon": "f"}}
+    assert with_stamp(config, "reader") == {
+        "title": "T",
+        "html": {"favicon": "f", "extra_footer": f'<p class="xaicl-stamp">xaicl {__version__}, built 1970-01-02</p>'},
+    }
+    teacher = with_stamp(config, "teacher")
+    assert teacher["title"] == "T (teacher's edition)"
+    assert "teacher's edition" in teacher["html"]["extra_footer"]
+
+
+def test_a_site_is_made_and_made_again_but_never_over_something_else(book, tmp_path):
+    site = make_site(book, tmp_path / "site")
+    assert sorted(p.relative_to(site).as_posix() for p in site.rglob("*") if p.is_file()) == [
+        ".nojekyll", "_static/a.css", "index.html", "version.json",
+    ]  # fmt: skip
+    (site / "old.html").write_text("")
+    make_site(book, site)
+    assert not (site / "old.html").exists()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="holds something else"):
+        make_site(book, mine)
+    assert (mine / "thesis.tex").exists()
+    with pytest.raises(InputError, match="make book"):
+        make_site(tmp_path / "nothing", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_classroom_serves_itself_with_python_alone(book, tmp_path):
+    root = tmp_path / "checkout"
+    (root / "notebooks").mkdir(parents=True)
+    cells = [nbformat.v4.new_markdown_cell("ask\n\n:::{dropdown} Solution\nforty-two\n:::")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / "01_a.ipynb")
+    made = make_classroom(root, book, tmp_path / "classroom", wheels=False)
+    given = (made / "notebooks" / "01_a.ipynb").read_text()
+    assert "ask" in given
+    assert "forty-two" not in given
+    assert "--no-index --find-links wheels" in (made / "README.md").read_text()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-I", str(made / "serve.py"), str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert _get(f"http://127.0.0.1:{port}/index.html") == b"index.html"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _get(address):
+    for _ in range(100):
+        try:
+            return urllib.request.urlopen(address, timeout=5).read()
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the server did not answer")
+
+
+def test_wheels_that_cannot_be_had_are_said_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(InputError, match="wheels could not be had"):
+        fetch_wheels(tmp_path / "no_project_here", tmp_path / "wheels", "", ())
+
+
+def test_generated_pages_join_the_table_of_contents():
+    toc = {"root": "a", "parts": [{"caption": "c", "chapters": [{"file": "b"}, {"file": "api"}]}]}
+    made = with_sections(toc, {"api": ["api_x", "api_y"]})
+    assert made["parts"][0]["chapters"] == [{"file": "b"}, {"file": "api", "sections": [{"file": "api_x"}, {"file": "api_y"}]}]
+    assert toc["parts"][0]["chapters"][1] == {"file": "api"}
+
+
+def test_the_command_line_makes_a_site_or_says_why_not(book, tmp_path, capsys):
+    assert main(["site", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "site" / "index.html").is_file()
+    assert main(["site", "--out", str(tmp_path / "nowhere")]) == 2
+    assert "make book" in capsys.readouterr().err
+    assert main(["links", "--out", str(tmp_path)]) == 2
+    assert "expected the sources of a book" in capsys.readouterr().err

@@ -1,0 +1,19 @@
+"""Checks for the exercises of the book: each gives a hint, and none of them ever stops a notebook."""
+
+from xaicl_lib.exercises.checking import Mistake, Verdict, check_choice, check_function, check_number
+from xaicl_lib.exercises.tasks import (
+    check_area,
+    check_box,
+    check_cosine,
+    check_interval,
+    check_pointing,
+    check_shared_scale,
+    check_signed_cam,
+    check_solarised,
+    check_target,
+)
+
+__all__ = [
+    "Mistake", "Verdict", "check_area", "check_box", "check_choice", "check_cosine", "check_function", "check_interval", "check_number",
+    "check_pointing", "check_shared_scale", "check_signed_cam", "check_solarised", "check_target",
+]  # fmt: skip

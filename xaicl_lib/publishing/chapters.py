@@ -1,0 +1,51 @@
+"""What the first page says of every chapter, taken from the chapters themselves: title, time to read, what a reader will know."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from xaicl_lib.publishing.reference import notebook_title
+
+MARK = "<!-- chapters -->"
+
+
+def with_chapters(text: str, toc: dict[str, Any], executed: Mapping[str, Path], folder: str = "../") -> str:
+    """The text with `<!-- chapters -->` replaced by a list of the notebooks in the table of contents, part by part."""
+    return text.replace(MARK, chapter_list(toc, executed, folder)) if MARK in text else text
+
+
+def chapter_list(toc: dict[str, Any], executed: Mapping[str, Path], folder: str) -> str:
+    """Markdown: under each part's name a line for each of its notebooks."""
+    made = []
+    for caption, files in _parts(toc):
+        lines = [_line(executed[Path(file).name], folder) for file in files if Path(file).name in executed]
+        if lines:
+            made.append(f"**{caption}**\n\n" + "\n".join(lines) if caption else "\n".join(lines))
+    return "\n\n".join(made)
+
+
+def _parts(toc: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    for part in toc.get("parts", [toc]):
+        yield part.get("caption", ""), [e["file"] for e in part.get("chapters", []) if e.get("file", "").startswith("notebooks/")]
+
+
+def _line(path: Path, folder: str) -> str:
+    notebook = nbformat.read(path, as_version=4)
+    first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
+    time, known = about(first, "Time"), about(first, "You will know")
+    minutes = re.match(r"\d+ minutes", time)
+    head = f"[{notebook_title(notebook)}]({folder}notebooks/{path.name})" + (f", *{minutes[0]}*" if minutes else "")
+    return f"- {head}: {known}" if known else f"- {head}"
+
+
+def about(text: str, term: str) -> str:
+    """What a page says after `term` in the list under its title; empty if it says nothing.
+
+    >>> about("Time\\n: 25 minutes to read\\n\\nYou will know\\n: a lot", "Time")
+    '25 minutes to read'
+    """
+    found = re.search(rf"^{term}\n: (.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    return " ".join(found[1].split()) if found else ""

@@ -1,0 +1,121 @@
+"""Folders to give away: the site as any static host serves it, and one for a room of computers without internet."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.publishing.editions import edit_notebook
+
+BESIDE = ("jupyterlab>=4.2",)  # what a student needs beside the package to open a notebook
+START = '''"""Shows the book on this computer, for the browsers of this room: python serve.py [PORT]. Needs nothing but Python."""
+
+import functools
+import http.server
+import pathlib
+import sys
+
+folder = pathlib.Path(__file__).resolve().parent / "site"
+port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+print(f"The book is at http://localhost:{port}/ here, and at http://<this computer's address>:{port}/ in the room. Ctrl-C stops it.")
+http.server.ThreadingHTTPServer(("", port), handler).serve_forever()
+'''
+README = """# The book of a course, to copy
+
+- `site/` is the whole book with its slides. `python serve.py` shows it; any web server will do, too. Opened as files, without a server,
+  the text can be read, but live parts do not work.
+- `notebooks/` are the chapters to run, without solutions; `results/` holds the larger tables that they show.
+- `wheels/` is what they need, for {platform} and Python {python}. On each computer, without internet:
+
+      python -m venv course
+      course/bin/python -m pip install --no-index --find-links wheels "xaicl_lib[views]" jupyterlab
+      course/bin/python -m jupyterlab notebooks
+
+  (on Windows `course\\Scripts\\python` instead of `course/bin/python`).
+
+Made {date}, version {version}.
+"""
+
+
+def stamp() -> str:
+    """Version of the library and date of the build, as every page carries them; SOURCE_DATE_EPOCH sets the date."""
+    from xaicl_lib import __version__
+
+    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return f"xaicl {__version__}, built {time.strftime('%Y-%m-%d', time.gmtime(seconds))}"
+
+
+def make_site(book: Path, folder: Path) -> Path:
+    """Copy a built book into `folder`, ready to be served from anywhere; what was there before is replaced.
+
+    Raises:
+        InputError: no book, or a folder that holds something else.
+    """
+    _require_book(book)
+    _make_room(folder, "index.html")
+    shutil.copytree(book, folder, ignore=shutil.ignore_patterns(".buildinfo", ".doctrees"), dirs_exist_ok=True)
+    (folder / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
+    (folder / "version.json").write_text(json.dumps({"built": stamp()}) + "\n")
+    return folder
+
+
+def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True) -> Path:
+    """One folder to copy: the site, a server of it, the notebooks without solutions, and the wheels to run them.
+
+    Args:
+        root: a checkout.
+        book: a built book.
+        folder: to make; what was there before is replaced.
+        wheels: fetch them, for this platform and version of Python (some hundred megabytes, with CUDA gigabytes).
+
+    Raises:
+        InputError: no book, a folder that holds something else, or wheels that could not be had.
+    """
+    from xaicl_lib import __version__
+
+    _require_book(book)
+    _make_room(folder, "serve.py")
+    make_site(book, folder / "site")
+    (folder / "serve.py").write_text(START)
+    if (root / "results").is_dir():
+        shutil.copytree(root / "results", folder / "results")
+    (folder / "notebooks").mkdir()
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        nbformat.write(edit_notebook(nbformat.read(path, as_version=4), "student"), folder / "notebooks" / path.name)
+    facts = {"platform": sys.platform, "python": f"{sys.version_info.major}.{sys.version_info.minor}", "version": __version__}
+    (folder / "README.md").write_text(README.format(**facts, date=time.strftime("%Y-%m-%d")))
+    if wheels:
+        fetch_wheels(root, folder / "wheels")
+    return folder
+
+
+def fetch_wheels(root: Path, folder: Path, extra: str = "[views]", beside: tuple[str, ...] = BESIDE) -> None:
+    """Put the package's wheel and those of all it needs into a folder.
+
+    Raises:
+        InputError: pip failed; the text ends with what it said.
+    """
+    command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--wheel-dir", str(folder), f"{root}{extra}", *beside]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"the wheels could not be had: {' '.join(done.stderr.split())[-300:]}")
+
+
+def _require_book(book: Path) -> None:
+    if not (book / "index.html").is_file():
+        raise InputError(f"expected a book in {book}, found none; `make book` builds it")
+
+
+def _make_room(folder: Path, sign: str) -> None:
+    """An empty folder; only one that we made before, known by a file in it, is emptied."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / sign).is_file():
+        raise InputError(f"expected an empty folder or one made before, got {str(folder)!r}, which holds something else")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)

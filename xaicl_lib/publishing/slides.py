@@ -1,0 +1,87 @@
+"""A deck of slides from a Markdown file: one page of HTML that needs nothing but the book's own scripts, scrolls, and prints.
+
+Slides are separated by lines of `---`. What follows a line `Notes:` is for the speaker. `<!-- figure NOTEBOOK K -->` shows a figure of the
+book's run, as in the book's own prose.
+"""
+
+import html
+import re
+from collections.abc import Callable
+from string import Template
+
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+_PAGE = Template("""<!doctype html>
+<html lang="en" data-theme="light">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<meta name="description" content="$description">
+<link rel="icon" href="../_static/favicon.svg">
+<link rel="stylesheet" href="../_static/slides.css">
+<script>window.MathJax = {options: {ignoreHtmlClass: "deck", processHtmlClass: "math"}};</script>
+<script defer src="../_static/mathjax/es5/tex-chtml-full.js"></script>
+<script defer src="../_static/slides.js"></script>
+<script defer src="../_static/xaicl.js"></script>
+</head>
+<body class="deck">
+<main>
+$slides
+</main>
+<nav class="bar" aria-label="Slides">
+<a href="../index.html">To the book</a>
+<span class="hint">arrow keys move, N shows notes</span>
+<button type="button" id="notes" aria-pressed="false">Notes</button>
+<output id="place" aria-live="polite">1 / $count</output>
+</nav>
+<footer class="about">$about</footer>
+</body>
+</html>
+""")
+
+
+def deck(text: str, figure: Callable[[str, int], str], about: str = "") -> str:
+    """The deck's page.
+
+    Args:
+        text: Markdown.
+        figure: HTML of the K-th figure of a notebook.
+        about: a line for the last slide, such as version and date.
+    """
+    parts = [part.strip() for part in re.split(r"^---$", text, flags=re.MULTILINE) if part.strip()]
+    slides = [_slide(part, number, figure) for number, part in enumerate(parts, start=1)]
+    title = next((line[2:] for line in text.splitlines() if line.startswith("# ")), "Slides")
+    said = next((line for line in text.splitlines() if len(line) > 40 and line[0].isalpha()), title)
+    return _PAGE.substitute(
+        title=html.escape(title),
+        description=html.escape(said, quote=True),
+        slides="\n".join(slides),
+        count=len(slides),
+        about=html.escape(about),
+    )
+
+
+def _slide(text: str, number: int, figure: Callable[[str, int], str]) -> str:
+    shown, _, notes = text.partition("\nNotes:\n")
+    body = _render(shown)
+    body = re.sub(r"<!-- figure (\w+) (\d+) -->", lambda match: figure(match[1], int(match[2])), body)
+    heading = re.search(r"<h[12]>(.*?)</h[12]>", body)
+    label = html.unescape(re.sub(r"<.*?>", "", heading[1])) if heading else f"Slide {number}"
+    kind = " title" if body.lstrip().startswith("<h1>") else ""
+    said = f'\n<aside class="notes" aria-label="Notes">{_render(notes)}</aside>' if notes.strip() else ""
+    start = f'<section id="s{number}" class="slide{kind}" aria-label="{html.escape(label, quote=True)}" tabindex="-1">'
+    return f'{start}\n<div class="body">{body}</div>{said}\n</section>'
+
+
+def _render(text: str) -> str:
+    """Markdown as HTML; formulas stay as MathJax reads them."""
+    reader = MarkdownIt("commonmark", {"html": True}).enable("table")
+    reader.use(dollarmath_plugin, renderer=_formula)
+    return str(reader.render(text)).replace("<img ", '<img loading="lazy" ')
+
+
+def _formula(content: str, options: dict[str, bool]) -> str:
+    ends = (r"\[", r"\]") if options.get("display_mode") else (r"\(", r"\)")
+    return f'<span class="math">{ends[0]}{html.escape(content)}{ends[1]}</span>'
