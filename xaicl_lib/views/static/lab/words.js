@@ -1,0 +1,51 @@
+// What is seen, in a sentence or two.
+
+import { highWord } from "./colours.js";
+import { number } from "./draw.js";
+
+const MEANS = {
+  conditional_occlusion: (w, top) => `Hide a ${w.high} place and the similarity falls, by ${top} at most.`,
+  pairwise_occlusion: (w) => `The similarity fell most when rectangles hid the ${w.high} places.`,
+  input_x_gradient: (w) => `At the ${w.high} pixels, a small change of colour changes the similarity most.`,
+  smooth_grad: (w) => `At the ${w.high} pixels a small change of colour changes the similarity most, on average over noisy copies.`,
+  averaged_transforms: (w) => `At the ${w.high} pixels the similarity changes most while A turns into B.`,
+  grad_cam: (w) => `More of the features at the ${w.high} places would make the pictures more similar.`,
+  interaction_cam: (w) => `The ${w.high} places hold features that both pictures have and that the similarity rests on.`,
+  deep_similarity: (w) => `Cut into cells and added up again, the similarity of the features lies most at the ${w.high} places.`,
+  integrated_jacobians: (w) => `Cut into cells and added up again, the similarity comes most from the ${w.high} places.`,
+  edges: () => "This is a control: it shows edges and never asked the model.",
+  random_map: () => "This is a control: it shows random numbers. No explanation should look like it.",
+};
+
+// The score, what comes after it, what the maps mean, and a warning or nothing.
+export function describe({ result, method, model, colours, limit, diverging }) {
+  const words = { high: highWord(colours, diverging), low: colours.low };
+  const carried = `; the ${words.high} places carry it: ${place(result.a)} of A, ${place(result.b)} of B.`;
+  const meaning = (MEANS[method.name] ?? (() => method.says))(words, number(limit));
+  return {
+    score: `${result.score.toFixed(2)} similar`,
+    rest: method.family === "control" ? "." : carried,
+    meaning: meaning + (diverging ? ` The ${words.low} places speak against it.` : ""),
+    warning: warning(result, method, model),
+  };
+}
+
+function warning({ score }, method, model) {
+  if (score > 0.9999 && method.gradient) return "The two pictures are the same to this model. There the gradient of the similarity vanishes, so this map holds nothing but rounding.";
+  if (score > 0.9999) return "The two pictures are the same to this model.";
+  if (method.family !== "control" && model.typical !== undefined && score < model.typical + 0.1) {
+    return `Unrelated pictures get about ${model.typical.toFixed(2)} from this model, so there is little here to explain. Mistrust a vivid map.`;
+  }
+  return "";
+}
+
+// In words, the ninth of a map that holds its largest value.
+export function place({ data, h, w }) {
+  const at = data.reduce((best, value, k) => (value > data[best] ? k : best), 0);
+  const row = ["top", "middle", "bottom"][Math.floor(((Math.floor(at / w) + 0.5) * 3) / h)];
+  const column = ["left", "centre", "right"][Math.floor((((at % w) + 0.5) * 3) / w)];
+  return `the ${row === "middle" && column === "centre" ? "centre" : `${row} ${column}`}`;
+}
+
+export const seconds = (value) => (value < 0.095 ? `${Math.max(1, Math.round(1000 * value))} ms` : `${value.toFixed(1)} s`);
+export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
