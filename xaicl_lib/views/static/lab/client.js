@@ -23,47 +23,52 @@ export function connect(url) {
     worker = null;
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
+    loaded.clear();
   }
 
-  function receive({ id, type, result, message, ...rest }) {
+  function receive({ id, type, result, message, cancelled, ...rest }) {
     const request = waiting.get(id);
     if (!request) return;
     if (type === "progress") return request.progress?.(rest);
     waiting.delete(id);
     if (type === "result") request.resolve(result);
-    else request.reject(/cancel/i.test(message ?? "") ? new Cancelled() : new Error(message));
+    else request.reject(cancelled ? new Cancelled() : new Error(sentence(message)));
   }
 
   // A request without answer after being cancelled is settled here: the reader never waits for a worker that is busy.
-  function ask(message, { progress, signal, transfer = [] } = {}) {
+  function ask(message, { progress, signal, id = (last += 1) } = {}) {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(new Cancelled());
       worker ??= start();
-      const id = (last += 1);
       waiting.set(id, { resolve, reject, progress });
       signal?.addEventListener("abort", () => {
         if (!waiting.delete(id)) return;
         worker?.postMessage({ id: (last += 1), type: "cancel", target: id });
         reject(new Cancelled());
       });
-      worker.postMessage({ id, ...message }, transfer);
+      worker.postMessage({ id, ...message });
     });
   }
 
-  const loaded = new Map();
+  // What is loaded is loaded once; whoever asks for it again gets its progress from then on.
+  const loaded = new Map(); // names of models to {id, done, promise, progress}
+  function load(model, source, { progress } = {}) {
+    let entry = loaded.get(model);
+    if (!entry) {
+      entry = { id: (last += 1), done: false };
+      entry.promise = ask({ type: "load", ...source }, { id: entry.id, progress: (how) => entry.progress?.(how) });
+      entry.promise.then(() => { entry.done = true; }, () => loaded.delete(model));
+      loaded.set(model, entry);
+    }
+    entry.progress = progress;
+    return entry.promise;
+  }
+
   return {
+    load,
     isLoaded: (model) => loaded.get(model)?.done === true,
-    load(model, source, options) {
-      if (!loaded.has(model)) {
-        const entry = { done: false };
-        entry.promise = ask({ type: "load", model, ...source }, { progress: (p) => entry.progress?.(p) });
-        entry.promise.then(() => { entry.done = true; }, () => loaded.delete(model));
-        loaded.set(model, entry);
-      }
-      const entry = loaded.get(model);
-      entry.progress = options?.progress;
-      return entry.promise;
-    },
-    run: (request, options) => ask({ type: "run", ...request }, options),
+    run: ({ model, ...request }, options) => ask({ type: "run", model: loaded.get(model)?.id, ...request }, options),
   };
 }
+
+const sentence = (message) => `${message[0].toUpperCase()}${message.slice(1).replace(/\.?$/, ".")}`;

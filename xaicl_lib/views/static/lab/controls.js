@@ -42,7 +42,7 @@ export function createControls({ index, state, set, openModel }) {
   return {
     top: h("div", { class: "xl-top" }, field("Model", model), field("Method", method), field("Compare with", other)),
     settings,
-    change: h("div", { class: "xl-box" }, field("Change picture B", kind), strength),
+    change: h("div", { class: "xl-box" }, field("Alter picture B", kind), strength),
     look: h("div", { class: "xl-box" }, ...look),
     refresh,
   };

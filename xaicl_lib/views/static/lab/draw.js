@@ -8,12 +8,13 @@ export function heat(map, { limit, diverging, colours, opacity, style }) {
   const image = new ImageData(map.w, map.h);
   const lut = table(colours);
   const top = limit || 1;
+  const power = map.w > 32 ? 0.7 : 1.3; // single pixels of a fine map would drown otherwise
   for (let k = 0; k < map.data.length; k += 1) {
     const value = map.data[k] / top;
     const share = Math.min(1, Math.abs(value));
     const place = Math.round(255 * Math.min(1, Math.max(0, diverging ? 0.5 + value / 2 : value)));
     image.data.set(lut.subarray(3 * place, 3 * place + 3), 4 * k);
-    image.data[4 * k + 3] = 255 * opacity * (style === "glow" ? Math.min(1, 1.5 * share) ** 1.3 : 1);
+    image.data[4 * k + 3] = 255 * opacity * (style === "glow" ? Math.min(1, 1.5 * share) ** power : 1);
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
@@ -60,7 +61,7 @@ export function legend(canvas, { diverging, colours, opacity, style }) {
 
 // Two significant digits; small values as 3.4 · 10⁻⁵, which nobody has to count zeros in.
 export function number(value) {
-  if (value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4)) return String(Number(value.toPrecision(2)));
+  if (value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4)) return String(Number(value.toPrecision(2))).replace("-", "−");
   const [digits, power] = value.toExponential(1).split("e");
-  return `${digits} · 10${[...power.replace("+", "")].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
+  return `${digits.replace("-", "−")} · 10${[...power.replace("+", "")].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`;
 }

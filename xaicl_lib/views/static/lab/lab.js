@@ -50,7 +50,7 @@ function build(element, { index, store, base, linked }) {
 
   function caption(which) {
     const text = h("span", { class: "xl-caption-text" });
-    const choose = button("Change", () => chooser.open(which), { class: "xl-button xl-small", "aria-label": `Change picture ${which.toUpperCase()}` });
+    const choose = button("Choose", () => chooser.open(which), { class: "xl-button xl-small", "aria-label": `Choose picture ${which.toUpperCase()}` });
     return { element: h("figcaption", { class: "xl-caption" }, h("b", {}, which.toUpperCase()), text, choose), text };
   }
 
@@ -199,7 +199,10 @@ function build(element, { index, store, base, linked }) {
     return found;
   }
 
-  const loading = (model) => ({ done, total }) => status.progress(`Loading ${model.title}: ${megabytes(done)} of ${megabytes(total)}`, done, total);
+  const loading = (model) => ({ done, total }) => {
+    const what = done < total ? `Loading ${model.title}: ${megabytes(done)} of ${megabytes(total)}` : `Starting ${model.title}`;
+    status.progress(what, done, done < total ? total : 0);
+  };
 
   function said(made) {
     const [{ result, origin }] = made;
@@ -209,7 +212,7 @@ function build(element, { index, store, base, linked }) {
     }
     const took = made.reduce((sum, one) => sum + (one.result.seconds ?? 0), 0);
     const passes = made.reduce((sum, one) => sum + (one.result.forwards ?? 0), 0);
-    status.say(`Computed in this browser in ${seconds(took)}${passes ? `, ${passes} looks at pictures` : ""}.`);
+    status.say(`Computed in this browser in ${seconds(took)}${passes ? `, ${passes} passes through the network` : ""}.`);
   }
 
   function remember(score) {

@@ -37,7 +37,7 @@ export function createModelDialog({ add }) {
   const useFiles = (list) => attempt(async () => {
     const named = Object.fromEntries(list.map((file) => [file.name, file]));
     if (!named["model.json"]) throw new Error("There is no model.json among these files. Open all files of the folder that the export wrote.");
-    await add(await readCard(await named["model.json"].text()), { files: named });
+    await add(await readCard(await named["model.json"].text()), { files: list.filter((file) => /^[\w.]+\.(json|onnx|bin)$/.test(file.name)) });
   });
 
   const useAddress = (text) => attempt(async () => {
@@ -49,7 +49,7 @@ export function createModelDialog({ add }) {
     }
     const answer = await fetch(new URL("model.json", base)).catch(() => null);
     if (!answer?.ok) throw new Error("No model.json could be read there. Is the address right, and does its host allow other pages to read it (CORS)?");
-    await add(await readCard(await answer.text()), { base });
+    await add(await readCard(await answer.text()), { base, elsewhere: true });
   });
 
   return { dialog, open: () => { say(""); dialog.showModal(); } };

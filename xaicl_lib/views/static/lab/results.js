@@ -2,6 +2,7 @@
 
 import { changeOf } from "./augment.js";
 import { connect } from "./client.js";
+import { controls } from "./control_maps.js";
 import { unpack } from "./gallery.js";
 import { seen } from "./pictures.js";
 import { optionDefault } from "./controls.js";
@@ -23,10 +24,12 @@ export function createResults({ index, store, base }) {
   async function live(ask, { signal, progress, loading }) {
     const { model, method, options, change, a, b } = ask;
     await load(model, loading);
-    if (signal?.aborted) signal.throwIfAborted();
+    signal?.throwIfAborted();
     const pictures = { a: await a.input(model.size), b: await seen(b, model.size, change) };
-    const result = await client.run({ model: model.name, method: method.name, options, ...pictures }, { progress, signal });
-    return { result, origin: "in this browser" };
+    const control = controls[method.name];
+    const asked = control ? { method: "deep_similarity", options: {} } : { method: method.name, options };
+    const made = await client.run({ model: model.name, ...asked, ...pictures }, { progress, signal });
+    return { result: control ? { ...made, joint: undefined, ...control(pictures, model.size, options) } : made, origin: "in this browser" };
   }
 
   const load = (model, progress) => client.load(model.name, model.source ?? { base: new URL(`models/${model.name}/`, base).href }, { progress });
