@@ -24,6 +24,7 @@ from torch import Tensor
 from xaicl_lib import augment
 from xaicl_lib.data.photos import photo_mosaics, sample_photo
 from xaicl_lib.data.scenes import scene_pairs
+from xaicl_lib.export import export
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -31,6 +32,7 @@ from xaicl_lib.registry import Method
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card
 
+SOURCES = ("methods", "data", "zoo", "augment.py", "guided.py", "model.py", "pair.py", "registry.py", "scores.py")
 STATIC = Path(__file__).parent / "views" / "static" / "lab"
 SHOWN = 448  # pixels a side of a picture for the eye; the model sees its own size
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # left, top, width, height of a crop; the negative width mirrors
@@ -103,7 +105,7 @@ MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
 TITLES = {
     "interaction_cam": "Interaction-CAM",
     "grad_cam": "Grad-CAM",
-    "input_x_gradient": "Input × gradient",
+    "input_x_gradient": "Input × gradient",  # noqa: RUF001 (the sign is meant)
     "smooth_grad": "Smooth-Grad",
 }
 ORDER = ("interaction_cam", "conditional_occlusion", "deep_similarity", "integrated_jacobians", "grad_cam", "averaged_transforms",
@@ -131,28 +133,44 @@ CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, larg
 
 
 def place_lab(static: Path, cache: Path) -> None:
-    """Put the lab's scripts, pictures and results into the folder `static`; `cache` keeps what takes minutes to compute.
+    """Put the lab's scripts, pictures, results and models into the folder `static`; `cache` keeps what takes minutes to make.
 
-    Results are computed anew when anything that they depend on has changed: this library or torch.
+    Results and models are made anew when anything that they depend on has changed: this library or torch.
+
+    Raises:
+        InputError: a model that cannot be exported, or onnx not installed.
     """
     shutil.copytree(STATIC, static, dirs_exist_ok=True)
-    kept = cache / f"lab-{_digest()}"
+    shutil.copytree(_kept(cache, "gallery", (*SOURCES, "lab.py"), write_gallery), static / "gallery", dirs_exist_ok=True)
+    shutil.copytree(_kept(cache, "models", (*SOURCES, "export"), write_models), static / "models", dirs_exist_ok=True)
+
+
+def write_models(folder: Path, models: Iterable[str] = tuple(MODELS)) -> None:
+    """Write each model as a bundle for the browser."""
+    folder.mkdir()
+    for name in models:
+        export(load_model(name, "cpu"), folder / name)
+
+
+def _kept(cache: Path, name: str, sources: Iterable[str], write: Callable[[Path], None]) -> Path:
+    """A folder that `write` makes, made only if `cache` has none from the same sources."""
+    kept = cache / f"{name}-{_digest(sources)}"
     if not kept.is_dir():
-        print("lab: computing the gallery's results", flush=True)
+        print(f"lab: making its {name}", flush=True)
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            write_gallery(Path(scratch) / "gallery")
-            for old in cache.glob("lab-*"):
+            write(Path(scratch) / name)
+            for old in cache.glob(f"{name}-*"):
                 shutil.rmtree(old)
-            os.replace(Path(scratch) / "gallery", kept)
-    shutil.copytree(kept, static / "gallery", dirs_exist_ok=True)
+            os.replace(Path(scratch) / name, kept)
+    return kept
 
 
-def _digest() -> str:
-    """Of everything that decides the results: the library's code and weights, and torch."""
+def _digest(sources: Iterable[str]) -> str:
+    """Of everything that decides what is made: these parts of the library, weights included, and torch."""
     digest = hashlib.sha256(torch.__version__.encode())
     package = Path(__file__).resolve().parent
-    parts = [package / name for name in ("methods", "data", "zoo", "lab.py", "augment.py", "model.py", "pair.py", "scores.py")]
+    parts = [package / name for name in sources]
     for path in sorted(p for part in parts for p in ([part] if part.is_file() else part.rglob("*"))):
         if path.is_file() and path.suffix != ".pyc":
             digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())

@@ -25,7 +25,7 @@ from typing import Any
 import nbformat
 import papermill
 
-from xaicl_lib.assets import place_assets
+from xaicl_lib.assets import place_assets, place_onnxruntime
 from xaicl_lib.book import NotebookError, check_pages, repository_address, stage
 from xaicl_lib.errors import InputError, unknown
 
@@ -47,12 +47,16 @@ def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick") -
         NotebookError: a notebook failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
         InputError: not in a checkout, unknown profile, or assets that cannot be had.
     """
+    from xaicl_lib.lab import place_lab  # needs torch, which serving does without
+
     _require_checkout()
     base = Path(out).resolve()
     executed = run_notebooks(profile=profile, out=base / "notebooks" / profile)
     source = base / "src"
     stage(ROOT, executed, source, repository_address(ROOT))
     place_assets(source / "book" / "_static", ROOT / ".assets")
+    place_onnxruntime(source / "book" / "_static" / "lab", ROOT / ".assets")
+    place_lab(source / "book" / "_static" / "lab", base / "lab")
     html = _jupyter_book(source, base / "work")
     check_pages(executed, html / "notebooks")
     final = base / "html"
