@@ -1,0 +1,52 @@
+/**
+ * From decoded pictures to what a model sees, as `xaicl_lib.data.photos` does it (Pillow's antialiased bilinear filter, in the same whole
+ * numbers): a picture gives the same pixels here and there.
+ * @typedef {{data: Uint8ClampedArray | Uint8Array, width: number, height: number}} Pixels RGBA, such as ImageData
+ */
+const BITS = 22; // of the fractions of a weight
+
+/**
+ * The middle square of a picture at `size` pixels a side: RGB in [0, 1], channels first. Its transparency is ignored.
+ * @param {Pixels} image @param {number} size @returns {Float32Array} [3 size size]
+ */
+export function toModel({ data, width, height }, size) {
+  const side = Math.min(width, height);
+  const [left, top] = [(width - side) / 2, (height - side) / 2];
+  const across = windows(width, left, side, size);
+  const down = windows(height, top, side, size);
+  const [first, last] = [down[0].from, Math.max(...down.map((w) => w.from + w.weights.length))];
+  const strip = new Uint8Array(3 * (last - first) * size); // [row, column, channel] after the horizontal pass
+  for (let i = first; i < last; i++) {
+    across.forEach((w, j) => {
+      for (let c = 0; c < 3; c++) strip[3 * ((i - first) * size + j) + c] = weighted(w, (k) => data[4 * (i * width + k) + c]);
+    });
+  }
+  const out = new Float32Array(3 * size * size);
+  down.forEach((w, i) => {
+    for (let j = 0; j < size; j++) {
+      for (let c = 0; c < 3; c++) out[(c * size + i) * size + j] = weighted(w, (k) => strip[3 * ((k - first) * size + j) + c]) / 255;
+    }
+  });
+  return out;
+}
+
+/** For each of `size` pixels of [start, start + side) along an axis of `length`: where its window begins and the weights in it. */
+function windows(length, start, side, size) {
+  const scale = side / size;
+  const reach = Math.max(1, scale);
+  if (scale === 1 && start === 0 && side === length) return Array.from({ length: size }, (_, k) => ({ from: k, weights: [2 ** BITS] }));
+  return Array.from({ length: size }, (_, k) => {
+    const middle = start + (k + 0.5) * scale;
+    const from = Math.max(0, Math.trunc(middle - reach + 0.5));
+    const to = Math.min(length, Math.trunc(middle + reach + 0.5));
+    const plain = Array.from({ length: to - from }, (_, n) => Math.max(0, 1 - Math.abs((n + from - middle + 0.5) / reach)));
+    const sum = plain.reduce((a, b) => a + b, 0);
+    return { from, weights: plain.map((v) => Math.floor((v / sum) * 2 ** BITS + 0.5)) };
+  });
+}
+
+function weighted({ from, weights }, at) {
+  let sum = 2 ** (BITS - 1);
+  for (let k = 0; k < weights.length; k++) sum += weights[k] * at(from + k);
+  return Math.min(255, Math.floor(sum / 2 ** BITS));
+}
