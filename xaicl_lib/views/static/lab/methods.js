@@ -343,7 +343,7 @@ async function cellVectors(net, f, steps, side, step) {
   let sums = null;
   for (let k = 0; k < steps; k++) {
     const at = tensor(f.data.map((v) => ((points[k] + 1) / 2) * v), f.dims);
-    const v = (await net.headcells(at, f, side)).data;
+    const v = (await net.headcells(at, f, side)).v.data;
     sums ??= new Float64Array(v.length);
     for (let n = 0; n < v.length; n++) sums[n] += (weights[k] / 2) * v[n];
     await step(k + 1);
