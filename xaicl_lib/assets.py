@@ -43,7 +43,7 @@ def place_assets(static: Path, cache: Path) -> None:
 
 def mathjax(cache: Path) -> Path:
     """Folder with the needed parts of MathJax, fetched by npm into `cache` the first time."""
-    return _package(MATHJAX, MATHJAX_INTEGRITY, MATHJAX_PARTS, cache)
+    return npm_parts(MATHJAX, MATHJAX_INTEGRITY, MATHJAX_PARTS, cache)
 
 
 def place_onnxruntime(folder: Path, cache: Path) -> None:
@@ -52,7 +52,7 @@ def place_onnxruntime(folder: Path, cache: Path) -> None:
     Raises:
         InputError: it is neither in `cache` nor to be fetched, or the fetched package is not the pinned one.
     """
-    script, binary = (_package(ONNXRUNTIME, ONNXRUNTIME_INTEGRITY, ONNXRUNTIME_PARTS, cache) / part for part in ONNXRUNTIME_PARTS)
+    script, binary = (npm_parts(ONNXRUNTIME, ONNXRUNTIME_INTEGRITY, ONNXRUNTIME_PARTS, cache) / part for part in ONNXRUNTIME_PARTS)
     packed = binary.with_name(binary.name + ".gz")
     if not packed.is_file():
         draft = packed.with_suffix(".part")
@@ -63,8 +63,12 @@ def place_onnxruntime(folder: Path, cache: Path) -> None:
         shutil.copy2(file, folder / file.name)
 
 
-def _package(package: str, integrity: str, parts: tuple[str, ...], cache: Path) -> Path:
-    """Folder with those parts of an npm package, fetched into `cache` the first time."""
+def npm_parts(package: str, integrity: str, parts: tuple[str, ...], cache: Path) -> Path:
+    """Folder with those parts of an npm package, fetched into `cache` the first time.
+
+    Raises:
+        InputError: it is neither in `cache` nor to be fetched, or the fetched package is not the pinned one.
+    """
     folder = cache / package.replace("@", "-")
     if not all((folder / part).exists() for part in parts):
         cache.mkdir(parents=True, exist_ok=True)

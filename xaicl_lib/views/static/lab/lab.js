@@ -55,8 +55,8 @@ function build(element, { index, store, base, linked }) {
   }
 
   element.replaceChildren(
-    strip.element, strip.ask, controls.top, stage, status.element, notes,
-    h("div", { class: "xl-boxes" }, controls.change, controls.look, keepBox()), controls.settings, checked, chooser.dialog, modelDialog.dialog,
+    strip.element, strip.ask, controls.top, controls.settings, stage, status.element, notes,
+    h("div", { class: "xl-boxes" }, controls.change, controls.look, keepBox()), checked, chooser.dialog, modelDialog.dialog,
   );
   element.classList.add("xl-lab", "xl-ready");
 

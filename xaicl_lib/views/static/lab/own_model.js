@@ -6,7 +6,7 @@ export function createModelDialog({ add }) {
   const error = h("p", { class: "xl-error", role: "alert", hidden: true });
   const files = h("input", { type: "file", multiple: true, class: "xl-file", id: "xl-model-files", onchange: () => useFiles([...files.files]) });
   const folder = h("input", { type: "file", webkitdirectory: true, class: "xl-file", id: "xl-model-folder", onchange: () => useFiles([...folder.files]) });
-  const address = h("input", { type: "url", class: "xl-text", placeholder: "https://…/my_model/", autocomplete: "off" });
+  const address = h("input", { type: "text", inputmode: "url", class: "xl-text", placeholder: "https://…/my_model/", autocomplete: "off", required: true });
   const form = h("form", { class: "xl-address", onsubmit: (event) => { event.preventDefault(); useAddress(address.value); } }, field("Address of a bundle", address), h("button", { type: "submit", class: "xl-button" }, "Open"));
   const dialog = h(
     "dialog", { class: "xl-dialog", "aria-labelledby": "xl-model-title" },

@@ -20,6 +20,7 @@ export function createStatus({ cancel }) {
   function begin() {
     end();
     began = performance.now();
+    element.dataset.state = "busy";
     next = "Computing";
     waiting = setTimeout(() => {
       bar.hidden = stop.hidden = false;
@@ -50,6 +51,7 @@ export function createStatus({ cancel }) {
   function say(what, { failed = false, more = [] } = {}) {
     end();
     text.textContent = what;
+    element.dataset.state = failed ? "failed" : "done";
     element.classList.toggle("xl-failed", failed);
     extra.replaceChildren(...more);
   }
