@@ -13,7 +13,7 @@ help:
 	@echo "make serve       show the book on localhost (PORT=8000)"
 	@echo "make test        formatting, lint, types, tests, notebooks"
 	@echo "make lint        formatting, lint and types alone"
-	@echo "make check-book  open every page of the book in headless Chromium"
+	@echo "make check-book  open every page of the book in headless Chromium, and use the lab"
 	@echo "make setup       only set up $(VENV) (PYTHON=python3)"
 	@echo "make clean       remove everything made, but neither $(VENV) nor trained models"
 
@@ -47,6 +47,7 @@ test: lint
 
 check-book: $(READY)
 	@$(RUN) tests/check_pages.py
+	$(RUN) -m pytest tests/check_lab.py
 
 clean:
 	rm -rf _build .assets build .mypy_cache .pytest_cache .ruff_cache *.egg-info/

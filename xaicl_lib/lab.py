@@ -107,6 +107,7 @@ TITLES = {
     "grad_cam": "Grad-CAM",
     "input_x_gradient": "Input × gradient",  # noqa: RUF001 (the sign is meant)
     "smooth_grad": "Smooth-Grad",
+    "averaged_transforms": "Averaged Transforms",
 }
 ORDER = ("interaction_cam", "conditional_occlusion", "deep_similarity", "integrated_jacobians", "grad_cam", "averaged_transforms",
          "smooth_grad", "input_x_gradient", "pairwise_occlusion", "edges", "random_map")  # fmt: skip

@@ -8,11 +8,12 @@ export function heat(map, { limit, diverging, colours, opacity, style }) {
   const image = new ImageData(map.w, map.h);
   const lut = table(colours);
   const top = limit || 1;
+  const low = style === "glow" ? 0.25 : 0; // what is clear anyway needs no dark colours, which would look like dirt
   const power = map.w > 32 ? 0.7 : 1.3; // single pixels of a fine map would drown otherwise
   for (let k = 0; k < map.data.length; k += 1) {
     const value = map.data[k] / top;
     const share = Math.min(1, Math.abs(value));
-    const place = Math.round(255 * Math.min(1, Math.max(0, diverging ? 0.5 + value / 2 : value)));
+    const place = Math.round(255 * Math.min(1, Math.max(0, diverging ? 0.5 + value / 2 : low + (1 - low) * value)));
     image.data.set(lut.subarray(3 * place, 3 * place + 3), 4 * k);
     image.data[4 * k + 3] = 255 * opacity * (style === "glow" ? Math.min(1, 1.5 * share) ** power : 1);
   }

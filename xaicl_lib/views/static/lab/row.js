@@ -3,6 +3,7 @@
 import { highWord, scheme } from "./colours.js";
 import { hasNegative, heat, largest, legend, number, paint } from "./draw.js";
 import { h, unique } from "./element.js";
+import { matchesOf, strongest } from "./matches.js";
 import { describe, place } from "./words.js";
 
 const PIXELS = 640; // of a canvas; the style sheet decides how large it is seen
@@ -184,15 +185,4 @@ function meter(score, typical) {
 function moved({ side, u, v, pinned }, [down, right], rows, columns) {
   const step = (share, count, by) => (Math.min(count - 1, Math.max(0, Math.floor(share * count) + by)) + 0.5) / count;
   return { side, u: step(u, columns, right), v: step(v, rows, down), pinned };
-}
-
-// What goes with a cell of one side: a map of the other.
-export function matchesOf({ data, ia, ja, ib, jb }, side, [i, j]) {
-  if (side === "a") return { data: data.subarray((i * ja + j) * ib * jb, (i * ja + j + 1) * ib * jb), h: ib, w: jb };
-  return { data: Float32Array.from({ length: ia * ja }, (_, k) => data[k * ib * jb + i * jb + j]), h: ia, w: ja };
-}
-
-function strongest({ data, w }) {
-  const at = data.reduce((best, value, k) => (value > data[best] ? k : best), 0);
-  return [Math.floor(at / w), at % w];
 }
