@@ -29,6 +29,7 @@ AXE = (
     "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
     ("axe.min.js",),
 )
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a green picture that beeps
 PATIENCE = 60_000  # milliseconds, on a machine with other work
 BUDGET = 8_000_000  # bytes of a first visit
 GALLERY = "#a=cat&b=cat_view&model=simclr&method="
@@ -92,7 +93,7 @@ def address() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        made = playwright.chromium.launch(executable_path=find_chromium(), args=[*FLAGS, *CAMERA])
         yield made
         made.close()
 
@@ -325,6 +326,17 @@ def test_pictures_come_by_dropping_and_pasting(kept: Lab) -> None:
     kept.page.evaluate(give, ["body", "paste", "pasted.png", photo])
     expect(kept.page.locator(".xl-caption-text").nth(1)).to_have_text("pasted.png", timeout=PATIENCE)
     kept.live()
+
+
+def test_the_camera_gives_a_picture_and_is_let_go(kept: Lab) -> None:
+    kept.open()
+    kept.page.get_by_role("button", name="Choose picture B").first.click()
+    kept.page.get_by_role("button", name="Use the camera").click()
+    kept.page.get_by_role("button", name="Take this picture").click()
+    expect(kept.page.locator(".xl-caption-text").nth(1)).to_have_text("from your camera", timeout=PATIENCE)
+    kept.live()
+    kept.page.get_by_role("button", name="Choose picture B").first.click()
+    expect(kept.page.get_by_role("button", name="Take this picture")).to_be_hidden()
 
 
 def test_without_webassembly_the_gallery_still_shows(fresh: Lab) -> None:

@@ -105,7 +105,7 @@ MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
 TITLES = {
     "interaction_cam": "Interaction-CAM",
     "grad_cam": "Grad-CAM",
-    "input_x_gradient": "Input × gradient",  # noqa: RUF001 (the sign is meant)
+    "input_x_gradient": "Input \u00d7 gradient",
     "smooth_grad": "Smooth-Grad",
     "averaged_transforms": "Averaged Transforms",
 }

@@ -8,8 +8,8 @@ export function heat(map, { limit, diverging, colours, opacity, style }) {
   const image = new ImageData(map.w, map.h);
   const lut = table(colours);
   const top = limit || 1;
-  const low = style === "glow" ? 0.25 : 0; // what is clear anyway needs no dark colours, which would look like dirt
-  const power = map.w > 32 ? 0.7 : 1.3; // single pixels of a fine map would drown otherwise
+  const low = style === "glow" ? 0.2 : 0; // what is clear anyway needs no dark colours, which would look like dirt
+  const power = map.w > 32 ? 0.7 : 1.5; // single pixels of a fine map would drown otherwise
   for (let k = 0; k < map.data.length; k += 1) {
     const value = map.data[k] / top;
     const share = Math.min(1, Math.abs(value));

@@ -80,12 +80,18 @@ function build(element, { index, store, base, linked }) {
     status.say(`${copied ? "The link is copied." : "Here is the link."}${mine}`);
   }
 
+  let later = null;
+  function address() { // browsers do not like it to change with each step of a slider
+    clearTimeout(later);
+    later = setTimeout(() => history.replaceState(null, "", `#${write(state, index)}`), 250);
+  }
+
   // Every choice comes through here.
   function set(what) {
     const before = state;
     state = { ...state, ...what };
     settle(before);
-    if (linked) history.replaceState(null, "", `#${write(state, index)}`);
+    if (linked) address();
     controls.refresh();
     strip.refresh(state);
     if (what.look) for (const row of rows) row.show({ look: state.look });

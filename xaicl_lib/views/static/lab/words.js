@@ -20,11 +20,12 @@ const MEANS = {
 // The score, what comes after it, what the maps mean, and a warning or nothing.
 export function describe({ result, method, model, colours, limit, diverging }) {
   const words = { high: highWord(colours, diverging), low: colours.low };
-  const carried = `; the ${words.high} places carry it: ${place(result.a)} of A, ${place(result.b)} of B.`;
+  const says = method.family === "gradient" ? `it reacts most to the ${words.high} places` : `the ${words.high} places carry it`;
+  const where = `; ${says}: ${place(result.a)} of A, ${place(result.b)} of B.`;
   const meaning = (MEANS[method.name] ?? (() => method.says))(words, number(limit));
   return {
     score: `${result.score.toFixed(2)} similar`,
-    rest: method.family === "control" ? "." : carried,
+    rest: method.family === "control" ? "." : where,
     meaning: meaning + (diverging ? ` The ${words.low} places speak against it.` : ""),
     warning: warning(result, method, model),
   };
@@ -39,12 +40,16 @@ function warning({ score }, method, model) {
   return "";
 }
 
-// In words, the ninth of a map that holds its largest value.
+// In words, the ninth of a map that holds most of it, what is negative left out.
 export function place({ data, h, w }) {
-  const at = data.reduce((best, value, k) => (value > data[best] ? k : best), 0);
-  const row = ["top", "middle", "bottom"][Math.floor(((Math.floor(at / w) + 0.5) * 3) / h)];
-  const column = ["left", "centre", "right"][Math.floor((((at % w) + 0.5) * 3) / w)];
-  return `the ${row === "middle" && column === "centre" ? "centre" : `${row} ${column}`}`;
+  const sums = new Float64Array(9);
+  for (let k = 0; k < data.length; k += 1) {
+    const [row, column] = [Math.floor(((Math.floor(k / w) + 0.5) * 3) / h), Math.floor((((k % w) + 0.5) * 3) / w)];
+    sums[3 * row + column] += Math.max(0, data[k]);
+  }
+  const most = sums.indexOf(Math.max(...sums));
+  const [row, column] = [["top", "middle", "bottom"][Math.floor(most / 3)], ["left", "centre", "right"][most % 3]];
+  return `the ${most === 4 ? "centre" : `${row} ${column}`}`;
 }
 
 export const seconds = (value) => (value < 0.095 ? `${Math.max(1, Math.round(1000 * value))} ms` : `${value.toFixed(1)} s`);
