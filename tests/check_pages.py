@@ -40,6 +40,7 @@ PROBLEMS_JS = """() => {
   for (const plot of document.querySelectorAll('.xaicl-plot')) {
     if (!(plot.getAttribute('aria-label') || '').trim()) found.push('figure without a description');
   }
+  if (document.querySelector('.xl-explorer:not(.xl-ready)')) found.push('pair to point at is not drawn');
   return found;
 }"""
 LINKS_JS = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"

@@ -209,3 +209,30 @@ def test_what_was_made_is_kept_until_its_sources_change(tmp_path: Path, monkeypa
         assert kept.name == f"things-{digest}"
     assert len(made) == 2
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["things-2"]
+
+
+SAID = """import { describe } from "lab/words.js";
+import { scheme } from "lab/colours.js";
+const map = (data) => ({ data: Float32Array.from(data), h: 3, w: 3 });
+const { score, a, b, method, typical, diverging } = given;
+answer(describe({ result: { score, a: map(a), b: map(b) }, method, model: { typical }, colours: scheme("warm"), diverging }));"""
+TOP_LEFT, CENTRE, COLD = [1, 0.5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 2, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0.02, -0.7]
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ({"score": 0.83, "a": TOP_LEFT, "b": CENTRE}, {"rest": "; the warm places carry it: the top left of A, the centre of B."}),
+        ({"score": 0.1, "a": TOP_LEFT, "b": CENTRE}, {"rest": ", no more than unrelated ones.", "warning": "There is little"}),
+        (
+            {"score": -0.1, "a": CENTRE, "b": COLD, "diverging": True},
+            {"score": "\u22120.10", "meaning": "Hide a blue one and it rises, by 0.7 at most.", "warning": "the blue places tell"},
+        ),
+        ({"score": 1.0, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "grad_cam", "gradient": True}}, {"warning": "vanishes"}),
+        ({"score": 0.5, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "edges", "family": "control"}}, {"rest": "."}),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_what_is_seen(given: dict[str, Any], want: dict[str, str]) -> None:
+    got = in_node(SAID, {"typical": 0.05, "diverging": False, "method": {"name": "conditional_occlusion"}, **given})
+    assert all(text in got[key] for key, text in want.items())
+    assert bool(got["warning"]) == ("warning" in want)

@@ -198,7 +198,7 @@ def write_gallery(folder: Path, models: Iterable[str] = tuple(MODELS), pairs: in
         "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
         "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in chosen],
         "models": [_model_entry(name, model, seen[model.size]) for name, model in loaded.items()],
-        "methods": [_method_entry(methods[name]) for name in _ordered()],
+        "methods": [method_entry(methods[name]) for name in _ordered()],
         "torch": torch.__version__,
     }
     _write_json(folder / "index.json", index)
@@ -299,7 +299,8 @@ def _strangers(model: PairModel, images: list[Tensor]) -> float:
     return round(statistics.median(cosine(z[i : i + 1], z[j : j + 1]).item() for i, j in combinations(range(len(z)), 2)), 3)
 
 
-def _method_entry(method: Method) -> dict[str, Any]:
+def method_entry(method: Method) -> dict[str, Any]:
+    """What the page must know of a method: title, facts, and the options that a reader may set."""
     facts = {key: method.facts[key] for key in ("family", "signed", "symmetric", "gradient", "paper", "where", "cost")}
     options = [{"name": k, "default": v, **OPTIONS[k]} for k, v in method.defaults.items() if k in OPTIONS]
     title = TITLES.get(method.name, method.name.replace("_", " ").capitalize())

@@ -131,10 +131,15 @@ export function pairStrip({ index, gallery, pick }) {
     h("button", { type: "button", class: "xl-couple", onclick: () => pick(pair) }, h("span", { class: "xl-thumb-pair" }, thumb(pair.a), thumb(pair.b)), h("span", { class: "xl-couple-title" }, pair.title)));
   const element = h("div", { class: "xl-strip", role: "group", "aria-label": "Pairs to begin with" }, ...buttons);
   const ask = h("p", { class: "xl-ask" });
+  const show = (one) => {
+    const [left, right] = [one.offsetLeft - element.offsetLeft, one.offsetLeft - element.offsetLeft + one.offsetWidth];
+    if (left < element.scrollLeft || right > element.scrollLeft + element.clientWidth) element.scrollLeft = left - 16;
+  };
   function refresh(now) {
     const at = index.pairs.findIndex(({ a, b }) => a === now.a && b === now.b);
     buttons.forEach((one, k) => one.setAttribute("aria-pressed", String(k === at)));
     ask.textContent = index.pairs[at]?.ask ?? "";
+    if (at >= 0) show(buttons[at]);
   }
   return { element, ask, refresh };
 }

@@ -42,7 +42,7 @@ function build(element, { index, store, base, linked }) {
   const captions = [0, 1].map(() => ({ a: caption("a"), b: caption("b") }));
   const rows = captions.map((pair) => createRow({ point, captions: { a: pair.a.element, b: pair.b.element } }));
   const controls = createControls({ index, state: () => state, set, openModel: (back) => { back(); modelDialog.open(); } });
-  const strip = pairStrip({ index, gallery: store, pick: ({ a, b }) => set({ a, b }) });
+  const strip = pairStrip({ index, gallery: store, pick: ({ a, b }) => set({ a, b, model: suited(index, state.model, index.pictures[a].kind) }) });
   const checked = h("div", { class: "xl-check-box", "aria-live": "polite" });
   const linkBox = h("input", { class: "xl-text", readonly: true, "aria-label": "Link to what you see", hidden: true });
   const notes = h("p", { class: "xl-hint xl-notes", hidden: true });
@@ -273,4 +273,10 @@ function build(element, { index, store, base, linked }) {
   strip.refresh(state);
   renew();
   return { set, state: () => state };
+}
+
+// The model for pictures of a kind: the one chosen if it knows such pictures, else the first that does.
+function suited(index, name, kind) {
+  const model = modelOf(index, name);
+  return model.own || model.kind === kind ? name : index.models.find((one) => one.kind === kind)?.name ?? name;
 }

@@ -97,7 +97,7 @@ export function createRow({ point, captions }) {
   function label() {
     const { result, method, model, look, photos } = shown;
     const { colours, diverging, limit, map } = facts();
-    const said = describe({ result, method, model, colours, limit, diverging });
+    const said = describe({ result, method, model, colours, diverging });
     parts.title.textContent = `${method.title} · ${model.title}`;
     parts.sentence.replaceChildren("These two pictures are ", h("strong", {}, said.score), said.rest);
     parts.meter.replaceChildren(...meter(result.score, model.typical));
@@ -132,9 +132,9 @@ export function createRow({ point, captions }) {
 
   function drawMatches(side, joint, look) {
     const slice = matchesOf(joint, pointer.side, cell(pointer));
-    const diverging = hasNegative(slice);
+    const diverging = hasNegative(joint); // one scale and one colour map for all cells: a weak one stays dark
     const colours = scheme(look.colours)[diverging ? "signed" : "unsigned"];
-    const overlay = heat(slice, { limit: largest(slice), diverging, colours, opacity: Math.max(0.6, look.opacity), style: "glow" });
+    const overlay = heat(slice, { limit: largest(joint), diverging, colours, opacity: Math.max(0.6, look.opacity), style: "glow" });
     paint(canvases[side], shown.photos[side].canvas, overlay, { dim: 0.45, outlines: [{ ...outline(strongest(slice), side), strong: false }] });
   }
 

@@ -18,27 +18,39 @@ const MEANS = {
 };
 
 // The score, what comes after it, what the maps mean, and a warning or nothing.
-export function describe({ result, method, model, colours, limit, diverging }) {
+export function describe({ result, method, model, colours, diverging }) {
   const words = { high: highWord(colours, diverging), low: colours.low };
-  const says = method.family === "gradient" ? `it reacts most to the ${words.high} places` : `the ${words.high} places carry it`;
-  const where = `; ${says}: ${place(result.a)} of A, ${place(result.b)} of B.`;
-  const meaning = (MEANS[method.name] ?? (() => method.says))(words, number(limit));
+  const [lowest, highest] = ends(result.a, result.b);
+  const isLow = model.typical !== undefined && result.score < model.typical + 0.1;
+  const meaning = (MEANS[method.name] ?? (() => method.says))(words, number(highest));
   return {
-    score: `${result.score.toFixed(2)} similar`,
-    rest: method.family === "control" ? "." : where,
-    meaning: meaning + (diverging ? ` The ${words.low} places speak against it.` : ""),
-    warning: warning(result, method, model),
+    score: `${result.score.toFixed(2).replace("-", "−")} similar`,
+    rest: rest(result, method, words, isLow),
+    meaning: meaning + (diverging ? against(method, words, lowest) : ""),
+    warning: warning(result, method, { isLow, apart: diverging && lowest < -0.1, words }),
   };
 }
 
-function warning({ score }, method, model) {
+function rest(result, method, words, isLow) {
+  if (method.family === "control") return ".";
+  if (isLow) return ", no more than unrelated ones.";
+  const says = method.family === "gradient" ? `it reacts most to the ${words.high} places` : `the ${words.high} places carry it`;
+  return `; ${says}: ${place(result.a)} of A, ${place(result.b)} of B.`;
+}
+
+function against(method, words, lowest) {
+  if (method.name !== "conditional_occlusion") return ` The ${words.low} places speak against it.`;
+  return ` Hide a ${words.low} one and it rises, by ${number(Math.abs(lowest))} at most.`;
+}
+
+function warning({ score }, method, { isLow, apart, words }) {
   if (score > 0.9999 && method.gradient) return "The two pictures are the same to this model. There the gradient of the similarity vanishes, so this map holds nothing but rounding.";
   if (score > 0.9999) return "The two pictures are the same to this model.";
-  if (method.family !== "control" && model.typical !== undefined && score < model.typical + 0.1) {
-    return `Unrelated pictures get about ${model.typical.toFixed(2)} from this model, so there is little here to explain. Mistrust a vivid map.`;
-  }
-  return "";
+  if (!isLow || method.family === "control") return "";
+  return apart ? `Here the ${words.low} places tell the story: they keep the two pictures apart.` : "There is little here to explain. Mistrust a vivid map, and look at its largest value.";
 }
+
+const ends = (...maps) => maps.reduce(([low, high], { data }) => [data.reduce((v, w) => Math.min(v, w), low), data.reduce((v, w) => Math.max(v, w), high)], [0, 0]);
 
 // In words, the ninth of a map that holds most of it, what is negative left out.
 export function place({ data, h, w }) {
