@@ -1,5 +1,6 @@
 """The functions of a pair model that explanations are made from, as ONNX graphs whose weights lie outside."""
 
+import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from xaicl_lib.scores import cosine
 
 OPSET = 20
 WEIGHTS_FILE = "weights.bin"  # what the graphs call their weights; a reader hands them over by this name
-MAX_GRAPH_BYTES = 8_000_000  # a graph without weights takes some 100 kB
+MAX_GRAPH_BYTES = 8_000_000  # a graph without weights takes some 20 kB
+MAX_KNOWN = 64  # graphs kept in memory
 
 Weights = Mapping[str, Tensor]
 
@@ -155,6 +157,30 @@ def to_onnx(function: Function, weights: Weights, offsets: Mapping[str, int]) ->
         InputError: an operation that ONNX, or our rules for gradients, do not have.
     """
     traced = _trace(function, weights)
+    known = _digest(traced, function, weights)
+    if known not in _KNOWN:
+        if len(_KNOWN) >= MAX_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[known] = _finished(_translated(traced, function, weights), function, weights, offsets)
+    return _KNOWN[known]
+
+
+_KNOWN: dict[str, bytes] = {}  # graphs hold no weights, so models of one architecture share them
+
+
+def _digest(traced: torch.fx.GraphModule, function: Function, weights: Weights) -> str:
+    """Of all that decides a graph: the traced code with its constants, and the names and shapes of what it is given."""
+    shapes = [(name, tuple(value.shape)) for name, value in (*function.inputs.items(), *weights.items())]
+    found = hashlib.sha256(repr((traced.code, shapes, function.outputs)).encode())
+    for node in traced.graph.nodes:
+        if node.op == "get_attr":
+            constant = getattr(traced, node.target)
+            found.update(repr((node.target, constant.dtype, tuple(constant.shape))).encode())
+            found.update(constant.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weights) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -166,10 +192,10 @@ def to_onnx(function: Function, weights: Weights, offsets: Mapping[str, int]) ->
                 opset_version=OPSET,
                 verbose=False,
             )
-        assert program is not None  # with dynamo, it is
     except Exception as error:  # whatever torch's exporter raises
         raise InputError(f"cannot be written as ONNX: {_reason(error)}") from error
-    return _finished(program.model_proto, function, weights, offsets)
+    assert program is not None  # with dynamo, it is
+    return program.model_proto
 
 
 def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:
@@ -184,11 +210,27 @@ def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             made = make_fx(run, decomposition_table=rules(guided=function.guided), tracing_mode="symbolic", _allow_non_fake_inputs=True)
-            return made(*function.inputs.values(), *weights.values()).eval()
+            return made(*_symbolic(function, weights)).eval()
     except InputError:
         raise
     except Exception as error:  # whatever the model's own code or torch's tracer raises
         raise InputError(f"cannot be traced: {_reason(error)}") from error
+
+
+def _symbolic(function: Function, weights: Weights) -> list[Tensor]:
+    """Stand-ins whose batch alone is unknown: were every length so, as is torch's own way, tracing would take four times as long."""
+    from torch._dynamo.source import ConstantSource
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
+
+    def stand_in(name: str, tensor: Tensor, first: DimDynamic) -> Tensor:
+        sizes = [first, *[DimDynamic.STATIC] * (tensor.ndim - 1)][: tensor.ndim]
+        return mode.from_tensor(tensor, source=ConstantSource(name), symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
+
+    batches = [stand_in(name, tensor, DimDynamic.DUCK) for name, tensor in function.inputs.items()]
+    return batches + [stand_in(f"w.{name}", tensor, DimDynamic.STATIC) for name, tensor in weights.items()]
 
 
 def _batches(function: Function, weights: Weights) -> tuple[dict[int, Any], ...]:
