@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from xaicl_lib import augment
+from xaicl_lib.assets import place_onnxruntime
 from xaicl_lib.data.photos import photo_mosaics, sample_photo
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.export import export
@@ -133,15 +134,18 @@ CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, larg
 }
 
 
-def place_lab(static: Path, cache: Path) -> None:
-    """Put the lab's scripts, pictures, results and models into the folder `static`; `cache` keeps what takes minutes to make.
+def place_lab(static: Path, cache: Path, assets: Path) -> None:
+    """Put the lab's scripts, pictures, results and models into the folder `static`.
+
+    `cache` keeps what takes minutes to make, `assets` the packages that were fetched.
 
     Results and models are made anew when anything that they depend on has changed: this library or torch.
 
     Raises:
-        InputError: a model that cannot be exported, or onnx not installed.
+        InputError: a model that cannot be exported, onnx not installed, or onnxruntime-web neither kept nor to be fetched.
     """
     shutil.copytree(STATIC, static, dirs_exist_ok=True)
+    place_onnxruntime(static, assets)
     shutil.copytree(_kept(cache, "gallery", (*SOURCES, "lab.py"), write_gallery), static / "gallery", dirs_exist_ok=True)
     shutil.copytree(_kept(cache, "models", (*SOURCES, "export"), write_models), static / "models", dirs_exist_ok=True)
 

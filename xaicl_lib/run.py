@@ -25,7 +25,7 @@ from typing import Any
 import nbformat
 import papermill
 
-from xaicl_lib.assets import place_assets, place_onnxruntime
+from xaicl_lib.assets import place_assets
 from xaicl_lib.book import NotebookError, check_pages, repository_address, stage
 from xaicl_lib.errors import InputError, unknown
 
@@ -55,8 +55,7 @@ def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick") -
     source = base / "src"
     stage(ROOT, executed, source, repository_address(ROOT))
     place_assets(source / "book" / "_static", ROOT / ".assets")
-    place_onnxruntime(source / "book" / "_static" / "lab", ROOT / ".assets")
-    place_lab(source / "book" / "_static" / "lab", base / "lab")
+    place_lab(source / "book" / "_static" / "lab", base / "lab", ROOT / ".assets")
     html = _jupyter_book(source, base / "work")
     check_pages(executed, html / "notebooks")
     final = base / "html"

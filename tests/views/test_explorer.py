@@ -42,6 +42,14 @@ def test_a_page_holds_what_explain_says(model: PairModel, pair: Pair) -> None:
     assert data["results"]["conditional_occlusion"]["window"] == round(16 * 64 / 224) / 16
 
 
+def test_explanations_are_taken_as_they_are(model: PairModel, pair: Pair) -> None:
+    made = explain(model, pair, "interaction_cam", reduction="max")
+    data = page_data(PairExplorer(model, pair, [made, "grad_cam"]))
+    assert data["method"] == "interaction_cam"
+    assert data["results"]["interaction_cam"]["score"] == made.score[0].item()
+    assert list(data["results"]) == ["interaction_cam", "grad_cam"]
+
+
 def test_names_cannot_become_html(model: PairModel, pair: Pair) -> None:
     bad = "</script><b onload=alert(1)>"
     explorer = PairExplorer(model, pair, ["grad_cam"], names=(bad, 'a"b'))

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ class PairExplorer:
     Args:
         model: explains the pair.
         pair: the first of its pairs is shown.
-        chosen: methods to compute now, which is all that a printed page has; a live notebook computes others when they are chosen.
+        chosen: methods to compute now, or explanations of the pair, which is all that a printed page has; a live notebook computes
+            other methods when they are chosen.
         names: titles of both sides; shown as text, whatever is in them.
         photos: the same pair in more pixels, for the eye.
 
@@ -44,7 +46,7 @@ class PairExplorer:
         self,
         model: PairModel,
         pair: Pair,
-        chosen: Sequence[str] = METHODS,
+        chosen: Sequence[str | Explanation] = METHODS,
         *,
         names: tuple[str, str] = ("A", "B"),
         photos: Pair | None = None,
@@ -54,15 +56,12 @@ class PairExplorer:
         if pair.b is None:
             raise InputError("expected a pair with two sides to show, got one without side b")
         self._model, self._pair = model, pair[0]
-        self._first = self._explain(chosen[0])
-        self.results = {name: self._packed(self._explain(name) if name != chosen[0] else self._first) for name in chosen}
+        made = [explain(model, self._pair, one) if isinstance(one, str) else one[0] for one in chosen]
+        self.results = {one.method: self._packed(one) for one in made}
         shown = [data_uri(photo) for photo in photos_of(photos or pair, 0)]
         sides = {side: {"source": source, "title": name} for side, source, name in zip("ab", shown, names, strict=True)}
         self._facts: dict[str, Any] = {"photos": sides, "network": {"title": model.name}, "methods": [method_entry(m) for m in methods]}
-        self._method, self._alt = chosen[0], alt_text([self._first], names)
-
-    def _explain(self, name: str) -> Explanation:
-        return explain(self._model, self._pair, name)
+        self._method, self._alt = made[0].method, alt_text([made[0]], names)
 
     def _packed(self, explanation: Explanation) -> dict[str, Any]:
         made = packed(explanation)
@@ -74,7 +73,7 @@ class PairExplorer:
         """The result of one method, computed if it is not there yet; an error is a result that says so."""
         if name not in self.results:
             try:
-                self.results[name] = self._packed(self._explain(name))
+                self.results[name] = self._packed(explain(self._model, self._pair, name))
             except InputError as error:
                 return {"error": str(error)}
         return self.results[name]
@@ -92,7 +91,7 @@ class PairExplorer:
         return f'<div class="xl-explorer" role="group" aria-label="{alt}">{script}{images}<p>{alt}</p></div>'
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        if os.environ.get("XAICL_BOOK"):
+        if os.environ.get("XAICL_BOOK") or find_spec("anywidget") is None:  # without it: both photos, and what is to be seen
             return {"text/html": self._repr_html_(), "text/plain": self._alt}
         return self.widget._repr_mimebundle_(**options)
 
