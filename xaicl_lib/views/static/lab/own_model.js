@@ -1,6 +1,11 @@
-// The reader's own model: the files of a bundle that `python -m xaicl_lib export` wrote, or the address of one.
+// The reader's own model: the files of a bundle that `xaicl_lib.export` wrote, or the address of one.
 
 import { button, field, h } from "./element.js";
+
+const EXPORT = `from xaicl_lib import PairModel
+from xaicl_lib.export import export
+
+export(PairModel(backbone, head, size=96), "my_model")`;
 
 export function createModelDialog({ add }) {
   const error = h("p", { class: "xl-error", role: "alert", hidden: true });
@@ -12,7 +17,7 @@ export function createModelDialog({ add }) {
     "dialog", { class: "xl-dialog", "aria-labelledby": "xl-model-title" },
     h("div", { class: "xl-dialog-head" }, h("h3", { class: "xl-dialog-title", id: "xl-model-title" }, "Your own model"), button("Close", () => dialog.close(), { class: "xl-button xl-quiet" })),
     h("p", {}, "In Python, export it once; the folder that is written opens here. It stays in this browser."),
-    h("pre", { class: "xl-code" }, "python -m xaicl_lib export my_model -o my_model/"),
+    h("pre", { class: "xl-code" }, EXPORT),
     h("div", { class: "xl-own" }, h("label", { class: "xl-button xl-primary", for: "xl-model-folder" }, "Open the folder"), folder, h("label", { class: "xl-button", for: "xl-model-files" }, "Open its files"), files, h("span", { class: "xl-hint" }, "or drop them here")),
     form, error,
   );
