@@ -73,7 +73,9 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
     parts, weights = prepare(model)
     data, table = bundle.pack(weights)
     if len(data) > MAX_WEIGHTS:
-        raise InputError(f"expected weights of at most {MAX_WEIGHTS // 10**6} MB for a browser, got {model.name!r} of {len(data) / 1e6:.0f} MB")
+        raise InputError(
+            f"expected weights of at most {MAX_WEIGHTS // 10**6} MB for a browser, got {model.name!r} of {len(data) / 1e6:.0f} MB"
+        )
     values = {name: weight.value for name, weight in weights.items()}
     network = Network(parts, model.symmetric)
     shapes, d = _shapes(network, model)
@@ -128,7 +130,9 @@ def _shapes(network: Network, model: PairModel) -> tuple[list[tuple[int, ...]], 
         except (RuntimeError, ValueError, TypeError) as error:
             raise InputError(f"{model.name!r} does not run on images of {model.size} x {model.size} pixels: {error}") from error
         if f.ndim != 4 or z.ndim != 2 or len(f) != 3 or len(z) != 3:
-            raise InputError(f"expected feature maps (n, c, i, j) and embeddings (n, d) of {model.name!r}, got {tuple(f.shape)} and {tuple(z.shape)}")
+            raise InputError(
+                f"expected feature maps (n, c, i, j) and embeddings (n, d) of {model.name!r}, got {tuple(f.shape)} and {tuple(z.shape)}"
+            )
         shapes.append(tuple(f.shape[1:]))
         lengths.append(z.shape[1])
     if lengths[0] != lengths[1]:
