@@ -1,6 +1,7 @@
 """Exported bundles against torch: every graph by onnxruntime, weights as a reader gets them back, and what cannot be exported."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ from xaicl_lib.export.weights import Affine, prepare  # noqa: E402
 CNNS = [name for name in list_models() if name != "moco_v3"]
 ALONE = {"simclr", "barlow_twins", "scenes_supervised"}  # of each architecture one is looked at closely
 MAX_BUNDLED = 2_560_000  # bytes of weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Any:
+    """Torch's tracer writes thousands of debug lines, all of which pytest would keep."""
+    log = logging.getLogger("torch.__trace")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    yield
+    log.setLevel(before)
 
 
 class Graphs:
@@ -129,7 +140,7 @@ def test_what_cells_add_is_the_derivative_along_them(bundled: Any) -> None:
     graphs, model = bundled("scenes_simclr"), load_model("scenes_simclr", "cpu")
     f, along = (model.features_a(x) for x in images(model, 1))
     (v,) = graphs("headcells", f, along)  # (1, p, d)
-    _, c, i, j = f.shape
+    i, j = f.shape[2:]
     assert v.shape == (1, i * j, graphs.card["embedding"])
     for p in (0, 7, i * j - 1):
         only = torch.zeros_like(along)
@@ -163,7 +174,7 @@ class Odd(nn.Module):
 def test_own_network_of_other_strides(tmp_path: Path) -> None:
     model = PairModel(Odd(), small_head(channels=12).float(), size=71, name="odd", **STATS)
     card = export(model, tmp_path / "odd")
-    compare(Graphs(tmp_path / "odd"), model, 2, score=1e-4, features=1e-3, pixels=3e-2)
+    compare(Graphs(tmp_path / "odd"), model, 2, score=1e-4, features=5e-3, pixels=3e-2)
     assert card["mean"] == list(STATS["mean"])
     assert card["size"] == 71
 
@@ -173,7 +184,7 @@ def test_sides_that_differ_and_double_precision(tmp_path: Path) -> None:
     card = export(model, tmp_path / "two")
     assert not card["symmetric"]
     assert {"encode_b", "headcells_b"} <= set(card["graphs"])
-    compare(Graphs(tmp_path / "two"), model.to(torch.float32), 2, score=1e-4, features=1e-3, pixels=3e-2)
+    compare(Graphs(tmp_path / "two"), model.to(torch.float32), 2, score=1e-4, features=5e-3, pixels=3e-2)
 
 
 @pytest.mark.parametrize("factor", [1e-7, 1.0, 1e6])

@@ -253,7 +253,7 @@ def test_random_numbers_are_uniform_and_normal_and_follow_their_seed() -> None:
 
 FAKE_NET = """
 import { explain } from "lab/methods.js";
-const card = { name: "<b>mine</b>", size: 4, guided: false, methods: ["conditional_occlusion", "smooth_grad", "pairwise_occlusion", "interaction_cam"] };
+const card = { name: "<b>mine</b>", size: 4, guided: false, methods: given?.methods ?? ["conditional_occlusion"] };
 const encode = async (x) => ({ z: { data: Float32Array.from({ length: 2 * x.dims[0] }, (_, k) => 1 + k % 2), dims: [x.dims[0], 2] } });
 const net = { card, count: { forwards: 0, backwards: 0 }, normalize: (x) => x, encode };
 const x = new Float32Array(48);
@@ -281,7 +281,7 @@ const x = new Float32Array(48);
 )
 def test_wrong_questions(method: str, options: dict[str, Any], says: str) -> None:
     code = FAKE_NET + "answer(await told(() => explain(net, given.method, x, x, given.options)));"
-    got = in_node(code, {"method": method, "options": options})
+    got = in_node(code, {"method": method, "options": options, "methods": ["conditional_occlusion", "smooth_grad", "pairwise_occlusion"]})
     assert isinstance(got, str)
     assert got.startswith("InputError: ")
     assert says in got
