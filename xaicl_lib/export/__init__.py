@@ -26,7 +26,7 @@ from xaicl_lib.export.weights import prepare
 from xaicl_lib.guided import guided
 from xaicl_lib.model import PairModel
 
-__all__ = ["FORMAT", "export"]
+__all__ = ["FORMAT", "METHODS", "export"]
 
 METHODS = (
     "conditional_occlusion",
