@@ -1,7 +1,6 @@
 """Exported bundles against torch: every graph by onnxruntime, weights as a reader gets them back, and what cannot be exported."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,6 @@ from xaicl_lib.export.weights import Affine, prepare  # noqa: E402
 CNNS = [name for name in list_models() if name != "moco_v3"]
 ALONE = {"simclr", "barlow_twins", "scenes_supervised"}  # of each architecture one is looked at closely
 MAX_BUNDLED = 2_560_000  # bytes of weights
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet() -> Any:
-    """Torch's tracer writes thousands of debug lines, all of which pytest would keep."""
-    log = logging.getLogger("torch.__trace")
-    before = log.level
-    log.setLevel(logging.WARNING)
-    yield
-    log.setLevel(before)
 
 
 class Graphs:

@@ -180,7 +180,8 @@ def _check(data: bytes, function: Function, values: Mapping[str, Tensor]) -> Non
     except InputError:
         raise
     except Exception as error:  # onnxruntime's own
-        raise InputError(f"does not run: {str(error).splitlines()[0][:200]}") from error
+        reason = " ".join(str(error).split())[-160:]
+        raise InputError(f"makes a graph that does not run on any number of images, as transformers may ({reason})") from error
 
 
 def _compare(name: str, got: Tensor, want: Tensor) -> None:
