@@ -272,7 +272,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
     card = export(load_model(arguments.name, "cpu", file=arguments.file), arguments.output)
     total = card["weights"]["bytes"] + sum(graph["bytes"] for graph in card["graphs"].values())
-    print(f"written: {arguments.output}, {total / 1e6:.1f} MB, weights {card['weights']['bytes'] / 1e6:.2f} MB; {len(card['methods'])} methods")
+    weights = card["weights"]["bytes"] / 1e6
+    print(f"written: {arguments.output}, {total / 1e6:.2f} MB, {weights:.2f} of them weights; {len(card['methods'])} methods")
 
 
 def _train(arguments: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from xaicl_lib.export.weights import prepare
 from xaicl_lib.guided import guided
 from xaicl_lib.model import PairModel
 
-__all__ = ["FORMAT", "export"]
+__all__ = ["FORMAT", "METHODS", "export"]
 
 METHODS = (
     "conditional_occlusion",
@@ -73,7 +73,9 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
     parts, weights = prepare(model)
     data, table = bundle.pack(weights)
     if len(data) > MAX_WEIGHTS:
-        raise InputError(f"expected weights of at most {MAX_WEIGHTS // 10**6} MB for a browser, got {model.name!r} of {len(data) / 1e6:.0f} MB")
+        raise InputError(
+            f"expected weights of at most {MAX_WEIGHTS // 10**6} MB for a browser, got {model.name!r} of {len(data) / 1e6:.0f} MB"
+        )
     values = {name: weight.value for name, weight in weights.items()}
     network = Network(parts, model.symmetric)
     shapes, d = _shapes(network, model)
@@ -128,7 +130,9 @@ def _shapes(network: Network, model: PairModel) -> tuple[list[tuple[int, ...]], 
         except (RuntimeError, ValueError, TypeError) as error:
             raise InputError(f"{model.name!r} does not run on images of {model.size} x {model.size} pixels: {error}") from error
         if f.ndim != 4 or z.ndim != 2 or len(f) != 3 or len(z) != 3:
-            raise InputError(f"expected feature maps (n, c, i, j) and embeddings (n, d) of {model.name!r}, got {tuple(f.shape)} and {tuple(z.shape)}")
+            raise InputError(
+                f"expected feature maps (n, c, i, j) and embeddings (n, d) of {model.name!r}, got {tuple(f.shape)} and {tuple(z.shape)}"
+            )
         shapes.append(tuple(f.shape[1:]))
         lengths.append(z.shape[1])
     if lengths[0] != lengths[1]:
@@ -176,7 +180,8 @@ def _check(data: bytes, function: Function, values: Mapping[str, Tensor]) -> Non
     except InputError:
         raise
     except Exception as error:  # onnxruntime's own
-        raise InputError(f"does not run: {str(error).splitlines()[0][:200]}") from error
+        reason = " ".join(str(error).split())[-160:]
+        raise InputError(f"makes a graph that does not run on any number of images, as transformers may ({reason})") from error
 
 
 def _compare(name: str, got: Tensor, want: Tensor) -> None:

@@ -22,7 +22,7 @@ ALIGN = 4  # bytes
 
 
 def pack(weights: Mapping[str, Weight]) -> tuple[bytes, list[dict[str, Any]]]:
-    """The content of the weights file, and where each tensor lies in it: name, shape, type, offset in bytes, offset of its scale or null."""
+    """The content of the weights file, and a row for each tensor in it: name, shape, type, offset in bytes, offset of its scale or null."""
     data, table = bytearray(), []
     for name, weight in weights.items():
         row = {"name": name, "shape": list(weight.stored.shape), "type": str(weight.stored.dtype).removeprefix("torch.")}
@@ -66,7 +66,9 @@ def check_place(folder: Path) -> None:
         InputError: a file, a folder with something else in it, or one that may not be written.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"expected a folder to write the bundle to, got {str(folder)!r}, which is a {'link' if folder.is_symlink() else 'file'}")
+        raise InputError(
+            f"expected a folder to write the bundle to, got {str(folder)!r}, which is a {'link' if folder.is_symlink() else 'file'}"
+        )
     if folder.is_dir() and any(folder.iterdir()) and not _is_bundle(folder):
         raise InputError(f"expected an empty folder or one of an older bundle, got {str(folder)!r} with other files in it")
     if not folder.absolute().parent.is_dir():

@@ -43,7 +43,7 @@ def _convolution_backward(
     groups: int,
     mask: Sequence[bool],
 ) -> tuple[Tensor | None, None, None]:
-    """With respect to the input alone: a transposed convolution, padded where the stride left pixels over (or a convolution, if reversed)."""
+    """With respect to the input alone: a transposed convolution, padded where the stride left pixels over (or the other way round)."""
     if mask[1] or mask[2]:
         raise InputError("expected constant weights: no gradient with respect to them can be exported")
     if not mask[0]:
@@ -57,7 +57,9 @@ def _convolution_backward(
     return aten.convolution(g, weight, None, stride, padding, dilation, True, rest, groups), None, None
 
 
-def _max_pool_backward(g: Tensor, x: Tensor, kernel: object, stride: object, padding: object, dilation: object, ceil: bool, at: Tensor) -> Tensor:
+def _max_pool_backward(
+    g: Tensor, x: Tensor, kernel: object, stride: object, padding: object, dilation: object, ceil: bool, at: Tensor
+) -> Tensor:
     """Each gradient goes where the largest value was found."""
     return torch.zeros_like(x).flatten(2).scatter_add(2, at.flatten(2), g.flatten(2)).view(x.shape)
 

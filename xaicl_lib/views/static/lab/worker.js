@@ -20,10 +20,12 @@ import { makeNet } from "./net.js";
 const RUNTIME = "ort.wasm.bundle.min.mjs";
 const BINARY = "ort-wasm-simd-threaded.wasm";
 const BINARY_LIMIT = 64e6; // bytes
+const AWAKE = 2; // models; each takes tens of MB when all of its graphs have run
 const here = (file) => new URL(file, import.meta.url).href;
 
 /** @type {Map<any, import("./net.js").Net>} */
 const nets = new Map();
+const recent = new Set(); // ids of models, the last one asked at the end
 const running = new Map(); // ids to what cancels them
 let last = Promise.resolve();
 let runtime = null;
@@ -75,7 +77,18 @@ async function load({ id, base, files, elsewhere = false }, progress, signal) {
 async function run({ model, method, options, a, b }, progress, signal) {
   const net = nets.get(model);
   if (!net) throw new InputError("no such model is loaded");
+  await rest(model);
   return explain(net, method, a, b, options ?? {}, progress(false), signal);
+}
+
+/** Only the last models that were asked keep what they need to run; the others make it anew when their turn comes. */
+async function rest(model) {
+  recent.delete(model);
+  recent.add(model);
+  for (const old of [...recent].slice(0, -AWAKE)) {
+    recent.delete(old);
+    await nets.get(old)?.release();
+  }
 }
 
 async function unload({ model }) {
