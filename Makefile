@@ -16,7 +16,7 @@ help:
 	@echo "make serve       show the book on localhost (PORT=8000)"
 	@echo "make test        formatting, lint, types, tests, notebooks (which make book then need not run again)"
 	@echo "make lint        formatting, lint and types alone"
-	@echo "make check-book  open every page of the book in headless Chromium"
+	@echo "make check-book  open every page of the book in headless Chromium, and use the lab"
 	@echo "make check-links ask every link to another host"
 	@echo "make setup       only set up $(VENV) (PYTHON=python3)"
 	@echo "make clean       remove everything made, but neither $(VENV) nor trained models"
@@ -60,6 +60,7 @@ test: lint
 
 check-book: $(READY)
 	@$(RUN) tests/check_pages.py
+	$(RUN) -m pytest tests/check_lab.py
 
 # Of the sources that the last build has staged.
 check-links: $(READY)

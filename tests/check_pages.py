@@ -43,6 +43,7 @@ PROBLEMS_JS = """() => {
   for (const plot of document.querySelectorAll('.xaicl-plot')) {
     if (!(plot.getAttribute('aria-label') || '').trim()) found.push('figure without a description');
   }
+  if (document.querySelector('.xl-explorer:not(.xl-ready)')) found.push('pair to point at is not drawn');
   return found;
 }"""
 # Text whose colour and background are too near each other (WCAG 2.1 AA: 4.5, or 3 for large text); figures draw their own.

@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("models", help="list the models").set_defaults(run=_models)
     commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=_methods)
 
+    export = commands.add_parser("export", help="write a model for the lab in the reader's browser")
+    export.add_argument("name", help="see `models`; your own: `from xaicl_lib.export import export`")
+    export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
+    export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
+    export.set_defaults(run=_export)
+
     train = commands.add_parser("train", help="train a bundled model anew; stop and start again at will")
     train.add_argument("name", help="name of a recipe, such as simclr")
     train.add_argument(
@@ -279,6 +285,16 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
     for row in [head, *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from xaicl_lib import load_model
+    from xaicl_lib.export import export
+
+    card = export(load_model(arguments.name, "cpu", file=arguments.file), arguments.output)
+    total = card["weights"]["bytes"] + sum(graph["bytes"] for graph in card["graphs"].values())
+    weights = card["weights"]["bytes"] / 1e6
+    print(f"written: {arguments.output}, {total / 1e6:.2f} MB, {weights:.2f} of them weights; {len(card['methods'])} methods")
 
 
 def _train(arguments: argparse.Namespace) -> None:

@@ -54,11 +54,14 @@ def _subgraph(module: nn.Module, nodes: list[fx.Node], takes: fx.Node | None = N
     return part
 
 
-def fold_batch_norms(*modules: nn.Module) -> None:
+def fold_batch_norms(*modules: nn.Module) -> dict[nn.Module, torch.Tensor]:
     """Fold each batch norm that follows a convolution into it, in place; the functions computed stay the same up to rounding.
 
     The modules may share layers: a layer is folded once, and only if all its outputs, in all modules, go to the same norm.
     A module that torch.fx cannot trace is left as it is, with all its layers.
+
+    Returns:
+        By folded convolution, the factor (channels,) that its weights were multiplied by.
     """
     goes_to: dict[nn.Module, set[nn.Module | None]] = {}
     comes_from: dict[nn.Module, set[nn.Module | None]] = {}
@@ -75,12 +78,12 @@ def fold_batch_norms(*modules: nn.Module) -> None:
             goes_to.setdefault(layer, set()).update(_called(user, layers) for user in node.users)
             comes_from.setdefault(layer, set()).update(_called(given, layers) for given in node.args[:1])
     norms = [norm for norm, sources in comes_from.items() if len(sources) == 1 and _foldable(next(iter(sources)), norm, goes_to)]
-    for norm in norms:
-        _fold(next(iter(comes_from[norm])), norm)
+    folded = {layer: _fold(layer, norm) for norm in norms if (layer := next(iter(comes_from[norm]))) is not None}
     for module in modules:
         for name, layer in list(module.named_modules(remove_duplicate=False)):
             if layer in norms:
                 module.set_submodule(name, nn.Identity().train(layer.training))
+    return folded
 
 
 def _called(node: object, layers: dict[str, nn.Module]) -> nn.Module | None:
@@ -97,7 +100,7 @@ def _foldable(layer: nn.Module | None, norm: nn.Module, goes_to: dict[nn.Module,
 
 
 @torch.no_grad()
-def _fold(layer: Any, norm: Any) -> None:
+def _fold(layer: Any, norm: Any) -> torch.Tensor:
     scale = (norm.running_var + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight
@@ -105,3 +108,4 @@ def _fold(layer: Any, norm: Any) -> None:
     bias = -old * scale if norm.bias is None else norm.bias - old * scale
     weight = layer.weight * scale.view(-1, *[1] * (layer.weight.ndim - 1))
     layer.weight, layer.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
+    return scale

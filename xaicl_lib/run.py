@@ -49,6 +49,8 @@ def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick", e
         NotebookError: a notebook failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
         InputError: not in a checkout, unknown profile, or assets that cannot be had.
     """
+    from xaicl_lib.lab import place_lab  # needs torch, which serving does without
+
     _require_checkout()
     if edition not in EDITIONS:
         raise unknown("edition", edition, EDITIONS)
@@ -57,6 +59,7 @@ def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick", e
     source = base / "src"
     staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
     place_assets(source / "book" / "_static", ROOT / ".assets")
+    place_lab(source / "book" / "_static" / "lab", base / "lab", ROOT / ".assets")
     html = build_html(source, base / "work")
     check_pages(staged, html / "notebooks")
     check_site(html)

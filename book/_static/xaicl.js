@@ -139,6 +139,13 @@
     window.addEventListener("afterprint", () => { root.dataset.theme = theme; });
   }
 
+  // Pairs to point at; their script and style are the lab's.
+  if (document.querySelector(".xl-explorer")) {
+    const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("lab/lab.css", here).href });
+    document.head.append(style);
+    import(new URL("lab/explorer.js", here)).then(({ renderAll }) => renderAll());
+  }
+
   const boxes = document.querySelectorAll(".xaicl-plot");
   if (boxes.length === 0) return;
   const plots = new Map([...boxes].map((box) => [box, new Plot(box)]));

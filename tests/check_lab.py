@@ -1,0 +1,414 @@
+"""The lab page in headless Chromium, against torch: needs the built book, so `make check-book` runs it and `make test` does not.
+
+python -m pytest tests/check_lab.py          # XAICL_BOOK_HTML names another folder than _build/html
+"""
+
+import gzip
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.check_pages import FLAGS, ROOT, find_chromium, served, watch
+from xaicl_lib import Pair, augment, explain, load_model
+from xaicl_lib.data.photos import load_image, sample_photo
+
+BOOK = Path(os.environ.get("XAICL_BOOK_HTML", ROOT / "_build" / "html"))
+AXE = (
+    "axe-core@4.14.1",
+    "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+    ("axe.min.js",),
+)
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a green picture that beeps
+PATIENCE = 60_000  # milliseconds, on a machine with other work
+BUDGET = 8_000_000  # bytes of a first visit
+GALLERY = "#a=cat&b=cat_view&model=simclr&method="
+
+pytestmark = pytest.mark.skipif(not (BOOK / "book" / "lab.html").is_file(), reason=f"no lab in {BOOK}; `make book` builds it")
+
+
+class Lab:
+    """The page as a reader uses it."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, f"{address}book/lab.html"
+        self.files: set[Path] = set()  # of the book that the browser has asked for
+        page.on("requestfinished", lambda request: self.files.add(BOOK / urlsplit(request.url.removeprefix(address)).path))
+
+    def open(self, state: str = "") -> "Lab":
+        self.page.goto("about:blank")
+        self.page.goto(self.address + state)
+        return self.done()
+
+    def status(self, state: str, text: str | re.Pattern[str] = "") -> "Lab":
+        expect(self.page.locator(".xl-status")).to_have_attribute("data-state", state, timeout=PATIENCE)
+        expect(self.page.locator(".xl-status-text")).to_contain_text(text)
+        return self
+
+    def done(self, text: str | re.Pattern[str] = "") -> "Lab":
+        return self.status("done", text)
+
+    def live(self) -> "Lab":
+        return self.done("Computed in this browser")
+
+    def offer(self, side: str, name: str, data: bytes) -> None:
+        """Hand over a file, whatever it is."""
+        if not self.page.locator("dialog[open]").count():
+            self.page.get_by_role("button", name=f"Choose picture {side}").first.click()
+        self.page.locator("#xl-file").set_input_files({"name": name, "mimeType": "", "buffer": data})
+
+    def own(self, side: str, name: str, data: bytes) -> None:
+        """Hand over a picture and wait until it is shown; what is told after that is about it."""
+        self.offer(side, name, data)
+        expect(self.page.locator(".xl-caption-text").nth("AB".index(side))).to_have_text(name, timeout=PATIENCE)
+
+    def numbers(self) -> dict[str, Any]:
+        """What the page offers as JSON: its first explanation."""
+        with self.page.expect_download() as found:
+            self.page.get_by_role("button", name="Download as JSON").click()
+        return json.loads(found.value.path().read_text())["explanations"][0]
+
+    def pixels(self, side: str) -> str:
+        return self.page.locator("canvas.xl-canvas").nth("ab".index(side)).evaluate("canvas => canvas.toDataURL()")
+
+    @property
+    def sentence(self) -> str:
+        return self.page.locator(".xl-sentence").first.inner_text()
+
+    @property
+    def readout(self) -> str:
+        return self.page.locator(".xl-readout").first.inner_text()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served(BOOK) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=find_chromium(), args=[*FLAGS, *CAMERA])
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def kept(browser: Browser, address: str) -> Iterator[Lab]:
+    """One page for all tests that need no fresh one: wasm and weights load once."""
+    yield from _page(browser, address)
+
+
+@pytest.fixture
+def fresh(browser: Browser, address: str) -> Iterator[Lab]:
+    yield from _page(browser, address)
+
+
+def _page(browser: Browser, address: str, **options: Any) -> Iterator[Lab]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    page = context.new_page()
+    problems: list[str] = []
+    watch(page, address, problems)
+    yield Lab(page, address)
+    context.close()
+    assert not problems
+
+
+def encoded(pixels: torch.Tensor, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray((pixels[0] * 255).round().byte().permute(1, 2, 0).numpy()).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def seen(name: str) -> torch.Tensor:
+    """A picture of the gallery as the photo models see it."""
+    pixels = np.array(Image.open(BOOK / "_static" / "lab" / "gallery" / "pictures" / f"{name}-96.png"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+
+
+def off(got: Any, want: torch.Tensor) -> float:
+    return float((torch.tensor(got) - want).norm() / want.norm())
+
+
+def test_the_first_result_is_there_before_anything_is_computed(fresh: Lab) -> None:
+    fresh.open().done("beforehand")
+    assert re.match(r"These two pictures are 0\.\d\d similar; the warm places carry it", fresh.sentence)
+    assert not any(file.suffix in (".bin", ".gz", ".onnx") for file in fresh.files)
+
+
+def test_a_first_visit_stays_within_its_budget(fresh: Lab) -> None:
+    fresh.open()
+    fresh.page.get_by_role("button", name="Compute it here").click()
+    fresh.live()
+    assert 4e6 < sum(map(on_the_wire, fresh.files)) < BUDGET
+
+
+def on_the_wire(file: Path) -> int:
+    """Bytes of a file as static hosts send it: text packed, all else as it is."""
+    data = file.read_bytes() if file.is_file() else b""
+    return len(gzip.compress(data) if file.suffix in (".html", ".css", ".js", ".mjs", ".json", ".svg") else data)
+
+
+def test_what_was_stored_is_what_torch_says(kept: Lab) -> None:
+    model = load_model("simclr", "cpu")
+    kept.open(GALLERY + "conditional_occlusion")
+    want, got = explain(model, Pair(seen("cat"), seen("cat_view")), "conditional_occlusion"), kept.numbers()
+    assert got["score"] == pytest.approx(want.score.item(), abs=1e-6)
+    assert np.abs(np.array(got["a"]) - want.a[0].numpy()).max() <= got["largest"] / 127 / 2 + 1e-6  # half a byte
+
+
+@pytest.mark.parametrize(("method", "params"), [("interaction_cam", {}), ("conditional_occlusion", {"stride": 12})])
+def test_an_uploaded_photo_is_explained_as_torch_does(kept: Lab, tmp_path: Path, method: str, params: dict[str, int]) -> None:
+    file = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter when shown
+    file.write_bytes(encoded(sample_photo("coffee")[:, :, :, :500], "JPEG", quality=92, subsampling=0, exif=exif))
+    state = "".join(f"&o.{k}={v}" for k, v in params.items())
+    kept.open(f"#a=coffee&b=coffee&model=simclr&method={method}{state}")
+    kept.own("A", file.name, file.read_bytes())
+    kept.live()
+    model = load_model("simclr", "cpu")
+    pair = Pair(load_image(file, model.size), seen("coffee"))
+    want, got = explain(model, pair, method, **params), kept.numbers()
+    assert got["score"] == pytest.approx(want.score.item(), abs=2e-3)  # decoders of JPEG differ by a step of 1/255 here and there
+    assert off(got["a"], want.a[0]) < 2e-2
+    assert off(got["b"], want.b[0]) < 2e-2
+
+
+def test_a_change_of_b_is_followed(kept: Lab) -> None:
+    kept.open(GALLERY + "interaction_cam")
+    before = kept.pixels("b")
+    kept.page.get_by_label("Alter picture B", exact=True).select_option("rotation")
+    kept.page.get_by_label("Strength of rotation").fill("40")
+    expect(kept.page.locator(".xl-trail")).to_contain_text("unchanged", timeout=PATIENCE)
+    kept.live()
+    want = explain(load_model("simclr", "cpu"), Pair(seen("cat"), augment.rotate(seen("cat_view"), 40.0)), "interaction_cam")
+    got = kept.numbers()
+    assert got["score"] == pytest.approx(want.score.item(), abs=1e-4)
+    assert off(got["b"], want.b[0]) < 1e-3
+    assert kept.pixels("b") != before
+
+
+def test_pointing_at_a_lights_up_b(kept: Lab) -> None:
+    kept.open(GALLERY + "deep_similarity")
+    before = kept.pixels("b")
+    canvas = kept.page.locator("canvas.xl-canvas").first
+    box = canvas.bounding_box()
+    assert box is not None
+    canvas.hover(position={"x": box["width"] * 4.5 / 12, "y": box["height"] * 6.5 / 12})
+    joint = explain(load_model("simclr", "cpu"), Pair(seen("cat"), seen("cat_view")), "deep_similarity").joint
+    assert joint is not None
+    row, column = divmod(int(joint[0, 6, 4].argmax()), 12)
+    assert kept.readout.startswith("A, row 7, column 5:")
+    assert f"row {row + 1}, column {column + 1} of B" in kept.readout
+    assert kept.pixels("b") != before
+    canvas.click(position={"x": box["width"] * 4.5 / 12, "y": box["height"] * 6.5 / 12})
+    kept.page.mouse.move(5, 5)
+    assert "Pinned" in kept.readout
+    kept.page.keyboard.press("Escape")
+    assert kept.pixels("b") == before
+
+
+def test_the_keyboard_is_enough(kept: Lab) -> None:
+    kept.open(GALLERY + "integrated_jacobians")
+    page = kept.page
+    page.get_by_label("Method", exact=True).focus()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "CANVAS":
+            break
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Picture A, a cat")
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    assert kept.readout.startswith("A, row 6, column 8:")
+    assert "Pinned" in kept.readout
+
+
+def test_a_link_brings_the_state_back(kept: Lab, fresh: Lab) -> None:
+    kept.open()
+    page = kept.page
+    page.get_by_role("button", name="One photo in common").click()
+    page.get_by_label("Method", exact=True).select_option("interaction_cam")
+    page.get_by_text("Options of the method").click()
+    page.get_by_label("Reduction over the map").select_option("max")
+    page.get_by_label("Compare with").select_option("simclr grad_cam")
+    kept.live()
+    page.get_by_role("button", name="Copy link").click()
+    link = page.get_by_label("Link to what you see").input_value()
+    fresh.page.goto(link)
+    fresh.live()
+    assert fresh.sentence == kept.sentence
+    assert fresh.page.locator(".xl-row:visible").count() == 2
+    assert fresh.page.get_by_label("Reduction over the map").input_value() == "max"
+
+
+def test_a_link_that_says_nonsense_is_forgiven(kept: Lab) -> None:
+    kept.open("#a=%3Cscript%3E&b=constructor&model=nothing&method=x&o.stride=NaN&with=a+b&change=blur+1e999&opacity=7")
+    assert kept.sentence.startswith("These two pictures are")
+
+
+def test_stopping_leaves_the_worker_ready(fresh: Lab) -> None:
+    fresh.page.goto(fresh.address + GALLERY + "conditional_occlusion&o.stride=1")
+    fresh.page.get_by_role("progressbar").wait_for(timeout=PATIENCE)
+    expect(fresh.page.locator(".xl-status-text")).to_contain_text(re.compile(r"\d+ of \d+$"), timeout=PATIENCE)
+    fresh.page.get_by_role("button", name="Cancel").click()
+    fresh.done("Stopped")
+    fresh.page.get_by_label("Method", exact=True).select_option("grad_cam")
+    fresh.page.get_by_role("button", name="Compute it here").click()
+    fresh.live()
+
+
+def test_the_check_agrees_with_torch(kept: Lab) -> None:
+    kept.open()
+    kept.page.get_by_role("button", name="Check against torch").click()
+    kept.done("all agree")
+    assert kept.page.locator(".xl-checked tbody tr").count() == 6
+    assert kept.page.locator(".xl-checked").inner_text().count("✓ agrees") == 6
+
+
+PNG_OF_900_MEGAPIXELS = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (30000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0" + b"\0" * 40
+BAD = {
+    "a text": ("letter.jpg", b"Dear reader, this is no picture.", "not a picture"),
+    "nothing": ("empty.png", b"", "not a picture"),
+    "too many pixels": ("huge.png", PNG_OF_900_MEGAPIXELS, "900 megapixels"),
+    "half a photo": ("half.jpg", encoded(sample_photo("cat", 96), "JPEG")[:200], "cannot be decoded|not a picture"),
+    "too small": ("dot.png", encoded(torch.zeros(1, 3, 4, 4), "PNG"), "at least 8"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_no_picture_gets_a_friendly_answer(kept: Lab, name: str) -> None:
+    if not kept.page.locator("#xl-chooser-title").is_visible():
+        kept.open()
+    file, data, says = BAD[name]
+    kept.offer("A", file, data)
+    expect(kept.page.locator("dialog[open] .xl-error")).to_have_text(re.compile(says))
+
+
+def test_names_are_text_transparency_white_animations_still(kept: Lab) -> None:
+    kept.open()
+    clear = io.BytesIO()
+    Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(clear, "PNG")
+    kept.own("A", "<img src=x onerror=alert(1)>.png", clear.getvalue())
+    kept.live()
+    expect(kept.page.locator(".xl-notes")).to_contain_text("laid on white")
+    moving = io.BytesIO()
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    kept.own("B", "moving.gif", moving.getvalue())
+    expect(kept.page.locator(".xl-notes")).to_contain_text("first frame", timeout=PATIENCE)
+    kept.live()
+
+
+def test_two_identical_pictures_are_told(kept: Lab) -> None:
+    kept.open("#a=cat&b=cat&model=simclr&method=grad_cam").live()
+    expect(kept.page.locator(".xl-warning").first).to_contain_text("vanishes")
+
+
+def test_pictures_come_by_dropping_and_pasting(kept: Lab) -> None:
+    kept.open()
+    give = """async ([selector, event, name, bytes]) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+      const made = event === "paste" ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true })
+        : new DragEvent(event, { dataTransfer: transfer, bubbles: true, cancelable: true });
+      document.querySelectorAll(selector)[0].dispatchEvent(made);
+    }"""
+    photo = list(encoded(sample_photo("rocket", 64), "PNG"))
+    kept.page.evaluate(give, [".xl-canvas", "drop", "dropped.png", photo])
+    expect(kept.page.locator(".xl-caption-text").nth(0)).to_have_text("dropped.png", timeout=PATIENCE)
+    kept.page.evaluate(give, ["body", "paste", "pasted.png", photo])
+    expect(kept.page.locator(".xl-caption-text").nth(1)).to_have_text("pasted.png", timeout=PATIENCE)
+    kept.live()
+
+
+def test_the_camera_gives_a_picture_and_is_let_go(kept: Lab) -> None:
+    kept.open()
+    kept.page.get_by_role("button", name="Choose picture B").first.click()
+    kept.page.get_by_role("button", name="Use the camera").click()
+    kept.page.get_by_role("button", name="Take this picture").click()
+    expect(kept.page.locator(".xl-caption-text").nth(1)).to_have_text("from your camera", timeout=PATIENCE)
+    kept.live()
+    kept.page.get_by_role("button", name="Choose picture B").first.click()
+    expect(kept.page.get_by_role("button", name="Take this picture")).to_be_hidden()
+
+
+def test_without_webassembly_the_gallery_still_shows(fresh: Lab) -> None:
+    fresh.page.add_init_script("delete globalThis.WebAssembly")
+    fresh.open().done("beforehand")
+    fresh.page.get_by_role("button", name="Compute it here").click()
+    fresh.status("failed", "no WebAssembly")
+
+
+def test_a_model_of_ones_own_opens_from_files_and_by_address(kept: Lab) -> None:
+    kept.open()
+    bundle = BOOK / "_static" / "lab" / "models" / "scenes_simclr"
+    kept.page.get_by_label("Model", exact=True).select_option("+")
+    kept.page.locator("#xl-model-files").set_input_files([bundle / "weights.bin"])
+    expect(kept.page.locator("dialog[open] .xl-error")).to_contain_text("no model.json")
+    kept.page.locator("#xl-model-files").set_input_files(sorted(bundle.iterdir()))
+    chosen = kept.page.get_by_label("Model", exact=True).locator("option:checked")
+    expect(chosen).to_have_text("scenes_simclr", timeout=PATIENCE)
+    kept.live()
+    first = kept.sentence
+    kept.page.get_by_label("Model", exact=True).select_option("+")
+    kept.page.get_by_label("Address of a bundle").fill("../_static/lab/models/scenes_simclr")
+    kept.page.get_by_role("button", name="Open", exact=True).click()
+    expect(kept.page.locator("dialog[open]")).to_have_count(0, timeout=PATIENCE)
+    kept.live()
+    assert kept.sentence == first
+
+
+def test_the_picture_to_download_is_one(kept: Lab) -> None:
+    kept.open()
+    with kept.page.expect_download() as found:
+        kept.page.get_by_role("button", name="Download as PNG").click()
+    assert Image.open(found.value.path()).size[0] == 1008
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(kept: Lab, theme: str) -> None:
+    script = _axe()
+    kept.open(GALLERY + "interaction_cam&with=simclr+grad_cam&change=blur+0")
+    kept.page.evaluate(
+        "theme => { document.documentElement.dataset.theme = theme; document.querySelector('.xl-more').open = true; }", theme
+    )
+    kept.page.add_script_tag(path=script)
+    violations = kept.page.evaluate("async () => (await axe.run('.xl-lab')).violations")
+    found = [(v["id"], v["nodes"][0]["html"][:200]) for v in violations if v["impact"] in ("serious", "critical")]
+    assert not found
+
+
+def _axe() -> Path:
+    from xaicl_lib.assets import npm_parts
+    from xaicl_lib.errors import InputError
+
+    try:
+        return npm_parts(*AXE, ROOT / ".assets") / "axe.min.js"
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def test_a_phone_shows_all_of_it(browser: Browser, address: str) -> None:
+    pages = _page(browser, address, has_touch=True)
+    lab = next(pages)
+    lab.page.set_viewport_size({"width": 390, "height": 844})
+    lab.open(GALLERY + "deep_similarity&with=simclr+conditional_occlusion")
+    assert lab.page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = lab.page.locator("canvas.xl-canvas").first.bounding_box()
+    assert box is not None
+    assert box["width"] > 150
+    lab.page.locator("canvas.xl-canvas").first.tap(position={"x": 40, "y": 40})
+    assert "goes best with" in lab.readout
+    next(pages, None)

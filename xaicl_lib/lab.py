@@ -1,0 +1,321 @@
+"""What the book's lab page shows before anything is computed in the browser: pictures, models, methods, and results made here by torch.
+
+The page and its scripts are in `views/static/lab`. Numbers travel as JSON: maps quantised to bytes for the eye, whole for the page's check.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from xaicl_lib import augment
+from xaicl_lib.assets import place_onnxruntime
+from xaicl_lib.data.photos import photo_mosaics, sample_photo
+from xaicl_lib.data.scenes import scene_pairs
+from xaicl_lib.export import export
+from xaicl_lib.methods import explain, methods
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.registry import Method
+from xaicl_lib.scores import cosine
+from xaicl_lib.zoo import load_model, model_card
+
+SOURCES = ("methods", "data", "zoo", "augment.py", "guided.py", "model.py", "pair.py", "registry.py", "scores.py")
+STATIC = Path(__file__).parent / "views" / "static" / "lab"
+SHOWN = 448  # pixels a side of a picture for the eye; the model sees its own size
+VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # left, top, width, height of a crop; the negative width mirrors
+CLOSE = torch.tensor([[0.3, 0.22, 0.5, 0.5]])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the gallery: its title, `photo` or `scene`, and how it is drawn at a size, (1, 3, s, s) in [0, 1]."""
+
+    title: str
+    kind: str
+    draw: Callable[[int], Tensor]
+
+
+def _sample(name: str) -> Callable[[int], Tensor]:
+    return lambda size: sample_photo(name, size)
+
+
+def _view(name: str, box: Tensor, brightness: float) -> Callable[[int], Tensor]:
+    return lambda size: augment.brightness(augment.resized_crop(sample_photo(name, size), box, size), brightness)
+
+
+def _scene(kind: str, side: int, seed: int) -> Callable[[int], Tensor]:
+    return lambda size: scene_pairs(1, kind, size, torch.Generator().manual_seed(seed)).sides[side]
+
+
+def _mosaic(side: int, seed: int) -> Callable[[int], Tensor]:
+    return lambda size: photo_mosaics(1, size, generator=torch.Generator().manual_seed(seed)).sides[side]
+
+
+def _scenes(name: str, kind: str, seed: int, titles: tuple[str, str]) -> dict[str, Picture]:
+    return {f"{name}_{'ab'[k]}": Picture(title, "scene", _scene(kind, k, seed)) for k, title in enumerate(titles)}
+
+
+PICTURES: dict[str, Picture] = {
+    "cat": Picture("a cat", "photo", _sample("cat")),
+    "cat_view": Picture("its face, mirrored and darkened", "photo", _view("cat", VIEW, 0.7)),
+    "flower": Picture("a flower", "photo", _sample("flower")),
+    "flower_close": Picture("the flower from nearby", "photo", _view("flower", CLOSE, 1.1)),
+    "astronaut": Picture("an astronaut", "photo", _sample("astronaut")),
+    "rocket": Picture("a rocket", "photo", _sample("rocket")),
+    "temple": Picture("a temple", "photo", _sample("temple")),
+    "coffee": Picture("a cup of coffee", "photo", _sample("coffee")),
+    "mosaic_a": Picture("four photos", "photo", _mosaic(0, 3)),
+    "mosaic_b": Picture("four photos, one the same", "photo", _mosaic(1, 3)),
+    **_scenes("object", "same_object", 11, ("a drawn scene", "the same object elsewhere")),
+    **_scenes("two", "one_shared", 9, ("two objects", "one of them and another")),
+    **_scenes("ground", "same_background", 6, ("an object on a ground", "another on the same ground")),
+    **_scenes("shape", "same_shape", 10, ("a shape", "the shape in another dress")),
+}
+PAIRS: tuple[tuple[str, str, str, str], ...] = (  # a, b, title, what to look for
+    ("cat", "cat_view", "A photo and a view of it", "Which parts of the cat tell that it is the same one?"),
+    ("mosaic_a", "mosaic_b", "One photo in common", "Four photos on either side, one is the same. Do the maps find it?"),
+    ("flower", "flower_close", "From afar and from nearby", "What stays recognisable when the flower comes closer?"),
+    ("astronaut", "rocket", "Two different photos", "Little is shared. What does a map show of a similarity that is hardly there?"),
+    ("temple", "coffee", "Nothing in common", "A map is drawn all the same. Look at its largest value before you believe it."),
+    ("object_a", "object_b", "The same object elsewhere", "Only the object is shared, not its place and not its ground."),
+    ("two_a", "two_b", "Two objects, one shared", "Which object is the one that both scenes have?"),
+    ("ground_a", "ground_b", "Only the background", "The objects differ in everything. Does the model look behind them?"),
+    ("shape_a", "shape_b", "Only the shape", "Same shape, other colour, texture and size. Is a shape enough?"),
+)
+MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
+    "simclr": ("SimCLR, photos", "learned from photos without labels to give two views of one photo the same embedding"),
+    "barlow_twins": ("Barlow Twins, photos", "learned from photos without labels, by making the parts of an embedding independent"),
+    "supervised": ("Supervised, photos", "learned to name ten classes of photos"),
+    "scenes_simclr": ("SimCLR, scenes", "learned from drawn scenes without labels"),
+    "scenes_supervised": ("Supervised, scenes", "learned to name the shape in drawn scenes"),
+}
+TITLES = {
+    "interaction_cam": "Interaction-CAM",
+    "grad_cam": "Grad-CAM",
+    "input_x_gradient": "Input \u00d7 gradient",
+    "smooth_grad": "Smooth-Grad",
+    "averaged_transforms": "Averaged Transforms",
+}
+ORDER = ("interaction_cam", "conditional_occlusion", "deep_similarity", "integrated_jacobians", "grad_cam", "averaged_transforms",
+         "smooth_grad", "input_x_gradient", "pairwise_occlusion", "edges", "random_map")  # fmt: skip
+OPTIONS: dict[str, dict[str, Any]] = {  # how a reader sets them; other parameters stay at their defaults
+    "window": {"title": "Window", "unit": "pixels", "low": 4, "high": 48, "step": 1, "share": 64 / 224},
+    "stride": {"title": "Step between places", "unit": "pixels", "low": 1, "high": 24, "step": 1, "share": 8 / 224},
+    "masks": {"title": "Rectangles", "low": 10, "high": 400, "step": 10},
+    "samples": {"title": "Noisy copies", "low": 1, "high": 100, "step": 1},
+    "level": {"title": "Noise, share of the range", "low": 0, "high": 0.5, "step": 0.05},
+    "steps": {"title": "Steps of the integral", "low": 1, "high": 32, "step": 1},
+    "cells": {"title": "Cells a side", "low": 2, "high": 24, "step": 1},
+    "reduction": {"title": "Reduction over the map", "choices": ["mean", "max", "attention"]},
+    "gradient_interaction": {"title": "Gradient interaction", "flag": True},
+    "guided": {"title": "Guided: only positive gradients", "flag": True},
+}
+CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, largest relative L2 difference of its maps
+    "interaction_cam": ({}, 1e-3),
+    "grad_cam": ({}, 1e-3),
+    "deep_similarity": ({}, 1e-3),
+    "conditional_occlusion": ({"stride": 12}, 1e-3),
+    "input_x_gradient": ({}, 3e-2),
+    "averaged_transforms": ({}, 3e-2),
+}
+
+
+def place_lab(static: Path, cache: Path, assets: Path) -> None:
+    """Put the lab's scripts, pictures, results and models into the folder `static`.
+
+    `cache` keeps what takes minutes to make, `assets` the packages that were fetched.
+
+    Results and models are made anew when anything that they depend on has changed: this library or torch.
+
+    Raises:
+        InputError: a model that cannot be exported, onnx not installed, or onnxruntime-web neither kept nor to be fetched.
+    """
+    shutil.copytree(STATIC, static, dirs_exist_ok=True)
+    place_onnxruntime(static, assets)
+    shutil.copytree(_kept(cache, "gallery", (*SOURCES, "lab.py"), write_gallery), static / "gallery", dirs_exist_ok=True)
+    shutil.copytree(_kept(cache, "models", (*SOURCES, "export"), write_models), static / "models", dirs_exist_ok=True)
+
+
+def write_models(folder: Path, models: Iterable[str] = tuple(MODELS)) -> None:
+    """Write each model as a bundle for the browser."""
+    folder.mkdir()
+    for name in models:
+        export(load_model(name, "cpu"), folder / name)
+
+
+def _kept(cache: Path, name: str, sources: Iterable[str], write: Callable[[Path], None]) -> Path:
+    """A folder that `write` makes, made only if `cache` has none from the same sources."""
+    kept = cache / f"{name}-{_digest(sources)}"
+    if not kept.is_dir():
+        print(f"lab: making its {name}", flush=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            write(Path(scratch) / name)
+            for old in cache.glob(f"{name}-*"):
+                shutil.rmtree(old)
+            os.replace(Path(scratch) / name, kept)
+    return kept
+
+
+def _digest(sources: Iterable[str]) -> str:
+    """Of everything that decides what is made: these parts of the library, weights included, and torch."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    package = Path(__file__).resolve().parent
+    parts = [package / name for name in sources]
+    for path in sorted(p for part in parts for p in ([part] if part.is_file() else part.rglob("*"))):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def write_gallery(folder: Path, models: Iterable[str] = tuple(MODELS), pairs: int | None = None) -> None:
+    """Write pictures, `index.json`, and for each model a file of results for each pair and one to check the browser by.
+
+    Args:
+        folder: is made.
+        models: names of bundled models.
+        pairs: how many of the pairs; None is all.
+    """
+    loaded = {name: load_model(name, "cpu") for name in models}
+    chosen = PAIRS[:pairs]
+    for part in ("pictures", "results", "check"):
+        (folder / part).mkdir(parents=True)
+    seen = {size: _write_pictures(folder / "pictures", size) for size in {m.size for m in loaded.values()}}
+    for name, model in loaded.items():
+        _write_results(folder / "results", model, name, chosen, seen[model.size])
+        _write_json(folder / "check" / f"{name}.json", _check(model, chosen[0], seen[model.size]))
+    index = {
+        "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
+        "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in chosen],
+        "models": [_model_entry(name, model, seen[model.size]) for name, model in loaded.items()],
+        "methods": [method_entry(methods[name]) for name in _ordered()],
+        "torch": torch.__version__,
+    }
+    _write_json(folder / "index.json", index)
+
+
+def _ordered() -> list[str]:
+    """Names of all methods, those of the page's menu order first."""
+    return [*ORDER, *(m.name for m in methods if m.name not in ORDER)]
+
+
+def _write_pictures(folder: Path, size: int) -> dict[str, Tensor]:
+    """Each picture as a PNG of exactly what a model of that size sees and a JPEG for the eye; returns what the PNGs hold."""
+    seen = {}
+    for name, picture in PICTURES.items():
+        pixels = (picture.draw(size)[0] * 255).round().byte()  # (3, s, s)
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{name}-{size}.png", optimize=True)
+        seen[name] = pixels[None].float() / 255
+        if not (folder / f"{name}.jpg").is_file():
+            shown = (picture.draw(SHOWN)[0] * 255).round().byte().permute(1, 2, 0).numpy()
+            Image.fromarray(shown).save(folder / f"{name}.jpg", quality=85, optimize=True)
+    return seen
+
+
+def _write_results(folder: Path, model: PairModel, name: str, pairs: Iterable[tuple[str, ...]], seen: dict[str, Tensor]) -> None:
+    for a, b, *_ in pairs:
+        pair = Pair(seen[a], seen[b])
+        made = {method: packed(_explain(model, pair, method)) for method in _ordered()}
+        _write_json(folder / f"{a}--{b}--{name}.json", made)
+
+
+def _explain(model: PairModel, pair: Pair, method: str, **params: Any) -> Explanation:
+    return explain(model, pair, method, generator=torch.Generator().manual_seed(0), **params)
+
+
+def packed(explanation: Explanation) -> dict[str, Any]:
+    """The explanation of one pair in bytes: a value is (byte - zero) * step, with one step for both maps and another for `joint`.
+
+    Zero is exactly a byte, so that what is nothing stays nothing; the largest value of either map is exact, too.
+    """
+    assert explanation.b is not None  # the lab shows pairs
+    maps = quantised([explanation.a[0], explanation.b[0]])
+    made = {"score": explanation.score.item(), "zero": maps[0], "step": maps[1], "a": maps[2][0], "b": maps[2][1]}
+    if explanation.joint is not None:
+        zero, step, (joint,) = quantised([explanation.joint[0]])
+        made["joint"] = {"zero": zero, "step": step, **joint}
+    return made
+
+
+def quantised(tensors: list[Tensor]) -> tuple[int, float, list[dict[str, Any]]]:
+    """(zero, step, each tensor as shape and base64 of bytes) on one scale."""
+    limit = max(float(t.abs().max()) for t in tensors) or 1.0
+    zero = 127 if any(bool((t < 0).any()) for t in tensors) else 0
+    step = limit / (127 if zero else 255)
+    shown = [(t.double() / step).round().add(zero).byte().numpy() for t in tensors]
+    return (
+        zero,
+        step,
+        [{"shape": list(t.shape), "bytes": base64.b64encode(b.tobytes()).decode()} for t, b in zip(tensors, shown, strict=True)],
+    )
+
+
+def _check(model: PairModel, pair: tuple[str, ...], seen: dict[str, Tensor]) -> dict[str, Any]:
+    """Torch's own results of one pair, unrounded, for the page to compare with."""
+    a, b = pair[:2]
+    made = []
+    for method, (params, tolerance) in CHECKED.items():
+        e = _explain(model, Pair(seen[a], seen[b]), method, **params)
+        assert e.b is not None  # it was a pair
+        maps = {side: {"shape": list(m.shape[1:]), "floats": _floats(m[0])} for side, m in (("a", e.a), ("b", e.b))}
+        made.append({"method": method, "options": params, "tolerance": tolerance, "score": e.score.item(), **maps})
+    return {"a": a, "b": b, "score_tolerance": 1e-4, "results": made}
+
+
+def _floats(values: Tensor) -> str:
+    return base64.b64encode(values.numpy().astype("<f4").tobytes()).decode()
+
+
+def _model_entry(name: str, model: PairModel, seen: dict[str, Tensor]) -> dict[str, Any]:
+    title, says = MODELS[name]
+    kind = "scene" if name.startswith("scenes") else "photo"
+    card = model_card(name)
+    typical = _strangers(model, [seen[p] for p, picture in PICTURES.items() if picture.kind == kind and not p.startswith("mosaic")])
+    return {
+        "name": name,
+        "title": title,
+        "says": says,
+        "kind": kind,
+        "size": model.size,
+        "parameters": card["parameters"],
+        "typical": typical,
+    }
+
+
+def _strangers(model: PairModel, images: list[Tensor]) -> float:
+    """Median score of different pictures of a kind: what a similarity is to be compared with."""
+    with torch.no_grad():
+        z = torch.cat([model.embed_a(model.normalize(image)) for image in images])
+    return round(statistics.median(cosine(z[i : i + 1], z[j : j + 1]).item() for i, j in combinations(range(len(z)), 2)), 3)
+
+
+def method_entry(method: Method) -> dict[str, Any]:
+    """What the page must know of a method: title, facts, and the options that a reader may set."""
+    facts = {key: method.facts[key] for key in ("family", "signed", "symmetric", "gradient", "paper", "where", "cost")}
+    options = [{"name": k, "default": v, **OPTIONS[k]} for k, v in method.defaults.items() if k in OPTIONS]
+    title = TITLES.get(method.name, method.name.replace("_", " ").capitalize())
+    return {"name": method.name, "title": title, "says": method.summary, **facts, "options": options}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":"), ensure_ascii=False, default=_plain), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"no JSON for {type(value).__name__}")

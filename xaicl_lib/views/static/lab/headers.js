@@ -1,0 +1,72 @@
+// How large a picture says it is, and whether it moves, from its first bytes: before anything is decoded.
+
+const FORMATS = { png, gif, jpeg, webp, bmp };
+
+// {format, width, height, animated} of the formats we know; null for any other file.
+export function inspect(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (const [format, read] of Object.entries(FORMATS)) {
+    try {
+      const found = read(view, bytes);
+      if (found) return { format, animated: false, ...found };
+    } catch {
+      return null; // it begins like such a file and ends too early
+    }
+  }
+  return null;
+}
+
+const starts = (bytes, ...wanted) => wanted.every((byte, k) => bytes[k] === byte);
+const text = (bytes, from, to) => String.fromCharCode(...bytes.subarray(from, to));
+
+function png(view, bytes) {
+  if (!starts(bytes, 0x89, 0x50, 0x4e, 0x47)) return null;
+  return { width: view.getUint32(16), height: view.getUint32(20), animated: text(bytes, 0, 200).includes("acTL") };
+}
+
+function gif(view, bytes) {
+  if (text(bytes, 0, 4) !== "GIF8") return null;
+  return { width: view.getUint16(6, true), height: view.getUint16(8, true), animated: gifFrames(bytes) > 1 };
+}
+
+// Image descriptors of a GIF, at most two.
+function gifFrames(bytes) {
+  const colours = (flags) => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
+  let at = 13 + colours(bytes[10]);
+  let frames = 0;
+  const skip = () => { while (bytes[at]) at += bytes[at] + 1; at += 1; };
+  while (at < bytes.length && frames < 2) {
+    if (bytes[at] === 0x2c) {
+      frames += 1;
+      at += 11 + colours(bytes[at + 9]);
+      skip();
+    } else if (bytes[at] === 0x21) {
+      at += 2;
+      skip();
+    } else break;
+  }
+  return frames;
+}
+
+function jpeg(view, bytes) {
+  if (!starts(bytes, 0xff, 0xd8)) return null;
+  for (let at = 2; at < bytes.length;) {
+    const marker = bytes[at + 1];
+    const isSize = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+    if (isSize) return { height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
+    at += marker === 0xff ? 1 : 2 + view.getUint16(at + 2);
+  }
+  return null;
+}
+
+function webp(view, bytes) {
+  if (text(bytes, 0, 4) !== "RIFF" || text(bytes, 8, 12) !== "WEBP") return null;
+  const kind = text(bytes, 12, 16);
+  if (kind === "VP8X") return { width: 1 + (view.getUint32(24, true) & 0xffffff), height: 1 + (view.getUint32(27, true) & 0xffffff), animated: Boolean(bytes[20] & 2) };
+  if (kind === "VP8L") return { width: 1 + (view.getUint32(21, true) & 0x3fff), height: 1 + ((view.getUint32(21, true) >>> 14) & 0x3fff) };
+  return { width: view.getUint16(26, true) & 0x3fff, height: view.getUint16(28, true) & 0x3fff };
+}
+
+function bmp(view, bytes) {
+  return text(bytes, 0, 2) === "BM" ? { width: Math.abs(view.getInt32(18, true)), height: Math.abs(view.getInt32(22, true)) } : null;
+}

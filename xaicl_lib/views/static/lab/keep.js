@@ -1,0 +1,42 @@
+// What the reader takes away: a link, a picture, the numbers.
+
+import { number } from "./draw.js";
+
+export function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  const link = Object.assign(document.createElement("a"), { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+// Both pictures of each row under their maps, with the score and the scale in words.
+export function asPicture(rows) {
+  const [side, gap, head] = [480, 16, 84];
+  const canvas = Object.assign(document.createElement("canvas"), { width: 2 * side + 3 * gap, height: rows.length * (side + head + gap) + gap });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  rows.forEach(({ facts, canvases }, k) => {
+    const top = gap + k * (side + head + gap);
+    const { method, model, result, limit } = facts;
+    context.fillStyle = "#1a1a1a";
+    context.font = "600 24px system-ui, sans-serif";
+    context.fillText(`${result.score.toFixed(3)} similar`, gap, top + 26);
+    context.font = "18px system-ui, sans-serif";
+    context.fillText(`${method.title} · ${model.title} · both maps on one scale up to ${number(limit)}`, gap, top + 58, canvas.width - 2 * gap);
+    ["a", "b"].forEach((name, j) => context.drawImage(canvases[name], gap + j * (side + gap), top + head - 12, side, side));
+  });
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+const plain = ({ data, h, w }) => Array.from({ length: h }, (_, i) => Array.from(data.subarray(i * w, (i + 1) * w)));
+
+export function asJson(rows, state, link) {
+  const explanations = rows.map(({ facts: { method, model, result, limit, options, photos, origin } }) => ({
+    model: model.title, method: method.name, options, score: result.score, a: plain(result.a), b: plain(result.b), largest: limit,
+    pictures: { a: photos.a.title, b: photos.b.title }, computed: origin,
+  }));
+  return new Blob([JSON.stringify({ explanations, change: state.change, link })], { type: "application/json" });
+}

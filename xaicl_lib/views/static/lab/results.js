@@ -1,0 +1,63 @@
+// Results: made by torch beforehand where the gallery has them, else computed in the worker, and remembered.
+
+import { changeOf } from "./augment.js";
+import { connect } from "./client.js";
+import { controls } from "./control_maps.js";
+import { unpack } from "./gallery.js";
+import { seen } from "./pictures.js";
+import { optionDefault } from "./controls.js";
+
+const KEPT = 60; // results in memory
+
+// An ask is {model, method, options, change, a, b}: entries of the index, and pictures.
+export function createResults({ index, store, base }) {
+  const client = connect(new URL("worker.js", base));
+  const kept = new Map();
+  const keyOf = ({ model, method, options, change, a, b }) => JSON.stringify([model.name, method.name, options, isChanged(change) ? change : null, a.name, b.name]);
+
+  async function stored({ model, method, options, change, a, b }) {
+    if (Object.keys(options).length || isChanged(change)) return null;
+    const all = await store.results(index, a.name, b.name, model.name).catch(() => null);
+    return all?.[method.name] ? { result: unpack(all[method.name]), origin: "beforehand, with torch" } : null;
+  }
+
+  async function live(ask, { signal, progress, loading }) {
+    const { model, method, options, change, a, b } = ask;
+    await load(model, loading);
+    signal?.throwIfAborted();
+    const pictures = { a: await a.input(model.size), b: await seen(b, model.size, change) };
+    const control = controls[method.name];
+    const asked = control ? { method: "deep_similarity", options: {} } : { method: method.name, options };
+    const made = await client.run({ model: model.name, ...asked, ...pictures }, { progress, signal });
+    return { result: control ? { ...made, joint: undefined, ...control(pictures, model.size, options) } : made, origin: "in this browser" };
+  }
+
+  const load = (model, progress) => client.load(model.name, model.source ?? { base: new URL(`models/${model.name}/`, base).href }, { progress });
+
+  // The result of an ask: remembered, stored, or computed. With `fresh` it is computed in any case.
+  async function find(ask, options) {
+    const key = keyOf(ask);
+    if (!options.fresh) {
+      const known = kept.get(key) ?? (await stored(ask));
+      if (known) return keep(key, known);
+    }
+    return keep(key, await live(ask, options));
+  }
+
+  function keep(key, found) {
+    kept.delete(key);
+    kept.set(key, found);
+    if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+    return found;
+  }
+
+  return { find, load, isLoaded: client.isLoaded, run: client.run, stored };
+}
+
+export const isChanged = ({ name, strength }) => name !== "none" && strength !== changeOf(name).neutral;
+
+// Side of the occlusion's window as a share of the picture.
+export function windowShare({ method, options, model }) {
+  const option = method.options.find((one) => one.name === "window");
+  return option ? (options.window ?? optionDefault(option, model)) / model.size : null;
+}

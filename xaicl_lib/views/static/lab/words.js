@@ -1,0 +1,68 @@
+// What is seen, in a sentence or two.
+
+import { highWord } from "./colours.js";
+import { number } from "./draw.js";
+
+const MEANS = {
+  conditional_occlusion: (w, top) => `Hide a ${w.high} place and the similarity falls, by ${top} at most.`,
+  pairwise_occlusion: (w) => `The similarity fell most when rectangles hid the ${w.high} places.`,
+  input_x_gradient: (w) => `At the ${w.high} pixels, a small change of colour changes the similarity most.`,
+  smooth_grad: (w) => `At the ${w.high} pixels a small change of colour changes the similarity most, on average over noisy copies.`,
+  averaged_transforms: (w) => `At the ${w.high} pixels the similarity changes most while A turns into B.`,
+  grad_cam: (w) => `More of the features at the ${w.high} places would make the pictures more similar.`,
+  interaction_cam: (w) => `The ${w.high} places hold features that both pictures have and that the similarity rests on.`,
+  deep_similarity: (w) => `Cut into cells and added up again, the similarity of the features lies most at the ${w.high} places.`,
+  integrated_jacobians: (w) => `Cut into cells and added up again, the similarity comes most from the ${w.high} places.`,
+  edges: () => "This is a control: it shows edges and never asked the model.",
+  random_map: () => "This is a control: it shows random numbers. No explanation should look like it.",
+};
+
+// The score, what comes after it, what the maps mean, and a warning or nothing.
+export function describe({ result, method, model, colours, diverging }) {
+  const words = { high: highWord(colours, diverging), low: colours.low };
+  const [lowest, highest] = ends(result.a, result.b);
+  const isLow = model.typical !== undefined && result.score < model.typical + 0.1;
+  const meaning = (MEANS[method.name] ?? (() => method.says))(words, number(highest));
+  return {
+    score: `${result.score.toFixed(2).replace("-", "−")} similar`,
+    rest: rest(result, method, words, isLow),
+    meaning: meaning + (diverging ? against(method, words, lowest) : ""),
+    warning: warning(result, method, { isLow, apart: diverging && lowest < -0.1, words }),
+  };
+}
+
+function rest(result, method, words, isLow) {
+  if (method.family === "control") return ".";
+  if (isLow) return ", no more than unrelated ones.";
+  const says = method.family === "gradient" ? `it reacts most to the ${words.high} places` : `the ${words.high} places carry it`;
+  return `; ${says}: ${place(result.a)} of A, ${place(result.b)} of B.`;
+}
+
+function against(method, words, lowest) {
+  if (method.name !== "conditional_occlusion") return ` The ${words.low} places speak against it.`;
+  return ` Hide a ${words.low} one and it rises, by ${number(Math.abs(lowest))} at most.`;
+}
+
+function warning({ score }, method, { isLow, apart, words }) {
+  if (score > 0.9999 && method.gradient) return "The two pictures are the same to this model. There the gradient of the similarity vanishes, so this map holds nothing but rounding.";
+  if (score > 0.9999) return "The two pictures are the same to this model.";
+  if (!isLow || method.family === "control") return "";
+  return apart ? `Here the ${words.low} places tell the story: they keep the two pictures apart.` : "There is little here to explain. Mistrust a vivid map, and look at its largest value.";
+}
+
+const ends = (...maps) => maps.reduce(([low, high], { data }) => [data.reduce((v, w) => Math.min(v, w), low), data.reduce((v, w) => Math.max(v, w), high)], [0, 0]);
+
+// In words, the ninth of a map that holds most of it, what is negative left out.
+export function place({ data, h, w }) {
+  const sums = new Float64Array(9);
+  for (let k = 0; k < data.length; k += 1) {
+    const [row, column] = [Math.floor(((Math.floor(k / w) + 0.5) * 3) / h), Math.floor((((k % w) + 0.5) * 3) / w)];
+    sums[3 * row + column] += Math.max(0, data[k]);
+  }
+  const most = sums.indexOf(Math.max(...sums));
+  const [row, column] = [["top", "middle", "bottom"][Math.floor(most / 3)], ["left", "centre", "right"][most % 3]];
+  return `the ${most === 4 ? "centre" : `${row} ${column}`}`;
+}
+
+export const seconds = (value) => (value < 0.095 ? `${Math.max(1, Math.round(1000 * value))} ms` : `${value.toFixed(1)} s`);
+export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
