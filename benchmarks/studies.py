@@ -1,6 +1,6 @@
 """The larger runs behind the pages of the studies, once, with where they came from; the pages show them beside their own quick runs.
 
-    python benchmarks/studies.py truth | dissection | harmful [--models simclr ...] [-n 64] [--store FOLDER] [-o results/NAME.parquet]
+    python benchmarks/studies.py truth | dissection | harmful | inversion [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
 
 Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again.
 """
@@ -16,17 +16,22 @@ import pandas as pd
 import torch
 
 from xaicl_lib import augment, list_models, load_model
-from xaicl_lib.data.photos import imagenette, photo_mosaics
+from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
+from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.results import code_version
+from xaicl_lib.results import code_version, digest, model_key
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.evaluation import Way
 from xaicl_lib.studies.harmful import sweep
+from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, invert_stages, untrained
+from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.truth import intervene, localise
+from xaicl_lib.views.inversion import thumbnail
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
+SHOWN = 3  # targets whose reconstructions are kept as pictures
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 NAMES = [
     *("deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "pairwise_occlusion"),
@@ -93,7 +98,48 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
     return {"harmful": pd.concat(frames, ignore_index=True)}
 
 
-STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {"truth": truth, "dissection": dissection, "harmful": harmful}
+def inversion(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """Sample photos first, whose reconstructions are kept as pictures, too; "untrained ..." is that model's network before training."""
+    tables, pictures = [], []
+    for name in models:
+        model = untrained(name.removeprefix("untrained ")) if name.startswith("untrained ") else load_model(name, device)
+        images, names = targets_for(model, n)
+        found = inverted(model, images, store)
+        tables.append(colour_table(found, images, names))
+        rows = [(*key, names[k], thumbnail(one.pixels[k])) for key, one in found.items() for k in range(SHOWN)]
+        pictures.append(pd.DataFrame(rows, columns=["model", "stage", "target", "picture"]))
+    return {"inversion": pd.concat(tables, ignore_index=True), "inversion_pictures": pd.concat(pictures, ignore_index=True)}
+
+
+def targets_for(model: PairModel, n: int) -> tuple[torch.Tensor, list[str]]:
+    if "scenes" in model.name:
+        return scenes(n, model.size, seeded(7))[0], [f"scene {k}" for k in range(n)]
+    own = [open_photo(name, model.size) for name in SAMPLES]
+    more, labels = photos(n - len(own), model.size)
+    return torch.cat([*own, more]), [*SAMPLES, *(f"photo {k} of class {label}" for k, label in enumerate(labels.tolist()))]
+
+
+def inverted(model: PairModel, images: torch.Tensor, store: str | None) -> dict[tuple[str, str], Inversion]:
+    """Stage by stage, from the store where it has them."""
+    out = {}
+    for stage in stages(model):
+        path = Path(store or os.devnull) / model.name / f"{stage} {digest(model_key(model), images, vars(Settings()))}.pt"
+        if path.is_file():
+            out[model.name, stage] = Inversion(**torch.load(path, weights_only=True))
+            continue
+        out |= invert_stages([model], images, chosen=[stage])
+        if store:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(vars(out[model.name, stage]), path)
+    return out
+
+
+STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {
+    "truth": truth,
+    "dissection": dissection,
+    "harmful": harmful,
+    "inversion": inversion,
+}
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:

@@ -22,7 +22,7 @@ def hsv(images: Images) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "n h w"],
 
 
 def hue_error(images: Images, targets: Images) -> Float[Tensor, " n"]:
-    """Mean angle between the hues of an image and its target, in degrees from 0 to 180; hues that have nothing to do with each other give 90.
+    """Mean angle between the hues of an image and its target, in degrees from 0 to 180; unrelated hues give 90.
 
     A pixel counts as much as the product of both chromas (largest minus smallest channel): the hue of grey is no hue. NaN where one
     of the two has no colour at all.
@@ -55,14 +55,14 @@ def error(parts: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"]) -> 
 
 
 def kept(parts: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-    """Share of what is wanted, as the slope of the regression of one on the other: 1 if all is there, 0 if nothing or something unrelated is."""
+    """Share of what is wanted, the slope of one regressed on the other: 1 if all is there, 0 if nothing or something unrelated is."""
     return (parts * wanted).sum((1, 2, 3)) / wanted.square().sum((1, 2, 3))
 
 
 def coarse(images: Images, cells: int = CELLS) -> Images:
     """Images averaged over cells, at most so many a side."""
-    size = [min(cells, side) for side in images.shape[2:]]
-    return F.adaptive_avg_pool2d(images, size)
+    h, w = images.shape[2:]
+    return F.adaptive_avg_pool2d(images, (min(cells, h), min(cells, w)))
 
 
 def colour_measures(images: Images, targets: Images, cells: int = CELLS) -> dict[str, Float[Tensor, " n"]]:

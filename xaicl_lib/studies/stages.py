@@ -55,7 +55,7 @@ def up_to(model: PairModel, stage: str) -> nn.Module:
     return _cut_graph(network, layer) if isinstance(network, fx.GraphModule) else _Stopped(network, layers[layer], layer)
 
 
-class _Reached(Exception):  # noqa: N818 (not an error: it carries the result out of the forward pass)
+class _Reached(Exception):  # no error: it carries the result out of the forward pass
     def __init__(self, value: Tensor) -> None:
         self.value = value
 
