@@ -31,7 +31,7 @@ from xaicl_lib.views.inversion import thumbnail
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
-SHOWN = 3  # targets whose reconstructions are kept as pictures
+SHOWN = 2  # targets whose reconstructions are kept as pictures
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 NAMES = [
     *("deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "pairwise_occlusion"),
