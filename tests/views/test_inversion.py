@@ -24,6 +24,7 @@ from xaicl_lib.views.inversion import (
     thumbnail,
 )
 from xaicl_lib.views.render import figure_json
+from xaicl_lib.views.zoo import COLOURS, OTHER
 
 
 def flat(*rgb: float) -> torch.Tensor:
@@ -86,6 +87,8 @@ def test_lines_stand_at_their_depth() -> None:
     assert first.x[0] < second.x[0], "side by side"
     assert list(figure.layout.xaxis.ticktext) == ["stem", "stage 1"]
     assert set(line.y) == {0.4}
+    grey = depth_figure(table.replace("simclr", "untrained simclr"), title="saturation").data
+    assert [t.line.color for t in grey] == [OTHER, COLOURS["supervised"]]
     assert "simclr from 0.50 (0.40 to 0.70) at stem to 0.20 (0.10 to 0.30) at stage 1" in depth_alt(table, "Saturation.")
 
 

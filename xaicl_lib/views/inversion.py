@@ -18,11 +18,12 @@ from xaicl_lib.studies.inversion import Inversion
 from xaicl_lib.views.figures import data_uri
 from xaicl_lib.views.studies import series_colours
 from xaicl_lib.views.style import BARE, GRID, PLAIN
+from xaicl_lib.views.zoo import colour
 
 Picture = Float[Tensor, "3 h w"]
 QUALITY = 88  # of the small pictures that are kept
 CELL, EDGE = 96, 2  # pixels of a picture in a grid, and of the white around it
-NAME = 22  # pixels above a row of pictures
+NAME = 26 / 720  # above a row of pictures, as a share of the width
 DODGE = 0.07  # of a stage, between the models' bars
 
 
@@ -66,7 +67,7 @@ def grid_figure(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence
     _check(rows, columns)
     figure = _frame([name for name, _ in rows], columns, CELL)
     for k, (_, pictures) in enumerate(rows):
-        place = {"x": 0, "y": k * (CELL + NAME) + NAME, "sizex": len(columns) * CELL, "sizey": CELL, "xref": "x", "yref": "y"}
+        place = {"x": 0, "y": _top(k, CELL, len(columns)), "sizex": len(columns) * CELL, "sizey": CELL, "xref": "x", "yref": "y"}
         figure.add_layout_image(source=data_uri(sheet([pictures])), **place, sizing="stretch", layer="below")
     return figure
 
@@ -77,12 +78,17 @@ def _check(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence[str]
         raise InputError(f"expected rows of {len(columns)} pictures, one for each column, got {sorted(counts)}")
 
 
+def _top(row: int, cell: int, columns: int) -> float:
+    """Where the pictures of a row begin, below its name."""
+    return row * cell + (row + 1) * NAME * columns * cell
+
+
 def _frame(names: Sequence[str], columns: Sequence[str], cell: int) -> go.Figure:
     """An empty grid with the names of its rows and columns; its pixels are the units of both axes."""
     figure = go.Figure(go.Scatter(x=[], y=[], hoverinfo="skip", showlegend=False))  # without a trace plotly draws no axes
-    wide, tall = len(columns) * cell, len(names) * (cell + NAME)
+    wide, tall = len(columns) * cell, _top(len(names) - 1, cell, len(columns)) + cell
     for k, name in enumerate(names):
-        place = {"x": EDGE, "y": k * (cell + NAME) + NAME, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        place = {"x": EDGE, "y": _top(k, cell, len(columns)), "xanchor": "left", "yanchor": "bottom", "showarrow": False}
         figure.add_annotation(text=html.escape(name), **place)
     middles = [(j + 0.5) * cell for j in range(len(columns))]
     figure.update_xaxes(**BARE, range=[0, wide], side="top", tickvals=middles, ticktext=[html.escape(c) for c in columns], tickangle=0)
@@ -139,7 +145,7 @@ def search_figure(found: Mapping[str, Inversion], rows: Sequence[tuple[str, int]
 def _strips(rows: Sequence[Sequence[Picture]], cell: int) -> list[dict[str, Any]]:
     """A picture for each row, in place."""
     place = {"x": 0, "sizex": len(rows[0]) * cell, "sizey": cell, "xref": "x", "yref": "y", "sizing": "stretch", "layer": "below"}
-    return [{"source": data_uri(sheet([row], cell)), "y": k * (cell + NAME) + NAME, **place} for k, row in enumerate(rows)]
+    return [{"source": data_uri(sheet([row], cell)), "y": _top(k, cell, len(row)), **place} for k, row in enumerate(rows)]
 
 
 def convergence_figure(found: Mapping[str, Inversion]) -> go.Figure:
@@ -177,7 +183,7 @@ def depth_figure(
         bounds: of the axis of values.
     """
     models = [str(name) for name in table["model"].unique()]
-    figure, colours = go.Figure(), series_colours(models)
+    figure, colours = go.Figure(), _colours(models)
     for k, (model, part) in enumerate(table.groupby("model", sort=False, observed=True)):
         reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
         figure.add_trace(
@@ -205,6 +211,12 @@ def depth_figure(
     below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
     margin = {"l": 60, "r": 12, "t": 12, "b": 58 + legend}
     return figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+
+
+def _colours(models: Sequence[str]) -> dict[str, str]:
+    """Each model's own colour, grey for one that has none."""
+    own = {name: colour(name) for name in models}
+    return own if len(set(own.values())) == len(models) else series_colours(models)
 
 
 def depth_alt(table: pd.DataFrame, what: str) -> str:
