@@ -1,6 +1,6 @@
 """The larger runs behind the pages of the studies, once, with where they came from; the pages show them beside their own quick runs.
 
-    python benchmarks/studies.py truth | dissection | harmful | inversion [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
+    python benchmarks/studies.py truth | dissection | harmful | inversion | grey [--models simclr ...] [-n 64] [--store FOLDER] [-o FOLDER]
 
 Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again.
 """
@@ -24,13 +24,14 @@ from xaicl_lib.results import code_version, digest, model_key
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.evaluation import Way
 from xaicl_lib.studies.harmful import sweep
-from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, invert_stages, untrained
+from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages, untrained
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.truth import intervene, localise
 from xaicl_lib.views.inversion import thumbnail
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
+BEFORE = "untrained "  # begins the name of a model's network before its training
 SHOWN = 2  # targets whose reconstructions are kept as pictures
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 NAMES = [
@@ -102,13 +103,27 @@ def inversion(models: list[str], n: int, store: str | None, device: str) -> Tabl
     """Sample photos first, whose reconstructions are kept as pictures, too; "untrained ..." is that model's network before training."""
     tables, pictures = [], []
     for name in models:
-        model = untrained(name.removeprefix("untrained ")) if name.startswith("untrained ") else load_model(name, device)
+        model = trained_or_not(name, device)
         images, names = targets_for(model, n)
         found = inverted(model, images, store)
         tables.append(colour_table(found, images, names))
         rows = [(*key, names[k], thumbnail(one.pixels[k])) for key, one in found.items() for k in range(SHOWN)]
         pictures.append(pd.DataFrame(rows, columns=["model", "stage", "target", "picture"]))
     return {"inversion": pd.concat(tables, ignore_index=True), "inversion_pictures": pd.concat(pictures, ignore_index=True)}
+
+
+def grey(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """What the inversion asks, without a search: how far features move when the colour goes."""
+    frames = []
+    for name in models:
+        model = trained_or_not(name, device)
+        images = scenes(n, model.size, seeded(7))[0] if "scenes" in name else photos(n, model.size)[0]
+        frames.append(grey_table([model], images))
+    return {"grey": pd.concat(frames, ignore_index=True)}
+
+
+def trained_or_not(name: str, device: str) -> PairModel:
+    return untrained(name.removeprefix(BEFORE)) if name.startswith(BEFORE) else load_model(name, device)
 
 
 def targets_for(model: PairModel, n: int) -> tuple[torch.Tensor, list[str]]:
@@ -139,6 +154,7 @@ STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {
     "dissection": dissection,
     "harmful": harmful,
     "inversion": inversion,
+    "grey": grey,
 }
 
 

@@ -19,6 +19,7 @@ from xaicl_lib.studies.inversion import (
     colour_table,
     contrasts,
     frame_steps,
+    grey_table,
     invert,
     invert_stages,
     largest_curvature,
@@ -271,6 +272,10 @@ def test_table_and_slopes_say_what_was_found() -> None:
     features = up_to(model, "stage 1")
     goal, got = features(model.normalize(x)), features(model.normalize(one.pixels))
     assert_close((got - goal).square().sum((1, 2, 3)) / goal.square().sum((1, 2, 3)), one.error, rtol=1e-3)
+    cheap = grey_table([model], x)
+    assert cheap["stage"].tolist() == [f"{stage}" for stage in stages(model) for _ in range(2)]
+    both = cheap[cheap["stage"] == "stage 1"]["grey_error"]
+    assert both.tolist() == pytest.approx(one.grey.tolist(), rel=1e-4), "the same that the search is compared with"
     assert slopes(table, "depth")["depth"].tolist() == [1.0] * 4
 
 

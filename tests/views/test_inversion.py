@@ -19,6 +19,7 @@ from xaicl_lib.views.inversion import (
     depth_figure,
     grid_figure,
     read_thumbnail,
+    rows_of,
     search_figure,
     sheet,
     thumbnail,
@@ -73,6 +74,16 @@ def test_the_slider_goes_through_the_frames() -> None:
     assert len(json.loads(figure_json(figure))["frames"]) == 2
     with pytest.raises(InputError, match="frames of the same steps"):
         search_figure({**found, "x": inversion(RED, at=(0,))}, [("first", 0)])
+
+
+def test_a_row_for_each_target_and_model() -> None:
+    found = {("m", "stem"): inversion(RED, at=(0,)), ("m", "stage 1"): inversion(GREEN, at=(0,)), ("o", "stem"): inversion(BLUE, at=(0,))}
+    found["o", "stage 1"] = found["m", "stem"]
+    rows, columns = rows_of(found, torch.stack([GREEN, BLUE]), {1: "second"})
+    assert columns == ["target", "stem", "stage 1"]
+    assert [name for name, _ in rows] == ["second: m", "second: o"]
+    want = [[BLUE, RED.flip(0), GREEN.flip(0)], [BLUE, BLUE.flip(0), RED.flip(0)]]
+    assert all(torch.equal(a, b) for (_, got), row in zip(rows, want, strict=True) for a, b in zip(got, row, strict=True))
 
 
 def test_lines_stand_at_their_depth() -> None:

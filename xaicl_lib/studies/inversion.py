@@ -301,6 +301,25 @@ def colour_table(inversions: Mapping[tuple[str, str], Inversion], targets: Image
     return pd.concat(frames, ignore_index=True)
 
 
+def grey_table(models: Sequence[PairModel], targets: Images) -> pd.DataFrame:
+    """How far the features of each stage move when targets lose their colour: the question of the inversion, without a search.
+
+    Returns:
+        One row per model, stage and target: depth, grey_error (relative feature error of the grey copy).
+    """
+    frames = []
+    for model in models:
+        pixels = Pair(targets, None).a
+        for depth, stage in enumerate(stages(model)):
+            with torch.inference_mode():
+                network = up_to(model, stage)
+                goal, grey = (network(model.fast.normalize(x)).flatten(1) for x in (pixels, augment.grayscale(pixels)))
+                moved = (grey - goal).square().sum(1) / goal.square().sum(1)
+            facts = {"model": model.name, "stage": stage, "depth": depth, "target": range(len(pixels))}
+            frames.append(pd.DataFrame({**facts, "grey_error": moved.double().cpu()}))
+    return pd.concat(frames, ignore_index=True)
+
+
 def slopes(table: pd.DataFrame, value: str) -> pd.DataFrame:
     """Change of a column from stage to stage, for each model and target: the least-squares slope over depth.
 

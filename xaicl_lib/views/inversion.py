@@ -72,6 +72,25 @@ def grid_figure(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence
     return figure
 
 
+def rows_of(
+    found: Mapping[tuple[str, str], Inversion], targets: Float[Tensor, "n 3 h w"], names: Mapping[int, str]
+) -> tuple[list[tuple[str, list[Picture]]], list[str]]:
+    """The rows and columns of `grid_figure` for inversions by model and stage: a row for each target and model.
+
+    Args:
+        found: as from `invert_stages`.
+        targets: of all of them.
+        names: of the targets to show, by their number.
+    """
+    models, columns = list(dict.fromkeys(m for m, _ in found)), ["target", *dict.fromkeys(stage for _, stage in found)]
+    rows = [
+        (f"{name}: {model}", [targets[k], *(found[model, stage].pixels[k] for stage in columns[1:])])
+        for k, name in names.items()
+        for model in models
+    ]
+    return rows, columns
+
+
 def _check(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence[str]) -> None:
     counts = {len(pictures) for _, pictures in rows}
     if counts != {len(columns)} or not columns:
