@@ -27,12 +27,10 @@ from xaicl_lib.studies.harmful import sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages, untrained
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.truth import intervene, localise
-from xaicl_lib.views.inversion import thumbnail
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
 BEFORE = "untrained "  # begins the name of a model's network before its training
-SHOWN = 2  # targets whose reconstructions are kept as pictures
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 NAMES = [
     *("deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "pairwise_occlusion"),
@@ -100,16 +98,12 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 
 def inversion(models: list[str], n: int, store: str | None, device: str) -> Tables:
-    """Sample photos first, whose reconstructions are kept as pictures, too; "untrained ..." is that model's network before training."""
-    tables, pictures = [], []
+    frames = []
     for name in models:
         model = trained_or_not(name, device)
         images, names = targets_for(model, n)
-        found = inverted(model, images, store)
-        tables.append(colour_table(found, images, names))
-        rows = [(*key, names[k], thumbnail(one.pixels[k])) for key, one in found.items() for k in range(SHOWN)]
-        pictures.append(pd.DataFrame(rows, columns=["model", "stage", "target", "picture"]))
-    return {"inversion": pd.concat(tables, ignore_index=True), "inversion_pictures": pd.concat(pictures, ignore_index=True)}
+        frames.append(colour_table(inverted(model, images, store), images, names))
+    return {"inversion": pd.concat(frames, ignore_index=True)}
 
 
 def grey(models: list[str], n: int, store: str | None, device: str) -> Tables:
@@ -127,6 +121,7 @@ def trained_or_not(name: str, device: str) -> PairModel:
 
 
 def targets_for(model: PairModel, n: int) -> tuple[torch.Tensor, list[str]]:
+    """Scenes, or the sample photos and others."""
     if "scenes" in model.name:
         return scenes(n, model.size, seeded(7))[0], [f"scene {k}" for k in range(n)]
     own = [open_photo(name, model.size) for name in SAMPLES]

@@ -23,6 +23,7 @@ from xaicl_lib.studies.inversion import (
     invert,
     invert_stages,
     largest_curvature,
+    last_over_first,
     slopes,
     total_variation,
     untrained,
@@ -277,6 +278,19 @@ def test_table_and_slopes_say_what_was_found() -> None:
     both = cheap[cheap["stage"] == "stage 1"]["grey_error"]
     assert both.tolist() == pytest.approx(one.grey.tolist(), rel=1e-4), "the same that the search is compared with"
     assert slopes(table, "depth")["depth"].tolist() == [1.0] * 4
+
+
+def test_what_is_left_is_a_geometric_mean() -> None:
+    rows = [
+        {"model": m, "depth": k, "target": t, "value": v}
+        for m, ends in (("b", [(4, 1), (8, 4), (2, 1)]), ("a", [(1, 3), (1, 3), (1, 3)]))
+        for t, pair in enumerate(ends)
+        for k, v in enumerate(pair)
+    ]
+    found = last_over_first(pd.DataFrame(rows), "value")
+    assert found["model"].tolist() == ["b", "a"]
+    assert found["mean"].tolist() == pytest.approx([(0.25 * 0.5 * 0.5) ** (1 / 3), 3])
+    assert (found["low"][0], found["high"][0]) == pytest.approx((0.25, 0.5))
 
 
 def test_contrasts_find_a_difference_that_is_there() -> None:

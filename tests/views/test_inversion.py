@@ -18,11 +18,9 @@ from xaicl_lib.views.inversion import (
     depth_alt,
     depth_figure,
     grid_figure,
-    read_thumbnail,
     rows_of,
     search_figure,
     sheet,
-    thumbnail,
 )
 from xaicl_lib.views.render import figure_json
 from xaicl_lib.views.zoo import COLOURS, OTHER
@@ -37,10 +35,6 @@ RED, GREEN, BLUE = flat(0.9, 0.1, 0.1), flat(0.1, 0.9, 0.1), flat(0.1, 0.1, 0.9)
 
 def picture(source: str) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))), float) / 255
-
-
-def test_thumbnails_come_back() -> None:
-    assert torch.allclose(read_thumbnail(thumbnail(RED)), RED, atol=0.02)
 
 
 def test_each_picture_stands_in_its_cell() -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
 from xaicl_lib.studies.colour import colour_measures
 from xaicl_lib.studies.stages import stages, up_to
-from xaicl_lib.studies.statistics import holm, interval
+from xaicl_lib.studies.statistics import holm, interval, summarise
 from xaicl_lib.zoo import model_card
 from xaicl_lib.zoo.networks import branches, build_network
 
@@ -331,6 +332,18 @@ def slopes(table: pd.DataFrame, value: str) -> pd.DataFrame:
         depth = part["depth"] - part["depth"].mean()
         rows.append((model, SLOPE, target, (depth * part[value]).sum() / depth.pow(2).sum()))
     return pd.DataFrame(rows, columns=["model", "stage", "target", value])
+
+
+def last_over_first(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """How much of a column is left at the last stage of each model, relative to the first: the geometric mean over targets.
+
+    Returns:
+        Columns model, mean, low, high (95 % bootstrap over targets), n, undefined (targets whose ratio has no logarithm).
+    """
+    ends = table.sort_values("depth", kind="stable").groupby(["model", "target"], sort=False)[value].agg(["first", "last"])
+    rows = np.log((ends["last"] / ends["first"]).where(lambda ratio: ratio > 0)).rename("value").reset_index()
+    found = summarise(rows.assign(place=rows["model"].map(list(dict.fromkeys(table["model"])).index)).sort_values("place"), ["model"])
+    return found.assign(**{column: np.exp(found[column]) for column in ("mean", "low", "high")})
 
 
 def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str, *, level: float = 0.05) -> pd.DataFrame:

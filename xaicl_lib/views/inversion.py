@@ -1,14 +1,12 @@
 """Figures of inversions: reconstructions side by side, the way to them, and what they keep by depth."""
 
 import html
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -21,7 +19,6 @@ from xaicl_lib.views.style import BARE, GRID, PLAIN
 from xaicl_lib.views.zoo import colour
 
 Picture = Float[Tensor, "3 h w"]
-QUALITY = 88  # of the small pictures that are kept
 CELL, EDGE = 96, 2  # pixels of a picture in a grid, and of the white around it
 NAME = 26 / 720  # above a row of pictures, as a share of the width
 DODGE = 0.07  # of a stage, between the models' bars
@@ -30,18 +27,6 @@ DODGE = 0.07  # of a stage, between the models' bars
 def to_image(pixels: Picture) -> Image.Image:
     """Pixels in [0, 1] as a picture of their own size."""
     return Image.fromarray((pixels.detach().float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-
-
-def thumbnail(pixels: Picture) -> bytes:
-    """Pixels in [0, 1] as the bytes of a JPEG, colours at full resolution."""
-    buffer = io.BytesIO()
-    to_image(pixels).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
-    return buffer.getvalue()
-
-
-def read_thumbnail(data: bytes) -> Picture:
-    """What `thumbnail` wrote, as pixels."""
-    return torch.from_numpy(np.array(Image.open(io.BytesIO(data)).convert("RGB"))).permute(2, 0, 1).float() / 255
 
 
 def sheet(rows: Sequence[Sequence[Picture]], cell: int = CELL) -> Image.Image:
