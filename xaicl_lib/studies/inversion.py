@@ -26,6 +26,7 @@ from xaicl_lib.zoo.networks import branches, build_network
 Images = Float[Tensor, "n 3 h w"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: the space that is searched, the same for every model
 POWER = 12  # iterations for the largest curvature
+BLANK = ("saturation", "colour_kept", "hue_error")  # measures that are not zero for a picture without anything in it
 SLOPE = "slope"  # stands in the column `stage` for the change from stage to stage
 
 
@@ -289,16 +290,20 @@ def colour_table(inversions: Mapping[tuple[str, str], Inversion], targets: Image
 
     Returns:
         One row per model, stage and target: depth (0 for a model's first stage here), feature_error, grey_error, the columns of
-        `xaicl_lib.studies.colour.colour_measures`, and cpu_seconds.
+        `xaicl_lib.studies.colour.colour_measures`, those of `BLANK` for a flat picture of the mean colour, where the search starts
+        (blank_saturation and so on), and cpu_seconds.
     """
+    wanted = targets.detach().cpu().double()
+    flat = torch.tensor(MEAN).double().view(1, 3, 1, 1).expand_as(wanted)
+    blank = {f"blank_{name}": value for name, value in colour_measures(flat, wanted).items() if name in BLANK}
     depths: dict[str, int] = {}
     frames = []
     for (model, stage), found in inversions.items():
         depth = depths[model] = depths.get(model, -1) + 1
         facts = {"model": model, "stage": stage, "depth": depth, "target": list(names or range(len(targets)))}
         errors = {"feature_error": found.error.double(), "grey_error": found.grey.double()}
-        measured = colour_measures(found.pixels.double(), targets.detach().cpu().double())
-        frames.append(pd.DataFrame({**facts, **errors, **measured, "cpu_seconds": found.seconds}))
+        measured = colour_measures(found.pixels.double(), wanted)
+        frames.append(pd.DataFrame({**facts, **errors, **measured, **blank, "cpu_seconds": found.seconds}))
     return pd.concat(frames, ignore_index=True)
 
 

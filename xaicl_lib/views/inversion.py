@@ -210,7 +210,7 @@ def depth_figure(
         tickvals=names["depth"].tolist(),
         ticktext=names["stage"].astype(str).tolist(),
     )
-    figure.update_yaxes(**GRID, title=title, range=bounds)
+    figure.update_yaxes(**GRID, title=title, range=bounds, rangemode="tozero")
     legend = 22 * -(-len(figure.data) // 2)  # two in a line on a phone
     below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
     margin = {"l": 60, "r": 12, "t": 12, "b": 58 + legend}
