@@ -1,6 +1,6 @@
 """The larger runs behind the pages of the studies, once, with where they came from; the pages show them beside their own quick runs.
 
-    python benchmarks/studies.py truth | dissection | harmful [--models simclr ...] [-n 64] [--store FOLDER] [-o results/NAME.parquet]
+    python benchmarks/studies.py truth | dissection | harmful | inversion | grey [--models simclr ...] [-n 64] [--store FOLDER] [-o FOLDER]
 
 Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again.
 """
@@ -16,17 +16,21 @@ import pandas as pd
 import torch
 
 from xaicl_lib import augment, list_models, load_model
-from xaicl_lib.data.photos import imagenette, photo_mosaics
+from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
+from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.results import code_version
+from xaicl_lib.results import code_version, digest, model_key
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.evaluation import Way
 from xaicl_lib.studies.harmful import sweep
+from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages, untrained
+from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.truth import intervene, localise
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
+BEFORE = "untrained "  # begins the name of a model's network before its training
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 NAMES = [
     *("deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "pairwise_occlusion"),
@@ -93,7 +97,60 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
     return {"harmful": pd.concat(frames, ignore_index=True)}
 
 
-STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {"truth": truth, "dissection": dissection, "harmful": harmful}
+def inversion(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    frames = []
+    for name in models:
+        model = trained_or_not(name, device)
+        images, names = targets_for(model, n)
+        frames.append(colour_table(inverted(model, images, store), images, names))
+    return {"inversion": pd.concat(frames, ignore_index=True)}
+
+
+def grey(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """What the inversion asks, without a search: how far features move when the colour goes."""
+    frames = []
+    for name in models:
+        model = trained_or_not(name, device)
+        images = scenes(n, model.size, seeded(7))[0] if "scenes" in name else photos(n, model.size)[0]
+        frames.append(grey_table([model], images))
+    return {"grey": pd.concat(frames, ignore_index=True)}
+
+
+def trained_or_not(name: str, device: str) -> PairModel:
+    return untrained(name.removeprefix(BEFORE)) if name.startswith(BEFORE) else load_model(name, device)
+
+
+def targets_for(model: PairModel, n: int) -> tuple[torch.Tensor, list[str]]:
+    """Scenes, or the sample photos and others."""
+    if "scenes" in model.name:
+        return scenes(n, model.size, seeded(7))[0], [f"scene {k}" for k in range(n)]
+    own = [open_photo(name, model.size) for name in SAMPLES]
+    more, labels = photos(n - len(own), model.size)
+    return torch.cat([*own, more]), [*SAMPLES, *(f"photo {k} of class {label}" for k, label in enumerate(labels.tolist()))]
+
+
+def inverted(model: PairModel, images: torch.Tensor, store: str | None) -> dict[tuple[str, str], Inversion]:
+    """Stage by stage, from the store where it has them."""
+    out = {}
+    for stage in stages(model):
+        path = Path(store or os.devnull) / model.name / f"{stage} {digest(model_key(model), images, vars(Settings()))}.pt"
+        if path.is_file():
+            out[model.name, stage] = Inversion(**torch.load(path, weights_only=True))
+            continue
+        out |= invert_stages([model], images, chosen=[stage])
+        if store:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(vars(out[model.name, stage]), path)
+    return out
+
+
+STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {
+    "truth": truth,
+    "dissection": dissection,
+    "harmful": harmful,
+    "inversion": inversion,
+    "grey": grey,
+}
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:

@@ -85,10 +85,11 @@
     draw() {
       this.drawn ??= plotly()
         .then((Plotly) => {
-          const { data, layout } = structuredClone(this.spec); // plotly writes into what it is given
+          const { data, layout, frames } = structuredClone(this.spec); // plotly writes into what it is given
           const { narrow } = this.spec.layout.meta ?? {};
           this.narrow = this.isNarrow();
-          return Plotly.newPlot(this.box, data, { ...layout, ...this.reserve() }, { displaylogo: false, displayModeBar: false })
+          const config = { displaylogo: false, displayModeBar: false };
+          return Plotly.newPlot(this.box, { data, layout: { ...layout, ...this.reserve() }, config, frames })
             .then(() => this.narrow && Plotly.update(this.box, narrow.bars, narrow.layout, narrow.traces));
         })
         .then(() => this.box.setAttribute("data-xaicl-drawn", ""));

@@ -1,0 +1,106 @@
+"""Figures of inversions hold the pictures and numbers they are made of."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from xaicl_lib import InputError
+from xaicl_lib.studies.inversion import Inversion
+from xaicl_lib.views.inversion import (
+    CELL,
+    convergence_figure,
+    depth_alt,
+    depth_figure,
+    grid_figure,
+    rows_of,
+    search_figure,
+    sheet,
+)
+from xaicl_lib.views.render import figure_json
+from xaicl_lib.views.zoo import COLOURS, OTHER
+
+
+def flat(*rgb: float) -> torch.Tensor:
+    return torch.tensor(rgb).view(3, 1, 1).expand(3, 16, 16)
+
+
+RED, GREEN, BLUE = flat(0.9, 0.1, 0.1), flat(0.1, 0.9, 0.1), flat(0.1, 0.1, 0.9)
+
+
+def picture(source: str) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))), float) / 255
+
+
+def test_each_picture_stands_in_its_cell() -> None:
+    figure = grid_figure([("<one>", [RED, GREEN]), ("two", [BLUE, RED])], ["target", "stem"])
+    first, second = figure.layout.images
+    assert (first.y < second.y, first.sizex, first.sizey) == (True, 2 * CELL, CELL)
+    shown = picture(first.source)
+    assert np.allclose(shown[CELL // 2, CELL // 2], [0.9, 0.1, 0.1], atol=0.05)
+    assert np.allclose(shown[CELL // 2, CELL // 2 + CELL], [0.1, 0.9, 0.1], atol=0.05)
+    assert [a.text for a in figure.layout.annotations] == ["&lt;one&gt;", "two"]
+    assert list(figure.layout.xaxis.ticktext) == ["target", "stem"]
+    assert sheet([[RED, GREEN], [BLUE, RED]]).size == (2 * CELL, 2 * CELL)
+    with pytest.raises(InputError, match=r"rows of 2 pictures, one for each column, got \[1, 2\]"):
+        grid_figure([("one", [RED, GREEN]), ("two", [BLUE])], ["target", "stem"])
+
+
+def inversion(*frames: torch.Tensor, at: tuple[int, ...]) -> Inversion:
+    way, none = torch.stack([torch.stack([frame, frame.flip(0)]) for frame in frames]), torch.zeros(2)
+    return Inversion(way[-1], none, none, torch.zeros(3, 2), at, way, 0.0)
+
+
+def test_the_slider_goes_through_the_frames() -> None:
+    found = {"stem": inversion(RED, GREEN, at=(0, 9)), "stage 1": inversion(BLUE, RED, at=(0, 9))}
+    figure = search_figure(found, [("first", 0), ("second", 1)])
+    assert [frame.name for frame in figure.frames] == ["0", "9"]
+    assert [step.args[0] for step in figure.layout.sliders[0].steps] == [("0",), ("9",)]
+    start, end = (picture(frame.layout.images[1].source)[32, [32, 96]] for frame in figure.frames)
+    assert np.allclose(start, [[0.1, 0.1, 0.9], [0.9, 0.1, 0.1]], atol=0.05), "the second target has red and blue exchanged"
+    assert np.allclose(end, [[0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], atol=0.05)
+    assert figure.layout.images[1].source == figure.frames[1].layout.images[1].source, "the result is seen first"
+    assert len(json.loads(figure_json(figure))["frames"]) == 2
+    with pytest.raises(InputError, match="frames of the same steps"):
+        search_figure({**found, "x": inversion(RED, at=(0,))}, [("first", 0)])
+
+
+def test_a_row_for_each_target_and_model() -> None:
+    found = {("m", "stem"): inversion(RED, at=(0,)), ("m", "stage 1"): inversion(GREEN, at=(0,)), ("o", "stem"): inversion(BLUE, at=(0,))}
+    found["o", "stage 1"] = found["m", "stem"]
+    rows, columns = rows_of(found, torch.stack([GREEN, BLUE]), {1: "second"})
+    assert columns == ["target", "stem", "stage 1"]
+    assert [name for name, _ in rows] == ["second: m", "second: o"]
+    want = [[BLUE, RED.flip(0), GREEN.flip(0)], [BLUE, BLUE.flip(0), RED.flip(0)]]
+    assert all(torch.equal(a, b) for (_, got), row in zip(rows, want, strict=True) for a, b in zip(got, row, strict=True))
+
+
+def test_lines_stand_at_their_depth() -> None:
+    rows = [("simclr", "stem", 0, 0.5, 0.4, 0.7), ("simclr", "stage 1", 1, 0.2, 0.1, 0.3), ("supervised", "stem", 0, 0.6, 0.5, 0.8)]
+    table = pd.DataFrame(rows, columns=["model", "stage", "depth", "mean", "low", "high"])
+    figure = depth_figure(table, title="saturation", reference=0.4, reference_name="targets")
+    first, second, line = figure.data
+    assert list(first.y) == [0.5, 0.2]
+    assert np.allclose(first.error_y.array, [0.2, 0.1])
+    assert np.allclose(first.error_y.arrayminus, [0.1, 0.1])
+    assert np.abs(np.subtract(first.x, [0, 1])).max() < 0.2
+    assert first.x[0] < second.x[0], "side by side"
+    assert list(figure.layout.xaxis.ticktext) == ["stem", "stage 1"]
+    assert set(line.y) == {0.4}
+    grey = depth_figure(table.replace("simclr", "untrained simclr"), title="saturation").data
+    assert [t.line.color for t in grey] == [OTHER, COLOURS["supervised"]]
+    assert "simclr from 0.50 (0.40 to 0.70) at stem to 0.20 (0.10 to 0.30) at stage 1" in depth_alt(table, "Saturation.")
+
+
+def test_the_way_ends_at_the_last_error() -> None:
+    curve = torch.linspace(1, 0.1, 301)[:, None].expand(301, 2)
+    one = Inversion(torch.zeros(2, 3, 4, 4), curve[-1], torch.tensor([0.2, 0.4]), curve, (), torch.zeros(0, 2, 3, 4, 4), 0.0)
+    line, grey = convergence_figure({"stem": one}).data
+    assert (line.x[0], line.x[-1]) == (1, 301)
+    assert (line.y[0], line.y[-1]) == pytest.approx((1, 0.1))
+    assert grey.y == pytest.approx((0.3, 0.3))

@@ -1,0 +1,91 @@
+"""How much of a picture's colour another picture has: saturation, hue, and the colour itself, beside the same of lightness."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from xaicl_lib.augment import luma
+
+Images = Float[Tensor, "n 3 h w"]
+CELLS = 16  # a side: colour is measured on averages over cells, so that the noise of single pixels is none
+
+
+def hsv(images: Images) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "n h w"], Float[Tensor, "n h w"]]:
+    """Hue in turns [0, 1), saturation and value in [0, 1] of images in [0, 1]; grey has hue 0, black has saturation 0."""
+    high, low = images.amax(1), images.amin(1)  # (n, h, w)
+    chroma = high - low
+    r, g, b = images.unbind(1)
+    safe = torch.where(chroma > 0, chroma, 1)
+    sector = torch.where(high == r, (g - b) / safe, torch.where(high == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
+    return sector / 6 % 1, chroma / torch.where(high > 0, high, 1), high
+
+
+def hue_error(images: Images, targets: Images) -> Float[Tensor, " n"]:
+    """Mean angle between the hues of an image and its target, in degrees from 0 to 180; unrelated hues give 90.
+
+    A pixel counts as much as the product of both chromas (largest minus smallest channel): the hue of grey is no hue. NaN where one
+    of the two has no colour at all.
+    """
+    (hue_a, s_a, v_a), (hue_b, s_b, v_b) = hsv(images), hsv(targets)
+    apart = (hue_a - hue_b).abs()
+    weight = s_a * v_a * s_b * v_b
+    return 360 * (torch.minimum(apart, 1 - apart) * weight).sum((1, 2)) / weight.sum((1, 2))
+
+
+def saturation(images: Images) -> Float[Tensor, " n"]:
+    """Mean saturation (HSV) of each image, in [0, 1]."""
+    return hsv(images)[1].mean((1, 2))
+
+
+def colour(images: Images) -> Images:
+    """What an image has beyond its lightness: every channel minus the luma; zero for grey."""
+    return images - luma(images)
+
+
+def lightness(images: Images) -> Float[Tensor, "n 1 h w"]:
+    """Luma minus its mean over the image; zero for a flat picture."""
+    light = luma(images)
+    return light - light.mean((2, 3), keepdim=True)
+
+
+def error(parts: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+    """Length of the difference over the length of what is wanted: 0 if all is there, 1 if nothing is, more if something else is."""
+    return (parts - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)
+
+
+def kept(parts: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+    """Share of what is wanted, the slope of one regressed on the other: 1 if all is there, 0 if nothing or something unrelated is."""
+    return (parts * wanted).sum((1, 2, 3)) / wanted.square().sum((1, 2, 3))
+
+
+def coarse(images: Images, cells: int = CELLS) -> Images:
+    """Images averaged over cells, at most so many a side."""
+    h, w = images.shape[2:]
+    return F.adaptive_avg_pool2d(images, (min(cells, h), min(cells, w)))
+
+
+def colour_measures(images: Images, targets: Images, cells: int = CELLS) -> dict[str, Float[Tensor, " n"]]:
+    """What is left of the colour and of the lightness of targets in images that should show them.
+
+    Args:
+        images, targets: in [0, 1].
+        cells: a side, over which both are averaged first; only `fine_saturation` is that of the pixels.
+
+    Returns:
+        `saturation`, `target_saturation` and `fine_saturation` (HSV, means); `saturation_kept`, their ratio; `hue_error` in degrees;
+        `colour_error` and `colour_kept` (see `error`, `kept`); `lightness_error` and `lightness_kept`. NaN or infinite for targets without
+        any colour.
+    """
+    a, b = coarse(images, cells), coarse(targets, cells)
+    return {
+        "saturation": saturation(a),
+        "target_saturation": saturation(b),
+        "fine_saturation": saturation(images),
+        "saturation_kept": saturation(a) / saturation(b),
+        "hue_error": hue_error(a, b),
+        "colour_error": error(colour(a), colour(b)),
+        "colour_kept": kept(colour(a), colour(b)),
+        "lightness_error": error(lightness(a), lightness(b)),
+        "lightness_kept": kept(lightness(a), lightness(b)),
+    }

@@ -1,0 +1,233 @@
+"""Figures of inversions: reconstructions side by side, the way to them, and what they keep by depth."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.studies.inversion import Inversion
+from xaicl_lib.views.figures import data_uri
+from xaicl_lib.views.studies import series_colours
+from xaicl_lib.views.style import BARE, GRID, PLAIN
+from xaicl_lib.views.zoo import colour
+
+Picture = Float[Tensor, "3 h w"]
+CELL, EDGE = 96, 2  # pixels of a picture in a grid, and of the white around it
+NAME = 26 / 720  # above a row of pictures, as a share of the width
+DODGE = 0.07  # of a stage, between the models' bars
+
+
+def to_image(pixels: Picture) -> Image.Image:
+    """Pixels in [0, 1] as a picture of their own size."""
+    return Image.fromarray((pixels.detach().float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+
+
+def sheet(rows: Sequence[Sequence[Picture]], cell: int = CELL) -> Image.Image:
+    """Rows of pictures as one picture, each in a cell of its own with a white edge."""
+    out = Image.new("RGB", (len(rows[0]) * cell, len(rows) * cell), "white")
+    inner = cell - 2 * EDGE
+    for i, row in enumerate(rows):
+        for j, pixels in enumerate(row):
+            out.paste(to_image(pixels).resize((inner, inner), Image.Resampling.BICUBIC), (j * cell + EDGE, i * cell + EDGE))
+    return out
+
+
+def grid_figure(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence[str]) -> go.Figure:
+    """Rows of pictures, each under its name, below the names of the columns.
+
+    Args:
+        rows: name and pictures in [0, 1], such as a target and its reconstructions stage by stage.
+        columns: their names, as many as pictures in each row.
+
+    Raises:
+        InputError: no rows, or one of another length.
+    """
+    _check(rows, columns)
+    figure = _frame([name for name, _ in rows], columns, CELL)
+    for k, (_, pictures) in enumerate(rows):
+        place = {"x": 0, "y": _top(k, CELL, len(columns)), "sizex": len(columns) * CELL, "sizey": CELL, "xref": "x", "yref": "y"}
+        figure.add_layout_image(source=data_uri(sheet([pictures])), **place, sizing="stretch", layer="below")
+    return figure
+
+
+def rows_of(
+    found: Mapping[tuple[str, str], Inversion], targets: Float[Tensor, "n 3 h w"], names: Mapping[int, str]
+) -> tuple[list[tuple[str, list[Picture]]], list[str]]:
+    """The rows and columns of `grid_figure` for inversions by model and stage: a row for each target and model.
+
+    Args:
+        found: as from `invert_stages`.
+        targets: of all of them.
+        names: of the targets to show, by their number.
+    """
+    models, columns = list(dict.fromkeys(m for m, _ in found)), ["target", *dict.fromkeys(stage for _, stage in found)]
+    rows = [
+        (f"{name}: {model}", [targets[k], *(found[model, stage].pixels[k] for stage in columns[1:])])
+        for k, name in names.items()
+        for model in models
+    ]
+    return rows, columns
+
+
+def _check(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence[str]) -> None:
+    counts = {len(pictures) for _, pictures in rows}
+    if counts != {len(columns)} or not columns:
+        raise InputError(f"expected rows of {len(columns)} pictures, one for each column, got {sorted(counts)}")
+
+
+def _top(row: int, cell: int, columns: int) -> float:
+    """Where the pictures of a row begin, below its name."""
+    return row * cell + (row + 1) * NAME * columns * cell
+
+
+def _frame(names: Sequence[str], columns: Sequence[str], cell: int) -> go.Figure:
+    """An empty grid with the names of its rows and columns; its pixels are the units of both axes."""
+    figure = go.Figure(go.Scatter(x=[], y=[], hoverinfo="skip", showlegend=False))  # without a trace plotly draws no axes
+    wide, tall = len(columns) * cell, _top(len(names) - 1, cell, len(columns)) + cell
+    for k, name in enumerate(names):
+        place = {"x": EDGE, "y": _top(k, cell, len(columns)), "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        figure.add_annotation(text=html.escape(name), **place)
+    middles = [(j + 0.5) * cell for j in range(len(columns))]
+    figure.update_xaxes(**BARE, range=[0, wide], side="top", tickvals=middles, ticktext=[html.escape(c) for c in columns], tickangle=0)
+    figure.update_yaxes(**BARE, range=[tall, 0], showticklabels=False)
+    share = tall / wide  # of the width, for pages that fit the figure to theirs
+    narrow = {"fixed": 34, "share": share, "layout": {"font.size": 10}, "bars": {}, "traces": []}
+    meta = {"fixed": 34, "share": share, "narrow": narrow}
+    look = {**PLAIN, "font": {"size": 12}}
+    return figure.update_layout(**look, height=34 + share * 720, margin={"l": 0, "r": 0, "t": 30, "b": 4}, meta=meta)
+
+
+def search_figure(found: Mapping[str, Inversion], rows: Sequence[tuple[str, int]], *, cell: int = 64) -> go.Figure:
+    """The search as an animation: noise on the left end of the slider, reconstructions on the right.
+
+    Args:
+        found: inversions by the name of their column, all with the same frames.
+        rows: name and number of each target.
+        cell: pixels of a picture; more only makes the page heavy.
+
+    Raises:
+        InputError: inversions without frames, or with frames of different steps.
+    """
+    steps = {one.at for one in found.values()}
+    if len(steps) != 1 or not next(iter(steps)):
+        raise InputError(f"expected inversions with frames of the same steps, got frames at {sorted(steps)}")
+    at = steps.pop()
+    figure = _frame([name for name, _ in rows], list(found), cell)
+    frames = [_strips([[one.frames[f, k] for one in found.values()] for _, k in rows], cell) for f in range(len(at))]
+    figure.update_layout(images=frames[-1])  # what paper shows, and a page before anyone plays
+    figure.frames = [{"name": str(step), "layout": {"images": images}} for step, images in zip(at, frames, strict=True)]
+    now = {"mode": "immediate", "transition": {"duration": 0}}
+    go_to = [{"label": str(s), "method": "animate", "args": [[str(s)], {**now, "frame": {"duration": 0, "redraw": True}}]} for s in at]
+    slider = {
+        "steps": go_to, "active": len(at) - 1, "x": 0.16, "len": 0.84, "y": 0, "pad": {"t": 8}, "ticklen": 0, "minorticklen": 0,
+        "currentvalue": {"prefix": "step ", "visible": True}, "font": {"size": 10},
+    }  # fmt: skip
+    play = {"label": "play", "method": "animate", "args": [None, {**now, "frame": {"duration": 350, "redraw": True}}]}
+    button = {
+        "type": "buttons",
+        "buttons": [play],
+        "x": 0,
+        "xanchor": "left",
+        "y": 0,
+        "yanchor": "top",
+        "pad": {"t": 26},
+        "showactive": False,
+    }
+    room = 78
+    meta = figure.layout.meta
+    meta = {**meta, "fixed": meta["fixed"] + room, "narrow": {**meta["narrow"], "fixed": meta["narrow"]["fixed"] + room}}
+    return figure.update_layout(sliders=[slider], updatemenus=[button], meta=meta, height=figure.layout.height + room, margin={"b": room})
+
+
+def _strips(rows: Sequence[Sequence[Picture]], cell: int) -> list[dict[str, Any]]:
+    """A picture for each row, in place."""
+    place = {"x": 0, "sizex": len(rows[0]) * cell, "sizey": cell, "xref": "x", "yref": "y", "sizing": "stretch", "layer": "below"}
+    return [{"source": data_uri(sheet([row], cell)), "y": _top(k, cell, len(row)), **place} for k, row in enumerate(rows)]
+
+
+def convergence_figure(found: Mapping[str, Inversion]) -> go.Figure:
+    """Relative feature error over the steps, mean of the targets, a line for each inversion; dotted, the error of grey copies.
+
+    Args:
+        found: inversions by name, of one target at least.
+    """
+    figure, colours = go.Figure(), series_colours(list(found))
+    for name, one in found.items():
+        curve = one.curve.double().mean(1)
+        marks = sorted({*np.geomspace(1, len(curve), 60).round().astype(int) - 1})  # enough for the eye
+        line = {"color": colours[name], "width": 2.5}
+        figure.add_trace(go.Scatter(x=[k + 1 for k in marks], y=curve[marks].tolist(), name=name, mode="lines", line=line))
+        grey = {"y": [one.grey.double().mean().item()] * 2, "x": [1, len(curve)], "showlegend": False, "hoverinfo": "skip"}
+        figure.add_trace(go.Scatter(**grey, mode="lines", line={**line, "width": 1.5, "dash": "dot"}))
+    figure.update_xaxes(**GRID, type="log", title="step", dtick=1)
+    figure.update_yaxes(**GRID, type="log", title="relative feature error", exponentformat="power", dtick=1)
+    legend = 22 * -(-len(found) // 2)
+    below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
+    margin = {"l": 64, "r": 12, "t": 12, "b": 58 + legend}
+    return figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+
+
+def depth_figure(
+    table: pd.DataFrame, *, title: str, reference: float | None = None, reference_name: str = "", bounds: tuple[float, float] | None = None
+) -> go.Figure:
+    """Means with their intervals over the stages of the networks, a line for each model.
+
+    Args:
+        table: columns model, stage, depth, mean, low, high.
+        title: of the axis of values.
+        reference: a value to compare with, drawn as a dotted line and named in the legend.
+        reference_name: what it is.
+        bounds: of the axis of values.
+    """
+    models = [str(name) for name in table["model"].unique()]
+    figure, colours = go.Figure(), _colours(models)
+    for k, (model, part) in enumerate(table.groupby("model", sort=False, observed=True)):
+        reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
+        figure.add_trace(
+            go.Scatter(
+                x=part["depth"] + DODGE * (k - (len(models) - 1) / 2), y=part["mean"], error_y=reach, name=str(model), mode="lines+markers",
+                line={"color": colours[str(model)], "width": 2.5}, customdata=part[["low", "high"]], text=part["stage"].astype(str),
+                hovertemplate="%{text}: %{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra>" + str(model) + "</extra>",
+            )
+        )  # fmt: skip
+    last = int(table["depth"].max())
+    if reference is not None:
+        line = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
+        place = {"x": [-0.3, last + 0.3], "y": [reference, reference]}
+        figure.add_trace(go.Scatter(**place, mode="lines", line=line, name=reference_name, hoverinfo="skip"))
+    names = table.drop_duplicates("depth").sort_values("depth")
+    figure.update_xaxes(
+        **GRID,
+        title="depth of the stage",
+        range=[-0.4, last + 0.4],
+        tickvals=names["depth"].tolist(),
+        ticktext=names["stage"].astype(str).tolist(),
+    )
+    figure.update_yaxes(**GRID, title=title, range=bounds, rangemode="tozero")
+    legend = 22 * -(-len(figure.data) // 2)  # two in a line on a phone
+    below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
+    margin = {"l": 60, "r": 12, "t": 12, "b": 58 + legend}
+    return figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+
+
+def _colours(models: Sequence[str]) -> dict[str, str]:
+    """Each model's own colour, grey for one that has none."""
+    own = {name: colour(name) for name in models}
+    return own if len(set(own.values())) == len(models) else series_colours(models)
+
+
+def depth_alt(table: pd.DataFrame, what: str) -> str:
+    """What `depth_figure` shows: where each line begins and ends, with intervals."""
+    said = []
+    for model, part in table.groupby("model", sort=False, observed=True):
+        first, last = part.iloc[0], part.iloc[-1]
+        ends = (f"{r['mean']:.2f} ({r['low']:.2f} to {r['high']:.2f}) at {r['stage']}" for r in (first, last))
+        said.append(f"{model} from {' to '.join(ends)}")
+    return f"{what} {'; '.join(said)}."
