@@ -1,15 +1,19 @@
 """The larger runs behind the pages of the studies, once, with where they came from; the pages show them beside their own quick runs.
 
-    python benchmarks/studies.py truth | dissection | harmful [--models simclr ...] [-n 64] [--store FOLDER] [-o results/NAME.parquet]
+    python benchmarks/studies.py truth | dissection | harmful | downstream [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
 
-Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again.
+Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again. `downstream` takes the snapshots of
+trainings beside the bundled models:
+
+    python -m xaicl_lib train simclr --epochs 6 --keep 0,1,2,3,4,6
+    python benchmarks/studies.py downstream -n 20 --snapshots runs/*/snapshots
 """
 
 import argparse
 import datetime
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,8 +25,11 @@ from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
 from xaicl_lib.pair import Pair
 from xaicl_lib.results import code_version
 from xaicl_lib.studies.dissection import dissect
+from xaicl_lib.studies.downstream import downstream as measure_downstream
+from xaicl_lib.studies.downstream import stages
 from xaicl_lib.studies.evaluation import Way
 from xaicl_lib.studies.harmful import sweep
+from xaicl_lib.studies.tables import view_pairs
 from xaicl_lib.studies.truth import intervene, localise
 
 Tables = dict[str, pd.DataFrame]
@@ -93,7 +100,16 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
     return {"harmful": pd.concat(frames, ignore_index=True)}
 
 
-STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {"truth": truth, "dissection": dissection, "harmful": harmful}
+def downstream(models: list[str], n: int, store: str | None, device: str, snapshots: Sequence[Path] = ()) -> Tables:
+    bundled = [name for name in models if not name.startswith("scenes")]
+    found = [*stages(device=device, names=bundled), *(stage for folder in snapshots for stage in stages(folder, device))]
+    size = found[0].model.size
+    data = imagenette("train", size, limit=2000), imagenette("val", size, limit=1500)
+    pairs = view_pairs(photos(n, size)[0], seeded())
+    return {"downstream": measure_downstream(found, pairs, data, store=store, adaptive=0.02)}
+
+
+STUDIES: dict[str, Callable[..., Tables]] = {"truth": truth, "dissection": dissection, "harmful": harmful, "downstream": downstream}
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:
@@ -112,8 +128,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", type=Path, default=Path("results"))
     parser.add_argument("--add", action="store_true", help="keep the rows of other models in the files that are there")
+    parser.add_argument("--snapshots", type=Path, nargs="*", default=[], help="folders of snapshots, for `downstream`")
     given = parser.parse_args()
-    for name, table in STUDIES[given.study](given.models, given.n, given.store, given.device).items():
+    more = {"snapshots": given.snapshots} if given.study == "downstream" else {}
+    for name, table in STUDIES[given.study](given.models, given.n, given.store, given.device, **more).items():
         path, table = given.output / f"{name}.parquet", with_provenance(table, given.n, given.device)
         if given.add and path.is_file():
             old = pd.read_parquet(path)
