@@ -102,9 +102,12 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 def downstream(models: list[str], n: int, store: str | None, device: str, snapshots: Sequence[Path] = ()) -> Tables:
     bundled = [name for name in models if not name.startswith("scenes")]
-    found = [*stages(device=device, names=bundled), *(stage for folder in snapshots for stage in stages(folder, device))]
+    found = [
+        *(stages(device=device, names=bundled) if bundled else []),
+        *(stage for folder in snapshots for stage in stages(folder, device)),
+    ]
     size = found[0].model.size
-    data = imagenette("train", size, limit=2000), imagenette("val", size, limit=1500)
+    data = imagenette("train", size, limit=1500), imagenette("val", size, limit=1000)
     pairs = view_pairs(photos(n, size)[0], seeded())
     return {"downstream": measure_downstream(found, pairs, data, store=store, adaptive=0.02)}
 
