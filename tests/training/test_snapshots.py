@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import assert_close
-from tests.training.test_training import EACH, LABELS, PHOTOS, tiny, trainer_of
+from tests.training.test_training import LABELS, PHOTOS, tiny, trainer_of
 from xaicl_lib import InputError, load_model
 from xaicl_lib.__main__ import main
 from xaicl_lib.training.snapshots import check_epochs, keeper, snapshot_name
@@ -19,7 +19,7 @@ def files(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
 
 
-@EACH
+@pytest.mark.parametrize("name", ["simclr", "moco_v3", "supervised"])
 def test_a_snapshot_is_the_network_after_its_epoch(tmp_path, name) -> None:
     recipe = tiny(name)
     seen = {}

@@ -107,15 +107,15 @@ def correlate(
     y = np.tile(facts[of].to_numpy(float), (draws + 1, 1))
     z = weighted_means(_wide(scores.drop_duplicates(["model", "pair"]), "score", models), pairs)
     means = {key: weighted_means(_wide(part, "value", models), pairs) for key, part in scores.groupby([by, "group"], sort=False)}
-    size = {"models": len(models), "clusters": len(set(clusters)), "pairs": pairs.shape[1]}
+    size = len(models), len(set(clusters)), pairs.shape[1]
     rows = []
     for (name, group), x in means.items():
         base = means.get((control, group))
         for statistic, r in _statistics(x, y, z, None if name == control else base, counts).items():
             if not np.isnan(r[0]):
                 low, high = np.nanpercentile(r[1:], [2.5, 97.5])
-                rows.append({by: name, "group": group, "statistic": statistic, "r": r[0], "low": low, "high": high, **size})
-    return pd.DataFrame(rows)
+                rows.append((name, group, statistic, r[0], low, high, *size))
+    return pd.DataFrame(rows, columns=[by, "group", "statistic", "r", "low", "high", "models", "clusters", "pairs"])
 
 
 def _statistics(x: Values, y: Values, z: Values, base: Values | None, counts: Counts) -> dict[str, Float[np.ndarray, " d"]]:

@@ -113,7 +113,7 @@ def _fit(part: pd.DataFrame, r: pd.DataFrame, accuracy: str, corner: tuple[float
 def _symbol(row: Mapping[Any, Any]) -> str:
     if row.get("recipe") == "untrained":
         return "x"
-    return "diamond" if row.get("model") == row.get("recipe") else "circle"
+    return "diamond" if row and row["model"] == row["recipe"] else "circle"
 
 
 def _floats(values: Any) -> list[float | None]:
