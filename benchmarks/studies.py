@@ -107,8 +107,11 @@ def downstream(models: list[str], n: int, store: str | None, device: str, snapsh
         *(stage for folder in snapshots for stage in stages(folder, device)),
     ]
     size = found[0].model.size
-    data = imagenette("train", size, limit=1500), imagenette("val", size, limit=1000)
-    pairs = view_pairs(photos(n, size)[0], seeded())
+    data = imagenette("train", size, limit=800), imagenette("val", size, limit=800)
+    views = view_pairs(photos(40, size)[0], seeded())  # n of a fixed set, so that a larger n goes on from the store
+    assert views.b is not None
+    some = torch.randperm(40, generator=seeded())[:n]
+    pairs = Pair(views.a[some], views.b[some])
     return {"downstream": measure_downstream(found, pairs, data, store=store, adaptive=0.02)}
 
 

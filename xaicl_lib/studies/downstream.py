@@ -32,8 +32,7 @@ FACTS = ["model", "recipe", "run", "epoch", "linear_accuracy", "knn_accuracy"]
 # Methods of the paper's three families and a control, at a cost that allows many models.
 WAYS: dict[str, Way] = {
     "conditional_occlusion": ("conditional_occlusion", {"stride": 12}),
-    "pairwise_occlusion": ("pairwise_occlusion", {"masks": 50}),
-    **{name: name for name in ("grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "random_map")},
+    **{name: name for name in ("grad_cam", "interaction_cam", "averaged_transforms", "random_map")},
 }
 
 
