@@ -195,3 +195,26 @@ def test_evaluate_with_bad_input(change, says, tmp_path, capsys) -> None:
     assert says in said
     assert len(said.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_run_executes_the_notebooks_asked_for(tmp_path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr("xaicl_lib.run.run_notebooks", lambda *args, **options: asked.append((args, options)))
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "02_metrics", "--profile", "full", "--set", "count=3", "--set", "models=['simclr']", "--set", "pairs=samples"]) == 0
+    parameters = {"count": 3, "models": ["simclr"], "pairs": "samples"}
+    assert asked == [((["02_metrics"],), {"profile": "full", "out": "_build/notebooks/full", "parameters": parameters})]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["03_nothing"], "unknown notebook '03_nothing'; there are: 01_methods"),
+        (["01_methods", "--set", "size"], "expected NAME=VALUE of a parameter of the notebooks"),
+        (["01_methods", "--set", "colour=1"], "unknown parameter of 01_methods 'colour'; there are:"),
+    ],
+)
+def test_run_with_bad_input(arguments, says, tmp_path, capsys) -> None:
+    assert main(["run", *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--store", help="folder where values are kept as they come; a run that was stopped goes on from there")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
+    evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
     evaluate.set_defaults(run=_evaluate)
 
     commands.add_parser("models", help="list the models").set_defaults(run=_models)
@@ -84,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
     book.add_argument("--out", default="_build", help="default: %(default)s")
     book.set_defaults(run=_book)
+
+    run = commands.add_parser("run", help="execute notebooks, and nothing else; what did not change is kept")
+    run.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
+    run.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
+    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
+    run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
+    run.set_defaults(run=_notebooks)
 
     serve = commands.add_parser("serve", help="serve the built book on localhost")
     serve.add_argument("--out", default="_build", help="default: %(default)s")
@@ -116,7 +124,7 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     output = _output(arguments.output, (".html", ".png"))
     method = methods[arguments.method]
-    params = _params(arguments.set)
+    params = _params(arguments.set, "the method", {"model", "pair", "method", "score", "generator", "chunk"})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         model = load_model(arguments.model, arguments.device, file=arguments.file)
@@ -141,13 +149,13 @@ def _explain(arguments: argparse.Namespace) -> None:
         print(f"written: {output}")
 
 
-def _params(pairs: list[str]) -> dict[str, Any]:
+def _params(pairs: list[str], of: str, reserved: Collection[str] = ()) -> dict[str, Any]:
     """NAME=VALUE as Python values where they are such, as text otherwise."""
     params: dict[str, Any] = {}
     for item in pairs:
         name, sign, value = item.partition("=")
-        if not sign or not name.isidentifier() or name in {"model", "pair", "method", "score", "generator", "chunk"}:
-            raise InputError(f"expected NAME=VALUE of a parameter of the method after --set, got {item!r}")
+        if not sign or not name.isidentifier() or name in reserved:
+            raise InputError(f"expected NAME=VALUE of a parameter of {of} after --set, got {item!r}")
         try:
             params[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
@@ -216,7 +224,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         raise InputError(f"expected models of one input size, got {', '.join(f'{m.name} of {m.size}' for m in models)}")
     pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed)
     names = arguments.metrics or PAPER
-    made = [evaluate(m, pairs, possible(ways, m), names, store=arguments.store, seed=arguments.seed) for m in models]
+    kept = {"store": arguments.store, "seed": arguments.seed, "adaptive": arguments.adaptive}
+    made = [evaluate(m, pairs, possible(ways, m), names, **kept) for m in models]
     table = with_provenance(pd.concat(made, ignore_index=True), models[0], arguments.pairs)
     part = Path(f"{output}.part")
     try:
@@ -304,6 +313,13 @@ def _book(arguments: argparse.Namespace) -> None:
     from xaicl_lib.run import build_book
 
     build_book(out=arguments.out, profile=arguments.profile)
+
+
+def _notebooks(arguments: argparse.Namespace) -> None:
+    from xaicl_lib.run import run_notebooks
+
+    out = arguments.out or f"_build/notebooks/{arguments.profile}"
+    run_notebooks(arguments.names or None, profile=arguments.profile, out=out, parameters=_params(arguments.set, "the notebooks"))
 
 
 def _serve(arguments: argparse.Namespace) -> None:

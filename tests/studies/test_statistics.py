@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from xaicl_lib import InputError
-from xaicl_lib.studies.statistics import compare, holm, interval, rank_agreement, summarise
+from xaicl_lib.studies.statistics import compare, holm, interval, rank_agreement, summarise, verdicts
 
 
 def table(values: dict[str, np.ndarray], metric: str = "SI", model: str = "m") -> pd.DataFrame:
@@ -64,6 +64,19 @@ def test_comparisons_with_controls_only() -> None:
     assert compare(some, "SI")["n"].tolist() == [12] * 6
     with pytest.raises(InputError, match="unknown method of the table 'd'"):
         compare(some, "SI", against=["d"])
+
+
+def test_verdicts_count_what_the_tests_decide() -> None:
+    rng = np.random.default_rng(5)
+    control = rng.normal(size=20)
+    ways = {"better": control + 1, "as good": control + np.resize([0.1, -0.1], 20), "worse": control - 1, "control": control}
+    both = pd.concat([table(ways, "SI"), table(ways, "SD")])
+    got = verdicts(both, ["control"]).set_index("metric")
+    assert got.loc["SI", ["better", "worse", "methods"]].tolist() == [1, 1, 3]
+    decided = compare(table(ways, "SI"), "SI", against=["control"]).query("significant")
+    assert set(zip(decided["better"], decided["worse"], strict=True)) == {("better", "control"), ("control", "worse")}
+    more = verdicts(table({**ways, "best": control + 2}, "SD"), ["control"]).iloc[0]
+    assert more[["better", "worse"]].tolist() == [1, 2], "lower deletion is better"
 
 
 def test_holm() -> None:

@@ -125,9 +125,9 @@ def test_supcon_has_a_finite_gradient_when_items_are_alone() -> None:
 def test_batch_hard_triplet_equals_loops() -> None:
     z = draw("z", n=8)[0]
     labels = torch.arange(8) % 3
-    e, total = unit(z).double(), 0.0
+    total = 0.0
     for i in range(8):
-        distance = [float((e[i] - e[k]).norm()) for k in range(8)]
+        distance = [float((z[i] - z[k]).norm()) for k in range(8)]
         far = max(distance[k] for k in range(8) if labels[k] == labels[i])
         near = min(distance[k] for k in range(8) if labels[k] != labels[i])
         total += math.log(1 + math.exp(far - near))
@@ -143,10 +143,13 @@ def test_batch_hard_triplet_at_its_limits() -> None:
     assert same.grad.isfinite().all()
     opposite = torch.tensor([[1.0, 0], [-1, 0]]).repeat(3, 1)
     assert losses.batch_hard_triplet(opposite, torch.arange(6) % 2).item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-3)
+    assert losses.batch_hard_triplet(10 * opposite, torch.arange(6) % 2).item() == pytest.approx(0, abs=1e-6)
+    assert losses.batch_hard_triplet(opposite, torch.zeros(6)).item() == 0  # one class: there is no triplet
 
 
 def test_losses_agree_with_pytorch_metric_learning() -> None:
     theirs = pytest.importorskip("pytorch_metric_learning.losses", reason="pytorch-metric-learning of requirements.txt is not installed")
+    from pytorch_metric_learning.distances import LpDistance
     from pytorch_metric_learning.miners import BatchHardMiner
 
     za, zb = draw("za", "zb", n=32, d=16)
@@ -154,8 +157,9 @@ def test_losses_agree_with_pytorch_metric_learning() -> None:
     assert losses.nt_xent(za, zb, 0.3).item() == pytest.approx(theirs.NTXentLoss(0.3)(both, photo).item(), rel=1e-5)
     classes = torch.arange(64) % 5
     assert losses.supcon(both, classes, 0.2).item() == pytest.approx(theirs.SupConLoss(0.2)(both, classes).item(), rel=1e-5)
-    hardest = BatchHardMiner()(both, classes)  # its distance is that of the loss: Euclidean, on unit vectors
-    want = theirs.TripletMarginLoss(margin=0.0, smooth_loss=True)(both, classes, hardest)
+    plain = LpDistance(normalize_embeddings=False)
+    hardest = BatchHardMiner(distance=plain)(both, classes)
+    want = theirs.TripletMarginLoss(margin=0.0, smooth_loss=True, distance=plain)(both, classes, hardest)
     assert losses.batch_hard_triplet(both, classes).item() == pytest.approx(want.item(), rel=1e-5)
 
 

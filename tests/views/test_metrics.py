@@ -22,6 +22,8 @@ from xaicl_lib.views.metrics import (
     short,
     table_alt,
     table_figure,
+    verdicts_alt,
+    verdicts_figure,
 )
 
 
@@ -111,3 +113,14 @@ def test_cells_beside_the_paper() -> None:
     assert [list(row) for row in heat.z] == [[1, None], [None, 0]]
     assert heat.text[0][0] == ".80<br>.78"
     assert beside_alt(beside).endswith("Within our interval: SI 1 of 1, SD 0 of 1.")
+
+
+def test_verdicts_show_wins_and_losses_of_one_control_at_a_time() -> None:
+    rows = [("SI", "m", "edges", 3, 1, 4), ("SD", "m", "edges", 0, 4, 4), ("SI", "k", "edges", 2, 2, 4), ("SI", "m", "random_map", 4, 0, 4)]
+    counted = pd.DataFrame(rows, columns=["metric", "model", "control", "better", "worse", "methods"])
+    first, second = verdicts_figure(counted).data
+    assert first.visible
+    assert not second.visible
+    assert [list(row) for row in first.text] == [["3 · 1", "0 · 4"], ["2 · 2", ""]]
+    assert [list(row) for row in first.z] == [[0.5, -1], [0, None]]
+    assert verdicts_alt(counted) == "Methods significantly better than edges on m, k: SI 3, 2; SD 0."

@@ -97,6 +97,31 @@ def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), le
     return pd.DataFrame(rows, columns=["model", "better", "worse", "difference", "n", "p", "significant"])
 
 
+def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.05) -> pd.DataFrame:
+    """How many methods are significantly better, and how many worse, than each control: what a metric says of a model's maps at all.
+
+    Args:
+        table: as from `evaluate`.
+        controls: methods of the table that do not look at the model.
+        level: of the tests of `compare`, corrected within each metric and model.
+
+    Returns:
+        A row for each metric, model and control: better, worse, methods (how many could be either).
+
+    Raises:
+        InputError: a control that is not in the table.
+    """
+    rows = []
+    for metric in dict.fromkeys(table["metric"]):
+        found = compare(table[table["metric"] == metric], metric, against=controls, level=level)
+        for model, part in found.groupby("model", sort=False):
+            sure = part[part["significant"]]
+            for name in controls:
+                won, lost = (sure["worse"] == name).sum(), (sure["better"] == name).sum()
+                rows.append((metric, model, name, int(won), int(lost), int(((part["worse"] == name) | (part["better"] == name)).sum())))
+    return pd.DataFrame(rows, columns=["metric", "model", "control", "better", "worse", "methods"])
+
+
 def _two(values: pd.DataFrame, sign: int) -> tuple[str, str, float, int, float]:
     first, second = values.columns
     if len(values) and sign * (values[first] - values[second]).mean() < 0:

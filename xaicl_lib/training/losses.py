@@ -99,14 +99,15 @@ def batch_hard_triplet(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Fl
     Implements Eq. 5 of :cite:t:`hermans2017defense` with the soft margin of its Sec. 2:
     mean_i  log(1 + exp( max_{p of the class} |z_i - z_p| - min_{n of another} |z_i - z_n| )).
 
-    Differs: on unit vectors, because the score of a pair is a cosine.
+    As in the paper, of embeddings of any length: the soft margin has a scale of its own, and on unit vectors, no two of which are
+    farther apart than 2, hardly tells a solved triplet from an unsolved one.
 
     Returns:
-        A scalar > 0; log(2) for embeddings that are all alike, near log(1 + exp(-2)) at best.
+        A scalar > 0; log(2) for embeddings that are all alike, near 0 for classes far apart.
     """
-    z = F.normalize(z.float())
-    distance = (2 - 2 * z @ z.T).clamp_min(1e-8).sqrt()  # (n, n); the clamp keeps the root's slope finite at zero
+    z = z.float()
+    distance = (z.unsqueeze(0) - z.unsqueeze(1)).square().sum(2).clamp_min(1e-8).sqrt()  # (n, n); the clamp keeps the root's slope finite
     same = labels.unsqueeze(0) == labels.unsqueeze(1)
     hardest_positive = distance.masked_fill(~same, 0).amax(1)
-    hardest_negative = distance.masked_fill(same, 2).amin(1)
+    hardest_negative = distance.masked_fill(same, float("inf")).amin(1)
     return F.softplus(hardest_positive - hardest_negative).mean()

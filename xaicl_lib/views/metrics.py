@@ -32,6 +32,7 @@ SHORT = {
     "averaged_transforms": "averaged transf.",
     "random_map": "random map",
 }
+BRIEF = {"max_sensitivity": "max s."}
 OPTIONS = {
     "guided=True": "guided",
     "level=0.15": "noisy",
@@ -40,6 +41,7 @@ OPTIONS = {
     "gradient_interaction=False": "no GI",
 }
 GOODNESS = [[0.0, "#f3e3d3"], [0.5, "#d9e6e4"], [1.0, "#2a8f8a"]]  # from worst to best of a column; text stays readable on all of it
+VERDICT = [[0.0, "#e7a977"], [0.5, "#f1efe9"], [1.0, "#5fb3aa"]]  # all methods lose, as many win as lose, all win
 TEXT = {"color": "#1c1c1c", "size": 12}
 
 
@@ -86,7 +88,7 @@ def curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
 
 def _panel(name: str) -> str:
     """The metric's name with an arrow towards better; short, for a phone shows two side by side."""
-    return f"{name} {'↑' if metrics[name].facts['higher_is_better'] else '↓'}"
+    return f"{BRIEF.get(name, name)} {'↑' if metrics[name].facts['higher_is_better'] else '↓'}"
 
 
 def table_figure(summary: pd.DataFrame, *, digits: int = 2) -> go.Figure:
@@ -149,6 +151,46 @@ def table_alt(summary: pd.DataFrame) -> str:
         row = group.loc[group["mean"].idxmax() if metrics[name].facts["higher_is_better"] else group["mean"].idxmin()]
         best.append(f"{name} {short(row['method'])} ({row['mean']:.2f})")
     return f"Means of each metric for each method on {part['model'].iloc[0]}. Best by {'; '.join(best)}."
+
+
+def verdicts_figure(verdicts: pd.DataFrame) -> go.Figure:
+    """How many methods beat a control, and how many lose against it: rows models, columns metrics; a menu of controls.
+
+    Args:
+        verdicts: from `xaicl_lib.studies.statistics.verdicts`.
+    """
+    names, models = list(dict.fromkeys(verdicts["metric"])), list(dict.fromkeys(verdicts["model"]))
+    controls = list(dict.fromkeys(verdicts["control"]))
+    figure = go.Figure()
+    for k, control in enumerate(controls):
+        cells = verdicts[verdicts["control"] == control].set_index(["model", "metric"])
+        found = [[cells.loc[(model, name)] if (model, name) in cells.index else None for name in names] for model in models]
+        z = [[None if c is None else round((c["better"] - c["worse"]) / max(c["methods"], 1), 3) for c in row] for row in found]
+        text = [["" if c is None else f"{c['better']} · {c['worse']}" for c in row] for row in found]
+        notes = [["" if c is None else _verdict_note(c, model, name) for name, c in zip(names, row, strict=True)]
+                 for model, row in zip(models, found, strict=True)]  # fmt: skip
+        figure.add_trace(go.Heatmap(
+            z=z, text=text, texttemplate="%{text}", textfont=TEXT, hovertext=notes, hovertemplate="%{hovertext}<extra></extra>",
+            colorscale=VERDICT, zmin=-1, zmax=1, showscale=False, xgap=2, ygap=2, visible=k == 0,
+        ))  # fmt: skip
+    figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(names))), ticktext=[_panel(name) for name in names])
+    figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(models))), ticktext=models)
+    menu = _menu([short(control) for control in controls])
+    figure.update_layout(**PLAIN, height=100 + 30 * len(models), margin={"l": 100, "r": 6, "t": 84, "b": 6}, updatemenus=menu)
+    return figure
+
+
+def _verdict_note(cell: pd.Series, model: str, metric: str) -> str:
+    even = cell["methods"] - cell["better"] - cell["worse"]
+    return f"{metric} on {model}: {cell['better']} methods better, {cell['worse']} worse, {even} undecided"
+
+
+def verdicts_alt(verdicts: pd.DataFrame) -> str:
+    """What `verdicts_figure` shows first: metric by metric, how many methods beat the first control on each model."""
+    control = verdicts["control"].iloc[0]
+    part = verdicts[verdicts["control"] == control]
+    each = (f"{name} {', '.join(map(str, rows['better']))}" for name, rows in part.groupby("metric", sort=False))
+    return f"Methods significantly better than {short(control)} on {', '.join(dict.fromkeys(part['model']))}: {'; '.join(each)}."
 
 
 def groups_figure(grouped: pd.DataFrame) -> go.Figure:
