@@ -111,7 +111,7 @@ def correlate(
     rows = []
     for (name, group), x in means.items():
         base = means.get((control, group))
-        for statistic, r in _statistics(x, y, z, None if name == control else base, counts).items():
+        for statistic, r in _statistics(x, y, z, base, counts).items():
             if not np.isnan(r[0]):
                 low, high = np.nanpercentile(r[1:], [2.5, 97.5])
                 rows.append((name, group, statistic, r[0], low, high, *size))
