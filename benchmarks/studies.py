@@ -1,15 +1,21 @@
 """The larger runs behind the pages of the studies, once, with where they came from; the pages show them beside their own quick runs.
 
-    python benchmarks/studies.py truth | dissection | harmful | inversion | grey [--models simclr ...] [-n 64] [--store FOLDER] [-o FOLDER]
+    python benchmarks/studies.py STUDY [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
 
-Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again.
+STUDY is truth, dissection, harmful, inversion, grey or downstream.
+
+Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again. `downstream` takes the snapshots of
+trainings beside the bundled models:
+
+    python -m xaicl_lib train simclr --epochs 6 --keep 0,1,2,3,4,6
+    python benchmarks/studies.py downstream -n 20 --snapshots runs/*/snapshots
 """
 
 import argparse
 import datetime
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,10 +28,13 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.results import code_version, digest, model_key
 from xaicl_lib.studies.dissection import dissect
+from xaicl_lib.studies.downstream import downstream as measure_downstream
+from xaicl_lib.studies.downstream import stages as training_stages
 from xaicl_lib.studies.evaluation import Way
 from xaicl_lib.studies.harmful import sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages, untrained
 from xaicl_lib.studies.stages import stages
+from xaicl_lib.studies.tables import view_pairs
 from xaicl_lib.studies.truth import intervene, localise
 
 Tables = dict[str, pd.DataFrame]
@@ -144,13 +153,22 @@ def inverted(model: PairModel, images: torch.Tensor, store: str | None) -> dict[
     return out
 
 
-STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {
-    "truth": truth,
-    "dissection": dissection,
-    "harmful": harmful,
-    "inversion": inversion,
-    "grey": grey,
-}
+def downstream(models: list[str], n: int, store: str | None, device: str, snapshots: Sequence[Path] = ()) -> Tables:
+    bundled = [name for name in models if not name.startswith("scenes")]
+    found = [
+        *(training_stages(device=device, names=bundled) if bundled else []),
+        *(stage for folder in snapshots for stage in training_stages(folder, device)),
+    ]
+    size = found[0].model.size
+    data = imagenette("train", size, limit=800), imagenette("val", size, limit=800)
+    views = view_pairs(photos(40, size)[0], seeded())  # n of a fixed set, so that a larger n goes on from the store
+    assert views.b is not None
+    some = torch.randperm(40, generator=seeded())[:n]
+    pairs = Pair(views.a[some], views.b[some])
+    return {"downstream": measure_downstream(found, pairs, data, store=store, adaptive=0.02)}
+
+
+STUDIES: dict[str, Callable[..., Tables]] = {study.__name__: study for study in (truth, dissection, harmful, inversion, grey, downstream)}
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:
@@ -169,8 +187,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", type=Path, default=Path("results"))
     parser.add_argument("--add", action="store_true", help="keep the rows of other models in the files that are there")
+    parser.add_argument("--snapshots", type=Path, nargs="*", default=[], help="folders of snapshots, for `downstream`")
     given = parser.parse_args()
-    for name, table in STUDIES[given.study](given.models, given.n, given.store, given.device).items():
+    more = {"snapshots": given.snapshots} if given.study == "downstream" else {}
+    for name, table in STUDIES[given.study](given.models, given.n, given.store, given.device, **more).items():
         path, table = given.output / f"{name}.parquet", with_provenance(table, given.n, given.device)
         if given.add and path.is_file():
             old = pd.read_parquet(path)

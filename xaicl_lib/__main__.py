@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, help="instead of the recipe's")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     train.add_argument("--out", help="folder for checkpoint, weights and card (default: runs/NAME)")
+    train.add_argument(
+        "--keep", type=_epochs, default=(), metavar="N,N,...", help="epochs after which to keep a snapshot in OUT/snapshots; 0: untrained"
+    )
     train.set_defaults(run=_train)
 
     book = commands.add_parser("book", help="execute the notebooks and build the book")
@@ -120,6 +123,14 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**63 - 1, got {text!r}")
     return int(text)
+
+
+def _epochs(text: str) -> tuple[int, ...]:
+    """Epochs in a list with commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, such as 0,1,2,4, got {text!r}")
+    return tuple(map(int, parts))
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -304,6 +315,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from xaicl_lib.model import resolve_device
     from xaicl_lib.training.data import load_data, training_labels
     from xaicl_lib.training.finish import finish
+    from xaicl_lib.training.snapshots import check_epochs, keeper
     from xaicl_lib.training.train import RECIPES, Trainer
 
     if arguments.name not in RECIPES:
@@ -316,7 +328,8 @@ def _train(arguments: argparse.Namespace) -> None:
     train, test = load_data(recipe, arguments.data)
     out = Path(arguments.out or Path("runs") / recipe.name)
     trainer = Trainer(recipe, train[0], out, device, training_labels(train))
-    trainer.run()
+    check_epochs(arguments.keep, trainer, out / "snapshots")
+    trainer.run(keeper(arguments.keep, out / "snapshots"))
     print("measuring ...")
     card = finish(trainer, train, test, out)
     before, after = card["knn_accuracy_untrained"], card["knn_accuracy"]

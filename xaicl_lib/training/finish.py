@@ -106,9 +106,14 @@ def _probe(features: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor]) -> fl
     return round(probe_accuracy(features[0], labels[0], features[1], labels[1]), 4)
 
 
+def halved(network: nn.ModuleDict) -> dict[str, Tensor]:
+    """The state of a network in half precision, on the CPU; the network stays as it is."""
+    return {k: v.cpu().half().contiguous() if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()}
+
+
 def store(network: nn.ModuleDict) -> dict[str, Tensor]:
     """The state of a network in half precision, to which the network itself is rounded too."""
-    stored = {k: v.cpu().half().contiguous() if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()}
+    stored = halved(network)
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     return stored
 
@@ -132,15 +137,33 @@ def finish(trainer: Trainer, train: Data, test: Data, folder: Path) -> dict[str,
     check_spread(recipe.name, found, embeddings.shape[1])
     weights = save(stored)
     card = {
-        "name": recipe.name,
-        "parameters": sum(p.numel() for p in network.parameters()),
+        **what_it_is(trainer, recipe.name),
+        "data": data_line(recipe, len(train[0]), len(test[0])),
+        **measured(trainer, train, test),
+        "spread": {k: round(v, 4) for k, v in found.items()},
+        **how_it_came(trainer, weights),
+    }
+    write_model(folder, card, weights)
+    return card
+
+
+def what_it_is(trainer: Trainer, name: str) -> dict[str, Any]:
+    """The first lines of a card: what `load_model` needs, and what the network is."""
+    recipe = trainer.recipe
+    return {
+        "name": name,
+        "parameters": sum(p.numel() for p in trainer.network.parameters()),
         "size": recipe.photo_size,
         "mean": MEAN,
         "std": STD,
         "head": HEADS[recipe.task],
-        "data": data_line(recipe, len(train[0]), len(test[0])),
-        **measured(trainer, train, test),
-        "spread": {k: round(v, 4) for k, v in found.items()},
+    }
+
+
+def how_it_came(trainer: Trainer, weights: bytes) -> dict[str, Any]:
+    """The last lines of a card: the training so far, and the checksum of the weights."""
+    recipe = trainer.recipe
+    return {
         "recipe": recipe.facts(),
         "epochs": trainer.epoch,
         "seconds": round(trainer.seconds),
@@ -152,10 +175,13 @@ def finish(trainer: Trainer, train: Data, test: Data, folder: Path) -> dict[str,
         "licence": LICENCES[recipe.data],
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
+
+
+def write_model(folder: Path, card: dict[str, Any], weights: bytes) -> None:
+    """The weights, and then their card."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{recipe.name}.safetensors", weights)
-    write_whole(folder / f"{recipe.name}.json", (json.dumps(card, indent=1) + "\n").encode())
-    return card
+    write_whole(folder / f"{card['name']}.safetensors", weights)
+    write_whole(folder / f"{card['name']}.json", (json.dumps(card, indent=1) + "\n").encode())
 
 
 HEADS = {

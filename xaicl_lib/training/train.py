@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,15 @@ class Trainer:
         """Steps of one epoch; the rest of the photos sits out."""
         return len(self.photos) // self.recipe.batch
 
-    def run(self) -> None:
-        """Train to the recipe's last epoch, writing a checkpoint after each."""
+    def run(self, watch: "Callable[[Trainer], None] | None" = None) -> None:
+        """Train to the recipe's last epoch, writing a checkpoint after each.
+
+        Args:
+            watch: called with the trainer before the first epoch of all, and after each epoch before its checkpoint is written, so
+                that an epoch of which the checkpoint tells has been watched to the end. It must leave the training as it is.
+        """
+        if watch and not self.epoch:
+            watch(self)
         with tqdm(total=self.recipe.epochs * self.steps, initial=self.epoch * self.steps, desc=self.recipe.name) as bar:
             while self.epoch < self.recipe.epochs:
                 began = time.perf_counter()
@@ -99,6 +107,8 @@ class Trainer:
                 self.epoch += 1
                 self.seconds += time.perf_counter() - began
                 self.history.append({"epoch": self.epoch, "loss": loss})
+                if watch:
+                    watch(self)
                 self._save()
 
     def _one_epoch(self, bar: tqdm) -> float:

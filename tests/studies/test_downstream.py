@@ -1,0 +1,173 @@
+"""Explanation scores beside accuracies: what the table says is what the parts of the library say."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import assert_close, build, random_pair
+from xaicl_lib import InputError, Pair, explain
+from xaicl_lib.studies import downstream as study
+from xaicl_lib.studies.downstream import (
+    PUBLISHED,
+    Stage,
+    accuracies,
+    downstream,
+    family_scores,
+    model_scores,
+    pair_scores,
+    paper_correlations,
+    pooled,
+    printed_correlations,
+    similarity_scores,
+    stages,
+)
+from xaicl_lib.studies.evaluation import evaluate
+from xaicl_lib.studies.statistics import summarise
+from xaicl_lib.studies.tables import grouped
+from xaicl_lib.training.finish import encode
+from xaicl_lib.training.recipes import RECIPES
+from xaicl_lib.training.snapshots import keeper
+from xaicl_lib.training.train import Trainer
+
+WAYS = {name: name for name in ("grad_cam", "interaction_cam", "random_map")}
+KNOWN = {"linear_accuracy": 0.7, "knn_accuracy": 0.6}
+
+
+def stage(kind: str, accuracy: float = 0.7, epoch: int = 3) -> Stage:
+    return Stage(build(kind), kind, f"{kind}, 3 epochs", epoch, {**KNOWN, "linear_accuracy": accuracy})
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[list[Stage], Pair, pd.DataFrame]:
+    found = [stage("projected"), stage("headless", 0.5), stage("two branches", 0.4)]
+    pair = random_pair(3)
+    return found, pair, downstream(found, pair, ways=WAYS)
+
+
+def test_values_are_those_of_evaluate(measured) -> None:
+    found, pair, table = measured
+    want = evaluate([s.model for s in found], pair, WAYS)
+    both = table.merge(want, on=["model", "method", "pair", "metric"], suffixes=("", "_want"))
+    assert len(both) == len(table) == len(want)
+    assert np.allclose(both["value"], both["value_want"], equal_nan=True)
+    scores = explain(found[2].model, pair, "grad_cam").score
+    mine = table[(table["model"] == "two branches") & (table["metric"] == "SI") & (table["method"] == "grad_cam")]
+    assert np.allclose(mine["score"], scores)
+    assert (mine["linear_accuracy"] == 0.4).all()
+
+
+def test_equal_networks_count_once() -> None:
+    first, again = stage("projected"), stage("projected", 0.1)
+    again.model.name = "again"
+    table = downstream([first, again], random_pair(2), ways={"grad_cam": "grad_cam"}, metrics=["SAD"])
+    assert list(table["model"].unique()) == ["projected"]
+    assert (table["linear_accuracy"] == 0.7).all()
+
+
+def test_groups_are_those_of_the_summary(measured) -> None:
+    _, _, table = measured
+    table = table[table["model"] != "headless"]
+    mine = pair_scores(table).groupby(["model", "method", "group"])["value"].mean()
+    want = grouped(summarise(table)).set_index(["model", "method", "group"])["value"]
+    assert len(mine) == len(want) == 2 * 3 * 3
+    assert np.allclose(mine.reindex(want.index), want, atol=1e-6, equal_nan=True)
+    only = pair_scores(table[table["metric"].isin(["SI", "CI", "SD"])])
+    assert set(only["group"]) == {"insertion"}, "a group without its metrics is left out"
+
+
+def test_families_average_their_methods(measured) -> None:
+    scores = pair_scores(measured[2])
+    families = family_scores(scores)
+    assert list(families["family"].unique()) == ["activation", "control"]
+    one = {"model": "projected", "pair": 1, "group": "deletion"}
+
+    def at(rows: pd.DataFrame, **more: str) -> float:
+        for key, value in {**one, **more}.items():
+            rows = rows[rows[key] == value]
+        assert len(rows) == 1
+        return float(rows["value"].iloc[0])
+
+    two = [at(scores, method=name) for name in ("grad_cam", "interaction_cam")]
+    assert at(families, family="activation") == pytest.approx(sum(two) / 2)
+    alone = similarity_scores(scores)
+    assert len(alone) == 9
+    assert (alone["value"] == alone["score"]).all()
+    means = model_scores(scores)
+    row = means[(means["model"] == "projected") & (means["method"] == "grad_cam") & (means["group"] == "insertion")].iloc[0]
+    values = scores.query("model == 'projected' and method == 'grad_cam' and group == 'insertion'")
+    assert row["mean"] == pytest.approx(values["value"].mean())
+    assert row["error"] == pytest.approx(values["value"].std() / 3**0.5)
+    assert row["similarity"] == pytest.approx(values["score"].mean())
+
+
+PHOTOS = torch.randint(0, 256, (40, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(40) % 2
+DATA = (PHOTOS, LABELS, ["p", "q"])
+
+
+def test_features_are_those_that_the_cards_are_made_of() -> None:
+    network = RECIPES["simclr"].network()
+    model = study.PairModel(network["features"], network["head"], size=24, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    assert_close(pooled(model, PHOTOS), encode(network["features"], PHOTOS), rtol=1e-4, atol=1e-5)
+
+
+def test_accuracies_come_from_the_store_the_second_time(tmp_path, monkeypatch) -> None:
+    brighter = (PHOTOS // 4 + (LABELS * 180).view(-1, 1, 1, 1)).to(torch.uint8)
+    easy = (brighter, LABELS, ["p", "q"])
+    model = build("projected")
+    model.to(torch.float32)
+    found = accuracies(model, easy, easy, store=str(tmp_path))
+    assert found["linear_accuracy"] == 1
+    monkeypatch.setattr(study, "pooled", None)
+    assert accuracies(model, easy, easy, store=str(tmp_path)) == found
+    with pytest.raises(TypeError):
+        accuracies(model, easy, DATA, store=str(tmp_path))  # other photos
+
+
+def test_accuracies_have_to_come_from_somewhere() -> None:
+    bare = replace(stage("projected"), accuracies={})
+    with pytest.raises(InputError, match="expected photos to measure 'projected' on"):
+        downstream([bare], random_pair(2))
+    with pytest.raises(InputError, match="pairs of two sides, got no side b"):
+        downstream([bare], Pair(torch.rand(2, 3, 24, 24), None))
+
+
+def test_stages_of_a_training(tmp_path) -> None:
+    recipe = replace(RECIPES["supcon"], epochs=2, batch=20, photo_size=24, widths=(4, 6, 8, 8), hidden=8, embedding=4)
+    Trainer(recipe, PHOTOS, tmp_path, labels=LABELS).run(keeper((0, 1, 2), tmp_path / "snapshots"))
+    found = stages(tmp_path / "snapshots", "cpu")
+    assert [(s.model.name, s.recipe, s.run, s.epoch) for s in found] == [
+        ("supcon_epoch0", "untrained", "supcon, 2 epochs", 0),
+        ("supcon_epoch1", "supcon", "supcon, 2 epochs", 1),
+        ("supcon_epoch2", "supcon", "supcon, 2 epochs", 2),
+    ]
+    table = downstream(found, random_pair(2), (DATA, DATA), {"grad_cam": "grad_cam"}, ["SAD"])
+    assert table["linear_accuracy"].nunique() > 1
+    with pytest.raises(InputError, match="expected models of photos with their cards in"):
+        stages(tmp_path / "nowhere")
+
+
+def test_bundled_stages_are_the_models_of_photos() -> None:
+    found = stages(device="cpu", names=["simclr", "scenes_simclr"])
+    assert [s.model.name for s in found] == ["simclr"]
+    assert found[0].accuracies["linear_accuracy"] > 0.7
+
+
+def test_the_papers_correlations() -> None:
+    printed = printed_correlations().set_index("group")
+    assert printed["r"].to_dict() == {"insertion": 0.75, "average drop": 0.65}
+    assert printed.loc["insertion", "low"] == pytest.approx(np.tanh(np.arctanh(0.75) - 1.96 / 2**0.5), abs=1e-4)
+    again = paper_correlations().set_index(["family", "group"])
+    # SI and CI of the two occlusions, Tables I to IV
+    means = {
+        "SimCLRv2 1x": (0.781 + 0.611 + 0.757 + 0.602) / 4,
+        "SimCLRv2 2x": (0.801 + 0.647 + 0.773 + 0.643) / 4,
+        "Barlow Twins": (0.655 + 0.540 + 0.652 + 0.537) / 4,
+        "SimSiam": (0.809 + 0.640 + 0.723 + 0.600) / 4,
+        "MoCo v3": (0.809 + 0.714 + 0.807 + 0.706) / 4,
+    }
+    want = np.corrcoef(list(means.values()), [PUBLISHED[name] for name in means])[0, 1]
+    assert again.loc[("perturbation", "insertion"), "r"] == pytest.approx(want, abs=2e-3)

@@ -1,0 +1,253 @@
+"""Do explanations score better on models that are better at something else? Over finished models and their way there."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from xaicl_lib.data.paper import paper_tables
+from xaicl_lib.errors import InputError
+from xaicl_lib.methods import methods as registry
+from xaicl_lib.metrics import PAPER
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair
+from xaicl_lib.results import COLUMNS, Store, code_version, digest, model_key
+from xaicl_lib.scores import cosine
+from xaicl_lib.studies.correlation import fisher_interval
+from xaicl_lib.studies.evaluation import Way, evaluate
+from xaicl_lib.studies.tables import GROUPS
+from xaicl_lib.training.data import Data
+from xaicl_lib.training.finish import PROBE_C, knn_accuracy, probe_accuracy
+from xaicl_lib.zoo.bundled import WEIGHTS, load_model
+
+UNTRAINED = "untrained"  # the recipe of networks that were trained by none yet
+FACTS = ["model", "recipe", "run", "epoch", "linear_accuracy", "knn_accuracy"]
+# Methods of the paper's three families and a control, at a cost that allows many models.
+WAYS: dict[str, Way] = {
+    "conditional_occlusion": ("conditional_occlusion", {"stride": 12}),
+    **{name: name for name in ("grad_cam", "interaction_cam", "averaged_transforms", "random_map")},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A network at one point of its training.
+
+    Attributes:
+        model: the network.
+        recipe: what it is trained by; "untrained" at epoch 0.
+        run: the training, in words: recipe and length.
+        epoch: after which this is the network.
+        accuracies: what its card says of linear_accuracy and knn_accuracy, if it does.
+    """
+
+    model: PairModel
+    recipe: str
+    run: str
+    epoch: int
+    accuracies: Mapping[str, float]
+
+
+def stages(folder: Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[Stage]:
+    """The models of photos in a folder, in the order of recipe and epoch: the bundled ones, or the snapshots of a training.
+
+    Args:
+        folder: with weights and cards; `python -m xaicl_lib train NAME --keep 1,2,4` puts some into `runs/NAME/snapshots`.
+        device: where the models run.
+        names: of the models to take; None for all.
+
+    Raises:
+        InputError: no cards of such models there.
+    """
+    cards = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
+    cards = [c for c in cards if c["recipe"].get("data", "photos") == "photos" and (names is None or c["name"] in names)]
+    if not cards:
+        raise InputError(f"expected models of photos with their cards in {str(folder)!r}, got none")
+    found = []
+    for card in sorted(cards, key=lambda c: (c["recipe"]["name"], c["epochs"])):
+        recipe, epoch = card["recipe"], card["epochs"]
+        accuracies = {key: card[key] for key in ("linear_accuracy", "knn_accuracy") if key in card}
+        model = load_model(card["name"], device, folder=Path(folder))
+        run = f"{recipe['name']}, {recipe['epochs']} epochs"
+        found.append(Stage(model, recipe["name"] if epoch else UNTRAINED, run, epoch, accuracies))
+    return found
+
+
+def downstream(
+    stages: Sequence[Stage],
+    pair: Pair,
+    data: tuple[Data, Data] | None = None,
+    ways: Mapping[str, Way] = WAYS,
+    metrics: Sequence[str] = PAPER,
+    *,
+    store: str | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> pd.DataFrame:
+    """Scores of explanations of the same pairs on many networks, beside how good their features are.
+
+    Measures what Fig. 15 of :cite:t:`sammani2023visualizing` plots: explanation scores against linear-probe accuracy.
+
+    Differs: networks on the way of a training are points, too; accuracies are those of the same small probes for all.
+
+    Args:
+        stages: networks; of networks that are equal, such as the untrained ones of runs that start alike, only the first counts.
+        pair: n pairs with two sides, of the size of the models.
+        data: photos with labels to fit the probes on and to measure them on; without them the accuracies are those of the cards.
+        ways: of explanation, by their labels.
+        metrics: names from `list_metrics()`.
+        store: a folder where values are kept as they come; what it has is not computed again.
+        seed: of methods and metrics.
+        options: of the metrics, such as `adaptive`.
+
+    Returns:
+        One row per network, method, pair and metric: model, recipe, run, epoch, linear_accuracy, knn_accuracy, score (the similarity of
+        the pair), method, pair, metric, value.
+
+    Raises:
+        InputError: pairs of one side; without `data` a network whose card tells no accuracy.
+    """
+    if pair.b is None:
+        raise InputError("expected pairs of two sides, got no side b")
+    kept = list({model_key(stage.model): stage for stage in reversed(stages)}.values())[::-1]
+    facts = pd.DataFrame([_facts(stage, data, store) for stage in kept])
+    scores = pd.concat([_similarities(stage.model, pair) for stage in kept])
+    values = evaluate([stage.model for stage in kept], pair, ways, metrics, store=store, seed=seed, **options)
+    table = values.merge(facts, on="model", sort=False).merge(scores, on=["model", "pair"], sort=False)
+    return table[[*FACTS, "score", "method", "pair", "metric", "value"]]
+
+
+def _facts(stage: Stage, data: tuple[Data, Data] | None, store: str | None) -> dict[str, Any]:
+    if data is None and len(stage.accuracies) < 2:
+        raise InputError(f"expected photos to measure {stage.model.name!r} on, whose card tells no accuracy, got none")
+    found = dict(stage.accuracies) if data is None else accuracies(stage.model, *data, store=store)
+    return {"model": stage.model.name, "recipe": stage.recipe, "run": stage.run, "epoch": stage.epoch, **found}
+
+
+@torch.no_grad()
+def _similarities(model: PairModel, pair: Pair) -> pd.DataFrame:
+    assert pair.b is not None  # checked before
+    z_a, z_b = (embed(model.normalize(side)) for embed, side in ((model.embed_a, pair.a), (model.embed_b, pair.b)))
+    return pd.DataFrame({"model": model.name, "pair": range(len(pair)), "score": cosine(z_a, z_b).double().cpu().numpy()})
+
+
+@torch.no_grad()
+def pooled(model: PairModel, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 64) -> Float[Tensor, "n c"]:
+    """Mean-pooled features of side a, on the CPU: what the probes of the cards look at."""
+    fast = model.fast
+    return torch.cat([fast.features_a(fast.normalize(part.float() / 255)).mean((2, 3)).float().cpu() for part in photos.split(chunk)])
+
+
+def accuracies(model: PairModel, train: Data, test: Data, *, store: str | None = None) -> dict[str, float]:
+    """Accuracy of a linear probe and of nearest neighbours on a model's features, measured as for the cards.
+
+    Args:
+        model: whose features.
+        train, test: photos (uint8), labels, names of the classes; to fit on, and to measure on.
+        store: as for `evaluate`.
+
+    Returns:
+        linear_accuracy and knn_accuracy.
+    """
+    place = None if store is None else Store(store).prepare()
+    key = {"model_key": model_key(model), "method_key": digest("probes", PROBE_C), "pair_key": digest(*train[:2], *test[:2])}
+    if place is not None:
+        rows = place.read(key["model_key"], key["method_key"])
+        rows = rows[rows["pair_key"] == key["pair_key"]]
+        if len(rows):
+            return dict(zip(rows["metric"], rows["value"].astype(float), strict=True))
+    features = [pooled(model, part[0]) for part in (train, test)]
+    given = features[0], train[1], features[1], test[1]
+    found = {"linear_accuracy": probe_accuracy(*given), "knn_accuracy": knn_accuracy(*given)}
+    if place is not None:
+        names = {"model": model.name, "method": "probes", "seconds": np.nan, "seed": 0, "version": code_version()}
+        rows = pd.DataFrame([{**key, **names, "metric_key": digest(name), "metric": name, "value": value} for name, value in found.items()])
+        place.write(rows[COLUMNS])
+    return found
+
+
+def pair_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Scores by groups of metrics, pair by pair, higher is better: the numbers of Fig. 14 before they are averaged over pairs.
+
+    Implements Sec. V-D of :cite:t:`sammani2023visualizing`: the mean of SI and CI, of 1 - SD and 1 - CD, and of 1 - SAD and 1 - CAD.
+
+    Args:
+        table: from `downstream`.
+
+    Returns:
+        One row per network, method, pair and group: the facts of the network, score, method, pair, group, value; NaN where a metric of
+        the group is undefined. Groups without their metrics are left out.
+    """
+    known = [*FACTS, "score", "method", "pair"]
+    wide = table.set_index([*known, "metric"])["value"].unstack("metric")
+    frames = []
+    for group, names in GROUPS.items():
+        if set(names) <= set(wide):
+            mean = wide[list(names)].mean(axis=1, skipna=False)
+            value = mean if group == "insertion" else 1 - mean
+            frames.append(value.rename("value").reset_index().assign(group=group))
+    order = {"method": list(table["method"].unique()), "model": list(table["model"].unique())}
+    rows = pd.concat(frames, ignore_index=True)
+    return rows.sort_values(["method", "model"], key=lambda c: c.map(order[c.name].index), kind="stable", ignore_index=True)
+
+
+def family_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores of `pair_scores` averaged over the methods of a family, as Fig. 15 has them; a column family instead of method."""
+    families = scores["method"].map(lambda label: registry[label.split("(")[0]].facts["family"])
+    order = list(families.unique())
+    same = [*FACTS, "score", "pair", "group"]
+    rows = scores.assign(family=families).groupby(["family", *same], sort=False, as_index=False)["value"].mean()
+    return rows.sort_values("family", key=lambda c: c.map(order.index), kind="stable", ignore_index=True)
+
+
+def similarity_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """What needs no explanation, in the form of `pair_scores`: the similarity of each pair, as the score of one more method."""
+    alone = scores.drop_duplicates(["model", "pair"])
+    return alone.assign(method="mean similarity", group="no map", value=alone["score"])
+
+
+def model_scores(scores: pd.DataFrame, by: str = "method") -> pd.DataFrame:
+    """One row per network, method and group: mean over pairs with its standard error, and the mean similarity of the pairs."""
+    groups = scores.groupby([by, "group", *FACTS], sort=False)
+    return groups.agg(mean=("value", "mean"), error=("value", "sem"), similarity=("score", "mean"), pairs=("value", "count")).reset_index()
+
+
+# What Sec. V-E prints of Fig. 15, for the perturbation family over five models; the others are in the picture only.
+PRINTED = {"insertion": 0.75, "average drop": 0.65}
+# Linear-probe accuracy on ImageNet in percent as the publishers of the weights state it: Table 1 of :cite:t:`chen2020big`, and the
+# repositories of Barlow Twins, SimSiam (100 epochs) and MoCo v3 (ViT-B).
+PUBLISHED = {"SimCLRv2 1x": 71.7, "SimCLRv2 2x": 75.6, "Barlow Twins": 73.3, "SimSiam": 68.1, "MoCo v3": 76.7}
+
+
+def printed_correlations() -> pd.DataFrame:
+    """The paper's correlations with the interval that five models allow: family, group, r, low, high, models."""
+    rows = [("perturbation", group, r, *fisher_interval(r, 5), 5) for group, r in PRINTED.items()]
+    return pd.DataFrame(rows, columns=["family", "group", "r", "low", "high", "models"])
+
+
+def paper_correlations() -> pd.DataFrame:
+    """The correlation of Fig. 15 computed anew, from Tables I to IV of the paper and the published accuracies of its five models.
+
+    Differs: the paper does not say which accuracies it took; these are the publishers' own. Its averages over a family are taken here
+    over all methods and variants of the family that Tables I to IV have.
+
+    Returns:
+        Columns family, group, r, low, high (Fisher's interval for five models), models.
+    """
+    table = paper_tables("I", "II", "III", "IV")
+    table["family"] = table["method"].map(lambda label: registry[label.split("(")[0]].facts["family"])
+    rows = []
+    for family in table["family"].unique():
+        for group, names in GROUPS.items():
+            part = table[(table["family"] == family) & table["metric"].isin(names)]
+            means = part.groupby("model")["value"].mean() * (1 if group == "insertion" else -1)
+            r = float(np.corrcoef(means, means.index.map(PUBLISHED).to_numpy(float))[0, 1])
+            rows.append((family, group, r, *fisher_interval(r, len(means)), len(means)))
+    return pd.DataFrame(rows, columns=["family", "group", "r", "low", "high", "models"])
