@@ -89,7 +89,8 @@ def test_names_in_the_store_follow_what_scores_are_made_of() -> None:
     linear = nn.Linear(7, 3)
     scores = [
         corpus_similarity(CORPUS, FOIL), corpus_similarity(CORPUS, FOIL, False), corpus_similarity(CORPUS), corpus_similarity(FOIL),
-        class_evidence(linear, 0), class_evidence(linear, 1), class_evidence(linear, 1, probability=True), class_evidence(nn.Linear(7, 3), 1),
+        class_evidence(linear, 0), class_evidence(linear, 1), class_evidence(linear, 1, probability=True),
+        class_evidence(nn.Linear(7, 3), 1),
     ]  # fmt: skip
     assert len({key_of(score) for score in scores}) == len(scores)
     assert key_of(corpus_similarity(CORPUS, FOIL)) == key_of(scores[0])
