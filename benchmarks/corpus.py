@@ -26,7 +26,7 @@ from xaicl_lib.studies.corpus import TARGETS, Setting, Way, evaluate_corpora, sa
 from xaicl_lib.studies.text_localisation import locate_texts
 from xaicl_lib.studies.views_of_photos import compare_views
 
-RISE = {"masks": 400, "centred": True}
+RISE = {"masks": 250, "centred": True}
 
 
 def ways(size: int) -> dict[str, Way]:
@@ -58,7 +58,7 @@ def pool(name: str, split: str, size: int, count: int) -> tuple[Tensor, Tensor, 
 
 def asked(name: str, classes: int, explicands: int) -> tuple[PairModel, list[Setting], nn.Module]:
     model = load_model(name, "cpu")
-    learned, known, _ = pool(name, "train", model.size, 2000)
+    learned, known, _ = pool(name, "train", model.size, 1500)
     probe = linear_probe(embed_corpus(model, learned), known)
     images, labels, names = pool(name, "val", model.size, 1500)
     chosen = torch.linspace(0, len(names) - 1, classes).round().long().tolist()
@@ -68,7 +68,7 @@ def asked(name: str, classes: int, explicands: int) -> tuple[PairModel, list[Set
 
 def evaluation() -> pd.DataFrame:
     frames = []
-    for name, classes, explicands in (("scenes_simclr", 8, 3), ("simclr", 6, 3)):
+    for name, classes, explicands in (("scenes_simclr", 8, 3), ("simclr", 7, 2)):
         model, given, probe = asked(name, classes, explicands)
         frames.append(evaluate_corpora(model, given, probe, ways(model.size), step=model.size**2 // 16))
     return pd.concat(frames, ignore_index=True)
@@ -78,25 +78,25 @@ def sizes() -> pd.DataFrame:
     model, given, probe = asked("scenes_simclr", 4, 2)
     way = ways(model.size)["occlusion, corpus and foil"]
     counts = {"corpus_sizes": (1, 3, 10, 50), "foil_sizes": (0, 1, 3, 10, 30, 100, 300)}
-    return vary_sizes(model, given, probe, **counts, draws=3, way=way, step=model.size**2 // 16, generator=seeded())
+    return vary_sizes(model, given, probe, **counts, draws=2, way=way, step=model.size**2 // 16, generator=seeded())
 
 
 def random_model() -> pd.DataFrame:
     model, given, probe = asked("scenes_simclr", 8, 3)
-    some = {label: way for label, way in ways(model.size).items() if way.target == TARGETS[0]}
+    some = {label: way for label, way in ways(model.size).items() if way.target == TARGETS[0] and "SHAP" not in label}
     return sanity(model, given, probe, some, step=model.size**2 // 16)
 
 
 def views() -> pd.DataFrame:
     model = load_model("simclr", "cpu")
-    images, _, _ = pool("simclr", "val", model.size, 320)
+    images, _, _ = pool("simclr", "val", model.size, 220)
     order = torch.randperm(len(images), generator=seeded())
-    photos, foil = images[order[:16]], images[order[16:]]
+    photos, foil = images[order[:14]], images[order[14:]]
     return compare_views(model, photos, foil, way=Way("conditional_occlusion", params={"stride": 8}), draws=2, generator=seeded())
 
 
 def localisation() -> pd.DataFrame:
-    return locate_texts(load_model("scenes_clip", "cpu"), 48, generator=seeded(5))
+    return locate_texts(load_model("scenes_clip", "cpu"), 40, generator=seeded(5))
 
 
 PARTS: dict[str, Callable[[], pd.DataFrame]] = {

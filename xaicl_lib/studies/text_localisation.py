@@ -18,7 +18,7 @@ from xaicl_lib.studies.truth import METRICS
 
 FOILS = ("none", "other object", "other texts")
 WAYS = {
-    "RISE": Way("rise", params={"masks": 500, "centred": True}),
+    "RISE": Way("rise", params={"masks": 300, "centred": True}),
     "occlusion": Way("conditional_occlusion", params={"stride": 4}),
     "Grad-CAM": Way("grad_cam"),
     "integrated gradients": Way("integrated_gradients", params={"n_steps": 20}),

@@ -42,10 +42,10 @@ def maps_figure(
 
     Args:
         image: that was explained.
-        made: explanations by title; titles get the score.
+        made: explanations by title; titles get the score, or the end of the scale where each map has its own.
         index: which of a batch.
         columns: pictures in a row.
-        one_scale: one scale for all maps; without it each has its own, whose end is printed.
+        one_scale: one scale for all maps, for those of one unit.
         pictures: shown above the map of the same title, such as the images of its corpus.
 
     Raises:
@@ -54,18 +54,17 @@ def maps_figure(
     if not made:
         raise InputError("expected at least one explanation to draw, got none")
     tops = {title: float(one.a[index].abs().max()) for title, one in made.items()}
-    limit = max(tops.values())
-    items = [("image", [image.cpu()])] if pictures is None else []
-    maps = []
-    for title, one in made.items():
-        end = "" if one_scale else f", to {tops[title]:.1e}"
-        shown = signed(image, one.a[index], limit if one_scale else tops[title])
-        maps.append((f"{'' if pictures else title + ': '}{one.score[index].item():+.2f}{end}", [shown]))
-    above = [] if pictures is None else [(title, [pictures[title].cpu()]) for title in made]
-    if pictures is None:
-        return gallery_figure(items + maps, columns=columns)
-    rows = [part for k in range(0, len(maps), columns) for part in (above[k : k + columns], maps[k : k + columns])]
-    return gallery_figure([item for row in rows for item in row], columns=columns)
+    limits = dict.fromkeys(tops, max(tops.values())) if one_scale else tops
+    maps = [[signed(image, one.a[index], limits[title])] for title, one in made.items()]
+    scores = [f"{one.score[index].item():+.2f}" for one in made.values()]
+    if pictures is not None:
+        above = [(title, [pictures[title].cpu()]) for title in made]
+        below = list(zip(scores, maps, strict=True))
+        rows = [part for k in range(0, len(maps), columns) for part in (above[k : k + columns], below[k : k + columns])]
+        return gallery_figure([item for row in rows for item in row], columns=columns)
+    says = scores if one_scale else [f"to {top:.1e}" for top in tops.values()]
+    items = [(f"{title}: {said}", picture) for title, said, picture in zip(made, says, maps, strict=True)]
+    return gallery_figure([("image", [image.cpu()]), *items], columns=columns)
 
 
 def maps_alt(what: str, made: Mapping[str, Explanation], index: int = 0) -> str:

@@ -107,6 +107,8 @@ def from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, na
         InputError: an image tower that is neither a vision transformer with a class token nor one of CLIP's ResNets.
     """
     visual = network.visual
+    features: nn.Module
+    head: nn.Module
     if hasattr(visual, "attnpool"):
         features, head = ConvolutionMap(visual), visual.attnpool
     elif getattr(visual, "pool_type", None) == "tok" and visual.attn_pool is None and hasattr(visual.transformer.resblocks[-1], "ls_2"):
