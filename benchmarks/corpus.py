@@ -1,6 +1,6 @@
 """The larger runs behind the page about corpora, once, with where they came from; the page shows them beside its own quick runs.
 
-    python benchmarks/corpus.py evaluation sizes sanity views localisation [-o results/corpus.parquet]
+    python benchmarks/corpus.py scenes photos sizes sanity views localisation [-o results/corpus.parquet]
 
 Photos are those of XAICL_IMAGENETTE: corpora and explicands from the validation part, the linear probe learns from the training part. Parts
 that are asked for replace those of the file that is there.
@@ -26,20 +26,25 @@ from xaicl_lib.studies.corpus import TARGETS, Setting, Way, evaluate_corpora, sa
 from xaicl_lib.studies.text_localisation import locate_texts
 from xaicl_lib.studies.views_of_photos import compare_views
 
-RISE = {"masks": 250, "centred": True}
+RISE = {"masks": 200, "centred": True}
+POINTS = 9  # of an insertion or deletion curve
 
 
 def ways(size: int) -> dict[str, Way]:
-    """Occlusion at 12 places a side rather than the paper's 24."""
-    occlusion = {"stride": size // 14}
+    """Occlusion at 9 places a side rather than the paper's 24."""
+    occlusion = {"stride": size // 12}
     return {
         **{f"RISE, {target}": Way("rise", target, RISE) for target in TARGETS},
-        **{f"integrated gradients, {target}": Way("integrated_gradients", target, {"n_steps": 20}) for target in TARGETS},
-        "gradient SHAP, corpus and foil": Way("gradient_shap", params={"n_samples": 20}),
-        "occlusion, corpus and foil": Way("conditional_occlusion", params=occlusion),
-        "Grad-CAM, corpus and foil": Way("grad_cam"),
+        **{f"IG, {target}": Way("integrated_gradients", target, {"n_steps": 20}) for target in TARGETS},
+        "SHAP, contrastive": Way("gradient_shap", params={"n_samples": 20}),
+        "occlusion, contrastive": Way("conditional_occlusion", params=occlusion),
+        "Grad-CAM, contrastive": Way("grad_cam"),
         "random map": Way("random_map"),
     }
+
+
+def step_of(model: PairModel) -> int:
+    return model.size**2 // (POINTS - 1)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -58,49 +63,49 @@ def pool(name: str, split: str, size: int, count: int) -> tuple[Tensor, Tensor, 
 
 def asked(name: str, classes: int, explicands: int) -> tuple[PairModel, list[Setting], nn.Module]:
     model = load_model(name, "cpu")
-    learned, known, _ = pool(name, "train", model.size, 1500)
+    learned, known, _ = pool(name, "train", model.size, 1000)
     probe = linear_probe(embed_corpus(model, learned), known)
-    images, labels, names = pool(name, "val", model.size, 1500)
+    images, labels, names = pool(name, "val", model.size, 1000)
     chosen = torch.linspace(0, len(names) - 1, classes).round().long().tolist()
-    given = settings(model, images, labels, names, classes=chosen, explicands=explicands, corpus=50, foil=300, generator=seeded())
+    given = settings(model, images, labels, names, classes=chosen, explicands=explicands, corpus=40, foil=300, generator=seeded())
     return model, given, probe
 
 
-def evaluation() -> pd.DataFrame:
-    frames = []
-    for name, classes, explicands in (("scenes_simclr", 8, 3), ("simclr", 7, 2)):
-        model, given, probe = asked(name, classes, explicands)
-        frames.append(evaluate_corpora(model, given, probe, ways(model.size), step=model.size**2 // 16))
-    return pd.concat(frames, ignore_index=True)
+def evaluation(name: str, classes: int) -> pd.DataFrame:
+    model, given, probe = asked(name, classes, 2)
+    return evaluate_corpora(model, given, probe, ways(model.size), step=step_of(model))
 
 
 def sizes() -> pd.DataFrame:
-    model, given, probe = asked("scenes_simclr", 4, 2)
-    way = ways(model.size)["occlusion, corpus and foil"]
-    counts = {"corpus_sizes": (1, 3, 10, 50), "foil_sizes": (0, 1, 3, 10, 30, 100, 300)}
-    return vary_sizes(model, given, probe, **counts, draws=2, way=way, step=model.size**2 // 16, generator=seeded())
+    model, given, probe = asked("scenes_simclr", 3, 2)
+    way = ways(model.size)["occlusion, contrastive"]
+    counts = {"corpus_sizes": (1, 3, 10, 40), "foil_sizes": (0, 1, 3, 10, 30, 100, 300)}
+    return vary_sizes(model, given, probe, **counts, draws=2, way=way, step=step_of(model), generator=seeded())
 
 
 def random_model() -> pd.DataFrame:
-    model, given, probe = asked("scenes_simclr", 8, 3)
+    model, given, probe = asked("scenes_simclr", 8, 2)
     some = {label: way for label, way in ways(model.size).items() if way.target == TARGETS[0] and "SHAP" not in label}
-    return sanity(model, given, probe, some, step=model.size**2 // 16)
+    return sanity(model, given, probe, some, step=step_of(model))
 
 
 def views() -> pd.DataFrame:
     model = load_model("simclr", "cpu")
     images, _, _ = pool("simclr", "val", model.size, 220)
     order = torch.randperm(len(images), generator=seeded())
-    photos, foil = images[order[:14]], images[order[14:]]
-    return compare_views(model, photos, foil, way=Way("conditional_occlusion", params={"stride": 8}), draws=2, generator=seeded())
+    photos, foil = images[order[:10]], images[order[10:]]
+    few = {"occlusion": Way("conditional_occlusion", params={"stride": 8}), "Grad-CAM": Way("grad_cam")}
+    frames = [compare_views(model, photos, foil, way=way, draws=2, generator=seeded()).assign(way=label) for label, way in few.items()]
+    return pd.concat(frames, ignore_index=True)
 
 
 def localisation() -> pd.DataFrame:
-    return locate_texts(load_model("scenes_clip", "cpu"), 40, generator=seeded(5))
+    return locate_texts(load_model("scenes_clip", "cpu"), 32, generator=seeded(5))
 
 
 PARTS: dict[str, Callable[[], pd.DataFrame]] = {
-    "evaluation": evaluation, "sizes": sizes, "sanity": random_model, "views": views, "localisation": localisation,
+    "scenes": lambda: evaluation("scenes_simclr", 8), "photos": lambda: evaluation("simclr", 5), "sizes": sizes, "sanity": random_model,
+    "views": views, "localisation": localisation,
 }  # fmt: skip
 
 

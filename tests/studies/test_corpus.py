@@ -70,7 +70,7 @@ def test_no_image_plays_two_parts(model, asked) -> None:
 def test_targets_are_what_they_say(model, asked) -> None:
     x, (corpus, foil) = asked[0].explicands, asked[0].embedded(model)
     way = Way("conditional_occlusion", params={"stride": 6})
-    wanted = {"corpus and foil": corpus_similarity(corpus, foil), "corpus": corpus_similarity(corpus)}
+    wanted = {"contrastive": corpus_similarity(corpus, foil), "corpus": corpus_similarity(corpus)}
     for target, score in wanted.items():
         assert_close(
             explain_corpus(model, x, replace(way, target=target), corpus, foil).a,
@@ -179,7 +179,7 @@ def test_randomised_weights_are_the_same_numbers_in_another_order(model) -> None
 def test_ways_of_missing_packages_are_left_out(monkeypatch) -> None:
     assert "RISE, corpus" in possible()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert not any("integrated" in label or "SHAP" in label for label in possible())
+    assert not any("IG" in label or "SHAP" in label for label in possible())
 
 
 def test_what_a_crop_keeps_is_what_it_shows() -> None:

@@ -25,7 +25,7 @@ from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity, dot
 from xaicl_lib.studies.statistics import holm, summarise
 
-TARGETS = ("corpus and foil", "corpus", "label-free")  # what a way explains
+TARGETS = ("contrastive", "corpus", "label-free")  # what a way explains
 CAPTUM = {"integrated_gradients": "IntegratedGradients", "gradient_shap": "GradientShap"}
 
 
@@ -35,22 +35,23 @@ class Way:
 
     Attributes:
         method: of the registry, or of captum by a name of `CAPTUM`.
-        target: one of `TARGETS`: similarity to the corpus minus that to the foil, to the corpus alone, or to the explicand itself.
+        target: one of `TARGETS`: similarity to the corpus minus that to the foil (contrastive), to the corpus alone, or to the explicand
+            itself (label-free).
         params: of the method.
     """
 
     method: str
-    target: str = "corpus and foil"
+    target: str = "contrastive"
     params: Mapping[str, Any] | None = None
 
 
 RISE = {"masks": 500, "centred": True}
 WAYS: dict[str, Way] = {
     **{f"RISE, {target}": Way("rise", target, RISE) for target in TARGETS},
-    **{f"integrated gradients, {target}": Way("integrated_gradients", target, {"n_steps": 20}) for target in TARGETS},
-    "gradient SHAP, corpus and foil": Way("gradient_shap", params={"n_samples": 20}),
-    "occlusion, corpus and foil": Way("conditional_occlusion"),
-    "Grad-CAM, corpus and foil": Way("grad_cam"),
+    **{f"IG, {target}": Way("integrated_gradients", target, {"n_steps": 20}) for target in TARGETS},
+    "SHAP, contrastive": Way("gradient_shap", params={"n_samples": 20}),
+    "occlusion, contrastive": Way("conditional_occlusion"),
+    "Grad-CAM, contrastive": Way("grad_cam"),
     "random map": Way("random_map"),
 }
 
@@ -271,7 +272,7 @@ def vary_sizes(
     corpus_sizes: Sequence[int] = (1, 3, 10),
     foil_sizes: Sequence[int] = (0, 1, 3, 10, 30),
     draws: int = 2,
-    way: Way = WAYS["occlusion, corpus and foil"],
+    way: Way = WAYS["occlusion, contrastive"],
     step: int | None = None,
     generator: Generator | None = None,
 ) -> pd.DataFrame:

@@ -21,7 +21,7 @@ WAYS = {
     "RISE": Way("rise", params={"masks": 300, "centred": True}),
     "occlusion": Way("conditional_occlusion", params={"stride": 4}),
     "Grad-CAM": Way("grad_cam"),
-    "integrated gradients": Way("integrated_gradients", params={"n_steps": 20}),
+    "IG": Way("integrated_gradients", params={"n_steps": 20}),
     "edges": Way("edges"),
     "random map": Way("random_map"),
 }
@@ -73,7 +73,7 @@ def explain_text(
         if text == other:
             raise InputError(f"expected words that tell both objects apart, got {text!r} for either; name more factors")
         corpus, against = model.embed_text([text]), [other] if foil == "other object" else other_texts(text, factors)
-        one = Way(way.method, "corpus" if foil == "none" else "corpus and foil", way.params)
+        one = Way(way.method, "corpus" if foil == "none" else "contrastive", way.params)
         made.append(explain_corpus(model, image, one, corpus, model.embed_text(against), seed))
     return Explanation.concat(made)
 

@@ -90,7 +90,7 @@ def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figu
     names = list(dict.fromkeys(found["metric"]))
     figures = [
         dots_figure(
-            found[found["metric"] == name], rows="way", series="scenario", title=f"better than the {control}", reference=0.0,
+            found[found["metric"] == name], rows="way", series="scenario", title=f"gain over the {control}", reference=0.0,
             reference_name=control,
         )
         for name in names
@@ -106,7 +106,7 @@ def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figu
         }
         for k, name in enumerate(names)
     ]  # fmt: skip
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
+    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
     return figure.update_layout(updatemenus=[menu], height=figure.layout.height + 45, margin={"t": 55})
 
 
