@@ -216,7 +216,7 @@ def evaluate_corpora(
     seed: int = 0,
     chunk: int | None = None,
 ) -> pd.DataFrame:
-    """The evaluation of :cite:t:`lin2023contrastive`, Sec. 4: every way's maps, judged by insertion and deletion.
+    """The evaluation of :cite:t:`lin2023contrastive`: every way's maps, judged by insertion and deletion.
 
     Differs: maps are judged by other samples of corpus and foil than they were made with, so that a way cannot win by fitting a sample.
 

@@ -89,7 +89,7 @@ def locate_texts(
 ) -> pd.DataFrame:
     """How well maps towards a text find the object it names, and how much of the other object they find as well.
 
-    Zero-shot localisation after :cite:t:`lin2023contrastive`, Sec. 5.2, scored against the exact masks of procedural scenes.
+    Zero-shot localisation after :cite:t:`lin2023contrastive`, here scored against the exact masks of procedural scenes.
 
     Returns:
         One row per way, foil, scene and metric: value, other (the same metric against the mask of the object that the text does not

@@ -85,7 +85,7 @@ def compare_views(
 ) -> pd.DataFrame:
     """Scores and maps of photos towards augmented versions of themselves.
 
-    After :cite:t:`lin2023contrastive`, Sec. 5.1, where maps of SimCLR towards augmented images are looked at; here they are measured: a
+    After :cite:t:`lin2023contrastive`, where maps of SimCLR towards augmented images are looked at; here they are measured: a
     part that a crop or a patch took away cannot make the photo like what is left.
 
     Args:
