@@ -46,6 +46,7 @@ def ours(model: PairModel, pair: Pair) -> dict[str, tuple[Run, int, int]]:
     passes = {
         "conditional_occlusion": (2 * places + 2, 0),
         "pairwise_occlusion": (202, 0),
+        "rise": (4002, 0),
         "input_x_gradient": (0, 2),
         "smooth_grad": (2, 100),
         "averaged_transforms": (2, 10),

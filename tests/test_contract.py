@@ -11,13 +11,13 @@ from torch import nn
 from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head
 from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.methods import methods
-from xaicl_lib.scores import cosine, dot
+from xaicl_lib.scores import class_evidence, corpus_similarity, cosine, dot
 
 METHODS = pytest.mark.parametrize("method", list(methods), ids=lambda m: m.name)
 
 
 def same(got, want, rtol=1e-9) -> None:
-    for name in ("a", "b", "score", "joint", "residual"):
+    for name in ("a", "b", "score", "joint", "residual", "error_a", "error_b"):
         x, y = getattr(got, name), getattr(want, name)
         assert (x is None) == (y is None), name
         if x is not None:
@@ -182,6 +182,64 @@ def test_questions_about_one_side(method, projected, pair) -> None:
     same(method(projected, one_sided[1], score=score), made[1])
 
 
+def questions() -> dict[str, object]:
+    """Scores that ignore side b: more like a corpus than like a foil, evidence for a class."""
+    torch.manual_seed(5)
+    corpus, foil, classifier = torch.randn(4, 7).double(), torch.randn(3, 7).double(), nn.Linear(7, 3).double()
+    return {
+        "corpus": corpus_similarity(corpus, foil),
+        "corpus, inner product": corpus_similarity(corpus, foil, normalize=False),
+        "class": class_evidence(classifier, 1),
+        "probability": class_evidence(classifier, 1, probability=True),
+    }
+
+
+ONE_SIDED = pytest.mark.parametrize("method", [m for m in methods if m.facts["one_sided"]], ids=lambda m: m.name)
+QUESTIONS = pytest.mark.parametrize("question", list(questions()))
+
+
+@ONE_SIDED
+@QUESTIONS
+def test_corpora_and_classes_are_explained_like_pairs(method, question, pair) -> None:
+    """What holds for pairs holds for one side: a map that varies, batches, chunks, images that are not square, an untouched model."""
+    score, model = questions()[question], build("two branches")  # whose side b must not matter
+    before, state = copy.deepcopy(model._parts.state_dict()), torch.get_rng_state()
+    one_sided = Pair(random_pair(3, a=(24, 32)).a)
+    made = method(model, one_sided, score=score)
+    assert made.b is None
+    assert made.error_b is None
+    assert_close(made.score, score(model.embed_a(model.normalize(one_sided.a)), None))
+    assert made.a.isfinite().all()
+    assert made.a.flatten(1).std(1).min() > 0
+    same(method(model, one_sided[1], score=score), made[1])
+    same(method(model, one_sided, score=score, chunk=2), made)
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[k], v) for k, v in model._parts.state_dict().items())
+    other = method(model, one_sided, score=lambda za, zb: -score(za, zb))
+    assert torch.allclose(other.a, made.a) == (method.facts["family"] in ("control", "gradient")), "a map of the score, not of the image"
+
+
+@ONE_SIDED
+@QUESTIONS
+def test_a_side_that_the_score_ignores_has_an_empty_map(method, question, projected, pair) -> None:
+    score = questions()[question]
+    made, alone = method(projected, pair, score=score), method(projected, Pair(pair.a), score=score)
+    assert_close(made.score, alone.score)
+    if method.facts["family"] == "control":
+        return  # which knows no score
+    if method.name != "smooth_grad":  # whose noise is scaled by the range of both images
+        assert_close(made.a, alone.a)
+    if method.name != "rise":  # where a constant score shows how often the masks show a pixel
+        assert_close(made.b, torch.zeros_like(made.b), atol=1e-10)
+
+
+@pytest.mark.parametrize("question", list(questions()))
+def test_a_method_that_blends_ignores_the_other_side_too(question, projected, pair) -> None:
+    made = methods["averaged_transforms"](projected, pair, score=questions()[question])
+    assert made.a.std() > 0
+    assert_close(made.b, torch.zeros_like(made.b), atol=1e-12)
+
+
 @METHODS
 def test_wrong_options_are_named(method, projected, pair) -> None:
     with pytest.raises(InputError, match=f"unknown parameter of {method.name} 'windw'"):
@@ -203,7 +261,7 @@ def test_facts_are_complete(method) -> None:
 
 SMALL = {
     "conditional_occlusion": {"window": 12, "stride": 12}, "pairwise_occlusion": {"masks": 3}, "smooth_grad": {"samples": 2},
-    "integrated_jacobians": {"steps": 1},
+    "integrated_jacobians": {"steps": 1}, "rise": {"masks": 3},
 }  # fmt: skip
 
 

@@ -4,7 +4,8 @@ None of the three knows a pair. Captum takes several inputs, so both sides becom
 so side b is held fixed and side a is explained. Their packages are imported only where used (extra `adapters`).
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -31,15 +32,19 @@ def captum_forward(model: PairModel, score: Score = cosine) -> Callable[..., Ten
     return forward
 
 
-def captum_explain(model: PairModel, pair: Pair, attribution: type, *, score: Score = cosine, **options: Any) -> Explanation:
+def captum_explain(
+    model: PairModel, pair: Pair, attribution: type, *, score: Score = cosine, generator: torch.Generator | None = None, **options: Any
+) -> Explanation:
     """A captum method on a pair: `captum_explain(model, pair, captum.attr.IntegratedGradients, n_steps=50)`.
 
     Args:
         model: any model.
-        pair: n pairs.
+        pair: n pairs; without side b for one-sided scores.
         attribution: a class of `captum.attr` whose constructor takes a forward function (IntegratedGradients, GradientShap,
             Saliency, InputXGradient, Occlusion, ...); DeepLift and its like want a module and do not fit.
         score: what is explained.
+        generator: its seed is that of captum's random numbers, which come from the global generators of torch and numpy; these are put
+            back as they were. None is seed 0.
         options: for its `attribute`; tensors for both sides are given as tuples, as captum has it.
 
     Returns:
@@ -47,11 +52,25 @@ def captum_explain(model: PairModel, pair: Pair, attribution: type, *, score: Sc
     """
     sides = tuple(model.normalize(side).requires_grad_() for side in pair.sides)
     forward = captum_forward(model, score)
-    attributions = attribution(forward).attribute(sides, **options)
+    with _seeded(generator.initial_seed() if generator else 0):
+        attributions = attribution(forward).attribute(sides, **options)
     maps = [side.detach().sum(1) for side in attributions]
     with torch.no_grad():
         s = forward(*sides)
     return Explanation(maps[0], maps[1] if len(maps) > 1 else None, s, method=f"captum.{attribution.__name__}", params=options)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The global generators of torch and numpy begin anew at a seed, and go on afterwards where they were."""
+    before = np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
 
 
 class SideA(nn.Module):

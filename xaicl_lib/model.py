@@ -30,6 +30,7 @@ class PairModel:
         size: side in pixels of the images the model was made for.
         mean, std: per channel, of the model's input space in terms of [0, 1] pixels: x = (pixels - mean) / std.
         features_b, head_b: the modules of side b where they differ.
+        text: module from a list of n texts to embeddings (n, d) in the space of the images, for image-text models.
         name: for tables and titles.
 
     Example:
@@ -48,12 +49,14 @@ class PairModel:
         std: Sequence[float] = (1.0, 1.0, 1.0),
         features_b: nn.Module | None = None,
         head_b: nn.Module | None = None,
+        text: nn.Module | None = None,
         name: str = "custom",
     ) -> None:
         head = MeanPool() if head is None else head
         given = {"features": features, "head": head}
         given["features_b"] = features if features_b is None else features_b
         given["head_b"] = head if head_b is None else head_b
+        given |= {} if text is None else {"text": text}
         for role, module in given.items():
             if not isinstance(module, nn.Module):
                 raise InputError(f"expected a torch module as {role}, got {type(module).__name__}")
@@ -121,7 +124,7 @@ class PairModel:
                 fast = copy.copy(self)
                 fast._fast, fast._is_fast = None, True
                 fast._parts = copy.deepcopy(self._parts)
-                fold_batch_norms(*dict.fromkeys(fast._parts.values()))
+                fold_batch_norms(*dict.fromkeys(part for role, part in fast._parts.items() if role != "text"))
                 fast._parts.to(memory_format=torch.channels_last)
                 fast._take_parts()
             self._fast, self._fast_of = fast, now
@@ -156,6 +159,7 @@ class PairModel:
             std=self._std.flatten().tolist(),
             features_b=parts["features_b"],
             head_b=parts["head_b"],
+            text=dict(parts.items()).get("text"),
             name=self.name,
         )
 
@@ -166,6 +170,19 @@ class PairModel:
     def embed_b(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side b for images in the model's input space."""
         return self.head_b(self.features_b(x))
+
+    @torch.no_grad()
+    def embed_text(self, texts: list[str]) -> Float[Tensor, "n d"]:
+        """Embeddings of texts, in the space of the images; no gradient follows them.
+
+        Raises:
+            InputError: a model without a text side, or texts that its text side cannot read.
+        """
+        if "text" not in self._parts:
+            raise InputError(f"expected a model with a text side, such as scenes_clip, got {self.name!r}")
+        if isinstance(texts, str) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+            raise InputError(f"expected a list of texts of at least one word each, got {texts!r}")
+        return self._parts["text"](list(texts))
 
     def embed(self, sides: Sequence[Float[Tensor, "n 3 h w"]]) -> list[Float[Tensor, "n d"]]:
         """Embeddings of the sides there are, one or two; in one batch where both run through the same modules."""

@@ -33,7 +33,7 @@ class Truth:
     """The evidence that a pair shares by construction.
 
     Attributes:
-        a, b: (n, h, w) boolean masks, one per side, True where the shared evidence is.
+        a, b: (n, h, w) boolean masks, one per side, True where the shared evidence is; b is not looked at in one-sided questions.
     """
 
     a: Bool[Tensor, "n h w"]
@@ -150,6 +150,7 @@ class Explanation:
         score: (n,) the score that is explained.
         joint: (n, ia, ja, ib, jb) which cell of a goes with which cell of b, for methods that say so.
         residual: (n,) what the map leaves unexplained, for methods that promise completeness.
+        error_a, error_b: maps of the standard error of either map, for methods that estimate theirs from random draws.
         method, params: how it was made, the seed included.
     """
 
@@ -158,6 +159,8 @@ class Explanation:
     score: Float[Tensor, " n"]
     joint: Float[Tensor, "n i j k l"] | None = None
     residual: Float[Tensor, " n"] | None = None
+    error_a: Float[Tensor, "n i j"] | None = None
+    error_b: Float[Tensor, "n k l"] | None = None
     method: str = ""
     params: dict[str, Any] = field(default_factory=dict)
 
@@ -183,7 +186,7 @@ class Explanation:
     def concat(parts: "list[Explanation]") -> "Explanation":
         """Explanations of several batches, made alike, as one."""
         tensors: dict[str, Any] = {}
-        for name in ("a", "b", "score", "joint", "residual"):
+        for name in ("a", "b", "score", "joint", "residual", "error_a", "error_b"):
             values = [getattr(part, name) for part in parts]
             tensors[name] = None if values[0] is None else torch.cat(values)
         return replace(parts[0], **tensors)

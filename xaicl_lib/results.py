@@ -27,7 +27,7 @@ from xaicl_lib.pair import Pair
 
 KEY = ["model_key", "method_key", "pair_key", "metric_key"]
 COLUMNS = [*KEY, "model", "method", "metric", "value", "seconds", "seed", "version"]
-CODE = ("methods", "metrics", "augment.py", "graphs.py", "guided.py", "model.py", "pair.py", "registry.py", "scores.py")
+CODE = ("methods", "metrics", "augment.py", "draws.py", "graphs.py", "guided.py", "model.py", "pair.py", "registry.py", "scores.py")
 LEFT_OVER = 3600  # seconds after which an unfinished file is nobody's
 
 

@@ -1,14 +1,20 @@
-"""Scores: how alike two embeddings are. A score is any differentiable function (za, zb) -> (n,)."""
+"""Scores: how alike two embeddings are. A score is any differentiable function (za, zb) -> (n,).
 
+One-sided questions are scores that ignore zb: how much more alike to a corpus than to a foil, how much evidence for a class. Every
+method that does not need side b explains them unchanged, on pairs without side b.
+"""
+
+import hashlib
 from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
 
 Score = Callable[..., Tensor]  # (za, zb); zb is None for one-sided questions, whose scores ignore it
+SAME = 1e-6  # relative length of the difference of two means under which corpus and foil are the same
 
 
 def two(embeddings: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -30,3 +36,94 @@ def _given(zb: Tensor | None) -> Tensor:
     if zb is None:
         raise InputError("expected a pair with two sides for this score, got one without side b; give a score of side a alone")
     return zb
+
+
+def corpus_similarity(
+    corpus: Float[Tensor, "m d"], foil: Float[Tensor, "k d"] | None = None, normalize: bool = True
+) -> Callable[[Tensor, Tensor | None], Tensor]:
+    r"""A score: how much more alike an embedding is to a corpus than to a foil.
+
+    Implements the contrastive corpus similarity of :cite:t:`lin2023contrastive`:
+    :math:`\frac{1}{m} \sum_c \mathrm{sim}(z, c) - \frac{1}{k} \sum_r \mathrm{sim}(z, r)`, sim the cosine or the inner product. Both are
+    linear in the corpus, so it takes two mean vectors (of unit embeddings for the cosine) however large corpus and foil are.
+
+    Args:
+        corpus: embeddings to be like, from `xaicl_lib.corpora`.
+        foil: embeddings to be unlike; None for the similarity to the corpus alone.
+        normalize: the cosine, in [-2, 2] with a foil; else the inner product, unbounded.
+
+    Returns:
+        A score (za, zb) -> (n,) that ignores zb.
+
+    Raises:
+        InputError: no embeddings, NaN, embeddings of norm zero with the cosine, two widths, or a foil whose mean is that of the corpus,
+            so that the score is zero whatever the image.
+    """
+    towards = _mean(corpus, "corpus", normalize)
+    if foil is not None:
+        away = _mean(foil, "foil", normalize)
+        if away.shape != towards.shape:
+            raise InputError(f"expected corpus and foil of one width, got {len(towards)} and {len(away)}")
+        if (towards - away).norm() <= SAME * towards.norm():
+            raise InputError("expected a foil other than the corpus, got the same embeddings: every image would score zero")
+        towards = towards - away
+
+    def score(za: Float[Tensor, "n d"], zb: Tensor | None = None) -> Float[Tensor, " n"]:
+        if za.shape[-1] != len(towards):
+            raise InputError(f"expected embeddings of the corpus's width {len(towards)}, got {za.shape[-1]}; embed it with the same model")
+        z = za / za.norm(dim=1, keepdim=True).clamp_min(1e-8) if normalize else za
+        return z @ towards.to(z)
+
+    return _with_key(score, "corpus", normalize, towards)
+
+
+def class_evidence(
+    classifier: Callable[[Tensor], Tensor], index: int, *, probability: bool = False
+) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """A score: the evidence for one class.
+
+    Args:
+        classifier: from embeddings (n, d) to class scores (n, classes): of `load_classifier`, of `corpora.linear_probe`, your own.
+        index: of the class.
+        probability: the softmax, in [0, 1], instead of the class score (logit).
+
+    Returns:
+        A score (za, zb) -> (n,) that ignores zb.
+
+    Raises:
+        InputError: when it is called, a classifier without such a class.
+    """
+
+    def score(za: Float[Tensor, "n d"], zb: Tensor | None = None) -> Float[Tensor, " n"]:
+        logits = classifier(za)  # (n, classes)
+        if not 0 <= index < logits.shape[1]:
+            raise InputError(f"expected a class from 0 to {logits.shape[1] - 1}, got {index}")
+        return logits.softmax(1)[:, index] if probability else logits[:, index]
+
+    weights = list(classifier.state_dict().values()) if isinstance(classifier, nn.Module) else []
+    return _with_key(score, "class", (index, probability), *weights) if weights else score
+
+
+def _mean(embeddings: Tensor, name: str, normalize: bool) -> Float[Tensor, " d"]:
+    """The mean of embeddings, in double precision, for two means may be close to each other."""
+    if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or not embeddings.numel():
+        got = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else type(embeddings).__name__
+        raise InputError(f"expected embeddings (m, d) of at least one item as {name}, got {got}")
+    z = embeddings.detach().double()
+    if not z.isfinite().all():
+        raise InputError(f"expected finite embeddings as {name}, got NaN or infinity in row {int((~z.isfinite()).any(1).nonzero()[0])}")
+    if normalize:
+        norms = z.norm(dim=1, keepdim=True)
+        if not (norms > 0).all():
+            raise InputError(f"expected embeddings of norm > 0 as {name}, whose cosine exists, got zeros in row {int(norms.argmin())}")
+        z = z / norms
+    return z.mean(0)
+
+
+def _with_key(score: Callable, kind: str, options: object, *tensors: Tensor) -> Callable:
+    """The score with a name for the store of results, which depends on what it is made of."""
+    found = hashlib.sha256(f"{kind}{options}".encode())
+    for tensor in tensors:
+        found.update(tensor.detach().double().cpu().contiguous().numpy().tobytes())
+    score.key = f"{kind}_{found.hexdigest()[:16]}"  # type: ignore[attr-defined]
+    return score

@@ -118,5 +118,5 @@ def _features_and_gradients(model: PairModel, pair: Pair, score: Score) -> tuple
         heads = (model.head_a, model.head_b)  # given clones, for a head may begin with an operation in place
         leaves = [f.detach().requires_grad_() for f in maps]
         s = score(*two([head(f.clone()) for head, f in zip(heads, leaves, strict=False)]))  # (n,)
-        gradients = torch.autograd.grad(s.sum(), leaves)
+        gradients = torch.autograd.grad(s.sum(), leaves, materialize_grads=True)  # zeros for a side that the score ignores
     return maps, list(gradients), s.detach()

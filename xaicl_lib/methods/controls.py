@@ -1,13 +1,12 @@
 """Controls: maps that know nothing of the model's similarity. A method that they equal explains nothing."""
 
-import zlib
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from xaicl_lib.augment import luma
+from xaicl_lib.draws import own_generator
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -48,8 +47,7 @@ def random_map(
 
 
 def _noise(image: Float[Tensor, "3 h w"], cells: int, seed: int) -> Float[Tensor, "i j"]:
-    own = zlib.crc32(image.detach().cpu().contiguous().numpy().tobytes())
-    generator = Generator().manual_seed((seed + own) % 2**63)
+    generator = own_generator(image, seed)
     shape = [round(cells * length / min(image.shape[1:])) for length in image.shape[1:]]
     return torch.rand(shape, generator=generator)
 

@@ -185,7 +185,7 @@ def _average_along_blends(
         else:
             with torch.enable_grad():
                 leaf_z, leaf_b = z_a.detach()[item].requires_grad_(), blend.detach().requires_grad_()
-                dz, g_b = torch.autograd.grad(score(leaf_z, model.embed_b(leaf_b)).sum(), (leaf_z, leaf_b))
+                dz, g_b = torch.autograd.grad(score(leaf_z, model.embed_b(leaf_b)).sum(), (leaf_z, leaf_b), materialize_grads=True)
             dz_a.index_add_(0, item, dz)
         total_b.index_add_(0, item, g_b)
     if z_a is not None:
@@ -209,7 +209,7 @@ def _gradients(model: PairModel, sides: list[Tensor], score: Score, guided: bool
         leaves = [x.detach().requires_grad_() for x in sides]
         with guided_relus(guided):
             s = score(*two(model.embed(leaves)))
-        gradients = torch.autograd.grad(s.sum(), leaves)
+        gradients = torch.autograd.grad(s.sum(), leaves, materialize_grads=True)  # zeros for a side that the score ignores
     return s.detach(), list(gradients)
 
 

@@ -84,6 +84,15 @@ def randomisation(
     return Cascade(names, made, correlation, alike)
 
 
+def randomised(model: PairModel, pair: Pair, generator: Generator | None = None) -> PairModel:
+    """A copy of a model with the weights of every layer in a random order, where the cascade ends; `pair` shows which layers are used."""
+    changed, generator = model.copy(), generator or Generator().manual_seed(0)
+    for _, modules in layers_from_the_top(changed, pair):
+        for module in modules:
+            _put_in_random_order(module, generator)
+    return changed
+
+
 def layers_from_the_top(model: PairModel, pair: Pair) -> list[tuple[str, list[nn.Module]]]:
     """Names and modules of the layers with weights, last used first; a norm belongs to the layer before it.
 

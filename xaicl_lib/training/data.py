@@ -2,15 +2,14 @@
 
 import os
 
-from jaxtyping import UInt8
 from torch import Tensor
 
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.errors import InputError
 from xaicl_lib.training.recipes import Recipe
 
-# Images (n, 3, s, s) or several pictures of each thing (n, v, 3, s, s), uint8; labels (n,) or (n, k), of the first picture;
-# names of the classes or of the k factors.
+# Images (n, 3, s, s) or several pictures of each thing (n, v, 3, s, s), uint8; labels (n,) or (n, k), of the first picture, or
+# facts (n, 2, k) of captioned scenes; names of the classes or of the k factors.
 Data = tuple[Tensor, Tensor, list[str]]
 
 
@@ -28,6 +27,10 @@ def load_data(recipe: Recipe, root: str | os.PathLike[str] | None = None) -> tup
         from xaicl_lib.data.scenes import scene_set
 
         return scene_set("train", recipe.photo_size, pictures=2), scene_set("val", recipe.photo_size)
+    if recipe.data == "captions":
+        from xaicl_lib.data.captions import captioned_set
+
+        return captioned_set("train", recipe.photo_size), captioned_set("val", recipe.photo_size)
     train, test = (imagenette(split, recipe.photo_size, root) for split in ("train", "val"))
     if len(train[2]) < 2:
         raise InputError(f"expected photos of at least two classes in train/, got only {train[2][0]!r}")
@@ -37,11 +40,15 @@ def load_data(recipe: Recipe, root: str | os.PathLike[str] | None = None) -> tup
     return train, test
 
 
-def first_pictures(data: Data) -> UInt8[Tensor, "n 3 s s"]:
-    """The images that the labels speak of."""
-    return data[0] if data[0].ndim == 4 else data[0][:, 0]
+def known(data: Data) -> Data:
+    """The images that labels speak of, with those labels: the first picture of each thing, the captioned scenes of one object."""
+    images, labels, names = data
+    if labels.ndim == 3:
+        alone = labels[:, 1, 0] < 0
+        return images[alone], labels[alone, 0], names
+    return images if images.ndim == 4 else images[:, 0], labels, names
 
 
 def training_labels(data: Data) -> Tensor:
-    """Labels to learn from: the classes of photos, the shapes of scenes."""
-    return data[1] if data[1].ndim == 1 else data[1][:, 0]
+    """Labels to learn from: the classes of photos, the shapes of scenes, the facts of captioned scenes."""
+    return data[1][:, 0] if data[1].ndim == 2 else data[1]

@@ -13,9 +13,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.training.data import Data, first_pictures, training_labels
+from xaicl_lib.training.data import Data, known, training_labels
 from xaicl_lib.training.recipes import Recipe
 from xaicl_lib.training.train import MEAN, STD, Trainer, normalize
+from xaicl_lib.training.zero_shot import relation_accuracy, zero_shot
+from xaicl_lib.zoo.text import Reader
 
 PROBE_C = 0.1  # inverse strength of the linear probe's L2 penalty, the same for all models
 MIN_STD, MIN_RANK = 0.2, 5.0  # spread under which a model counts as collapsed
@@ -190,15 +192,20 @@ HEADS = {
     "momentum_contrast": "a: query with three-layer projection head on mean-pooled tokens and predictor; b: momentum key without predictor",
     "classify": "three-layer projection head on mean-pooled features; the linear classifier on top is stored, but not part of the model",
     "group": "three-layer projection head on mean-pooled features",
+    "describe": "three-layer projection head on mean-pooled features; the text encoder's embeddings lie in the same space",
 }
 LICENCES = {
     "photos": "MIT (weights); the photos are ImageNet's: research and teaching use",
     "scenes": "MIT (weights and scenes)",
+    "captions": "MIT (weights and scenes)",
 }
 
 
 def data_line(recipe: Recipe, train: int, test: int) -> str:
     """What was learned from and measured on, in words."""
+    if recipe.data == "captions":
+        kinds = "half with one object, half with two, captions drawn anew at each step"
+        return f"procedural scenes of xaicl_lib.data.captions, {train} for training, {kinds}; accuracy on {test // 2} others"
     labels = "labels used" if recipe.task in ("classify", "group") else "labels unused"
     if recipe.data == "scenes":
         labels = labels.replace("labels used", "shapes used as labels")
@@ -209,11 +216,11 @@ def data_line(recipe: Recipe, train: int, test: int) -> str:
 
 def measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     """The accuracies of the card, of the trained network and, by neighbours, of the untrained one."""
-    network, recipe = trainer.network, trainer.recipe
-    known = first_pictures(train)
-    features = encode(network["features"], known), encode(network["features"], test[0])
+    network, recipe, whole = trainer.network, trainer.recipe, test
+    train, test = known(train), known(test)
+    features = encode(network["features"], train[0]), encode(network["features"], test[0])
     start = recipe.network()["features"].to(trainer.device)
-    raw = encode(start, known, mixed=trainer.mixed), encode(start, test[0], mixed=trainer.mixed)
+    raw = encode(start, train[0], mixed=trainer.mixed), encode(start, test[0], mixed=trainer.mixed)
     labels = training_labels(train), training_labels(test)
     card = {
         **accuracies(recipe.name, train, test, features),
@@ -225,7 +232,20 @@ def measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     if recipe.task == "classify":
         scores = encode(nn.Sequential(network["features"], network["head"], network["classifier"]), test[0])
         card["accuracy"] = round(float((scores.argmax(1) == labels[1]).float().mean()), 4)
+    if recipe.task == "describe":
+        card |= asked(trainer, test, whole)
     return card
+
+
+def asked(trainer: Trainer, alone: Data, whole: Data) -> dict[str, Any]:
+    """What an image-text model answers: by factor on scenes of one object, and how two objects lie to each other."""
+    image, read = nn.Sequential(trainer.network["features"], trainer.network["head"]), Reader(trainer.network["text"])
+    two = whole[1][:, 1, 0] >= 0
+    return {
+        "zero_shot": zero_shot(encode(image, alone[0]), alone[1], read),
+        "zero_shot_relation": relation_accuracy(encode(image, whole[0][two]), whole[1][two], read),
+        "zero_shot_says": "share of scenes whose nearest text is right: one text for each value of a factor; of two opposite relations",
+    }
 
 
 def write_whole(path: Path, data: bytes) -> None:

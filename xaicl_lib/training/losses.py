@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-__all__ = ["barlow_twins", "batch_hard_triplet", "cross_entropy", "moco_v3", "nt_xent", "simsiam", "supcon"]
+__all__ = ["barlow_twins", "batch_hard_triplet", "clip", "cross_entropy", "moco_v3", "nt_xent", "simsiam", "supcon"]
 
 
 def nt_xent(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"], temperature: float = 0.2) -> Float[Tensor, ""]:
@@ -111,3 +111,17 @@ def batch_hard_triplet(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Fl
     hardest_positive = distance.masked_fill(~same, 0).amax(1)
     hardest_negative = distance.masked_fill(same, float("inf")).amin(1)
     return F.softplus(hardest_positive - hardest_negative).mean()
+
+
+def clip(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"], log_scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """InfoNCE between pictures and texts, both ways, with a temperature that is learned.
+
+    Implements Fig. 3 of :cite:t:`radford2021learning`: with unit vectors and logits z_a . z_b * exp(log_scale), the mean of the
+    cross-entropies of finding each picture's text and each text's picture in the batch; the scale is at most 100 (Sec. 2.5).
+
+    Returns:
+        A scalar >= 0; log(n) for embeddings that are all alike.
+    """
+    logits = F.normalize(za.float()) @ F.normalize(zb.float()).T * log_scale.exp().clamp(max=100)
+    own = torch.arange(len(za), device=za.device)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2

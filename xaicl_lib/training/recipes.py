@@ -39,7 +39,7 @@ class Recipe:
     embedding: int = 128
     seed: int = 0
     task: str = "contrast"  # a function of `tasks`
-    data: str = "photos"  # or "scenes"
+    data: str = "photos"  # or "scenes", "captions"
     views_b: Views | None = None  # how the second view is made, where not as the first
     view_count: int = 2
     architecture: str = "slim_resnet"  # one of `networks.BACKBONES`
@@ -50,6 +50,8 @@ class Recipe:
     momentum: float = 0.0  # of the momentum branch at the start, rising to 1 by half a cosine; 0 for none
     optimizer: str = "adamw"  # or "sgd", with momentum 0.9
     predictor_lr: float = 0.0  # of the predictor, constant all along; 0 for the rate of all the rest
+    text: int = 0  # channels of the text encoder; 0 for none
+    text_depth: int = 0  # its transformer blocks
     gpu_epochs: int = 400  # a hint: what to give `--epochs` on a GPU
 
     def network(self) -> nn.ModuleDict:
@@ -98,6 +100,9 @@ SCENES: dict[str, Any] = {
     "epochs": 26, "batch": 128, "lr": 4e-3, "gpu_epochs": 200,
 }  # fmt: skip
 
+# A caption names colours and says what is left of what: views keep the hue, and are not mirrored.
+CAPTIONED = Views(size=48, jitter=(0.3, 0.3, 0.2, 0.0), scale=(0.75, 1.0), grayscale_chance=0.0, blur_chance=0.2, mirror_chance=0.0)
+
 
 def _scenes_twin(what: str, **views: Any) -> Recipe:
     """`scenes_simclr` with exactly one augmentation changed."""
@@ -132,6 +137,10 @@ RECIPES = {
         Recipe("triplet", "batch_hard_triplet", task="group", epochs=45, batch=40, lr=5e-4, views=MILD, view_count=1, gpu_epochs=100),
         Recipe("scenes_simclr", "nt_xent", {"temperature": 0.1}, **SCENES),
         Recipe("scenes_supervised", "cross_entropy", {"label_smoothing": 0.1}, task="classify", view_count=1, classes=8, **SCENES),
+        Recipe(
+            "scenes_clip", "clip", task="describe", view_count=1, text=64, text_depth=2,
+            **{**SCENES, "data": "captions", "views": CAPTIONED, "epochs": 8, "lr": 2e-3},
+        ),
         _scenes_twin("no_jitter", jitter_chance=0.0),
         _scenes_twin("no_blur", blur_chance=0.0),
         _scenes_twin("no_grayscale", grayscale_chance=0.0),

@@ -46,7 +46,12 @@ def group(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ..
     return embed(network, x), labels.repeat(len(x) // len(labels))
 
 
-TASKS: dict[str, Task] = {task.__name__: task for task in (contrast, predict, momentum_contrast, classify, group)}
+def describe(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Embeddings of pictures and of their captions, whose tokens stand in for labels, and the logarithm of 1 / temperature (CLIP)."""
+    return embed(network, x), network["text"](labels), network["temperature"]()
+
+
+TASKS: dict[str, Task] = {task.__name__: task for task in (contrast, predict, momentum_contrast, classify, group, describe)}
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from xaicl_lib.data.captions import captions, tokenize
 from xaicl_lib.errors import InputError
 from xaicl_lib.training import losses
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
@@ -50,7 +51,7 @@ class Trainer:
         photos: (n, 3, s, s) uint8, or (n, v, 3, s, s): v pictures of each thing, of which each view takes another.
         out: folder for the checkpoint; a checkpoint already there is taken up, if it is of the same recipe.
         device: "cpu", "cuda", ...; on CUDA and on CPUs with bfloat16 units the network runs in mixed precision.
-        labels: (n,) classes of the photos, for recipes that learn from them.
+        labels: (n,) classes of the photos, or (n, 2, 6) facts of captioned scenes, for recipes that learn from them.
 
     Raises:
         InputError: fewer photos than a batch, labels missing, not as many as photos or not of the recipe's classes,
@@ -63,7 +64,7 @@ class Trainer:
         photos: UInt8[Tensor, "n 3 s s"] | UInt8[Tensor, "n v 3 s s"],
         out: Path,
         device: str | torch.device = "cpu",
-        labels: Int[Tensor, " n"] | None = None,
+        labels: Int[Tensor, " n"] | Int[Tensor, "n 2 6"] | None = None,
     ) -> None:
         if len(photos) < recipe.batch:
             raise InputError(f"expected at least one batch of {recipe.batch} photos, got {len(photos)}")
@@ -131,8 +132,10 @@ class Trainer:
             )
         return total / self.steps
 
-    def _loss(self, photos: Tensor, labels: Int[Tensor, " n"]) -> Tensor:
+    def _loss(self, photos: Tensor, labels: Int[Tensor, "n ..."]) -> Tensor:
         recipe = self.recipe
+        if recipe.task == "describe":
+            labels = tokenize(captions(labels, self.generator)).to(self.device)
         kinds = [recipe.views, recipe.views_b or recipe.views][: recipe.view_count]
         sources = pictures(photos, len(kinds), self.generator)
         views = [random_view(source, kind, self.generator) for source, kind in zip(sources, kinds, strict=True)]
@@ -185,11 +188,13 @@ class Trainer:
 
 
 def make_optimizer(recipe: Recipe, network: nn.ModuleDict) -> torch.optim.Optimizer:
-    """The recipe's optimiser; a predictor whose rate is constant is a second group."""
+    """The recipe's optimiser; a predictor whose rate is constant is a second group, a temperature one without decay."""
     learning = {name: p for name, p in network.named_parameters() if p.requires_grad}
     apart = [p for name, p in learning.items() if name.startswith("predictor.") and recipe.predictor_lr]
-    rest = [p for name, p in learning.items() if not (name.startswith("predictor.") and recipe.predictor_lr)]
+    free = [p for name, p in learning.items() if name.startswith("temperature.")]
+    rest = [p for p in learning.values() if not any(p is other for other in (*apart, *free))]
     groups: list[dict[str, Any]] = [{"params": rest}, *([{"params": apart, "lr": recipe.predictor_lr}] if apart else [])]
+    groups += [{"params": free, "weight_decay": 0.0}] if free else []
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
     return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -207,9 +212,13 @@ def pictures(photos: Tensor, count: int, generator: torch.Generator) -> list[Flo
 def _checked_labels(recipe: Recipe, labels: Tensor | None, count: int) -> Tensor:
     """The labels, or zeros for a task without any."""
     if labels is None:
-        if recipe.task in ("classify", "group"):
+        if recipe.task in ("classify", "group", "describe"):
             raise InputError(f"expected labels to train {recipe.name!r}, got none")
         return torch.zeros(count, dtype=torch.long)
+    if recipe.task == "describe":
+        if labels.shape != (count, 2, 6):
+            raise InputError(f"expected facts ({count}, 2, 6) of as many captioned scenes, got {tuple(labels.shape)}")
+        return labels
     if labels.shape != (count,):
         raise InputError(f"expected one label for each of {count} photos, got labels of shape {tuple(labels.shape)}")
     if recipe.classes and int(labels.max()) >= recipe.classes:

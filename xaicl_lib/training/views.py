@@ -27,6 +27,7 @@ class Views:
     blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels at 224; scaled to `size`
     solarize_chance: float = 0.0
     rotation: float = 0.0  # largest turn in degrees, either way
+    mirror_chance: float = 0.5
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -38,13 +39,13 @@ def _chance(n: int, probability: float, generator: Generator) -> Tensor:
 
 
 def random_boxes(n: int, views: Views, generator: Generator) -> Float[Tensor, "n 4"]:
-    """Crop boxes (left, top, width, height) in fractions of a square photo; half of them mirrored (negative width)."""
+    """Crop boxes (left, top, width, height) in fractions of a square photo; some of them mirrored (negative width)."""
     area = _uniform(n, *views.scale, generator)
     ratio = _uniform(n, math.log(views.ratio[0]), math.log(views.ratio[1]), generator).exp()
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
     left = torch.rand(n, generator=generator) * (1 - width)
     top = torch.rand(n, generator=generator) * (1 - height)
-    mirror = 1 - 2 * _chance(n, 0.5, generator).float()
+    mirror = 1 - 2 * _chance(n, views.mirror_chance, generator).float()
     return torch.stack([left, top, width * mirror, height], 1)
 
 

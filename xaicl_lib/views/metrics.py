@@ -23,6 +23,7 @@ SEQUENCE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 SHORT = {
     "conditional_occlusion": "occlusion, conditional",
     "pairwise_occlusion": "occlusion, pairwise",
+    "rise": "RISE",
     "deep_similarity": "deep similarity",
     "integrated_jacobians": "integrated Jacobians",
     "grad_cam": "Grad-CAM",

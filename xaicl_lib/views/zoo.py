@@ -20,6 +20,7 @@ COLOURS = {
     "supervised": "#d55e00", "supcon": "#56b4e9", "triplet": "#8c6d1f",
     "scenes_simclr": "#0072b2", "scenes_supervised": "#d55e00", "scenes_simclr_no_jitter": "#e69f00",
     "scenes_simclr_no_blur": "#56b4e9", "scenes_simclr_no_grayscale": "#8c8c8c", "scenes_simclr_rotation": "#009e73",
+    "scenes_clip": "#cc79a7",
 }  # fmt: skip
 OTHER = "#8c8c8c"
 CELL = 96  # pixels of a picture in a grid

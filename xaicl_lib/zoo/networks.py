@@ -127,7 +127,7 @@ BACKBONES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
 
 
 def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
-    """All modules of a recipe: features and head, and as it says a predictor, a classifier and a momentum branch.
+    """All modules of a recipe: features and head, and as it says a predictor, a classifier, a momentum branch and a text encoder.
 
     Args:
         recipe: facts of a recipe, as its card holds them; those of an older card may lack what is not needed.
@@ -141,6 +141,11 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
     if recipe.get("momentum"):
         for role in ("features", "head"):
             network[role + "_b"] = copy.deepcopy(network[role]).requires_grad_(False)
+    if recipe.get("text"):
+        from xaicl_lib.zoo.text import Temperature, TextEncoder  # which is made of what is here
+
+        network["text"] = TextEncoder(recipe["text"], recipe["text_depth"], recipe["embedding"])
+        network["temperature"] = Temperature()
     return network
 
 
@@ -150,6 +155,10 @@ def branches(network: nn.ModuleDict) -> dict[str, nn.Module]:
     With a momentum branch, side a is the query with its predictor and side b the momentum key without one; else both
     sides are features and head, as a predictor only served the training.
     """
+    if "text" in network:
+        from xaicl_lib.zoo.text import Reader
+
+        return {"features": network["features"], "head": network["head"], "text": Reader(network["text"])}
     if "features_b" not in network:
         return {"features": network["features"], "head": network["head"]}
     return {

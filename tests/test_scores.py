@@ -1,0 +1,98 @@
+"""Scores of one side: corpora and classes, against the average over all pairs, and what is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import assert_close
+from xaicl_lib import InputError
+from xaicl_lib.results import key_of
+from xaicl_lib.scores import class_evidence, corpus_similarity, cosine, dot
+
+G = torch.Generator().manual_seed(0)
+Z = torch.randn(5, 7, generator=G, dtype=torch.float64)
+CORPUS = torch.randn(4, 7, generator=G, dtype=torch.float64) + 1
+FOIL = 3 * torch.randn(9, 7, generator=G, dtype=torch.float64)
+
+
+def slowly(z: torch.Tensor, corpus: torch.Tensor, foil: torch.Tensor | None, sim) -> torch.Tensor:
+    """The definition: sim with each item of the corpus on average, minus that with each of the foil."""
+    out = []
+    for row in z:
+        near = [sim(row[None], c[None]).item() for c in corpus]
+        far = [0.0] if foil is None else [sim(row[None], r[None]).item() for r in foil]
+        out.append(sum(near) / len(near) - sum(far) / len(far))
+    return torch.tensor(out, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("foil", [FOIL, FOIL[:1], None], ids=["many", "one", "none"])
+@pytest.mark.parametrize(("normalize", "sim"), [(True, cosine), (False, dot)], ids=["cosine", "dot"])
+def test_is_the_average_over_all_pairs(normalize, sim, foil) -> None:
+    score = corpus_similarity(CORPUS, foil, normalize)
+    assert_close(score(Z, None), slowly(Z, CORPUS, foil, sim))
+    assert_close(score(Z, Z), score(Z, None))
+
+
+def test_one_item_and_no_foil_is_the_cosine() -> None:
+    assert_close(corpus_similarity(CORPUS[:1])(Z, None), cosine(Z, CORPUS[:1].expand(5, -1)))
+
+
+def test_its_gradient_is_that_of_the_average() -> None:
+    z = Z.clone().requires_grad_()
+    (got,) = torch.autograd.grad(corpus_similarity(CORPUS, FOIL)(z, None).sum(), z)
+    means = [torch.stack([cosine(z, row.expand(5, -1)) for row in rows]).mean(0) for rows in (CORPUS, FOIL)]
+    assert_close(got, torch.autograd.grad((means[0] - means[1]).sum(), z)[0])
+
+
+def test_exchanging_corpus_and_foil_changes_the_sign() -> None:
+    assert_close(corpus_similarity(CORPUS, FOIL)(Z, None), -corpus_similarity(FOIL, CORPUS)(Z, None))
+
+
+def test_two_close_means_keep_their_difference_in_half_the_digits() -> None:
+    near = CORPUS + 1e-4 * FOIL[:4]
+    got = corpus_similarity(CORPUS.float(), near.float())(Z.float(), None)
+    assert_close(got, slowly(Z, CORPUS.float().double(), near.float().double(), cosine), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "foil", "says"),
+    [
+        (CORPUS[:0], FOIL, r"at least one item as corpus, got \(0, 7\)"),
+        (CORPUS, FOIL[0], r"expected embeddings \(m, d\) of at least one item as foil, got \(7,\)"),
+        (CORPUS, [1.0], "as foil, got list"),
+        (CORPUS, FOIL[:, :6], "of one width, got 7 and 6"),
+        (CORPUS, CORPUS.flip(0), "a foil other than the corpus"),
+        (CORPUS.index_fill(0, torch.tensor([2]), torch.nan), FOIL, "finite embeddings as corpus, got NaN or infinity in row 2"),
+        (CORPUS, FOIL.index_fill(0, torch.tensor([3]), 0.0), "norm > 0 as foil, .* got zeros in row 3"),
+    ],
+)
+def test_what_cannot_be_a_corpus(corpus, foil, says) -> None:
+    with pytest.raises(InputError, match=says):
+        corpus_similarity(corpus, foil)
+
+
+def test_embeddings_of_another_model_are_refused() -> None:
+    with pytest.raises(InputError, match="the corpus's width 7, got 5"):
+        corpus_similarity(CORPUS, FOIL)(Z[:, :5], None)
+
+
+def test_class_evidence_is_the_logit_or_its_softmax() -> None:
+    linear = nn.Linear(7, 3, dtype=torch.float64)
+    logits = Z @ linear.weight.T + linear.bias
+    assert_close(class_evidence(linear, 1)(Z, None), logits[:, 1])
+    assert_close(class_evidence(linear, 2, probability=True)(Z), logits.exp()[:, 2] / logits.exp().sum(1))
+    with pytest.raises(InputError, match="a class from 0 to 2, got 3"):
+        class_evidence(linear, 3)(Z, None)
+
+
+def test_names_in_the_store_follow_what_scores_are_made_of() -> None:
+    linear = nn.Linear(7, 3)
+    scores = [
+        corpus_similarity(CORPUS, FOIL), corpus_similarity(CORPUS, FOIL, False), corpus_similarity(CORPUS), corpus_similarity(FOIL),
+        class_evidence(linear, 0), class_evidence(linear, 1), class_evidence(linear, 1, probability=True),
+        class_evidence(nn.Linear(7, 3), 1),
+    ]  # fmt: skip
+    assert len({key_of(score) for score in scores}) == len(scores)
+    assert key_of(corpus_similarity(CORPUS, FOIL)) == key_of(scores[0])
+    with pytest.raises(InputError, match="give it a `key`"):
+        key_of(class_evidence(lambda z: z, 0))

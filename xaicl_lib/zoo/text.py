@@ -1,0 +1,54 @@
+"""The text side of the bundled image-text model: words to embeddings in the space of its images."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from xaicl_lib.data.captions import LENGTH, WORDS, tokenize
+from xaicl_lib.zoo.networks import TransformerBlock
+
+HEADS = 4
+
+
+class TextEncoder(nn.Module):
+    """Tokens to embeddings: a few transformer blocks over words and their places, then the mean over the words, (n, t) to (n, d).
+
+    Differs: from the text encoder of :cite:t:`radford2021learning`, which reads one word after another and takes what stands at the
+    end of the text. As there, padding is seen by the attention.
+    """
+
+    def __init__(self, c: int, depth: int, d: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(len(WORDS) + 1, c)
+        self.places = nn.Parameter(0.02 * torch.randn(LENGTH, c))
+        self.blocks = nn.Sequential(*(TransformerBlock(c, HEADS) for _ in range(depth)))
+        self.norm, self.out = nn.LayerNorm(c), nn.Linear(c, d)
+
+    def forward(self, tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
+        x = self.norm(self.blocks(self.words(tokens) + self.places))  # (n, t, c)
+        there = (tokens > 0).unsqueeze(2).to(x)
+        return self.out((x * there).sum(1) / there.sum(1))
+
+
+class Reader(nn.Module):
+    """Texts to embeddings: tokens, then the encoder; what `PairModel` takes as `text`."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, texts: list[str]) -> Float[Tensor, "n d"]:
+        return self.encoder(tokenize(texts).to(next(self.encoder.parameters()).device))
+
+
+class Temperature(nn.Module):
+    """What cosines are multiplied by before the softmax, learned as its logarithm, as in :cite:t:`radford2021learning`, Sec. 2.5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def forward(self) -> Float[Tensor, ""]:
+        return self.log_scale
