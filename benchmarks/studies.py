@@ -1,8 +1,8 @@
 """The larger runs behind the pages of the studies, once, with where they came from; the pages show them beside their own quick runs.
 
-    python benchmarks/studies.py truth | dissection | harmful [--models simclr ...] [-n 64] [--store FOLDER] [-o results/NAME.parquet]
+    python benchmarks/studies.py truth | dissection | harmful | texture [--models simclr ...] [-n 64] [--store FOLDER] [-o FOLDER]
 
-Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again.
+Photos are those of XAICL_IMAGENETTE (validation part), for texture those of XAICL_CUE_CONFLICT. What a store has is not computed again.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from xaicl_lib import augment, list_models, load_model
+from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import imagenette, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
 from xaicl_lib.pair import Pair
@@ -23,6 +24,7 @@ from xaicl_lib.results import code_version
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.evaluation import Way
 from xaicl_lib.studies.harmful import sweep
+from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
 from xaicl_lib.studies.truth import intervene, localise
 
 Tables = dict[str, pd.DataFrame]
@@ -93,7 +95,30 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
     return {"harmful": pd.concat(frames, ignore_index=True)}
 
 
-STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {"truth": truth, "dissection": dissection, "harmful": harmful}
+def texture(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """Every cue-conflict photo once and n scenes by one method, n / 4 photos by others."""
+    frames = []
+    for name in models:
+        model = load_model(name, device)
+        frames.append(decide([model], scene_trials(n, model.size, seeded())).assign(method="interaction_cam"))
+        if not name.startswith("scenes"):
+            stimuli = cue_conflict(model.size)
+            frames.append(decide([model], photo_trials(stimuli)).assign(method="interaction_cam"))
+            few = photo_trials(stimuli, limit=n // 4)
+            others = ("grad_cam", "deep_similarity", "input_x_gradient")
+            frames += [decide([model], few, method=method).assign(method=method) for method in others]
+        print(f"{name}: done", flush=True)
+    table = pd.concat(frames, ignore_index=True)
+    numbers = [column for column in table if table[column].dtype == "float64"]
+    return {"texture": table.astype(dict.fromkeys(numbers, "float32"))}
+
+
+STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {
+    "truth": truth,
+    "dissection": dissection,
+    "harmful": harmful,
+    "texture": texture,
+}
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:

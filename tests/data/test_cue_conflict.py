@@ -81,7 +81,7 @@ def test_folders_that_cannot_be(folder, change, says) -> None:
 
 def test_no_folder_is_said(tmp_path, monkeypatch) -> None:
     assert cue_conflict_folder() is None
-    with pytest.raises(InputError, match="XAICL_CUE_CONFLICT or root.*which is not a folder"):
+    with pytest.raises(InputError, match=r"XAICL_CUE_CONFLICT or root.*which is not a folder"):
         cue_conflict_folder(tmp_path / "none")
     monkeypatch.setenv("XAICL_CUE_CONFLICT", str(tmp_path / "none"))
     with pytest.raises(InputError, match="which is not a folder"):

@@ -33,7 +33,7 @@ def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "da
         paper: the share to compare with.
     """
     title = "share of trials decided by texture"
-    name = f"the paper's {paper:.0%}"
+    name = f"the paper's {100 * paper:.0f} %"
     figure = dots_figure(table, rows=rows, series=series, title=title, reference=paper, reference_name=name, bounds=(-0.02, 1.02))
     ends = [str(table[rows].iloc[0]), str(table[rows].iloc[-1])]
     figure.add_vline(0.5, line=_FAINT)
