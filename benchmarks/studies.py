@@ -96,15 +96,15 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 
 def texture(models: list[str], n: int, store: str | None, device: str) -> Tables:
-    """Every cue-conflict photo once and n scenes by one method, n / 4 photos by others."""
+    """Four n scenes and eight n cue-conflict photos by one method, n photos by others; there are 1,200 photos."""
     frames = []
     for name in models:
         model = load_model(name, device)
-        frames.append(decide([model], scene_trials(n, model.size, seeded())).assign(method="interaction_cam"))
+        frames.append(decide([model], scene_trials(4 * n, model.size, seeded())).assign(method="interaction_cam"))
         if not name.startswith("scenes"):
             stimuli = cue_conflict(model.size)
-            frames.append(decide([model], photo_trials(stimuli)).assign(method="interaction_cam"))
-            few = photo_trials(stimuli, limit=n // 4)
+            frames.append(decide([model], photo_trials(stimuli, limit=8 * n)).assign(method="interaction_cam"))
+            few = photo_trials(stimuli, limit=n)
             others = ("grad_cam", "deep_similarity", "input_x_gradient")
             frames += [decide([model], few, method=method).assign(method=method) for method in others]
         print(f"{name}: done", flush=True)

@@ -26,6 +26,7 @@ def test_shares_stand_beside_the_papers_and_a_coin() -> None:
     assert list(dots.x) == [0.7, 0.4]
     assert (paper.name, paper.x) == ("the paper's 64 %", (0.64, 0.64))
     assert coin.x == (0.5, 0.5)
+    assert paper.offsetgroup == coin.offsetgroup, "both lines stand where their values are"
 
 
 def test_points_lie_above_the_diagonal_where_the_cue_decides() -> None:

@@ -38,6 +38,7 @@ def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "da
     ends = [str(table[rows].iloc[0]), str(table[rows].iloc[-1])]
     figure.add_vline(0.5, line=_FAINT)
     figure.add_trace(go.Scatter(x=[0.5, 0.5], y=ends, mode="lines", line=_FAINT, name="a coin", hoverinfo="skip"))
+    figure.data[-1].offsetgroup = figure.data[-2].offsetgroup = "reference"  # lines that stand for themselves, not side by side
     return figure
 
 
@@ -107,8 +108,8 @@ def choice_figure(rows: Mapping[str, tuple[Pair, Explanation]], names: Sequence[
         change = {"images[0].source": pictures[k], **{f"annotations[{r}].text": text for r, text in enumerate(texts[k])}}
         steps.append({"label": label[0], "method": "relayout", "args": [change]})
     slider = {
-        "steps": steps, "active": start, "x": 0, "len": 1, "y": 0, "pad": {"t": 8}, "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
-        "currentvalue": {"prefix": "texture minus shape: ", "visible": True},
+        "steps": steps, "active": start, "x": 0.04, "len": 0.92, "y": 0, "pad": {"t": 8}, "ticklen": 0, "minorticklen": 0,
+        "font": {"size": 11}, "currentvalue": {"prefix": "texture minus shape: ", "visible": True},
     }  # fmt: skip
     bare = {"visible": False, "fixedrange": True}
     figure.update_xaxes(**bare, range=[0, wide])
