@@ -10,6 +10,7 @@ import datetime
 import os
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -96,15 +97,15 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 
 def texture(models: list[str], n: int, store: str | None, device: str) -> Tables:
-    """Four n scenes and eight n cue-conflict photos by one method, n photos by others; there are 1,200 photos."""
+    """Four n scenes, and 240 cue-conflict photos for each 32, by one method; an eighth of the photos by others."""
     frames = []
     for name in models:
         model = load_model(name, device)
         frames.append(decide([model], scene_trials(4 * n, model.size, seeded())).assign(method="interaction_cam"))
         if not name.startswith("scenes"):
-            stimuli = cue_conflict(model.size)
-            frames.append(decide([model], photo_trials(stimuli, limit=8 * n)).assign(method="interaction_cam"))
-            few = photo_trials(stimuli, limit=n)
+            trials = photo_trials(cue_conflict(model.size), limit=240 * max(1, n // 32))  # each shape with each texture
+            frames.append(decide([model], trials).assign(method="interaction_cam"))
+            few = replace(trials, stimulus=trials.stimulus[::8], partners={cue: where[::8] for cue, where in trials.partners.items()})
             others = ("grad_cam", "deep_similarity", "input_x_gradient")
             frames += [decide([model], few, method=method).assign(method=method) for method in others]
         print(f"{name}: done", flush=True)

@@ -110,6 +110,11 @@ def test_trials_can_be_few_and_cannot_be_made_of_too_few() -> None:
     few = photo_trials(stimuli(), draws=2, limit=5)
     assert few.stimulus.tolist() == [k for k in few.stimulus.unique().tolist() for _ in range(2)]
     assert len(few.stimulus.unique()) == 5
+    chosen = [photo_trials(stimuli(), limit=n) for n in (20, 60)]
+    for trials, each in zip(chosen, (1, 3), strict=True):
+        pairs = [(trials.names[k][1], trials.names[k][5]) for k in trials.stimulus.tolist()]
+        assert sorted(pairs) == sorted((f"{s}", f"{t}") for s in range(5) for t in range(5) if s != t for _ in range(each))
+    assert set(chosen[0].stimulus.tolist()) < set(chosen[1].stimulus.tolist()), "more of them begin with the same"
     with pytest.raises(InputError, match="with 40 partners for each cue, got none among 300"):
         photo_trials(stimuli(), draws=40)
     with pytest.raises(InputError, match="partners that share nothing, got those that share shape"):
@@ -212,5 +217,5 @@ def test_the_real_images_have_enough_partners() -> None:
     folder = DATA / "cue-conflict"
     if not folder.is_dir():
         pytest.skip("no cue-conflict images here")
-    trials = photo_trials(cue_conflict(16, folder, limit=320))
-    assert len(trials) > 250
+    trials = photo_trials(cue_conflict(16, folder, limit=640))
+    assert len(trials) > 500

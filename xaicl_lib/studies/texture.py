@@ -89,7 +89,8 @@ def photo_trials(stimuli: Stimuli, *, draws: int = 1, limit: int | None = None, 
     Args:
         stimuli: of `xaicl_lib.data.cue_conflict`.
         draws: how many times each image is asked about, with other partners.
-        limit: at most this many images are asked about, spread evenly.
+        limit: at most this many images are asked about, drawn so that every pair of shape and texture comes equally often (there are 240
+            pairs among the 1,280 images, each five times): which texture it is matters more than anything else.
         generator: of the partners; None is seed 0.
 
     Raises:
@@ -101,12 +102,19 @@ def photo_trials(stimuli: Stimuli, *, draws: int = 1, limit: int | None = None, 
     asked = enough.nonzero()[:, 0]
     if not len(asked):
         raise InputError(f"expected images with {draws} partners for each cue, got none among {len(stimuli)}")
-    asked = asked[torch.linspace(0, len(asked) - 1, min(limit or len(asked), len(asked))).round().long()]
+    asked = asked[_balanced(stimuli.shape[asked], stimuli.texture[asked], generator)[: limit or len(asked)].sort().values]
     partners = {}
     for cue, mask in allowed.items():
-        order = torch.rand(mask.shape, generator=generator).masked_fill(~mask, -1)
-        partners[cue] = order[asked].topk(draws, 1).indices.flatten()
+        lot = torch.rand(mask.shape, generator=generator).masked_fill(~mask, -1)
+        partners[cue] = lot[asked].topk(draws, 1).indices.flatten()
     return Trials("photos", stimuli.images, stimuli.names, asked.repeat_interleave(draws), partners)
+
+
+def _balanced(shape: Int[Tensor, " n"], texture: Int[Tensor, " n"], generator: Generator) -> Int[Tensor, " n"]:
+    """Places in a random order in which every pair of shape and texture comes once before any comes twice."""
+    order = torch.randperm(len(shape), generator=generator)
+    pairs = pd.Series(list(zip(shape[order].tolist(), texture[order].tolist(), strict=True)))
+    return order[torch.tensor(pairs.groupby(pairs).cumcount().tolist()).argsort(stable=True)]
 
 
 def _allowed(stimuli: Stimuli) -> dict[str, Bool[Tensor, "n n"]]:
