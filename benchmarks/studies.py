@@ -2,9 +2,9 @@
 
     python benchmarks/studies.py STUDY [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
 
-STUDY is truth, dissection, harmful, inversion, grey or downstream.
+STUDY is truth, dissection, harmful, inversion, grey, downstream or texture.
 
-Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again. `downstream` takes the snapshots of
+Photos are those of XAICL_IMAGENETTE (validation part), for texture those of XAICL_CUE_CONFLICT. What a store has is not computed again. `downstream` takes the snapshots of
 trainings beside the bundled models:
 
     python -m xaicl_lib train simclr --epochs 6 --keep 0,1,2,3,4,6
@@ -16,12 +16,14 @@ import datetime
 import os
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from xaicl_lib import augment, list_models, load_model
+from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
 from xaicl_lib.model import PairModel
@@ -35,6 +37,7 @@ from xaicl_lib.studies.harmful import sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages, untrained
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import view_pairs
+from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
 from xaicl_lib.studies.truth import intervene, localise
 
 Tables = dict[str, pd.DataFrame]
@@ -168,7 +171,27 @@ def downstream(models: list[str], n: int, store: str | None, device: str, snapsh
     return {"downstream": measure_downstream(found, pairs, data, store=store, adaptive=0.02)}
 
 
-STUDIES: dict[str, Callable[..., Tables]] = {study.__name__: study for study in (truth, dissection, harmful, inversion, grey, downstream)}
+def texture(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """Four n scenes, and 240 cue-conflict photos for each 32, by one method; an eighth of the photos by others."""
+    frames = []
+    for name in models:
+        model = load_model(name, device)
+        frames.append(decide([model], scene_trials(4 * n, model.size, seeded())).assign(method="interaction_cam"))
+        if not name.startswith("scenes"):
+            trials = photo_trials(cue_conflict(model.size), limit=240 * max(1, n // 32))  # each shape with each texture
+            frames.append(decide([model], trials).assign(method="interaction_cam"))
+            few = replace(trials, stimulus=trials.stimulus[::8], partners={cue: where[::8] for cue, where in trials.partners.items()})
+            others = ("grad_cam", "deep_similarity", "input_x_gradient")
+            frames += [decide([model], few, method=method).assign(method=method) for method in others]
+        print(f"{name}: done", flush=True)
+    table = pd.concat(frames, ignore_index=True)
+    numbers = [column for column in table if table[column].dtype == "float64"]
+    return {"texture": table.astype(dict.fromkeys(numbers, "float32"))}
+
+
+STUDIES: dict[str, Callable[..., Tables]] = {
+    study.__name__: study for study in (truth, dissection, harmful, inversion, grey, downstream, texture)
+}
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:

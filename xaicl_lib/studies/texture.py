@@ -1,0 +1,319 @@
+"""Texture or shape: with which does a model find an image more alike, and does the explanation tell the two apart?
+
+Every image stands between partners that share one cue with it and nothing else. The model decides which of them is more alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.stats import binomtest
+from torch import Generator, Tensor
+
+from xaicl_lib.data.cue_conflict import Stimuli
+from xaicl_lib.data.drawing import render
+from xaicl_lib.data.scenes import draw_pairs, words
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.methods import explain
+from xaicl_lib.metrics.localisation import SHARES
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair, resize_map
+from xaicl_lib.studies.intervals import resampled_means, shares
+from xaicl_lib.studies.statistics import RESAMPLES, holm, summarise
+
+SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
+SCENE_CUES = (SHAPE, TEXTURE, "colour", "background")
+PAPER = 0.64  # of 50 pairs of different objects with a common texture, the paper's explanations show texture
+AT_ONCE = 64  # pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """n images, each with one partner for every cue.
+
+    Attributes:
+        data: what they are, for tables: "photos" or "scenes".
+        images: (m, 3, h, w) in [0, 1], of all images and partners.
+        names: of the m images.
+        stimulus: (n,) which of the images each trial asks about.
+        partners: for every cue (n,) which of the images shares that cue with the stimulus and nothing else; always "shape" and "nothing".
+        objects: (n, h, w) where the object of the stimulus is, if that is known.
+    """
+
+    data: str
+    images: Float[Tensor, "m 3 h w"]
+    names: Sequence[str]
+    stimulus: Int[Tensor, " n"]
+    partners: Mapping[str, Int[Tensor, " n"]]
+    objects: Bool[Tensor, "n h w"] | None = None
+
+    def __post_init__(self) -> None:
+        for cue in (SHAPE, NOTHING):
+            if cue not in self.partners:
+                raise InputError(f"expected partners that share {cue}, got those that share {', '.join(self.partners) or 'none'}")
+
+    def __len__(self) -> int:
+        return len(self.stimulus)
+
+
+def scene_trials(n: int, size: int = 64, generator: Generator | None = None) -> Trials:
+    """Scenes between partners that share exactly their shape, texture, colour or background.
+
+    The partners of a scene are one and the same other scene, in which a single factor was made that of the stimulus: twins, so that
+    the scores differ by nothing but the cue.
+
+    Args:
+        n: how many.
+        size: side in pixels.
+        generator: its seed decides the scenes; None is seed 0.
+    """
+    seed = 0 if generator is None else generator.initial_seed()
+    kinds = {cue: "nothing_shared" if cue == NOTHING else f"same_{cue}" for cue in (*SCENE_CUES, NOTHING)}
+    drawn = {cue: draw_pairs(n, kind, Generator().manual_seed(seed)) for cue, kind in kinds.items()}  # the same side a each time
+    anchors, masks = render(drawn[NOTHING][0], size)
+    images = [anchors, *(render(partner, size)[0] for _, partner in drawn.values())]
+    names = [name for side in (drawn[NOTHING][0], *(pair[1] for pair in drawn.values())) for name in words(side.labels)]
+    partners = {cue: torch.arange(n) + n * k for k, cue in enumerate(drawn, 1)}
+    return Trials("scenes", torch.cat(images), names, torch.arange(n), partners, masks[:, 0])
+
+
+def photo_trials(stimuli: Stimuli, *, draws: int = 1, limit: int | None = None, generator: Generator | None = None) -> Trials:
+    """Cue-conflict images between partners of the same shape or texture, drawn from the same set.
+
+    A partner shares the class of one cue, as another photo shows it: no photo is used on both sides. The other cue is of another class,
+    and neither image has as its shape what the other has as its texture. Images without a conflict are not used.
+
+    Args:
+        stimuli: of `xaicl_lib.data.cue_conflict`.
+        draws: how many times each image is asked about, with other partners.
+        limit: at most this many images are asked about, drawn so that every pair of shape and texture comes equally often (there are 240
+            pairs among the 1,280 images, each five times): which texture it is matters more than anything else.
+        generator: of the partners; None is seed 0.
+
+    Raises:
+        InputError: too few images for so many different partners.
+    """
+    generator = Generator().manual_seed(0) if generator is None else generator
+    allowed = _allowed(stimuli)
+    enough = torch.stack([mask.sum(1) >= draws for mask in allowed.values()]).all(0) & stimuli.conflict
+    asked = enough.nonzero()[:, 0]
+    if not len(asked):
+        raise InputError(f"expected images with {draws} partners for each cue, got none among {len(stimuli)}")
+    asked = asked[_balanced(stimuli.shape[asked], stimuli.texture[asked], generator)[: limit or len(asked)].sort().values]
+    partners = {}
+    for cue, mask in allowed.items():
+        lot = torch.rand(mask.shape, generator=generator).masked_fill(~mask, -1)
+        partners[cue] = lot[asked].topk(draws, 1).indices.flatten()
+    return Trials("photos", stimuli.images, stimuli.names, asked.repeat_interleave(draws), partners)
+
+
+def _balanced(shape: Int[Tensor, " n"], texture: Int[Tensor, " n"], generator: Generator) -> Int[Tensor, " n"]:
+    """Places in a random order in which every pair of shape and texture comes once before any comes twice."""
+    order = torch.randperm(len(shape), generator=generator)
+    pairs = pd.Series(list(zip(shape[order].tolist(), texture[order].tolist(), strict=True)))
+    return order[torch.tensor(pairs.groupby(pairs).cumcount().tolist()).argsort(stable=True)]
+
+
+def _allowed(stimuli: Stimuli) -> dict[str, Bool[Tensor, "n n"]]:
+    """Which images (columns) may be partners of which (rows)."""
+    shape, texture = stimuli.shape, stimuli.texture
+    same_shape, same_texture = shape[:, None] == shape, texture[:, None] == texture
+    apart = (shape[:, None] != texture) & (texture[:, None] != shape) & stimuli.conflict  # no shape of one is the texture of the other
+    other_photo = (stimuli.shape_photo[:, None] != stimuli.shape_photo) & (stimuli.texture_photo[:, None] != stimuli.texture_photo)
+    return {
+        SHAPE: same_shape & ~same_texture & apart & other_photo,
+        TEXTURE: same_texture & ~same_shape & apart & other_photo,
+        NOTHING: ~same_shape & ~same_texture & apart & other_photo,
+    }
+
+
+def decide(models: Sequence[PairModel], trials: Trials, *, method: str = "interaction_cam", seed: int = 0) -> pd.DataFrame:
+    """Which partner a model finds more alike, and how the explanations of the same image differ between partners.
+
+    Restates Sec. VI-1 of :cite:t:`sammani2023visualizing` ("in 64 % of the cases the methods explain similarity based on texture", of 50
+    pairs of different objects with a common texture) as a choice between a shape match and a texture match, the trial that
+    :cite:t:`tartaglini2022developmentally` put to image models, with the cue-conflict images of :cite:t:`geirhos2019imagenet`.
+
+    Differs: there people looked at maps and judged; here the score decides, and the maps of the stimulus are compared: `overlap` is the
+    energy that the map for this partner and the map for the shape partner have in common, the sum of the smaller of both values where
+    the positive values of each map sum to 1.
+
+    Args:
+        models: that give scores and maps.
+        trials: of `scene_trials` or `photo_trials`.
+        method: of explanation, with its defaults.
+        seed: of the method's generator.
+
+    Returns:
+        One row per model, cue (also "nothing", the control) and trial: data, stimulus, draw, name, partner, score, lift (score minus that
+        of the partner that shares nothing), wins (more alike than the shape partner; empty for shape itself and for nothing),
+        overlap (NaN for shape itself and where a map is nowhere positive), overlap_other (likewise with the map of the next trial's
+        stimulus: what maps of two images have in common), on_object (share of the energy that is on the object) and area (of the object,
+        what a map gets that knows nothing; both NaN without a known object).
+
+    Raises:
+        InputError: fewer than two trials.
+    """
+    if len(trials) < 2:
+        raise InputError(f"expected at least two trials, got {len(trials)}")
+    return pd.concat([_decide(model, trials, method, seed) for model in models], ignore_index=True)
+
+
+def _decide(model: PairModel, trials: Trials, method: str, seed: int) -> pd.DataFrame:
+    found = {cue: _explained(model, trials, partner, method, seed) for cue, partner in trials.partners.items()}
+    draw = pd.Series(trials.stimulus.tolist()).groupby(trials.stimulus.tolist()).cumcount()
+    area = torch.full((len(trials),), torch.nan) if trials.objects is None else trials.objects.double().mean((1, 2))
+    frames = []
+    for cue, (score, maps) in found.items():
+        other, rival = cue not in (SHAPE, NOTHING), found[SHAPE]
+        columns = {
+            "cue": cue, "stimulus": trials.stimulus, "draw": draw, "name": [trials.names[k] for k in trials.stimulus.tolist()],
+            "partner": [trials.names[k] for k in trials.partners[cue].tolist()], "score": score, "lift": score - found[NOTHING][0],
+            "wins": pd.array((score > rival[0]).tolist() if other else [pd.NA] * len(score), dtype="boolean"),
+            "overlap": torch.nan if cue == SHAPE else overlap(maps, rival[1]),
+            "overlap_other": overlap(maps, rival[1].roll(-1, 0)), "on_object": _on_object(maps, trials.objects), "area": area,
+        }  # fmt: skip
+        frames.append(pd.DataFrame(columns))
+    table = pd.concat(frames, ignore_index=True)
+    table.insert(0, "model", model.name)
+    table.insert(1, "data", trials.data)
+    return table
+
+
+def _explained(model: PairModel, trials: Trials, partner: Tensor, method: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Scores (n,) and the maps of the stimuli (n, i, j), as doubles."""
+    scores, maps = [], []
+    for part in torch.arange(len(trials)).split(AT_ONCE):
+        pair = Pair(trials.images[trials.stimulus[part]], trials.images[partner[part]])
+        explanation = explain(model, pair, method, generator=Generator().manual_seed(seed))
+        scores.append(explanation.score.double().cpu())
+        maps.append(explanation.a.double().cpu())
+    return torch.cat(scores), torch.cat(maps)
+
+
+def overlap(x: Float[Tensor, "n i j"], y: Float[Tensor, "n i j"]) -> Float[Tensor, " n"]:
+    """Share of their energy that two maps have in the same cells: 1 for maps alike up to their scale, 0 for maps apart.
+
+    The energy of a map is its positive values, scaled to sum to 1; NaN where there are none.
+    """
+    return torch.minimum(_energy(x), _energy(y)).sum(1)
+
+
+def _energy(maps: Float[Tensor, "n i j"]) -> Float[Tensor, "n c"]:
+    positive = maps.clamp_min(0).flatten(1)
+    total = positive.sum(1, keepdim=True)
+    return positive / torch.where(total > 0, total, torch.nan)
+
+
+def _on_object(maps: Float[Tensor, "n i j"], objects: Bool[Tensor, "n h w"] | None) -> Tensor:
+    if objects is None:
+        return torch.full((len(maps),), torch.nan)
+    resized = resize_map(maps, objects.shape[1:])  # type: ignore[arg-type]
+    return SHARES["relevance_mass"](resized, objects).masked_fill(~(resized > 0).flatten(1).any(1), torch.nan)
+
+
+def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
+    """One row per model, data and trial: the partner that shares a cue beside the one that shares the shape.
+
+    Args:
+        table: of `decide`.
+        cue: of the partner that shape is compared with.
+
+    Returns:
+        model, data, trial (its number), name, partner, score, wins, overlap, shape_partner, shape_score, margin (score minus
+        shape_score: positive if the cue decides).
+
+    Raises:
+        InputError: no such cue in the table.
+    """
+    if cue not in set(table["cue"]):
+        raise unknown("cue of the table", cue, table["cue"].unique())
+    numbered = table.assign(trial=table.groupby(["model", "data", "cue"], sort=False, observed=True).cumcount())
+    key = ["model", "data", "trial"]
+    ours = numbered.loc[numbered["cue"] == cue, [*key, "name", "partner", "score", "wins", "overlap"]]
+    shape = numbered.loc[numbered["cue"] == SHAPE, [*key, "partner", "score"]]
+    both = ours.merge(shape.rename(columns={"partner": "shape_partner", "score": "shape_score"}), on=key)
+    return both.assign(margin=both["score"] - both["shape_score"])
+
+
+def spread(values: Sequence[float], count: int = 9) -> list[int]:
+    """Places of `count` values from the smallest to the largest, evenly spaced in their order."""
+    order = np.argsort(np.asarray(values), kind="stable")
+    return [int(order[round(k)]) for k in np.linspace(0, len(order) - 1, min(count, len(order)))]
+
+
+def decided(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cluster: str = "stimulus") -> pd.DataFrame:
+    """How often a cue wins over shape, with a 95 % interval.
+
+    Args:
+        table: of `decide`.
+        by: columns that make a group.
+        cluster: column of what is drawn again as a whole, because its rows are no separate observations: the stimulus where it was
+            asked about several times, or the photo behind it.
+
+    Returns:
+        One row per group: mean, low, high (Wilson where each cluster has one row, else percentiles of a bootstrap over clusters), n (rows)
+        and clusters.
+    """
+    if cluster not in table:
+        raise unknown("column", cluster, table.columns)
+    known = table.dropna(subset=["wins"])
+    found = shares(known, by, "wins")
+    groups = known.groupby(list(by), sort=False, observed=True)
+    found["clusters"] = groups[cluster].nunique().to_numpy()
+    for k, (_, part) in enumerate(groups):
+        if found.loc[k, "clusters"] < len(part):
+            sums = part.groupby(cluster)["wins"].agg(["sum", "size"]).to_numpy(float)
+            drawn = resampled_means(sums)
+            found.loc[k, ["low", "high"]] = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    return found
+
+
+def lifts(table: pd.DataFrame, value: str = "lift", by: Sequence[str] = ("model", "data", "cue")) -> pd.DataFrame:
+    """Mean of a column of `decide` for each group, over the mean of each stimulus, with a 95 % bootstrap interval over stimuli."""
+    each = table.groupby([*by, "stimulus"], sort=False, observed=True, as_index=False)[value].mean()
+    return summarise(each.rename(columns={value: "value"}), by)
+
+
+def paired(table: pd.DataFrame, reference: str, *, level: float = 0.05) -> pd.DataFrame:
+    """Which models are decided by a cue more or less often than a reference, trial against the same trial.
+
+    An exact sign test over the stimuli on which the two differ (with one draw McNemar's exact test), corrected by Holm's procedure for
+    the number of models compared.
+
+    Args:
+        table: of `decide`, of several models on the same trials.
+        reference: the model that the others are compared with.
+        level: of the corrected tests.
+
+    Returns:
+        One row per data, cue and other model: difference (of the shares), low, high (95 % bootstrap over stimuli), n (stimuli), more and
+        fewer (stimuli on which the model is decided by the cue more often than the reference, and less often), p (corrected), significant.
+
+    Raises:
+        InputError: the reference is not in the table.
+    """
+    if reference not in set(table["model"]):
+        raise unknown("model of the table", reference, table["model"].unique())
+    rows = []
+    known = table.dropna(subset=["wins"]).assign(wins=lambda t: t["wins"].astype(float))
+    for (data, cue), part in known.groupby(["data", "cue"], sort=False, observed=True):
+        wide = part.pivot_table(index="stimulus", columns="model", values="wins", sort=False, observed=True)
+        if reference not in wide:
+            continue
+        found = [_against(wide[name] - wide[reference]) for name in wide if name != reference]
+        names = [name for name in wide if name != reference]
+        for name, one, p in zip(names, found, holm([row["p"] for row in found]), strict=True):
+            rows.append({"data": data, "cue": cue, "model": name, **one, "p": p, "significant": p < level})
+    return pd.DataFrame(rows)
+
+
+def _against(difference: pd.Series) -> dict[str, float]:
+    values = difference.dropna().to_numpy()
+    low, high = np.percentile(resampled_means(values[:, None], RESAMPLES), [2.5, 97.5])
+    more, fewer = int((values > 0).sum()), int((values < 0).sum())
+    p = binomtest(more, more + fewer).pvalue if more + fewer else 1.0
+    return {"difference": values.mean(), "low": low, "high": high, "n": len(values), "more": more, "fewer": fewer, "p": float(p)}

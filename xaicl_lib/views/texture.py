@@ -1,0 +1,159 @@
+"""Figures of the choice between a partner of the same shape and one of the same texture."""
+
+import html
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.studies.texture import PAPER, SHAPE, TEXTURE
+from xaicl_lib.views.figures import data_uri
+from xaicl_lib.views.gallery import overlaid
+from xaicl_lib.views.studies import dots_figure
+from xaicl_lib.views.style import GRID, PLAIN
+
+VERDICTS = {TEXTURE: "#d55e00", SHAPE: "#0072b2"}  # after Okabe and Ito
+CELL, TITLE, SLIDER = 112, 26, 84  # pixels of a picture, of a row's title, and below the pictures
+_FAINT = {"color": "rgba(128,128,128,0.9)", "width": 1.5}
+
+
+def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "data", paper: float = PAPER) -> go.Figure:
+    """How often texture wins over shape: a dot with its interval for each series, beside a coin and the paper's share.
+
+    Args:
+        table: of `xaicl_lib.studies.texture.decided`.
+        rows, series: columns of the table.
+        paper: the share to compare with.
+    """
+    title = "share of trials decided by texture"
+    name = f"the paper's {100 * paper:.0f} %"
+    figure = dots_figure(table, rows=rows, series=series, title=title, reference=paper, reference_name=name, bounds=(-0.02, 1.02))
+    ends = [str(table[rows].iloc[0]), str(table[rows].iloc[-1])]
+    figure.add_vline(0.5, line=_FAINT)
+    figure.add_trace(go.Scatter(x=[0.5, 0.5], y=ends, mode="lines", line=_FAINT, name="a coin", hoverinfo="skip"))
+    figure.data[-1].offsetgroup = figure.data[-2].offsetgroup = "reference"  # lines that stand for themselves, not side by side
+    return figure
+
+
+def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
+    """Every trial as a point: the score with the partner of the same shape across, with that of the same cue up; a menu of models.
+
+    Args:
+        table: of `xaicl_lib.studies.texture.versus`.
+        cue: what the table compares with shape.
+    """
+    ends = [float(table[["score", "shape_score"]].min().min()), float(table[["score", "shape_score"]].max().max())]
+    room = 0.04 * (ends[1] - ends[0])
+    span = [ends[0] - room, ends[1] + room]
+    figure = go.Figure(go.Scatter(x=span, y=span, mode="lines", line={**_FAINT, "dash": "dot"}, name="equal", hoverinfo="skip"))
+    models = list(table["model"].unique())
+    for name in models:
+        for verdict in (cue, SHAPE):
+            part = table[(table["model"] == name) & (table["wins"].astype(bool) == (verdict == cue))]
+            figure.add_trace(_points(part, verdict, cue, visible=name == models[0]))
+    shown = {name: [True, *(one == name for one in models for _ in range(2))] for name in models}
+    buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in models]
+    figure.update_xaxes(**GRID, title="score with the same shape", range=span)
+    figure.update_yaxes(**GRID, title=f"score with the same {cue}", range=span)
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
+    return figure.update_layout(
+        **PLAIN, height=460, margin={"l": 62, "r": 12, "t": 55, "b": 80}, updatemenus=[menu], legend=legend, showlegend=True
+    )
+
+
+def _points(part: pd.DataFrame, verdict: str, cue: str, *, visible: bool) -> go.Scatter:
+    hover = "%{customdata[0]}<br>same shape: %{customdata[1]}, %{x:.2f}<br>same CUE: %{customdata[2]}, %{y:.2f}<extra></extra>"
+    return go.Scatter(
+        x=part["shape_score"].round(4), y=part["score"].round(4), mode="markers", name=f"decided by {verdict}", visible=visible,
+        marker={"color": VERDICTS.get(verdict, VERDICTS[TEXTURE]), "size": 6, "opacity": 0.65},
+        customdata=part[["name", "shape_partner", "partner"]], hovertemplate=hover.replace("CUE", cue),
+    )  # fmt: skip
+
+
+def choice_figure(rows: Mapping[str, tuple[Pair, Explanation]], names: Sequence[Sequence[str]], *, start: int = 0) -> go.Figure:
+    """One trial at a time, which a slider chooses: a row for each partner, with the pair and the maps of both its sides.
+
+    All maps of a trial share one scale; the row with the higher score is marked.
+
+    Args:
+        rows: by what is shared, n pairs and their explanations.
+        names: for each of the n trials what its slider position is called, and then for each row what the pair shows.
+        start: the trial that is seen first.
+
+    Raises:
+        InputError: no rows, or another number of names than of trials.
+    """
+    counts = {len(pair) for pair, _ in rows.values()} | {len(names)}
+    if len(counts) != 1:
+        raise InputError(f"expected as many names as trials in each row, got {sorted(counts)}")
+    pictures = [data_uri(_sheet(rows, k)) for k in range(len(names))]
+    texts = [_titles(rows, names[k][1:], k) for k in range(len(names))]
+    wide, tall = 4 * CELL, len(rows) * (CELL + TITLE)
+    figure = go.Figure(go.Scatter(x=[], y=[], hoverinfo="skip", showlegend=False))  # without a trace plotly draws no axes
+    place = {"x": 0, "y": 0, "sizex": wide, "sizey": tall, "xref": "x", "yref": "y", "sizing": "stretch", "layer": "below"}
+    figure.add_layout_image(source=pictures[start], **place)
+    for r, text in enumerate(texts[start]):
+        y = r * (CELL + TITLE) + TITLE - 4
+        figure.add_annotation(text=text, x=0, y=y, xanchor="left", yanchor="bottom", showarrow=False, align="left")
+    steps = []
+    for k, label in enumerate(names):
+        change = {"images[0].source": pictures[k], **{f"annotations[{r}].text": text for r, text in enumerate(texts[k])}}
+        steps.append({"label": label[0], "method": "relayout", "args": [change]})
+    slider = {
+        "steps": steps, "active": start, "x": 0.04, "len": 0.92, "y": 0, "pad": {"t": 8}, "ticklen": 0, "minorticklen": 0,
+        "font": {"size": 11}, "currentvalue": {"prefix": "texture minus shape: ", "visible": True},
+    }  # fmt: skip
+    bare = {"visible": False, "fixedrange": True}
+    figure.update_xaxes(**bare, range=[0, wide])
+    figure.update_yaxes(**bare, range=[tall, 0])
+    share = tall / wide  # of the width, for pages that fit the figure to theirs
+    narrow = {"fixed": SLIDER, "share": share, "layout": {"font.size": 10}, "bars": {}, "traces": []}
+    meta = {"fixed": SLIDER, "share": share, "narrow": narrow}
+    margin = {"l": 0, "r": 0, "t": 0, "b": SLIDER}
+    return figure.update_layout(**PLAIN, height=SLIDER + share * 720, margin=margin, sliders=[slider], meta=meta)
+
+
+def _titles(rows: Mapping[str, tuple[Pair, Explanation]], shown: Sequence[str], k: int) -> list[str]:
+    scores = [explanation.score[k].item() for _, explanation in rows.values()]
+    texts = [f"same {cue}: {score:.2f} · {html.escape(what)}" for cue, score, what in zip(rows, scores, shown, strict=True)]
+    return [f"<b>{text}</b>" if score == max(scores) else text for text, score in zip(texts, scores, strict=True)]
+
+
+def _sheet(rows: Mapping[str, tuple[Pair, Explanation]], k: int) -> Image.Image:
+    """All pictures of one trial on a white sheet, room for a title above each row."""
+    sheet = Image.new("RGB", (4 * CELL, len(rows) * (CELL + TITLE)), "white")
+    limit = max(float(side[k].max()) for _, made in rows.values() for side in (made.a, made.b) if side is not None)
+    for r, (pair, made) in enumerate(rows.values()):
+        if pair.b is None or made.b is None:
+            raise InputError("expected pairs of two sides and their maps, got one without side b")
+        images = [_inner(side[k]) for side in (pair.a, pair.b)]
+        maps = [overlaid(image, side[k], limit) for image, side in zip(images, (made.a, made.b), strict=True)]
+        for column, picture in enumerate([*images, *maps]):
+            pixels = (picture.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+            sheet.paste(Image.fromarray(pixels), (column * CELL + 2, r * (CELL + TITLE) + TITLE + 2))
+    return sheet
+
+
+def _inner(pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 c c"]:
+    """A picture of the sheet's size, with room for a white edge."""
+    return F.interpolate(pixels[None].float().cpu(), (CELL - 4, CELL - 4), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+def choice_alt(what: str, rows: Mapping[str, tuple[Pair, Explanation]], start: int = 0) -> str:
+    """What `choice_figure` shows at first: the scores of each row."""
+    scores = ", ".join(f"same {cue} {made.score[start].item():.2f}" for cue, (_, made) in rows.items())
+    return f"{what} A row for each partner: the two images, and the map of each. Scores of the first: {scores}."
+
+
+def scores_alt(table: pd.DataFrame, *, cue: str = TEXTURE) -> str:
+    """What `scores_figure` shows: how many points lie above the diagonal, by model."""
+    said = (f"{name}: {int(part['wins'].astype(bool).sum())} of {len(part)}" for name, part in table.groupby("model", sort=False))
+    return f"Scores with the partner of the same {cue} against those of the same shape. Above the diagonal, {'; '.join(said)}."
