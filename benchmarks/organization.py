@@ -1,6 +1,6 @@
 """The larger runs behind the page on how models organise images, with where they came from; and what RLD costs in time and memory.
 
-    python benchmarks/organization.py curves | layers | classifiers | widths | temperatures [--models simclr ...] [-n 2000] [--keep FOLDER]
+    python benchmarks/organization.py curves layers classifiers widths temperatures [--models simclr ...] [-n 2000] [--keep FOLDER]
     python benchmarks/organization.py memory [-n 10000] [--device cuda]
 
 Photos are those of XAICL_IMAGENETTE (validation part). With `--keep` the features of a model are computed once. `curves` and `layers`
@@ -26,7 +26,7 @@ from xaicl_lib.studies.graph_classifier import TEMPERATURE, WAYS, WIDTHS, Way, c
 from xaicl_lib.studies.organization import TEMPERATURES, curves, layer_features, rld, untrained
 
 Features = dict[str, torch.Tensor]
-LABELLED = (1, 5, 10, 50)  # of each class
+LABELLED = (1, 5, 20)  # of each class
 
 
 def features_of(name: str, images: torch.Tensor, device: str, keep: Path | None) -> Features:
@@ -41,28 +41,28 @@ def features_of(name: str, images: torch.Tensor, device: str, keep: Path | None)
 
 
 def draw_curves(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
-    return curves({name: features["features"]}, labels, halves=20).assign(layer="features")
+    return curves({name: features["features"]}, labels, halves=12).assign(layer="features")
 
 
 def draw_layers(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
     others = {layer: z for layer, z in features.items() if layer != "features"}
-    return curves(others, labels, halves=10).rename(columns={"model": "layer"}).assign(model=name)
+    return curves(others, labels, halves=6).rename(columns={"model": "layer"}).assign(model=name)
 
 
 def classifiers(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
-    found = classify({name: features["features"]}, labels, per_class=LABELLED, ways=WAYS, draws=10)
+    found = classify({name: features["features"]}, labels, per_class=LABELLED, ways=WAYS, draws=8)
     return found.assign(temperature=TEMPERATURE)
 
 
 def widths(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
     own = {label: way for label, way in WIDTHS.items() if label not in WAYS}
-    return classify({name: features["features"]}, labels, per_class=(10, 50), ways=own, draws=5).assign(temperature=TEMPERATURE)
+    return classify({name: features["features"]}, labels, per_class=(5, 20), ways=own, draws=3).assign(temperature=TEMPERATURE)
 
 
 def temperatures(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
     some = {"GCN": Way(True)}
-    tables = [classify({name: features["features"]}, labels, per_class=(10, 50), ways=some, temperature=t, draws=5).assign(temperature=t)
-              for t in TEMPERATURES[2::2]]  # fmt: skip
+    tables = [classify({name: features["features"]}, labels, per_class=(5,), ways=some, temperature=t, draws=4).assign(temperature=t)
+              for t in (0.03, 0.05, 0.2)]  # fmt: skip
     return pd.concat(tables)
 
 
@@ -103,23 +103,24 @@ def write(path: Path, part: str, table: pd.DataFrame) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=[*PARTS, "memory"])
+    parser.add_argument("parts", nargs="+", choices=[*PARTS, "memory"])
     parser.add_argument("--models", nargs="*", default=[*(name for name in list_models() if "scenes" not in name), "untrained"])
     parser.add_argument("-n", type=int, help="photos (2,000), or embeddings (10,000)")
     parser.add_argument("--keep", type=Path, help="folder for features")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", type=Path, default=Path("results"))
     given = parser.parse_args()
-    if given.part == "memory":
+    if "memory" in given.parts:
         memory(given.n or 10_000, given.device)
         return
-    file, make = PARTS[given.part]
     n = given.n or 2000
     images, labels, _ = imagenette("val", 96, limit=n)
-    for name in given.models:
-        table = make(name, features_of(name, images, given.device, given.keep), labels)
-        made = with_provenance(table.drop(columns="n", errors="ignore") if file.endswith("classifiers") else table, n, given.device)
-        write(given.output / f"{file}.parquet", given.part, made.rename(columns={"pairs": "photos"}).assign(part=given.part))
+    for part in given.parts:
+        file, make = PARTS[part]
+        for name in given.models:
+            table = make(name, features_of(name, images, given.device, given.keep), labels)
+            made = with_provenance(table, n, given.device).rename(columns={"pairs": "photos"}).assign(part=part)
+            write(given.output / f"{file}.parquet", part, made)
 
 
 if __name__ == "__main__":

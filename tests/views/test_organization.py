@@ -108,7 +108,7 @@ def test_every_class_has_its_own_mark() -> None:
 
 
 def test_what_does_not_fit_together_is_named() -> None:
-    places, made, near = a_map()
+    places, _made, near = a_map()
     with pytest.raises(InputError, match=r"expected 6 labels, places and neighbours by the same models, got \[6, 7\]"):
         embedding_map(photos(6), torch.zeros(6), ["a"], places, near)
     with pytest.raises(InputError, match="by the same models"):

@@ -15,7 +15,7 @@ from xaicl_lib.zoo.bundled import model_card
 from xaicl_lib.zoo.networks import Block, TransformerBlock, branches
 
 BLOCK = 2_000_000  # distances in work at once, 16 MB; some five times that is the memory needed beside the embeddings
-TEMPERATURES = (0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
+TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 Labels = Int[Tensor, " n"] | np.ndarray | Sequence
 
 

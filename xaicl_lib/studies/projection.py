@@ -88,3 +88,9 @@ def shared(one: Int[Tensor, "n k"], other: Int[Tensor, "n k"]) -> Float[Tensor, 
     if one.shape != other.shape:
         raise InputError(f"expected as many neighbours of the same items, got {tuple(one.shape)} and {tuple(other.shape)}")
     return (one.unsqueeze(2) == other.unsqueeze(1)).any(2).double().mean(1)
+
+
+def kept(places: Float[Tensor, "n 2"], near: Int[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    """How far a map can be trusted: the share of each item's neighbours that are among as many nearest on the map."""
+    distance = torch.cdist(places.double(), places.double()).fill_diagonal_(torch.inf)
+    return shared(near, distance.topk(near.shape[1], 1, largest=False).indices)
