@@ -11,6 +11,7 @@ a GPU torch's own count). Time and memory grow as n^2 and as n, so for 50,000 ph
 """
 
 import argparse
+import functools
 import resource
 import time
 from collections.abc import Callable
@@ -29,11 +30,18 @@ Features = dict[str, torch.Tensor]
 LABELLED = (1, 5, 20)  # of each class
 
 
-def features_of(name: str, images: torch.Tensor, device: str, keep: Path | None) -> Features:
-    path = None if keep is None else keep / f"{name}_{len(images)}.pt"
+@functools.cache
+def photos(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return imagenette("val", 96, limit=n)[:2]
+
+
+def features_of(name: str, n: int, device: str, keep: Path | None) -> tuple[Features, torch.Tensor]:
+    """Features by layer, and labels."""
+    path = None if keep is None else keep / f"{name}_{n}.pt"
     if path is not None and path.is_file():
         return torch.load(path)
-    found = layer_features((untrained() if name == "untrained" else load_model(name)).to(device), images)
+    images, labels = photos(n)
+    found = layer_features((untrained() if name == "untrained" else load_model(name)).to(device), images), labels
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(found, path)
@@ -46,11 +54,11 @@ def draw_curves(name: str, features: Features, labels: torch.Tensor) -> pd.DataF
 
 def draw_layers(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
     others = {layer: z for layer, z in features.items() if layer != "features"}
-    return curves(others, labels, halves=6).rename(columns={"model": "layer"}).assign(model=name)
+    return curves(others, labels, halves=4).rename(columns={"model": "layer"}).assign(model=name)
 
 
 def classifiers(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
-    found = classify({name: features["features"]}, labels, per_class=LABELLED, ways=WAYS, draws=8)
+    found = classify({name: features["features"]}, labels, per_class=LABELLED, ways=WAYS, draws=5)
     return found.assign(temperature=TEMPERATURE)
 
 
@@ -114,11 +122,10 @@ def main() -> None:
         memory(given.n or 10_000, given.device)
         return
     n = given.n or 2000
-    images, labels, _ = imagenette("val", 96, limit=n)
     for part in given.parts:
         file, make = PARTS[part]
         for name in given.models:
-            table = make(name, features_of(name, images, given.device, given.keep), labels)
+            table = make(name, *features_of(name, n, given.device, given.keep))
             made = with_provenance(table, n, given.device).rename(columns={"pairs": "photos"}).assign(part=part)
             write(given.output / f"{file}.parquet", part, made)
 

@@ -1,6 +1,6 @@
 """How a model lays images out in its embedding space: relative local density over temperatures, by model and by layer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -254,7 +254,8 @@ def layer_features(model: PairModel, images: Float[Tensor, "n 3 h w"] | UInt8[Te
     Returns:
         `block 1` and so on (of residual or transformer blocks, all but the last), `features` (the last map, averaged), `embedding`.
     """
-    model, seen = model.fast, {}
+    model = model.fast
+    seen: dict[str, Tensor] = {}
     blocks = [m for m in model.features_a.modules() if isinstance(m, Block | TransformerBlock)][:-1]
     hooks = [m.register_forward_hook(_keep(seen, f"block {k}")) for k, m in enumerate(blocks, 1)]
     found: dict[str, list[Tensor]] = {}
@@ -271,7 +272,7 @@ def layer_features(model: PairModel, images: Float[Tensor, "n 3 h w"] | UInt8[Te
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def _keep(seen: dict[str, Tensor], name: str):
+def _keep(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
     def hook(_: nn.Module, __: object, output: Tensor) -> None:
         seen[name] = pooled(output)
 

@@ -240,9 +240,12 @@ def _map_figure(model: str, positions: Tensor, labels: Tensor, classes: Sequence
     for size, width in ((13, 1.5), (20, 3)):
         ring = {"size": size, "color": _RING, "symbol": "circle-open", "line": {"width": width}}
         figure.add_trace(go.Scatter(x=[], y=[], mode="markers", marker=ring, hoverinfo="skip"))
-    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "fixedrange": True, "range": [-1.08, 1.08]}
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis, scaleanchor="x")
+    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "fixedrange": True}
+    low, high = positions.amin(0), positions.amax(0)
+    room = 0.04 * float((high - low).max())
+    ends = [[float(low[k]) - room, float(high[k]) + room] for k in (0, 1)]
+    figure.update_xaxes(**axis, range=ends[0])
+    figure.update_yaxes(**axis, range=ends[1], scaleanchor="x")
     title = {"text": html.escape(model), "x": 0.5, "y": 0.985, "yanchor": "top", "font": {"size": 14}}
     return figure.update_layout(
         **PLAIN, height=380, margin={"l": 4, "r": 4, "t": 28, "b": 4}, showlegend=False, title=title, hovermode="closest"
