@@ -1,0 +1,119 @@
+"""The graph classifier against a dense, slow formula, the linear one against scikit-learn, and both on clouds whose answer is known."""
+
+import math
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from tests.conftest import assert_close
+from tests.studies.test_organization import clouds
+from xaicl_lib import InputError
+from xaicl_lib.studies.graph_classifier import Graph, GraphHead, Way, classify, fit, graph_of, standardised
+from xaicl_lib.studies.organization import similarity_graph
+
+
+def slow_spread(h: torch.Tensor, weights: torch.Tensor, own: float) -> torch.Tensor:
+    """D^-1/2 (A + s I) D^-1/2 h, number by number."""
+    n = len(h)
+    a = [[weights[i, j].item() + (own if i == j else 0.0) for j in range(n)] for i in range(n)]
+    d = [sum(row) for row in a]
+    return torch.tensor(
+        [[sum(a[i][j] / math.sqrt(d[i] * d[j]) * h[j, k].item() for j in range(n)) for k in range(h.shape[1])] for i in range(n)]
+    )
+
+
+@pytest.mark.parametrize("hidden", [0, 4])
+def test_head_equals_a_dense_slow_formula(hidden: int) -> None:
+    x, _ = clouds(12)
+    x, graph = x.float(), graph_of(x, 0.2)
+    head = GraphHead(5, 3, hidden=hidden, generator=torch.Generator().manual_seed(3)).requires_grad_(False)
+    for layer in head.layers:
+        layer.weight.normal_(generator=torch.Generator().manual_seed(1))
+        layer.bias.normal_(generator=torch.Generator().manual_seed(2))
+    head.log_self.fill_(math.log(0.7))
+    want = x
+    for k, layer in enumerate(head.layers):
+        want = slow_spread(want @ layer.weight.T, graph.weights, 0.7) + layer.bias
+        want = want.relu() if k == 0 and hidden else want
+    assert_close(head(x, graph), want, 1e-4, 1e-5)
+    some = torch.tensor([7, 2])
+    assert_close(head(x, graph, graph.some(some)), want[some], 1e-4, 1e-5)
+
+
+def test_graph_is_that_of_rld_with_a_mean_degree_of_one() -> None:
+    x, _ = clouds(12)
+    graph, whole = graph_of(x, 0.2), similarity_graph(x, 0.2)
+    assert graph.degrees.mean().item() == pytest.approx(1)
+    assert_close(graph.weights / graph.weights.sum(), whole / whole.sum(), 1e-5)
+
+
+def test_without_neighbours_and_without_a_graph_it_is_the_same() -> None:
+    x, y = clouds(30)
+    z = standardised(x)
+    alone = Graph(torch.zeros(30, 30), torch.zeros(30), torch.arange(30))
+    known = torch.arange(30) < 20
+    with_graph, without = fit(z, y, known, graph=alone), fit(z, y, known)
+    assert_close(with_graph(z, alone), without(z), 1e-3, 1e-3)
+    assert with_graph.parameter_count == without.parameter_count + 1 == 5 * 3 + 3 + 1
+    assert GraphHead(5, 3, hidden=4).parameter_count == 5 * 4 + 4 + 4 * 3 + 3 + 1
+
+
+def test_linear_head_is_scikit_learns_logistic_regression() -> None:
+    x, y = clouds(60)
+    z = standardised(x)
+    assert_close(z, torch.from_numpy(StandardScaler().fit_transform(x.numpy())), 1e-5, 1e-6)
+    known = torch.arange(60) < 40
+    ours = fit(z, y, known, strength=0.1)
+    theirs = LogisticRegression(C=0.1, tol=1e-8).fit(z[known].numpy(), y[known].numpy())
+    assert_close(ours(z).softmax(1), torch.from_numpy(theirs.predict_proba(z.numpy())), 1e-2, 2e-3)
+
+
+def test_labels_of_unknown_items_are_not_looked_at() -> None:
+    x, y = clouds(30)
+    z, graph, known = standardised(x), graph_of(x, 0.1), torch.arange(30) < 15
+    hidden = torch.where(known, y, 2 - y)
+    assert_close(fit(z, y, known, graph=graph)(z, graph), fit(z, hidden, known, graph=graph)(z, graph))
+
+
+def test_neighbours_help_where_classes_are_dense_and_labels_few() -> None:
+    g = torch.Generator().manual_seed(0)
+    angle = torch.rand(200, generator=g, dtype=torch.float64) * math.pi
+    y = torch.arange(200) % 2
+    moons = torch.stack([angle.cos() + y, (1 - 2 * y) * angle.sin() + 0.5 * y], 1) + 0.05 * torch.randn(200, 2, generator=g)
+    table = classify(
+        {"moons": moons}, y, per_class=(5,), ways={"perceptron": Way(False, 16), "GCN": Way(True, 16)}, temperature=0.05, draws=6
+    )
+    means = table.groupby("classifier")["value"].mean()
+    assert means["GCN"] > means["perceptron"] + 0.01
+
+
+def test_rows_are_paired_and_labels_nested() -> None:
+    x, y = clouds(90, apart=3.0)
+    table = classify({"one": x, "same": x.clone()}, y, per_class=(1, 5, 10), draws=4)
+    assert len(table) == 2 * 4 * 3 * 3
+    wide = table.pivot(index=["per_class", "draw", "classifier"], columns="model", values="value")
+    assert (wide["one"] == wide["same"]).all(), "draws are the same for all models"
+    means = table.groupby(["classifier", "per_class"])["value"].mean()
+    assert all(means[name, 10] > means[name, 1] for name in ("k-NN", "linear", "GCN"))
+    assert means["linear", 10] > 0.7
+    assert set(table.loc[table["classifier"] == "k-NN", "parameters"]) == {0}
+    assert table.loc[table["classifier"] == "GCN", "own"].between(0.05, 20).all(), "held near 1"
+    again = classify({"one": x}, y, per_class=(1, 5, 10), draws=4)
+    assert again["value"].tolist() == table.loc[table["model"] == "one", "value"].tolist()
+
+
+def test_bad_input_is_named() -> None:
+    x, y = clouds(30)
+    smallest = torch.bincount(y).min().item()
+    with pytest.raises(InputError, match=f"from 1 to {smallest - 1} labels of each class"):
+        classify({"m": x}, y, per_class=(smallest,))
+    with pytest.raises(InputError, match="from 1 to"):
+        classify({"m": x}, y, per_class=(0, 2))
+    with pytest.raises(InputError, match="norm zero in 1 of 30"):
+        classify({"m": torch.cat([torch.zeros(1, 5), x[1:].float()])}, y, per_class=(2,))
+    with pytest.raises(InputError, match="NaN or infinity in 30 of 30"):
+        classify({"m": x / 0}, y, per_class=(2,))
+    with pytest.raises(InputError, match="same items"):
+        classify({"m": x, "k": x[:4]}, y, per_class=(2,))

@@ -1,0 +1,258 @@
+"""Classifiers on frozen features: linear, perceptron, nearest neighbours, and a graph network on the similarity graph of all items."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Generator, Tensor, nn
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.studies.organization import Labels, checked, classes_of, similarity_graph
+from xaicl_lib.training.finish import PROBE_C, knn_accuracy
+
+STEPS = 100  # of the optimiser at most; a linear head needs some 30
+NEIGHBOURS = 20  # of k-NN at most
+TEMPERATURE = 0.1  # of the graph
+
+
+class Graph(NamedTuple):
+    """Rows of a graph of n items, float32: their weights (m, n), the degrees of all (n,), and which rows they are."""
+
+    weights: Tensor
+    degrees: Tensor
+    rows: Tensor
+
+    def some(self, rows: Tensor) -> "Graph":
+        """Only some rows of a whole graph."""
+        return Graph(self.weights[rows], self.degrees, rows)
+
+
+def graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -> Graph:
+    """The graph of `similarity_graph`, scaled to a mean degree of 1.
+
+    Raises:
+        InputError: as `rld`.
+    """
+    weights = similarity_graph(features, temperature)
+    weights = (weights * (len(weights) / weights.sum())).float()
+    return Graph(weights, weights.sum(1), torch.arange(len(weights)))
+
+
+class GraphHead(nn.Module):
+    """A head of one layer, or of two with a ReLU between, with each layer averaged over a graph or not.
+
+    Implements the classifier of Sec. 4 of :cite:t:`zhang2023organize`, a graph convolutional network
+    (:cite:t:`kipf2017semi`): H' = D^-1/2 (A + s I) D^-1/2 H W + b, where D holds the row sums of A + s I, and s > 0, the weight of each
+    item's edge to itself, is learned. Without a graph it is a linear classifier or a perceptron, so that the graph is the only difference.
+
+    Differs: the graph is scaled to a mean degree of 1, so that s = 1, where it begins, gives an average item as much weight as
+    its neighbours together.
+
+    Args:
+        d: features in.
+        classes: scores out.
+        hidden: width of the middle layer; 0 for a single layer.
+        graph: whether there will be one.
+        generator: of the weights of two layers; a single one begins at zero.
+    """
+
+    def __init__(self, d: int, classes: int, *, hidden: int = 0, graph: bool = True, generator: Generator | None = None) -> None:
+        super().__init__()
+        widths = [d, hidden, classes] if hidden else [d, classes]
+        self.layers = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in itertools.pairwise(widths))
+        generator = Generator().manual_seed(0) if generator is None else generator
+        with torch.no_grad():
+            for layer in self.layers:
+                nn.init.zeros_(layer.bias)
+                if hidden:
+                    nn.init.xavier_uniform_(layer.weight, generator=generator)
+                else:
+                    nn.init.zeros_(layer.weight)
+        self.log_self = nn.Parameter(torch.zeros(())) if graph else None
+
+    def forward(self, x: Float[Tensor, "n d"], graph: Graph | None = None, part: Graph | None = None) -> Float[Tensor, "m k"]:
+        """Scores of all items, or of those of a part of the graph."""
+        for depth, layer in enumerate(self.layers, 1):
+            h = F.linear(x, layer.weight)
+            last = depth == len(self.layers)
+            x = (h if graph is None else self.spread(h, part if last and part is not None else graph)) + layer.bias
+            x = x if last else F.relu(x)
+        return x
+
+    def spread(self, h: Float[Tensor, "n k"], graph: Graph) -> Float[Tensor, "m k"]:
+        """Items averaged with their neighbours: rows of D^-1/2 (A + s I) D^-1/2 h."""
+        assert self.log_self is not None  # made for a graph
+        own = self.log_self.exp()
+        root = (graph.degrees + own).rsqrt().unsqueeze(1)
+        scaled = root * h
+        return root[graph.rows] * (graph.weights @ scaled + own * scaled[graph.rows])
+
+    def size(self) -> Tensor:
+        """Sum of the squares of all weights and of log s, which keeps each near where it began."""
+        learned = [layer.weight for layer in self.layers] + ([] if self.log_self is None else [self.log_self])
+        return torch.stack([p.square().sum() for p in learned]).sum()
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def fit(
+    x: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    known: Bool[Tensor, " n"],
+    *,
+    graph: Graph | None = None,
+    hidden: int = 0,
+    strength: float = PROBE_C,
+    generator: Generator | None = None,
+) -> GraphHead:
+    """A head that has learned the labels of the known items; with a graph it also saw the features of all others, but no label of theirs.
+
+    It minimises what scikit-learn's logistic regression does, cross-entropy plus |W|^2 / (2 C) for C = `strength`, by L-BFGS, with
+    (log s)^2 in the same sum: without it s grows without bound, because known items are the easier to fit the less they are averaged.
+
+    Args:
+        x: features, standardised.
+        labels: 0, 1, ...; those of items that are not known are not looked at.
+        known: whose labels may be used.
+        graph: of all items, or none.
+        hidden: width of the middle layer; 0 for a single layer.
+        strength: C.
+        generator: of the first weights.
+    """
+    head = GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None, generator=generator).to(x)
+    at, want = known.nonzero()[:, 0], labels[known]
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe")
+    given = (x[at],) if graph is None else (x, graph, graph.some(at))
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(head(*given), want) + head.size() / (2 * strength * len(want))
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return head.requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A kind of classifier: with or without the graph, of one layer (hidden = 0) or two."""
+
+    graph: bool
+    hidden: int = 0
+
+
+WAYS: dict[str, Way | None] = {"k-NN": None, "linear": Way(False), "GCN": Way(True)}
+WIDTHS: dict[str, Way | None] = {
+    **WAYS,
+    **{f"perceptron {h}": Way(False, h) for h in (2, 4, 8, 16)},
+    **{f"GCN {h}": Way(True, h) for h in (2, 4, 8, 16)},
+}
+
+
+def classify(
+    features: Mapping[str, Float[Tensor, "n d"]],
+    labels: Labels,
+    *,
+    per_class: Sequence[int] = (1, 2, 5, 10, 25, 50),
+    ways: Mapping[str, Way | None] = WAYS,
+    temperature: float = TEMPERATURE,
+    draws: int = 20,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Accuracy of classifiers on frozen features, by how many labels they were given.
+
+    In each draw some items of each class are given with their labels; a larger number holds the smaller ones. Accuracy is measured on all
+    items that no number of the draw holds, the same for all classifiers and models. Features are standardised over all items.
+    k-NN is by cosine with one vote each of as many neighbours as there are labels of a class, 20 at most.
+
+    Args:
+        features: for each model those of the same n items.
+        labels: class of each item, as for `rld`.
+        per_class: how many labels of each class.
+        ways: by name; None is k-NN.
+        temperature: of the similarity graph.
+        draws: how often.
+        seed: of the draws.
+
+    Returns:
+        One row per model, number of labels, draw and classifier: model, per_class, draw, classifier, value (accuracy), parameters (learned
+        numbers), own (learned weight of an item's edge to itself; NaN without a graph).
+
+    Raises:
+        InputError: as `rld`; items of norm zero, which have no cosine; or a class that has no more items than labels are asked for.
+    """
+    counts = {len(z) for z in features.values()}
+    if len(counts) != 1:
+        raise InputError(f"expected features of the same items for at least one model, got {sorted(counts)} items")
+    y = classes_of(labels, counts.pop())
+    plans = [_draw(y, per_class, k, seed) for k in range(draws)]
+    rows = []
+    for name, z in features.items():
+        directions(z)  # before any work
+        x = standardised(z)
+        graph = graph_of(z, temperature) if any(way is not None and way.graph for way in ways.values()) else None
+        for draw, (order, most) in enumerate(plans):
+            for count in per_class:
+                known = torch.zeros(len(y), dtype=torch.bool)
+                known[order[:, :count].flatten()] = True
+                for label, way in ways.items():
+                    rows.append(
+                        {"model": name, "per_class": count, "draw": draw, "classifier": label, **_try(z, x, y, known, most, graph, way)}
+                    )
+    return pd.DataFrame(rows)
+
+
+def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Items whose labels may be given, (classes, most), in the order they are; and which items are left to measure on."""
+    most, sizes = max(per_class), torch.bincount(y)
+    if min(per_class) < 1 or most >= int(sizes.min()):
+        raise InputError(
+            f"expected from 1 to {int(sizes.min()) - 1} labels of each class, fewer than the smallest has items, got {per_class}"
+        )
+    generator = Generator().manual_seed(seed * 10_000 + k)
+    chosen = [(y == c).nonzero()[:, 0][torch.randperm(int(sizes[c]), generator=generator)[:most]] for c in range(len(sizes))]
+    order, left = torch.stack(chosen), torch.ones(len(y), dtype=torch.bool)
+    left[order.flatten()] = False
+    return order, left
+
+
+def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: Graph | None, way: Way | None) -> dict[str, float]:
+    if way is None:
+        k = min(NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
+        return {"value": knn_accuracy(z[known], y[known], z[left], y[left], k), "parameters": 0, "own": torch.nan}
+    used = graph if way.graph else None
+    head = fit(x, y, known, graph=used, hidden=way.hidden)
+    scores = head(x[left]) if used is None else head(x, used, used.some(left.nonzero()[:, 0]))
+    right = scores.argmax(1) == y[left]
+    own = torch.nan if head.log_self is None else head.log_self.exp().item()
+    return {"value": right.float().mean().item(), "parameters": head.parameter_count, "own": own}
+
+
+def standardised(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Each feature about its mean, in units of its standard deviation over all items (constant ones stay 0), float32."""
+    x = checked(features)
+    spread = x.std(0, correction=0)
+    return (x / torch.where(spread > 1e-12 * spread.max(), spread, 1.0)).float()
+
+
+def directions(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Features of length 1, float64.
+
+    Raises:
+        InputError: not (n, d), no numbers, or of norm zero.
+    """
+    checked(features)
+    x = torch.as_tensor(features).double()
+    norms = x.norm(dim=1, keepdim=True)
+    if not bool((norms > 0).all()):
+        raise InputError(f"expected features with a direction, got norm zero in {int((norms == 0).sum())} of {len(x)} items")
+    return x / norms

@@ -1,0 +1,284 @@
+"""How a model lays images out in its embedding space: relative local density over temperatures, by model and by layer."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Generator, Tensor, nn
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.model import PairModel
+from xaicl_lib.training.recipes import from_facts
+from xaicl_lib.zoo.bundled import model_card
+from xaicl_lib.zoo.networks import Block, TransformerBlock, branches
+
+BLOCK = 2_000_000  # distances in work at once, 16 MB; some five times that is the memory needed beside the embeddings
+TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+Labels = Int[Tensor, " n"] | np.ndarray | Sequence
+
+
+def rld(
+    embeddings: Float[Tensor, "n d"], labels: Labels, temperature: float | Sequence[float], *, block: int = BLOCK
+) -> Float[Tensor, "*t"]:
+    """Relative local density: how well the classes are communities of the similarity graph, at each temperature.
+
+    Implements Sec. 3 of :cite:t:`zhang2023organize`. With S_ij = -|x_i - x_j| / mean distance and E = exp(S / T), E_ii = 0, the graph is
+    A_ij = n^2 E_ij^2 / (sum_k E_ik sum_k E_kj), and RLD its modularity (:cite:t:`newman2004finding`) with the classes as communities.
+    A low temperature sees nearest neighbours only: in the limit each two points that are each other's nearest are joined, and
+    nothing else. At a high one all points are joined alike: -(1 - sum_c p_c^2) / (n - 1) for classes of shares p_c.
+
+    Differs: row sums are kept as logarithms and everything is float64, so that no temperature underflows. Distances are computed three
+    times, strip by strip, for all temperatures together (mean, row sums, weights), and never held all at once.
+
+    Args:
+        embeddings: of n items. Neither their unit nor their origin matters; the device they are on does the work (the CPU for one
+            that knows no float64).
+        labels: class of each item: n whole numbers or texts. Those under 0 count as missing.
+        temperature: one or several, > 0; 1 is the scale of the mean distance.
+        block: distances in work at once; the result does not depend on it.
+
+    Returns:
+        One value per temperature in [-1/2, 1], float64, on the CPU; without an axis for a single temperature.
+
+    Raises:
+        InputError: embeddings that are no finite (n, d) of at least two different points, labels that are missing or of one class
+            only, or a temperature that is not above 0.
+    """
+    x, classes, t = checked(embeddings), classes_of(labels, len(embeddings)), temperatures_of(temperature)
+    y = classes.to(x.device)
+    mean, log_sums = _row_sums(x, t, block)
+    within = torch.zeros(len(t), dtype=torch.float64, device=x.device)
+    degrees = torch.zeros(len(t), int(y.max()) + 1, dtype=torch.float64, device=x.device)  # of whole classes
+    for rows, distance in _strips(x, block):
+        same = y[rows, None] == y
+        for k, weight in enumerate(_weights(distance.div_(-mean), rows, t, log_sums)):
+            degrees[k].index_add_(0, y[rows], weight.sum(1))
+            within[k] += weight.mul_(same).sum()
+    total = degrees.sum(1)
+    value = (within / total - (degrees / total[:, None]).square().sum(1)).cpu()
+    return value if isinstance(temperature, Sequence | Tensor | np.ndarray) else value[0]
+
+
+def similarity_graph(embeddings: Float[Tensor, "n d"], temperature: float, *, block: int = BLOCK) -> Float[Tensor, "n n"]:
+    """The graph that `rld` is the modularity of, as a whole: A_ij >= 0, symmetric, zero diagonal; n^2 numbers of 8 bytes.
+
+    Raises:
+        InputError: as `rld`.
+    """
+    x, t = checked(embeddings), temperatures_of(temperature)
+    mean, log_sums = _row_sums(x, t, block)
+    parts = [next(_weights(d.div_(-mean), rows, t, log_sums)) for rows, d in _strips(x, block)]
+    return torch.cat(parts) * len(x) ** 2
+
+
+def _strips(x: Tensor, block: int) -> Iterator[tuple[slice, Tensor]]:
+    """Distances of some points to all of them, (b, n) at a time; 0 from a point to itself."""
+    step, squares = max(1, block // len(x)), x.square().sum(1)
+    for start in range(0, len(x), step):
+        rows = slice(start, min(start + step, len(x)))
+        distance = torch.addmm(squares, x[rows], x.T, alpha=-2).add_(squares[rows, None]).clamp_min_(0).sqrt_()
+        yield rows, _with_self(distance, start, 0.0)
+
+
+def _with_self(strip: Tensor, start: int, value: float) -> Tensor:
+    """The strip of rows from `start` on, with this value from each item to itself."""
+    strip.diagonal(start).fill_(value)
+    return strip
+
+
+def _row_sums(x: Tensor, t: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """The mean distance of two points, and log sum_k E_ik at each temperature, (t, n)."""
+    n = len(x)
+    mean = sum(d.sum() for _, d in _strips(x, block)) / (n * (n - 1))
+    if not mean > 0:
+        raise InputError(f"expected embeddings of at least two different points, got {n} that are all alike")
+    log_sums = torch.empty(len(t), n, dtype=torch.float64, device=x.device)
+    for rows, d in _strips(x, block):
+        s = _with_self(d.div_(-mean), rows.start, -torch.inf)
+        nearest = s.amax(1, keepdim=True)  # taken out of the sums, so that the largest term is 1
+        s.sub_(nearest)
+        for k, value in enumerate(t.tolist()):
+            log_sums[k, rows] = (s / value).exp_().sum(1).log_() + nearest[:, 0] / value
+    return mean, log_sums
+
+
+def _weights(s: Tensor, rows: slice, t: Tensor, log_sums: Tensor) -> Iterator[Tensor]:
+    """A strip of the graph at each temperature, without the factor n^2: each weight is at most 1."""
+    _with_self(s, rows.start, -torch.inf)
+    for value, sums in zip(t.tolist(), log_sums, strict=True):
+        yield (s * (2 / value)).sub_(sums[rows, None]).sub_(sums).exp_()
+
+
+def checked(embeddings: Float[Tensor, "n d"], *, least: int = 3) -> Float[Tensor, "n d"]:
+    """Embeddings as float64 about their mean, which keeps distances exact however far from the origin they are.
+
+    Raises:
+        InputError: not (n, d) with n >= `least`, or values that are no numbers.
+    """
+    x = torch.as_tensor(embeddings).detach()
+    if x.ndim != 2 or len(x) < least or not x.shape[1]:
+        raise InputError(f"expected embeddings (n, d) of at least {least} items, got shape {tuple(x.shape)}")
+    x = (x.cpu() if x.device.type == "mps" else x).double()
+    if not bool(x.isfinite().all()):
+        bad = int((~x.isfinite()).any(1).sum())
+        raise InputError(f"expected embeddings of finite numbers, got NaN or infinity in {bad} of {len(x)} items")
+    return x - x.mean(0)
+
+
+def classes_of(labels: Labels, n: int) -> Int[Tensor, " n"]:
+    """Labels as classes 0, 1, ...
+
+    Raises:
+        InputError: none, not one per item, missing ones, or a single class.
+    """
+    if labels is None:
+        raise InputError(f"expected a label for each of {n} embeddings, got none")
+    given = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if given.shape != (n,):
+        raise InputError(f"expected a label for each of {n} embeddings, got labels of shape {given.shape}")
+    missing = pd.isna(given) | (given < 0 if np.issubdtype(given.dtype, np.number) else given == "")
+    if missing.any():
+        raise InputError(f"expected a label for each of {n} embeddings, got {int(missing.sum())} missing ones (below 0, empty or NaN)")
+    names, classes = np.unique(given, return_inverse=True)
+    if len(names) < 2:
+        raise InputError(f"expected labels of at least two classes, got only {names[0]!r}")
+    return torch.from_numpy(classes)
+
+
+def temperatures_of(temperature: float | Sequence[float]) -> Float[Tensor, " t"]:
+    """Temperatures as float64.
+
+    Raises:
+        InputError: none, or one that is not a number above 0.
+    """
+    t = torch.as_tensor(temperature, dtype=torch.float64).cpu()
+    if t.ndim > 1 or not t.numel() or not bool((t.isfinite() & (t > 0)).all()):
+        raise InputError(f"expected temperatures above 0, got {temperature!r}")
+    return t.reshape(-1)
+
+
+def curves(
+    features: Mapping[str, Float[Tensor, "n d"]],
+    labels: Labels,
+    temperatures: Sequence[float] = TEMPERATURES,
+    *,
+    halves: int = 40,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """RLD over temperature of several models, on all items and on random halves of them.
+
+    Halves are drawn without replacement. A bootstrap sample would hold items twice, at distance 0 from themselves and always of their own
+    class, and RLD at low temperatures would measure that. The same halves serve all models, so that differences are paired.
+
+    Args:
+        features: for each model the embeddings of the same n items.
+        labels: class of each item, as for `rld`.
+        temperatures: as for `rld`.
+        halves: how many; 0 for none, and no intervals.
+        seed: of the halves.
+
+    Returns:
+        One row per model, draw and temperature: model, draw (0 is all items), temperature, value, n.
+
+    Raises:
+        InputError: as `rld`; or models that do not embed the same number of items.
+    """
+    counts = {len(z) for z in features.values()}
+    if len(counts) != 1:
+        raise InputError(f"expected embeddings of the same items for at least one model, got {sorted(counts)} items")
+    (n,) = counts
+    y, t = classes_of(labels, n), temperatures_of(temperatures).tolist()
+    generator = Generator().manual_seed(seed)
+    draws = [torch.arange(n), *(torch.randperm(n, generator=generator)[: n // 2] for _ in range(halves))]
+    rows = [
+        {"model": name, "draw": k, "temperature": at, "value": value, "n": len(chosen)}
+        for name, z in features.items()
+        for k, chosen in enumerate(draws)
+        for at, value in zip(t, rld(z[chosen.to(z.device)], y[chosen], t).tolist(), strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperature")) -> pd.DataFrame:
+    """The values on all items with 95 % intervals from those on halves.
+
+    Implements the delete-d jackknife of :cite:t:`shao1989general`: the variance of a statistic of n items is that over subsets of m,
+    times m / (n - m), which is 1 for halves. It is about the value on all items, because RLD at low temperatures depends a little on
+    how many there are. It knows about the choice of items, not about the training of the model.
+
+    Args:
+        table: of `curves`, or differences of such rows: columns draw, value, n, and those of `by`.
+        by: columns that make a group.
+
+    Returns:
+        One row per group: mean (the value on all items), low, high, se, n.
+    """
+    rows = []
+    for key, part in table.groupby(list(by), sort=False, observed=True):
+        whole, halves = part[part["draw"] == 0], part[part["draw"] > 0]
+        value, n, m = whole["value"].item(), whole["n"].item(), halves["n"].min()
+        se = float(np.sqrt(((halves["value"] - halves["value"].mean()) ** 2).mean() * m / (n - m))) if len(halves) > 1 else np.nan
+        rows.append(
+            {**dict(zip(by, key, strict=True)), "mean": value, "low": value - 1.96 * se, "high": value + 1.96 * se, "se": se, "n": n}
+        )
+    return pd.DataFrame(rows)
+
+
+def relative_to(table: pd.DataFrame, column: str, reference: object) -> pd.DataFrame:
+    """Each value minus that of the reference (a model, a temperature) in the same draw, ready for `with_intervals`."""
+    if reference not in set(table[column]):
+        raise InputError(f"expected one of {list(table[column].unique())} as reference of {column}, got {reference!r}")
+    others = [name for name in ("model", "layer", "temperature", "draw") if name in table and name != column]
+    base = table[table[column] == reference].set_index(others)["value"]
+    both = table[table[column] != reference].join(base.rename("base"), on=others)
+    return both.assign(value=both["value"] - both["base"]).drop(columns="base")
+
+
+def untrained(name: str = "simclr") -> PairModel:
+    """The network of a bundled model as its training began: the same architecture and seed, no step taken."""
+    card = model_card(name)
+    network = from_facts(card["recipe"]).network()
+    return PairModel(**branches(network), size=card["size"], mean=card["mean"], std=card["std"], name="untrained")
+
+
+@torch.inference_mode()
+def layer_features(model: PairModel, images: Float[Tensor, "n 3 h w"] | UInt8[Tensor, "n 3 h w"]) -> dict[str, Float[Tensor, "n c"]]:
+    """What side a of a model makes of images, layer by layer: averages over places, on the CPU.
+
+    Args:
+        model: any; for the bundled architectures also what comes before the last map.
+        images: in [0, 1], or bytes.
+
+    Returns:
+        `block 1` and so on (of residual or transformer blocks, all but the last), `features` (the last map, averaged), `embedding`.
+    """
+    model = model.fast
+    seen: dict[str, Tensor] = {}
+    blocks = [m for m in model.features_a.modules() if isinstance(m, Block | TransformerBlock)][:-1]
+    hooks = [m.register_forward_hook(_keep(seen, f"block {k}")) for k, m in enumerate(blocks, 1)]
+    found: dict[str, list[Tensor]] = {}
+    try:
+        for part in images.split(model.chunk(images[0, 0].numel())):
+            pixels = part.float() / 255 if part.dtype == torch.uint8 else part
+            last = model.features_a(model.normalize(pixels))
+            seen |= {"features": pooled(last), "embedding": model.head_a(last)}
+            for name, value in seen.items():
+                found.setdefault(name, []).append(value.float().cpu())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def _keep(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+    def hook(_: nn.Module, __: object, output: Tensor) -> None:
+        seen[name] = pooled(output)
+
+    return hook
+
+
+def pooled(output: Tensor) -> Float[Tensor, "n c"]:
+    """A map (n, c, i, j) or tokens (n, t, c), averaged over places."""
+    return output.mean((2, 3)) if output.ndim == 4 else output.mean(1) if output.ndim == 3 else output

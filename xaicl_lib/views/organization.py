@@ -1,0 +1,252 @@
+"""How models organise images: lines with their intervals, and maps of embedding spaces that work on a page without a kernel."""
+
+import base64
+import html
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from jaxtyping import Float, Int
+from PIL import Image
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.views.render import BookFigure
+from xaicl_lib.views.studies import PALETTE, series_colours
+from xaicl_lib.views.style import GRID, PLAIN
+
+STATIC = Path(__file__).parent / "static"
+TILE = 48  # pixels a side of a thumbnail
+QUALITY = 72  # of their JPEG
+SYMBOLS = {"circle": "●", "diamond": "◆"}
+_RING = "rgba(110,110,110,1)"  # seen on light and dark pages
+
+
+def lines_figure(
+    table: pd.DataFrame, *, x: str, series: str, x_title: str, y_title: str, panel: str | None = None, reference: float | None = None
+) -> go.Figure:
+    """Means with their intervals over a number that grows by factors: a line for each of `series`, panels below each other.
+
+    Args:
+        table: with columns mean, low, high, and those named.
+        x, series: columns of the table.
+        x_title, y_title: of the axes.
+        panel: a column whose values get a panel each.
+        reference: a value to compare with, drawn as a dotted line.
+    """
+    parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False, observed=True))
+    colours = series_colours([str(name) for name in table[series].unique()])
+    figure = make_subplots(
+        len(parts), 1, shared_xaxes=True, subplot_titles=[html.escape(str(name)) for name, _ in parts], vertical_spacing=0.16 / len(parts)
+    )
+    for row, (_, part) in enumerate(parts, 1):
+        for name, line in part.groupby(series, sort=False, observed=True):
+            for trace in _line(line.sort_values(x), x, str(name), colours[str(name)], row == 1):
+                figure.add_trace(trace, row, 1)
+        if reference is not None:
+            figure.add_hline(reference, row=row, col=1, line={"color": _RING, "width": 1, "dash": "dot"})
+    ticks = sorted(table[x].unique())
+    figure.update_xaxes(**GRID, type="log", tickvals=_spaced(ticks), ticktext=[f"{v:g}" for v in _spaced(ticks)])
+    figure.update_xaxes(title=x_title, row=len(parts))
+    figure.update_yaxes(**GRID, title=y_title)
+    below = 22 * -(-len(colours) // 2)
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
+    top = 30 if panel else 10
+    height = top + 60 + below + (300 if len(parts) == 1 else 230 * len(parts))
+    margin = {"l": 55, "r": 12, "t": top, "b": 55 + below}
+    return figure.update_layout(**PLAIN, height=height, margin=margin, legend=legend, showlegend=True)
+
+
+def _line(part: pd.DataFrame, x: str, name: str, colour: str, named: bool) -> list[go.Scatter]:
+    """A line and, behind it, the band of its intervals."""
+    around = [*part[x], *part[x][::-1]], [*part["high"], *part["low"][::-1]]
+    fill = f"rgba({', '.join(str(int(colour[k : k + 2], 16)) for k in (1, 3, 5))}, 0.16)"
+    band = go.Scatter(x=around[0], y=around[1], fill="toself", fillcolor=fill, line={"width": 0}, hoverinfo="skip", legendgroup=name,
+                      showlegend=False, mode="lines")  # fmt: skip
+    line = go.Scatter(
+        x=part[x], y=part["mean"], name=name, legendgroup=name, showlegend=named, mode="lines+markers",
+        line={"color": colour, "width": 2}, marker={"size": 5}, customdata=part[["low", "high"]],
+        hovertemplate="%{x}: %{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra>" + html.escape(name) + "</extra>",
+    )  # fmt: skip
+    return [band, line]
+
+
+def _spaced(values: Sequence[float], factor: float = 1.9) -> list[float]:
+    """Those of some numbers that are far enough apart to be written on an axis."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value >= factor * kept[-1]:
+            kept.append(float(value))
+    return kept
+
+
+def lines_alt(table: pd.DataFrame, *, x: str, series: str, what: str, panel: str | None = None) -> str:
+    """What `lines_figure` shows: where each line begins, its highest point, and where it ends."""
+    by = [series] if panel is None else [panel, series]
+    said = []
+    for key, part in table.groupby(by, sort=False, observed=True):
+        part = part.sort_values(x)
+        first, top, last = part.iloc[0], part.loc[part["mean"].idxmax()], part.iloc[-1]
+        points = ", ".join(f"{p['mean']:.2f} at {p[x]:g}" for p in (first, top, last))
+        said.append(f"{' '.join(map(str, key))}: {points}")
+    return f"{what} First, highest and last value of each line: {'; '.join(said)}."
+
+
+def class_marks(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Colour and symbol of each class, no two alike for up to twice as many classes as there are colours."""
+    symbols = list(SYMBOLS)
+    return [(PALETTE[k % len(PALETTE)], symbols[k // len(PALETTE) % len(symbols)]) for k in range(len(names))]
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Maps of the same photos by several models, linked: what one points at or chooses in one is shown in all.
+
+    In the book it is drawn by the book's own script; in a live notebook, and as `page()`, it brings everything along. Neither asks a
+    kernel or another host for anything.
+
+    Attributes:
+        figures: a map for each model.
+        data: what the script needs: sheet of thumbnails, labels, neighbours.
+        alt: what is to be seen.
+    """
+
+    figures: tuple[go.Figure, ...]
+    data: dict[str, Any]
+    alt: str
+
+    def fragment(self) -> str:
+        """The HTML of the maps, without the library that draws them."""
+        alts = [f"Map of {len(self.data['labels'])} photos by {model}, coloured by class." for model in self.data["models"]]
+        panels = "".join(BookFigure(figure, alt)._repr_html_() for figure, alt in zip(self.figures, alts, strict=True))
+        marks = zip(self.data["classes"], class_marks(self.data["classes"]), strict=True)
+        legend = "".join(
+            f'<button type="button" aria-pressed="false"><span style="color:{colour}">{SYMBOLS[symbol]}</span> {html.escape(name)}</button>'
+            for name, (colour, symbol) in marks
+        )
+        data = json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
+        style, script = (STATIC / "map.css").read_text(), (STATIC / "map.js").read_text()
+        return (
+            f'<div class="xaicl-map" role="group" aria-label="{html.escape(self.alt, quote=True)}"><style>{style}</style>'
+            f'<div class="xaicl-map-legend">{legend}</div><div class="xaicl-map-panels">{panels}</div>'
+            f'<div class="xaicl-map-bar"><label>photo <input type="number" min="1" max="{len(self.data["labels"])}"></label>'
+            '<button type="button" class="xaicl-map-back">back</button><button type="button" class="xaicl-map-on">on</button></div>'
+            '<div class="xaicl-map-found" aria-live="polite"></div><div class="xaicl-map-tip" hidden></div>'
+            f'<script type="application/json" class="xaicl-map-data">{data}</script><script>{script}</script></div>'
+        )
+
+    def page(self) -> str:
+        """A page of its own that needs nothing else."""
+        from plotly.offline import get_plotlyjs
+
+        return (
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            "<title>Maps of embedding spaces</title><style>body { font: 15px/1.5 system-ui, sans-serif; margin: 0.5rem; }</style>"
+            f"<script>{get_plotlyjs()}</script></head><body>{self.fragment()}<script>{_DRAW}</script></body></html>"
+        )
+
+    def _repr_html_(self) -> str:
+        if os.environ.get("XAICL_BOOK"):
+            return self.fragment()
+        alt, page = html.escape(self.alt, quote=True), html.escape(self.page(), quote=True)
+        return f'<iframe title="{alt}" srcdoc="{page}" style="width:100%;height:1000px;border:0"></iframe>'
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/html": self._repr_html_(), "text/plain": self.alt}
+
+
+_DRAW = """for (const box of document.querySelectorAll(".xaicl-plot")) {
+  const { data, layout } = JSON.parse(box.parentElement.querySelector("script[type='application/json']").textContent);
+  Plotly.newPlot(box, data, { ...layout, autosize: true }, { responsive: true, displayModeBar: false })
+    .then(() => box.setAttribute("data-xaicl-drawn", ""));
+}"""
+
+
+def embedding_map(
+    images: Float[Tensor, "n 3 s s"],
+    labels: Int[Tensor, " n"],
+    classes: Sequence[str],
+    positions: Mapping[str, Float[Tensor, "n 2"]],
+    near: Mapping[str, tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]],
+    *,
+    first: int = 0,
+) -> EmbeddingMap:
+    """Linked maps of photos by one model or several: thumbnails on hover, nearest neighbours on click or by keyboard.
+
+    Args:
+        images: in [0, 1], or bytes; kept as thumbnails of 48 pixels in one JPEG.
+        labels: class of each, 0, 1, ...
+        classes: their names.
+        positions: for each model places of `xaicl_lib.studies.projection.project`.
+        near: for each model neighbours and cosines of `xaicl_lib.studies.projection.neighbours`.
+        first: the photo that is chosen to begin with.
+
+    Raises:
+        InputError: not the same number of photos everywhere, or other models to place them than to find neighbours.
+    """
+    n = len(images)
+    counts = {len(labels), *map(len, positions.values()), *(len(found[0]) for found in near.values())}
+    if counts != {n} or list(positions) != list(near) or not 0 <= first < n:
+        raise InputError(
+            f"expected {n} labels, places and neighbours by the same models, got {sorted(counts)}, {list(positions)}, {list(near)}"
+        )
+    columns = int(np.ceil(n**0.5))
+    data = {
+        "models": list(positions), "classes": list(classes), "labels": labels.tolist(), "columns": columns, "first": first,
+        "sheet": sheet(images, columns), "near": [found[0].tolist() for found in near.values()],
+        "cosines": [[[round(v, 2) for v in row] for row in found[1].tolist()] for found in near.values()],
+    }  # fmt: skip
+    figures = tuple(_map_figure(name, xy, labels, classes) for name, xy in positions.items())
+    alt = (
+        f"Maps of {n} images of {len(classes)} classes by {' and '.join(positions)}, linked: a photo chosen in one is ringed in all, "
+        "with its nearest neighbours by each model listed below."
+    )
+    return EmbeddingMap(figures, data, alt)
+
+
+def sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
+    """All images as thumbnails in one JPEG, row by row, as a data address."""
+    pixels = images.float().cpu() / 255 if not images.is_floating_point() else images.float().cpu()
+    whole = Image.new("RGB", (columns * TILE, -(-len(images) // columns) * TILE), "white")
+    for k, image in enumerate(pixels):
+        tile = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+        whole.paste(tile.resize((TILE, TILE), Image.Resampling.BICUBIC), (k % columns * TILE, k // columns * TILE))
+    file = io.BytesIO()
+    whole.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _map_figure(model: str, positions: Tensor, labels: Tensor, classes: Sequence[str]) -> go.Figure:
+    """One map: a trace for each class, and two of rings that the script moves."""
+    figure = go.Figure()
+    for k, (name, (colour, symbol)) in enumerate(zip(classes, class_marks(classes), strict=True)):
+        own = (labels == k).nonzero()[:, 0]
+        x, y = (np.round(positions[own, axis].double().numpy(), 3).tolist() for axis in (0, 1))
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=y, customdata=own.tolist(), name=name, mode="markers", hovertemplate=html.escape(name) + "<extra></extra>",
+                marker={"color": colour, "symbol": symbol, "size": 7, "opacity": 0.85, "line": {"width": 0}},
+            )
+        )  # fmt: skip
+    for size, width in ((13, 1.5), (20, 3)):
+        ring = {"size": size, "color": _RING, "symbol": "circle-open", "line": {"width": width}}
+        figure.add_trace(go.Scatter(x=[], y=[], mode="markers", marker=ring, hoverinfo="skip"))
+    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "fixedrange": True}
+    low, high = positions.amin(0), positions.amax(0)
+    room = 0.04 * float((high - low).max())
+    ends = [[float(low[k]) - room, float(high[k]) + room] for k in (0, 1)]
+    figure.update_xaxes(**axis, range=ends[0])
+    figure.update_yaxes(**axis, range=ends[1], scaleanchor="x")
+    title = {"text": html.escape(model), "x": 0.5, "y": 0.985, "yanchor": "top", "font": {"size": 14}}
+    return figure.update_layout(
+        **PLAIN, height=380, margin={"l": 4, "r": 4, "t": 28, "b": 4}, showlegend=False, title=title, hovermode="closest"
+    )
