@@ -166,23 +166,24 @@ def test_bad_input(change, says) -> None:
 
 
 def test_properties_of_a_linear_network() -> None:
+    """Grey images and evidence that is their brightness: every value is worth exactly what the map says."""
     pytest.importorskip("quantus", reason="quantus of requirements.txt is not installed")
-    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
-    images[0, 0, :8] *= 0.05  # the red of the first is mostly in its lower half
-    labels, before = torch.tensor([0, 1]), torch.get_rng_state()
-    got = properties([colours(16)], images, labels, SALIENCY, samples=2)
+    grey = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(3))
+    grey[0, :, :8] *= 0.05
+    before = torch.get_rng_state()
+    got = properties([blind()], grey.expand(2, 3, 16, 16), torch.tensor([0, 1]), SALIENCY, samples=2)
     assert torch.equal(torch.get_rng_state(), before)
     assert set(got["metric"]) == set(PROPERTIES)
     value = got.set_index(["metric", "image"])["value"]
-    for n, channel in ((0, 0), (1, 1)):
-        red = sorted(images[n, channel].flatten().double().tolist())
-        share = [v / sum(red) for v in red]
-        assert value["correlation", n] == pytest.approx(1, abs=1e-4), "what is taken away is what the map says"
-        assert value["entropy", n] == pytest.approx(-sum(p * math.log(p) for p in share), rel=1e-4)
-        k = len(red)
-        gini = sum((2 * (i + 1) - k - 1) * v for i, v in enumerate(red)) / (k * sum(red))
-        assert value["sparseness", n] == pytest.approx(gini, rel=1e-3)
-    assert (value["perturbation_gap"] > 0).all()
+    for n in range(2):
+        parts = sorted(grey[n].flatten().double().tolist())
+        k, total = len(parts), sum(parts)
+        assert value["correlation", n] == pytest.approx(1, abs=1e-4)
+        assert value["entropy", n] == pytest.approx(-sum(p / total * math.log(p / total) for p in parts), rel=1e-4)
+        assert value["sparseness", n] == pytest.approx(sum((2 * i - k + 1) * v for i, v in enumerate(parts)) / (k * total), rel=1e-3)
+    assert (value["perturbation_gap"] == 0).all(), "three classes of equal evidence have probability 1 / 3 whatever is zeroed"
+    red = properties([colours(16)], grey.expand(2, 3, 16, 16) * torch.tensor([1, 0.5, 0.2]).view(3, 1, 1), torch.zeros(2).long(), SALIENCY)
+    assert (red.set_index("metric").loc["perturbation_gap", "value"] > 0.01).all(), "the most important pixels first cost most"
 
 
 def test_differences_point_to_the_better_one() -> None:

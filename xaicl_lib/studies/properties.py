@@ -14,7 +14,7 @@ from xaicl_lib.methods import methods as registry
 from xaicl_lib.studies.quality import Judge, Ways
 from xaicl_lib.studies.statistics import summarise
 
-STEPS = 16  # of a perturbation curve
+STEPS = 8  # of a perturbation curve for each of three channels; Quantus wants them to divide the number of pixels
 PROPERTIES = {  # metric: the property it stands for, and whether more is better
     "perturbation_gap": ("faithfulness", True),
     "correlation": ("faithfulness", True),
@@ -23,7 +23,8 @@ PROPERTIES = {  # metric: the property it stands for, and whether more is better
     "max_sensitivity": ("continuity", False),
 }
 CLAIMS = ("faithfulness", "complexity", "continuity")  # in which supervised contrastive training is said to be better
-QUIET = {"disable_warnings": True, "display_progressbar": False, "return_aggregate": False}
+QUIET: dict[str, Any] = {"disable_warnings": True, "display_progressbar": False, "return_aggregate": False}
+ZEROED: dict[str, Any] = {"perturb_baseline": 0.0, "normalise": False, **QUIET}
 
 
 def properties(
@@ -49,7 +50,7 @@ def properties(
     Raises:
         InputError: Quantus is not installed.
     """
-    suite = _suite(images.shape[2] * images.shape[3], samples)
+    suite = _suite(images[0].numel(), samples)
     frames = []
     for judge in judges:
         x, y = judge.model.normalize(images.to(judge.model.device)).cpu().numpy(), labels.cpu().numpy()
@@ -64,20 +65,21 @@ def properties(
     return pd.concat(frames, ignore_index=True)
 
 
-def _suite(area: int, samples: int) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    """Metrics by name, as functions of what Quantus calls a metric with."""
+def _suite(values: int, samples: int) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Metrics by name, as functions of what Quantus calls a metric with; an image is so many values to it, three a pixel."""
     try:
         import quantus
     except ImportError as error:
         raise InputError("expected quantus for these metrics, found none: pip install quantus") from error
-    flipping = quantus.PixelFlipping(features_in_step=-(-area // STEPS), perturb_baseline=0.0, normalise=False, **QUIET)
-    # Whole sets of pixels, an eighth of the image each: single ones hardly move a network.
-    correlation = quantus.FaithfulnessCorrelation(nr_runs=50, subset_size=area // 8, perturb_baseline=0.0, normalise=False, **QUIET)
+    flipping = quantus.PixelFlipping(features_in_step=values // 3 // STEPS, **ZEROED)
+    # Sets of an eighth of the image: single values hardly move a network.
+    correlation = quantus.FaithfulnessCorrelation(nr_runs=50, subset_size=values // 8, **ZEROED)
     sparseness, entropy = quantus.Sparseness(**QUIET), quantus.Complexity(**QUIET)
     shaken = quantus.MaxSensitivity(nr_samples=samples, lower_bound=0.2, **QUIET)
 
     def gap(given: dict[str, Any]) -> np.ndarray:
-        least_first = flipping(**{**given, "a_batch": -given["a_batch"]}, softmax=True)
+        maps = given["a_batch"]
+        least_first = flipping(**{**given, "a_batch": maps.max((1, 2, 3), keepdims=True) - maps}, softmax=True)
         return np.mean(least_first, 1) - np.mean(flipping(**given, softmax=True), 1)
 
     return {
