@@ -106,9 +106,10 @@ def scenes_of(factor: str, value: str, count: int, size: int = 64, *, generator:
         raise unknown(factor, value, FACTORS[factor])
     if count < 1:
         raise InputError(f"expected at least one scene, got {count}")
-    generator, found = generator or Generator().manual_seed(0), []
+    generator = generator or Generator().manual_seed(0)
+    found: list[Tensor] = []
     column, wanted = list(FACTORS).index(factor), FACTORS[factor].index(value)
-    while sum(map(len, found)) < count:  # a value is one of nine at most
+    while sum(len(part) for part in found) < count:  # a value is one of nine at most
         images, _, labels = scenes(4 * count + 16, size, generator)
         found.append(images[labels[:, column] == wanted])
     return torch.cat(found)[:count]

@@ -4,6 +4,7 @@ Maps of one-sided questions are judged by insertion and deletion, as in :cite:t:
 similarity to *another* sample of the corpus, and the probability that a linear classifier gives the corpus's class.
 """
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,6 +53,12 @@ WAYS: dict[str, Way] = {
     "Grad-CAM, corpus and foil": Way("grad_cam"),
     "random map": Way("random_map"),
 }
+
+
+def possible(ways: Mapping[str, Way] = WAYS) -> dict[str, Way]:
+    """The ways whose packages are installed: those of captum need captum."""
+    there = importlib.util.find_spec("captum") is not None
+    return {label: way for label, way in ways.items() if there or way.method not in CAPTUM}
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def model_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
     path = folder / f"{name}.json"
     if path.parent != folder or not path.is_file():
         own = sorted(p.stem for p in folder.glob("*.json"))
-        raise unknown("model", name, [*own, *list_official(), "torchvision/NAME", "timm/NAME"])
+        raise unknown("model", name, [*own, *list_official(), "torchvision/NAME", "timm/NAME", "open_clip/NAME"])
     return json.loads(path.read_text())
 
 
@@ -49,7 +49,7 @@ def load_model(
 
     Args:
         name: one of `list_models()` (bundled), one of `list_official()` (a paper's checkpoint, downloaded at its first use), or
-            `torchvision/NAME` or `timm/NAME` (a backbone without a head).
+            `torchvision/NAME` or `timm/NAME` (a backbone without a head), or `open_clip/NAME/WEIGHTS` (an image-text model).
         device: "auto" (CUDA where there is one), "cpu", "cuda", ...
         file: the file of weights, for models that are not bundled, instead of a download.
         folder: where the bundled weights and cards are.
@@ -77,6 +77,10 @@ def _elsewhere(name: str) -> tuple[Callable[..., PairModel], Callable[[str], dic
         from xaicl_lib.zoo.backbones import backbone_card, load_backbone
 
         return load_backbone, backbone_card
+    if name.startswith("open_clip/"):
+        from xaicl_lib.zoo.open_clip import load_open_clip, open_clip_card
+
+        return load_open_clip, open_clip_card
     return None
 
 

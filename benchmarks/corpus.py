@@ -1,0 +1,124 @@
+"""The larger runs behind the page about corpora, once, with where they came from; the page shows them beside its own quick runs.
+
+    python benchmarks/corpus.py evaluation sizes sanity views localisation [-o results/corpus.parquet]
+
+Photos are those of XAICL_IMAGENETTE: corpora and explicands from the validation part, the linear probe learns from the training part. Parts
+that are asked for replace those of the file that is there.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from xaicl_lib import PairModel, load_model
+from xaicl_lib.corpora import IMAGENETTE, embed_corpus, linear_probe
+from xaicl_lib.data.photos import imagenette
+from xaicl_lib.data.scenes import SHAPES, scene_set
+from xaicl_lib.results import code_version
+from xaicl_lib.studies.corpus import TARGETS, Setting, Way, evaluate_corpora, sanity, settings, vary_sizes
+from xaicl_lib.studies.text_localisation import locate_texts
+from xaicl_lib.studies.views_of_photos import compare_views
+
+RISE = {"masks": 400, "centred": True}
+
+
+def ways(size: int) -> dict[str, Way]:
+    """Occlusion at 12 places a side rather than the paper's 24."""
+    occlusion = {"stride": size // 14}
+    return {
+        **{f"RISE, {target}": Way("rise", target, RISE) for target in TARGETS},
+        **{f"integrated gradients, {target}": Way("integrated_gradients", target, {"n_steps": 20}) for target in TARGETS},
+        "gradient SHAP, corpus and foil": Way("gradient_shap", params={"n_samples": 20}),
+        "occlusion, corpus and foil": Way("conditional_occlusion", params=occlusion),
+        "Grad-CAM, corpus and foil": Way("grad_cam"),
+        "random map": Way("random_map"),
+    }
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pool(name: str, split: str, size: int, count: int) -> tuple[Tensor, Tensor, list[str]]:
+    """Images with the labels that the questions are about: shapes of scenes, classes of photos."""
+    if name.startswith("scenes"):
+        images, labels, _ = scene_set(split, size, count)
+        return images.float() / 255, labels[:, 0], list(SHAPES)
+    images, labels, folders = imagenette(split, size, limit=count)
+    names = {folder: label for label, folder in IMAGENETTE.items()}
+    return images.float() / 255, labels, [names.get(folder, folder) for folder in folders]
+
+
+def asked(name: str, classes: int, explicands: int) -> tuple[PairModel, list[Setting], nn.Module]:
+    model = load_model(name, "cpu")
+    learned, known, _ = pool(name, "train", model.size, 2000)
+    probe = linear_probe(embed_corpus(model, learned), known)
+    images, labels, names = pool(name, "val", model.size, 1500)
+    chosen = torch.linspace(0, len(names) - 1, classes).round().long().tolist()
+    given = settings(model, images, labels, names, classes=chosen, explicands=explicands, corpus=50, foil=300, generator=seeded())
+    return model, given, probe
+
+
+def evaluation() -> pd.DataFrame:
+    frames = []
+    for name, classes, explicands in (("scenes_simclr", 8, 3), ("simclr", 6, 3)):
+        model, given, probe = asked(name, classes, explicands)
+        frames.append(evaluate_corpora(model, given, probe, ways(model.size), step=model.size**2 // 16))
+    return pd.concat(frames, ignore_index=True)
+
+
+def sizes() -> pd.DataFrame:
+    model, given, probe = asked("scenes_simclr", 4, 2)
+    way = ways(model.size)["occlusion, corpus and foil"]
+    counts = {"corpus_sizes": (1, 3, 10, 50), "foil_sizes": (0, 1, 3, 10, 30, 100, 300)}
+    return vary_sizes(model, given, probe, **counts, draws=3, way=way, step=model.size**2 // 16, generator=seeded())
+
+
+def random_model() -> pd.DataFrame:
+    model, given, probe = asked("scenes_simclr", 8, 3)
+    some = {label: way for label, way in ways(model.size).items() if way.target == TARGETS[0]}
+    return sanity(model, given, probe, some, step=model.size**2 // 16)
+
+
+def views() -> pd.DataFrame:
+    model = load_model("simclr", "cpu")
+    images, _, _ = pool("simclr", "val", model.size, 320)
+    order = torch.randperm(len(images), generator=seeded())
+    photos, foil = images[order[:16]], images[order[16:]]
+    return compare_views(model, photos, foil, way=Way("conditional_occlusion", params={"stride": 8}), draws=2, generator=seeded())
+
+
+def localisation() -> pd.DataFrame:
+    return locate_texts(load_model("scenes_clip", "cpu"), 48, generator=seeded(5))
+
+
+PARTS: dict[str, Callable[[], pd.DataFrame]] = {
+    "evaluation": evaluation, "sizes": sizes, "sanity": random_model, "views": views, "localisation": localisation,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("-o", "--output", type=Path, default=Path("results/corpus.parquet"))
+    given = parser.parse_args()
+    for part in given.parts:
+        made = PARTS[part]().assign(part=part)
+        facts = {"seed": 0, "device": f"{platform.machine()} CPU, {os.cpu_count()} cores", "torch": torch.__version__}
+        made = made.assign(**facts, date=datetime.date.today().isoformat(), code=code_version(), pairs=made["pair"].nunique())
+        old = [pd.read_parquet(given.output)] if given.output.is_file() else []
+        table = pd.concat([*(one[one["part"] != part] for one in old), made], ignore_index=True)
+        texts = {column: "category" for column in table if table[column].dtype in (object, "str", "category")}
+        table.astype(texts).to_parquet(given.output, index=False)
+        print(f"{given.output.name}: {part}, {len(made)} rows", flush=True)
+
+
+if __name__ == "__main__":
+    main()

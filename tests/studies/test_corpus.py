@@ -1,0 +1,211 @@
+"""The studies of corpora, on small models: rows against single calls, targets, sizes, tests against a control."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from tests.conftest import assert_close, build, random_pair
+from xaicl_lib import InputError, Pair, explain, measure
+from xaicl_lib.corpora import embed_corpus, linear_probe
+from xaicl_lib.metrics.randomisation import randomised
+from xaicl_lib.scores import class_evidence, corpus_similarity, dot
+from xaicl_lib.studies.corpus import (
+    Way,
+    against,
+    evaluate_corpora,
+    explain_corpus,
+    possible,
+    sanity,
+    settings,
+    vary_sizes,
+)  # fmt: skip
+from xaicl_lib.studies.statistics import holm
+from xaicl_lib.studies.views_of_photos import CHANGES, Change, compare_views, crop, cut_out
+
+IMAGES = torch.cat([random_pair(30, seed=3).a * (0.4 + 0.3 * k) for k in range(3)]).float()
+LABELS = torch.arange(3).repeat_interleave(30)
+NAMES = ["dark", "dim", "bright"]
+STEP = 96
+WAYS = {
+    "Grad-CAM": Way("grad_cam"),
+    "to itself": Way("conditional_occlusion", "label-free", {"stride": 6}),
+    "random map": Way("random_map"),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build("projected").to(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def probe(model):
+    return linear_probe(embed_corpus(model, IMAGES), LABELS)
+
+
+@pytest.fixture(scope="module")
+def asked(model):
+    return settings(model, IMAGES, LABELS, NAMES, classes=[0, 2], explicands=2, corpus=5, foil=8)
+
+
+def test_no_image_plays_two_parts(model, asked) -> None:
+    for one in asked:
+        parts = [*one.explicands, *one.corpus, *one.foil]
+        assert len({part.numpy().tobytes() for part in parts}) == len(parts)
+        own = {image.numpy().tobytes() for image in IMAGES[one.index == LABELS]}
+        assert [x.numpy().tobytes() in own for x in one.explicands] == one.same.tolist() == [True, True, False, False]
+        assert all(x.numpy().tobytes() in own for x in one.corpus)
+        assert not any(x.numpy().tobytes() in own for x in one.foil)
+    for wrong in ({"corpus": 15}, {"foil": 40}):
+        with pytest.raises(InputError, match="expected at least"):
+            settings(model, IMAGES, LABELS, NAMES, **{"explicands": 2, "corpus": 5, "foil": 8, **wrong})
+    with pytest.raises(InputError, match="at least two classes"):
+        settings(model, IMAGES, torch.zeros(90, dtype=torch.long), NAMES)
+
+
+def test_targets_are_what_they_say(model, asked) -> None:
+    x, (corpus, foil) = asked[0].explicands, asked[0].embedded(model)
+    way = Way("conditional_occlusion", params={"stride": 6})
+    wanted = {"corpus and foil": corpus_similarity(corpus, foil), "corpus": corpus_similarity(corpus)}
+    for target, score in wanted.items():
+        assert_close(
+            explain_corpus(model, x, replace(way, target=target), corpus, foil).a,
+            explain(model, Pair(x), "conditional_occlusion", score=score, stride=6).a,
+        )
+    free = explain_corpus(model, x, replace(way, target="label-free"), corpus, foil)
+    z = model.embed_a(model.normalize(x))
+    assert free.b is None
+    assert_close(free.score, (z * z).sum(1), rtol=1e-5)
+    assert_close(free.a, explain(model, Pair(x, x), "conditional_occlusion", score=dot, stride=6).a)
+    with pytest.raises(InputError, match="unknown target 'foil'"):
+        explain_corpus(model, x, Way("grad_cam", "foil"), corpus, foil)
+    with pytest.raises(InputError, match=r"unknown method 'lime'; there are: .*gradient_shap"):
+        explain_corpus(model, x, Way("lime"), corpus, foil)
+
+
+def test_captum_is_complete_repeatable_and_leaves_the_random_state(model, asked) -> None:
+    pytest.importorskip("captum")
+    x, z = asked[0].explicands, asked[0].embedded(model)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    shap = Way("gradient_shap", params={"n_samples": 5})
+    first, one = (explain_corpus(model, images, shap, *z) for images in (x, x[1:2]))
+    assert_close(first.a[1:2], one.a, rtol=1e-4, atol=1e-7)
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert (numpy_state == np.random.get_state()[1]).all()
+    made = explain_corpus(model, x, Way("integrated_gradients", params={"n_steps": 200}), *z)
+    black = corpus_similarity(*z)(model.embed_a(torch.zeros_like(x)), None)
+    assert_close(made.a.sum((1, 2)), made.score - black, rtol=0.05, atol=1e-3)
+
+
+def test_rows_are_those_of_single_calls(model, asked, probe) -> None:
+    table = evaluate_corpora(model, asked, probe, WAYS, step=STEP)
+    assert len(table) == 2 * 4 * len(WAYS) * 4
+    assert table["value"].notna().all()
+    one = asked[1]
+    made = explain_corpus(model, one.explicands, WAYS["Grad-CAM"], *one.embedded(model))
+    rows = table[(table["way"] == "Grad-CAM") & (table["corpus"] == "bright")]
+    scores = {"similarity": one.judge, "class probability": class_evidence(probe, 2, probability=True)}
+    for what, score in scores.items():
+        want = measure(model, Pair(one.explicands), made, ["SI", "SD"], STEP, score=score)
+        for name, area in zip(("insertion", "deletion"), want.values(), strict=True):
+            got = rows[rows["metric"] == f"{name}, {what}"].sort_values("pair")
+            assert got["value"].tolist() == pytest.approx(area.tolist(), rel=1e-5)
+            assert got["pair"].tolist() == [4, 5, 6, 7]
+            assert got["scenario"].tolist() == ["same class"] * 2 + ["other class"] * 2
+
+
+def test_gains_are_paired_and_signed() -> None:
+    g = np.random.default_rng(0)
+    rows = []
+    for metric, sign in (("insertion, similarity", 1), ("deletion, similarity", -1)):
+        for pair in range(30):
+            chance = g.normal()
+            for way, gain in (("good", 0.5), ("bad", -0.5), ("random map", 0.0)):
+                row = {"model": "m", "corpus": "c", "scenario": "same class", "metric": metric, "way": way, "pair": pair}
+                rows.append({**row, "value": chance + sign * gain + 0.1 * g.normal() * (way != "random map")})
+    table = pd.DataFrame(rows)
+    found = against(table).set_index(["metric", "way"])
+    assert found.loc[("insertion, similarity", "good"), "better"]
+    assert found.loc[("deletion, similarity", "good"), "better"]
+    assert found.loc[("deletion, similarity", "bad"), "worse"]
+    wide = table[table["metric"] == "insertion, similarity"].pivot(index="pair", columns="way", values="value")
+    p = [float(stats.wilcoxon(wide[way] - wide["random map"]).pvalue) for way in ("good", "bad")]
+    assert found.loc["insertion, similarity"].loc[["good", "bad"], "p"].tolist() == pytest.approx(holm(p))
+    with pytest.raises(InputError, match="unknown way of the table 'noise'"):
+        against(table, "noise")
+
+
+def test_the_whole_corpus_agrees_with_itself(model, asked, probe) -> None:
+    way = Way("conditional_occlusion", params={"stride": 6})
+    table = vary_sizes(model, asked[:1], probe, corpus_sizes=(1, 5), foil_sizes=(0, 8), draws=1, way=way, step=STEP)
+    agreement = table[table["metric"] == "agreement"].groupby(["varied", "size"])["value"].mean()
+    assert agreement["corpus", 5] == pytest.approx(1)
+    assert agreement["foil", 8] == pytest.approx(1)
+    assert agreement["corpus", 1] < 1
+    one = asked[0]
+    alone = explain_corpus(model, one.explicands, replace(way, target="corpus"), *one.embedded(model))
+    rows = table[(table["varied"] == "foil") & (table["size"] == 0) & (table["metric"] == "insertion, similarity")]
+    want = measure(model, Pair(one.explicands), alone, ["SI"], STEP, score=one.judge)["SI"]
+    assert rows["value"].tolist() == pytest.approx(want.tolist(), rel=1e-5)
+    for wrong in ({"corpus_sizes": (0,)}, {"corpus_sizes": (6,)}, {"foil_sizes": (9,)}):
+        with pytest.raises(InputError, match=r"expected a (corpus|foil) of at most"):
+            vary_sizes(model, asked[:1], probe, **{"corpus_sizes": (5,), "foil_sizes": (8,), **wrong})
+
+
+def test_a_random_model_is_asked_with_its_own_corpora(model, asked, probe) -> None:
+    table = sanity(model, asked[:1], probe, {k: WAYS[k] for k in ("Grad-CAM", "random map")}, step=STEP)
+    one = asked[0]
+    shuffled = randomised(model, Pair(one.explicands[:1], one.explicands[:1]))
+    made = explain_corpus(shuffled, one.explicands, WAYS["Grad-CAM"], *one.embedded(shuffled))
+    want = measure(model, Pair(one.explicands), made, ["SI"], STEP, score=one.judge)["SI"]
+    rows = table[(table["way"] == "Grad-CAM") & (table["metric"] == "insertion, similarity")]
+    assert rows["value"].tolist() == pytest.approx(want.tolist(), rel=1e-4)
+    agreement = table[table["metric"] == "agreement"].groupby("way")["value"].mean()
+    assert agreement["random map"] == pytest.approx(1), "which never looked at the weights"
+    assert agreement["Grad-CAM"] < 0.99
+
+
+def test_randomised_weights_are_the_same_numbers_in_another_order(model) -> None:
+    pair = Pair(IMAGES[:1], IMAGES[:1])
+    changed = randomised(model, pair)
+    weights = [(p, q) for p, q in zip(model._parts.parameters(), changed._parts.parameters(), strict=True) if p.numel() > 10]
+    assert all(not torch.equal(p, q) and torch.equal(p.flatten().sort()[0], q.flatten().sort()[0]) for p, q in weights)
+
+
+def test_ways_of_missing_packages_are_left_out(monkeypatch) -> None:
+    assert "RISE, corpus" in possible()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not any("integrated" in label or "SHAP" in label for label in possible())
+
+
+def test_what_a_crop_keeps_is_what_it_shows() -> None:
+    photos = torch.zeros(4, 3, 40, 40)
+    photos[:, :, torch.arange(40) % 7 == 3] = 1.0
+    g = torch.Generator().manual_seed(1)
+    cropped = crop(photos, g)
+    patched = cut_out(photos, torch.Generator().manual_seed(1))
+    assert torch.equal(patched.kept, ~cropped.kept), "the same boxes"
+    assert_close(patched.photos[patched.kept.unsqueeze(1).expand_as(photos)], photos[patched.kept.unsqueeze(1).expand_as(photos)])
+    hidden = patched.photos.movedim(1, 3)[~patched.kept]
+    assert_close(hidden, photos.mean().expand_as(hidden), rtol=1e-5)
+    assert 0.2 < cropped.kept.float().mean() < 0.55
+
+
+def test_photos_are_compared_with_their_own_changes(model) -> None:
+    photos, foil = IMAGES[:3], IMAGES[40:50]
+    same = {"nothing": lambda x, g: Change(x), "crop": CHANGES["crop"]}
+    table = compare_views(model, photos, foil, changes=same, way=Way("conditional_occlusion", params={"stride": 6}), draws=2)
+    nothing, cropped = (table[table["augmentation"] == name] for name in ("nothing", "crop"))
+    assert nothing["agreement"].to_numpy() == pytest.approx(1)
+    z = model.embed_a(model.normalize(photos))
+    want = [float(corpus_similarity(z[k : k + 1], embed_corpus(model, foil))(z[k : k + 1], None)) for k in range(3)]
+    assert nothing[nothing["draw"] == 0]["score"].tolist() == pytest.approx(want, rel=1e-4)
+    assert nothing["inside"].isna().all()
+    assert cropped["inside"].between(0, 1).all()
+    assert cropped["area"].between(0.2, 0.55).all()
+    with pytest.raises(InputError, match="at least one draw"):
+        compare_views(model, photos, foil, draws=0)

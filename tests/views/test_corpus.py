@@ -1,0 +1,69 @@
+"""Figures of one-sided questions hold the numbers they are made of."""
+
+import pandas as pd
+import pytest
+import torch
+
+from xaicl_lib import Explanation, InputError
+from xaicl_lib.views.corpus import gains_alt, gains_figure, maps_alt, maps_figure, signed, sizes_alt, sizes_figure
+
+IMAGE = torch.full((3, 32, 32), 0.5)
+
+
+def made(top: float, at: tuple[int, int], score: float) -> Explanation:
+    map_ = torch.zeros(1, 6, 6)
+    map_[0, at[0], at[1]] = top
+    return Explanation(map_, None, torch.tensor([score]))
+
+
+def test_evidence_is_red_and_evidence_against_blue() -> None:
+    map_ = torch.tensor([[2.0, 0.0], [0.0, -2.0]])
+    shown = signed(IMAGE, map_, 2.0)
+    assert shown[0, 0, 0] > shown[2, 0, 0] + 0.1
+    assert shown[2, -1, -1] > shown[0, -1, -1] + 0.1
+    assert (shown[:, 0, -1] - shown[0, 0, -1]).abs().max() < 0.05, "no evidence is grey"
+    assert torch.equal(signed(IMAGE, 0 * map_, 0.0), signed(IMAGE, 0 * map_, 1.0))
+
+
+def test_maps_carry_scores_and_scales() -> None:
+    both = {"first": made(1.0, (0, 0), 0.25), "second": made(0.01, (5, 5), -0.5)}
+    titles = [a.text for a in maps_figure(IMAGE, both).layout.annotations]
+    assert titles == ["image", "first: +0.25", "second: -0.50"]
+    own = [a.text for a in maps_figure(IMAGE, both, one_scale=False).layout.annotations]
+    assert own[1:] == ["first: +0.25, to 1.0e+00", "second: -0.50, to 1.0e-02"]
+    above = [a.text for a in maps_figure(IMAGE, both, columns=2, pictures=dict.fromkeys(both, IMAGE)).layout.annotations]
+    assert above == ["first", "second", "+0.25", "-0.50"]
+    assert maps_alt("Maps.", both) == (
+        "Maps. first: score 0.25, strongest at the top left; second: score -0.50, strongest at the bottom right."
+    )
+    with pytest.raises(InputError, match="at least one explanation"):
+        maps_figure(IMAGE, {})
+
+
+def test_gains_are_shown_a_metric_at_a_time() -> None:
+    rows = [
+        {"metric": metric, "scenario": "same class", "way": way, "mean": k + j, "low": k + j - 0.5, "high": k + j + 0.5, "n": 9, "p": 0.01}
+        for k, metric in enumerate(("insertion, similarity", "deletion, similarity"))
+        for j, way in enumerate(("RISE, corpus", "Grad-CAM, corpus"))
+    ]
+    found = pd.DataFrame(rows)
+    figure = gains_figure(found)
+    means = [list(t.x) for t in figure.data if t.error_x.array is not None]
+    assert means == [[0, 1], [1, 2]]
+    assert [t.visible for t in figure.data].count(False) == len(figure.data) // 2
+    buttons = figure.layout.updatemenus[0].buttons
+    assert [b.label for b in buttons] == list(found["metric"].unique())
+    assert [sum(b.args[0]["visible"]) for b in buttons] == [2, 2]
+    assert "RISE, corpus, same class: +0.000 (-0.500 to +0.500)" in gains_alt(found)
+
+
+def test_sizes_are_drawn_in_order() -> None:
+    rows = [
+        {"varied": varied, "size": size, "metric": "agreement", "mean": size / 100, "low": 0.0, "high": 1.0}
+        for varied in ("corpus", "foil")
+        for size in (30, 1, 10)
+    ]
+    figure = sizes_figure(pd.DataFrame(rows), ["agreement"], title="rank correlation")
+    assert [list(t.x) for t in figure.data] == [["1", "10", "30"]] * 2
+    assert [list(t.y) for t in figure.data] == [[0.01, 0.1, 0.3]] * 2
+    assert "agreement from 0.01 with 1 to 0.30 with 30 in the corpus" in sizes_alt(pd.DataFrame(rows), ["agreement"])

@@ -1,0 +1,157 @@
+"""Figures of one-sided questions: signed maps over their images, gains over a control, curves over the size of a corpus."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Float
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.pair import Explanation, resize_map
+from xaicl_lib.views.figures import DIVERGING, OPACITY
+from xaicl_lib.views.gallery import gallery_figure
+from xaicl_lib.views.studies import dots_figure
+from xaicl_lib.views.style import GRID, PLAIN
+
+HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
+
+
+def signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
+    """The image under its map: red for evidence, blue for evidence against, from -`limit` to `limit`."""
+    from matplotlib import colormaps
+
+    values = resize_map(map_[None].float().cpu(), (image.shape[1], image.shape[2]))[0] / (limit or 1.0)
+    colours = torch.from_numpy(colormaps[DIVERGING]((values.clamp(-1, 1).numpy() + 1) / 2)[..., :3]).permute(2, 0, 1).to(image.cpu())
+    return (1 - OPACITY) * image.cpu() + OPACITY * colours
+
+
+def maps_figure(
+    image: Float[Tensor, "3 h w"],
+    made: Mapping[str, Explanation],
+    *,
+    index: int = 0,
+    columns: int = 6,
+    one_scale: bool = True,
+    pictures: Mapping[str, Tensor] | None = None,
+) -> go.Figure:
+    """An image and its one-sided maps, red for evidence and blue for evidence against.
+
+    Args:
+        image: that was explained.
+        made: explanations by title; titles get the score.
+        index: which of a batch.
+        columns: pictures in a row.
+        one_scale: one scale for all maps; without it each has its own, whose end is printed.
+        pictures: shown above the map of the same title, such as the images of its corpus.
+
+    Raises:
+        InputError: no explanation.
+    """
+    if not made:
+        raise InputError("expected at least one explanation to draw, got none")
+    tops = {title: float(one.a[index].abs().max()) for title, one in made.items()}
+    limit = max(tops.values())
+    items = [("image", [image.cpu()])] if pictures is None else []
+    maps = []
+    for title, one in made.items():
+        end = "" if one_scale else f", to {tops[title]:.1e}"
+        shown = signed(image, one.a[index], limit if one_scale else tops[title])
+        maps.append((f"{'' if pictures else title + ': '}{one.score[index].item():+.2f}{end}", [shown]))
+    above = [] if pictures is None else [(title, [pictures[title].cpu()]) for title in made]
+    if pictures is None:
+        return gallery_figure(items + maps, columns=columns)
+    rows = [part for k in range(0, len(maps), columns) for part in (above[k : k + columns], maps[k : k + columns])]
+    return gallery_figure([item for row in rows for item in row], columns=columns)
+
+
+def maps_alt(what: str, made: Mapping[str, Explanation], index: int = 0) -> str:
+    """What `maps_figure` shows: the score of each map and where it is strongest."""
+    said = []
+    for title, one in made.items():
+        i, j = np.unravel_index(int(one.a[index].argmax()), one.a[index].shape)
+        row, column = (
+            ("top", "middle", "bottom")[int((i + 0.5) * 3 / one.a.shape[1])],
+            ("left", "centre", "right")[int((j + 0.5) * 3 / one.a.shape[2])],
+        )
+        said.append(f"{title}: score {one.score[index].item():.2f}, strongest at the {row} {column}")
+    return f"{what} {'; '.join(said)}."
+
+
+def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figure:
+    """How much better than a control each way is, with intervals, a metric at a time from a menu.
+
+    Args:
+        found: of `studies.corpus.against`.
+        control: its name.
+    """
+    names = list(dict.fromkeys(found["metric"]))
+    figures = [
+        dots_figure(
+            found[found["metric"] == name], rows="way", series="scenario", title=f"better than the {control}", reference=0.0,
+            reference_name=control,
+        )
+        for name in names
+    ]  # fmt: skip
+    figure, each = figures[0], len(figures[0].data)
+    for other in figures[1:]:
+        for trace in other.data:
+            figure.add_trace(trace.update(visible=False))
+    buttons = [
+        {
+            "label": name, "method": "update",
+            "args": [{"visible": [j // each == k for j in range(each * len(names))]}, {"xaxis.range": list(figures[k].layout.xaxis.range)}],
+        }
+        for k, name in enumerate(names)
+    ]  # fmt: skip
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
+    return figure.update_layout(updatemenus=[menu], height=figure.layout.height + 45, margin={"t": 55})
+
+
+def gains_alt(found: pd.DataFrame) -> str:
+    """What `gains_figure` shows first: each way's gain with its interval."""
+    first = found[found["metric"] == found["metric"].iloc[0]]
+    said = (f"{r.way}, {r.scenario}: {r.mean:+.3f} ({r.low:+.3f} to {r.high:+.3f})" for r in first.itertuples())
+    return f"Gain over the control by {first['metric'].iloc[0]}, with 95 % intervals. {'; '.join(said)}."
+
+
+def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> go.Figure:
+    """Means with intervals over the size of the corpus, above, and of the foil, below; a line for each metric.
+
+    Args:
+        means: columns varied, size, metric, mean, low, high.
+        metrics: to draw.
+        title: of the axis of values.
+    """
+    varied = list(dict.fromkeys(means["varied"]))
+    figure = make_subplots(len(varied), 1, vertical_spacing=0.2)
+    for k, what in enumerate(varied):
+        sizes = sorted(means.loc[means["varied"] == what, "size"].unique())
+        for j, metric in enumerate(metrics):
+            part = means[(means["varied"] == what) & (means["metric"] == metric)].sort_values("size")
+            reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
+            figure.add_trace(
+                go.Scatter(
+                    x=[str(s) for s in part["size"]], y=part["mean"], error_y=reach, name=metric, mode="lines+markers", legendgroup=metric,
+                    showlegend=k == 0, line={"color": HUES[j], "width": 2.5},
+                    hovertemplate=f"{what} of %{{x}}: %{{y:.3f}}<extra>{metric}</extra>",
+                ),
+                k + 1, 1,
+            )  # fmt: skip
+        axis = {"title": f"items in the {what}", "type": "category", "categoryarray": [str(s) for s in sizes], "fixedrange": True}
+        figure.update_xaxes(**axis, row=k + 1, col=1)
+    figure.update_yaxes(**GRID, title=title, nticks=5)
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+    return figure.update_layout(**PLAIN, height=220 * len(varied) + 90, margin={"l": 60, "r": 12, "t": 12, "b": 75}, legend=legend)
+
+
+def sizes_alt(means: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """What `sizes_figure` shows: the ends of each line."""
+    said = []
+    for (what, metric), part in means[means["metric"].isin(metrics)].groupby(["varied", "metric"], sort=False):
+        first, last = part.sort_values("size").iloc[0], part.sort_values("size").iloc[-1]
+        said.append(f"{metric} from {first['mean']:.2f} with {first['size']} to {last['mean']:.2f} with {last['size']} in the {what}")
+    return f"Means with 95 % intervals over the size of corpus and foil: {'; '.join(said)}."

@@ -1,0 +1,179 @@
+"""Image-text models of the open_clip package (extra `clip`): `open_clip/ViT-B-32/laion2b_s34b_b79k`, or your own instance.
+
+The class token of a vision transformer is opened as in `xaicl_lib.zoo.vit.ClassTokenMap`, so that a map of cells is pooled to what the
+rest of the network reads, and nothing is lost.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.model import PairModel, resolve_device
+from xaicl_lib.zoo.checkpoints import COUNTER, complain, read_torch, shorten, state_of
+
+HEAD = "the model's own projection into the space that images and texts share"
+
+
+class TokenShares(nn.Module):
+    """What each patch gives the class token in the last attention, and an even share of the rest: (n, 3, h, w) to (n, c, i, j)."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        self.visual: Any = visual
+        self.last: Any = visual.transformer.resblocks[-1]
+        self.size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
+        if x.shape[2:] != (self.size, self.size):
+            raise InputError(
+                f"expected images of {self.size} x {self.size} pixels, for which the positions were learned, got {tuple(x.shape[2:])}"
+            )
+        tokens = self.visual._embeds(x)  # (n, 1 + i * j, c)
+        for block in self.visual.transformer.resblocks[:-1]:
+            tokens = block(tokens)
+        shares = self._shares(self.last.ln_1(tokens))
+        rest = tokens[:, :1] + shares[:, :1] + self.last.ls_1(self.last.attn.out_proj.bias)
+        cells = shares[:, 1:] + rest / (tokens.shape[1] - 1)
+        return cells.mT.unflatten(2, self.visual.grid_size)
+
+    def _shares(self, x: Float[Tensor, "n t c"]) -> Float[Tensor, "n t c"]:
+        """For each token what it adds to the first one; with the output's bias they sum to the first token's attention."""
+        attention = self.last.attn
+        q, k, v = (
+            F.linear(x, attention.in_proj_weight, attention.in_proj_bias).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        )
+        weights = (q[:, :, :1] @ k.mT * q.shape[-1] ** -0.5).softmax(-1)  # (n, heads, 1, t)
+        values = (weights.mT * v).transpose(1, 2).flatten(2)
+        return self.last.ls_1(F.linear(values, attention.out_proj.weight))
+
+
+class FromToken(nn.Module):
+    """The class token from its shares, through the rest of the network: (n, c, i, j) to (n, d)."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        self.last: Any = visual.transformer.resblocks[-1]
+        self.norm, self.proj = visual.ln_post, visual.proj
+
+    def forward(self, features: Float[Tensor, "n c i j"]) -> Float[Tensor, "n d"]:
+        token = features.sum((2, 3))
+        token = self.norm(token + self.last.ls_2(self.last.mlp(self.last.ln_2(token))))
+        return token if self.proj is None else token @ self.proj
+
+
+class ConvolutionMap(nn.Module):
+    """The last map of CLIP's ResNets, before their attention pool."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        self.visual: Any = visual
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
+        x = self.visual.stem(x)
+        for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
+            x = stage(x)
+        return x
+
+
+class TextSide(nn.Module):
+    """Texts to embeddings, by the model's own tokenizer."""
+
+    def __init__(self, network: Any, tokenizer: Callable[[list[str]], Tensor]) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.tokenizer = tokenizer
+
+    def forward(self, texts: list[str]) -> Float[Tensor, "n d"]:
+        return self.network.encode_text(self.tokenizer(texts).to(next(self.network.parameters()).device))
+
+
+def from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, name: str = "open_clip", **facts: Any) -> PairModel:
+    """A model made by open_clip, with its text side.
+
+    Args:
+        network: such as from `open_clip.create_model`.
+        tokenizer: such as from `open_clip.get_tokenizer`.
+        name: for tables and titles.
+        facts: `size`, `mean` and `std`, instead of those that the network brings.
+
+    Raises:
+        InputError: an image tower that is neither a vision transformer with a class token nor one of CLIP's ResNets.
+    """
+    visual = network.visual
+    if hasattr(visual, "attnpool"):
+        features, head = ConvolutionMap(visual), visual.attnpool
+    elif getattr(visual, "pool_type", None) == "tok" and visual.attn_pool is None and hasattr(visual.transformer.resblocks[-1], "ls_2"):
+        features, head = TokenShares(visual), FromToken(visual)
+    else:
+        raise InputError(f"expected a vision transformer with a class token or a ResNet of CLIP, got {type(visual).__name__}")
+    size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
+    own = {"size": size, "mean": getattr(visual, "image_mean", None), "std": getattr(visual, "image_std", None)}
+    given = {key: value for key, value in {**own, **facts}.items() if value is not None}
+    network.visual = nn.Identity()  # so that the text side does not hold the images' as well
+    try:
+        return PairModel(features, head, text=TextSide(network, tokenizer), name=name, **given)
+    finally:
+        network.visual = visual
+
+
+def load_open_clip(name: str, device: str | torch.device = "auto", *, file: str | os.PathLike[str] | None = None) -> PairModel:
+    """An image-text model by its names in open_clip.
+
+    Args:
+        name: `open_clip/MODEL/WEIGHTS`, both as `open_clip.list_pretrained()` has them, which downloads the weights; or
+            `open_clip/MODEL` with `file`.
+        device: as for `load_model`.
+        file: a state dict, instead of a download.
+
+    Raises:
+        InputError: package not installed, unknown names, no network, or a file that does not fit.
+    """
+    try:
+        import open_clip
+    except ImportError as error:
+        raise InputError("expected open_clip for open_clip/..., got none; pip install open_clip_torch, or xaicl_lib[clip]") from error
+    target, (_, own, tag) = resolve_device(device), (*name.split("/"), "")[:3]
+    if own not in open_clip.list_models():
+        raise InputError(f"unknown model 'open_clip/{own}'; there are: {shorten(open_clip.list_models())}")
+    tags = open_clip.list_pretrained_tags_by_model(own)
+    if file is None and tag not in tags:
+        raise InputError(
+            f"unknown weights {tag!r} of 'open_clip/{own}'; there are: {shorten(tags)}; or give file= with weights of your own"
+        )
+    try:
+        network = open_clip.create_model(own, pretrained=None if file else tag).eval()
+        tokenizer = open_clip.get_tokenizer(own)
+    except (OSError, RuntimeError, ValueError) as error:  # what the package raises without a network
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{name} cannot be had: {reason}; without a network give load_model({name!r}, file=PATH) its weights") from error
+    if file is not None:
+        _read_into(network, Path(file), name)
+    return from_open_clip(network, tokenizer, name=name).to(target)
+
+
+def open_clip_card(name: str) -> dict[str, Any]:
+    """What is known of a model of open_clip without making it."""
+    return {
+        "name": name,
+        "head": HEAD,
+        "features": "what each patch gives the class token, or the last map of a ResNet",
+        "licence": "see open_clip",
+    }
+
+
+def _read_into(network: nn.Module, path: Path, what: str) -> None:
+    if not path.is_file():
+        raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
+    given, state = state_of(read_torch(path), "state_dict", path), network.state_dict()
+    missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
+    surplus = [name for name in given if name not in state]
+    wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
+    complain(path, f"the weights of {what}", missing, surplus, wrong)
+    network.load_state_dict(given, strict=False)
