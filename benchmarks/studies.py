@@ -1,6 +1,7 @@
 """The larger runs behind the pages of the studies, once, with where they came from; the pages show them beside their own quick runs.
 
-    python benchmarks/studies.py truth | dissection | harmful [--models simclr ...] [-n 64] [--store FOLDER] [-o results/NAME.parquet]
+    python benchmarks/studies.py truth | dissection | harmful | quality [--models simclr ...] [-n 64]
+        [--store FOLDER] [-o results]
 
 Photos are those of XAICL_IMAGENETTE (validation part). What a store has is not computed again.
 """
@@ -16,13 +17,16 @@ import pandas as pd
 import torch
 
 from xaicl_lib import augment, list_models, load_model
+from xaicl_lib.corpora import embed_corpus
 from xaicl_lib.data.photos import imagenette, photo_mosaics
-from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
+from xaicl_lib.data.scenes import KINDS, scene_pairs, scene_set, scenes
 from xaicl_lib.pair import Pair
 from xaicl_lib.results import code_version
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.evaluation import Way
 from xaicl_lib.studies.harmful import sweep
+from xaicl_lib.studies.properties import properties
+from xaicl_lib.studies.quality import Judge, by_classifier, by_corpus, calibrated, class_grids, contrastivity, recognised, two_objects
 from xaicl_lib.studies.truth import intervene, localise
 
 Tables = dict[str, pd.DataFrame]
@@ -93,7 +97,58 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
     return {"harmful": pd.concat(frames, ignore_index=True)}
 
 
-STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {"truth": truth, "dissection": dissection, "harmful": harmful}
+CLASS_WAYS: dict[str, tuple[str, dict]] = {
+    "grad_cam": ("grad_cam", {}),
+    "input_x_gradient": ("input_x_gradient", {}),
+    "smooth_grad": ("smooth_grad", {"samples": 8}),
+    "conditional_occlusion": ("conditional_occlusion", {"stride": 24}),
+    "random_map": ("random_map", {}),
+}
+
+
+def judges_of(names: list[str], device: str, images: torch.Tensor, labels: torch.Tensor) -> list[Judge]:
+    """Every model by corpora of these images, and those with a classifier by its logits too; calibrated on the same images."""
+    found = []
+    for name in names:
+        model = load_model(name, device)
+        if name in ("supervised", "scenes_supervised"):
+            found.append(by_classifier(name, device))
+        found.append(by_corpus(model, embed_corpus(model, images), labels))
+    return [calibrated(judge, images, labels) for judge in found]
+
+
+def quality(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """Grids of photos and scenes of two objects; the models of a family that are asked for, on images that all of them recognise."""
+    tables: dict[str, list[pd.DataFrame]] = {"contrastivity": [], "properties": []}
+    for scene, family in ((False, "photos"), (True, "scenes")):
+        names = [name for name in QUALITY if name in models and name.startswith("scenes") == scene]
+        if not names:
+            continue
+        if scene:
+            train, labels = (part[:2000] for part in scene_set("train", 64, 2000)[:2])
+            test, known = scene_set("val", 64, 400)[:2]
+            labels, known = labels[:, 0], known[:, 0]
+        else:
+            train, labels = imagenette("train", 96, limit=2000)[:2]
+            test, known = imagenette("val", 96, limit=800)[:2]
+        judges = judges_of(names, device, train.float() / 255, labels)
+        sure = recognised(judges, test.float() / 255, known)
+        images, classes = test[sure].float() / 255, known[sure]
+        print(f"{family}: {len(images)} of {len(test)} recognised by {', '.join(f'{j.name} (T {j.temperature:.3f})' for j in judges)}")
+        shown = two_objects(2 * n, 64, seeded()) if scene else class_grids(n, images, classes, seeded())
+        tables["contrastivity"].append(contrastivity(judges, *shown, CLASS_WAYS).assign(family=family))
+        mixed = torch.randperm(len(images), generator=seeded())[:n]
+        tables["properties"].append(properties(judges, images[mixed], classes[mixed], CLASS_WAYS).assign(family=family))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
+
+
+QUALITY = ("supervised", "supcon", "triplet", "simclr", "scenes_supervised", "scenes_simclr")
+STUDIES: dict[str, Callable[[list[str], int, str | None, str], Tables]] = {
+    "truth": truth,
+    "dissection": dissection,
+    "harmful": harmful,
+    "quality": quality,
+}
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:
