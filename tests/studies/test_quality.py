@@ -10,15 +10,17 @@ from torch import nn
 
 from xaicl_lib import InputError, PairModel
 from xaicl_lib.scores import class_evidence
-from xaicl_lib.studies.properties import PROPERTIES, differences, properties
+from xaicl_lib.studies.properties import PROPERTIES, differences, properties, verdicts
 from xaicl_lib.studies.quality import (
     Judge,
-    _measures,
+    averaged,
     by_classifier,
     by_corpus,
     calibrated,
     class_grids,
     contrastivity,
+    gains,
+    measures,
     recognised,
     two_objects,
 )
@@ -56,10 +58,10 @@ def test_maps_that_know_their_class_and_maps_that_do_not() -> None:
     assert found["chance"].tolist() == [0.5, 0.5]
 
 
-def test_measures_equal_loops() -> None:
+def testmeasures_equal_loops() -> None:
     torch.manual_seed(0)
     maps, masks = torch.randn(3, 3, 4, 5), torch.rand(3, 3, 4, 5) < 0.4
-    got = _measures(maps, masks)
+    got = measures(maps, masks)
     for n in range(3):
         parts = [[max(float(v), 0.0) for v in maps[n, k].flatten()] for k in range(3)]
         parts = [[v / sum(part) for v in part] for part in parts]
@@ -76,7 +78,7 @@ def test_measures_equal_loops() -> None:
 def test_a_map_without_evidence_is_undefined() -> None:
     maps, masks = torch.ones(1, 2, 4, 4), torch.ones(1, 2, 4, 4, dtype=torch.bool)
     maps[0, 1] = -1
-    got = _measures(maps, masks)
+    got = measures(maps, masks)
     assert got["share"][0, 0] == 1
     assert all(got[key][0, 1].isnan() for key in ("share", "contrast", "pointing", "overlap"))
 
@@ -165,6 +167,17 @@ def test_bad_input(change, says) -> None:
         contrastivity(**given)
 
 
+def test_averages_and_gains_are_over_images() -> None:
+    images, classes, masks = halves()
+    table = contrastivity([colours(), blind()], images, classes, masks, {**SALIENCY, "random_map": ("random_map", {})})
+    mean = averaged(table, "share").set_index(["judge", "method"])
+    assert mean.loc[("blind", "input x gradient"), ["mean", "n"]].tolist() == pytest.approx([0.5, 4])
+    gain = gains(table, "share", "colours", "blind")
+    assert gain[["method", "mean", "low", "n"]].to_numpy().tolist() == [["input x gradient", pytest.approx(0.5), pytest.approx(0.5), 4]]
+    with pytest.raises(InputError, match="unknown judge of the table 'deaf'"):
+        gains(table, "share", "deaf", "blind")
+
+
 def test_properties_of_a_linear_network() -> None:
     """Grey images and evidence that is their brightness: every value is worth exactly what the map says."""
     pytest.importorskip("quantus", reason="quantus of requirements.txt is not installed")
@@ -195,5 +208,9 @@ def test_differences_point_to_the_better_one() -> None:
     assert got.loc[("entropy", "all"), ["mean", "low", "high", "n"]].tolist() == [2, 2, 2, 6], "less entropy is better"
     assert got.loc[("sparseness", "m"), "mean"] == 1
     assert got.loc[("sparseness", "m"), "property"] == "complexity"
+    said = verdicts(differences(pd.DataFrame(rows), "new", "old")).set_index("property")
+    assert said.loc["complexity", ["verdict", "better", "worse"]].tolist() == ["seen", "entropy, sparseness", ""]
+    said = verdicts(differences(pd.DataFrame(rows), "old", "new")).set_index("property")
+    assert said.loc["complexity", "verdict"] == "the opposite is seen"
     with pytest.raises(InputError, match="unknown judge of the table 'newer'; there are: old, new"):
         differences(pd.DataFrame(rows), "newer", "old")

@@ -115,3 +115,22 @@ def differences(table: pd.DataFrame, judge: str, reference: str) -> pd.DataFrame
     found = summarise(pd.concat([value, together], ignore_index=True), ["metric", "method"])
     found.insert(0, "property", [PROPERTIES[name][0] for name in found["metric"]])
     return found
+
+
+def verdicts(found: pd.DataFrame) -> pd.DataFrame:
+    """Claim by claim, whether the better explanations are seen: in all metrics of a property, in none, or neither.
+
+    Args:
+        found: from `differences`.
+
+    Returns:
+        A row per property of `CLAIMS`: property, verdict ("seen", "the opposite is seen", "not decided"), better, worse (names of the
+        metrics whose interval lies on that side of 0, all methods together).
+    """
+    rows = []
+    for claim in CLAIMS:
+        part = found[(found["property"] == claim) & (found["method"] == "all")]
+        better, worse = list(part["metric"][part["low"] > 0]), list(part["metric"][part["high"] < 0])
+        seen = "seen" if len(better) == len(part) else "the opposite is seen" if len(worse) == len(part) else "not decided"
+        rows.append((claim, seen, ", ".join(better), ", ".join(worse)))
+    return pd.DataFrame(rows, columns=["property", "verdict", "better", "worse"])

@@ -19,12 +19,13 @@ from torch import Generator, Tensor
 
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics.localisation import SHARES
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
+from xaicl_lib.studies.statistics import summarise
 from xaicl_lib.zoo import load_classifier, load_model, model_card
 
 Ways = Mapping[str, tuple[str, Mapping[str, Any]]]
@@ -169,7 +170,7 @@ def contrastivity(
     for judge in judges:
         for label, (name, params) in methods.items():
             maps = class_maps(judge, images, classes, name, params)
-            found = {key: value.flatten().double().numpy() for key, value in _measures(maps, masks.cpu()).items()}
+            found = {key: value.flatten().double().numpy() for key, value in measures(maps, masks.cpu()).items()}
             n, k = classes.shape
             where = {"image": np.repeat(np.arange(n), k), "place": np.tile(np.arange(k), n), "class": classes.flatten().numpy()}
             frames.append(pd.DataFrame({"judge": judge.name, "method": label, **where, **found}))
@@ -190,7 +191,8 @@ def class_maps(
     return maps
 
 
-def _measures(maps: Float[Tensor, "n k h w"], masks: Bool[Tensor, "n k h w"]) -> dict[str, Float[Tensor, "n k"]]:
+def measures(maps: Float[Tensor, "n k h w"], masks: Bool[Tensor, "n k h w"]) -> dict[str, Float[Tensor, "n k"]]:
+    """The columns of `contrastivity` for maps of k classes in each of n images, and the places of the classes."""
     k = maps.shape[1]
     positive = maps.clamp_min(0).flatten(2).double()
     total = positive.sum(2, keepdim=True)
@@ -206,6 +208,34 @@ def _measures(maps: Float[Tensor, "n k h w"], masks: Bool[Tensor, "n k h w"]) ->
         "pointing": pointing.double().masked_fill(total[..., 0] <= 0, torch.nan),
         "overlap": (shared.sum(2) - shared.diagonal(dim1=1, dim2=2)) / (k - 1),
     }
+
+
+def averaged(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Means of a column of `contrastivity` over the classes of an image, with intervals over images (see `summarise`)."""
+    return summarise(_each(table, column), ["judge", "method"])
+
+
+def gains(table: pd.DataFrame, column: str, judge: str, reference: str) -> pd.DataFrame:
+    """How much more of a column one judge has than another on the same images, method by method, random maps left out.
+
+    Returns:
+        judge, against, method, mean, low, high (95 %, bootstrap over images), n.
+
+    Raises:
+        InputError: a judge that is not in the table.
+    """
+    for name in (judge, reference):
+        if name not in set(table["judge"]):
+            raise unknown("judge of the table", name, table["judge"].unique())
+    each = _each(table[table["method"] != "random_map"], column)
+    wide = each.pivot_table(index=["method", "image"], columns="judge", values="value", sort=False, observed=True)
+    found = summarise((wide[judge] - wide[reference]).rename("value").reset_index(), ["method"])
+    return found.assign(judge=judge, against=reference)[["judge", "against", "method", "mean", "low", "high", "n"]]
+
+
+def _each(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    keys = ["judge", "method", "image"]
+    return table.groupby(keys, sort=False, observed=True)[column].mean().rename("value").reset_index()
 
 
 def _check(judges: Sequence[Judge], images: Tensor, classes: Tensor, masks: Tensor) -> None:
