@@ -4,8 +4,8 @@
 
 STUDY is truth, dissection, harmful, inversion, grey, downstream or texture.
 
-Photos are those of XAICL_IMAGENETTE (validation part), for texture those of XAICL_CUE_CONFLICT. What a store has is not computed again. `downstream` takes the snapshots of
-trainings beside the bundled models:
+Photos are those of XAICL_IMAGENETTE (validation part), for texture those of XAICL_CUE_CONFLICT. What a store has is not computed
+again. `downstream` takes the snapshots of trainings beside the bundled models:
 
     python -m xaicl_lib train simclr --epochs 6 --keep 0,1,2,3,4,6
     python benchmarks/studies.py downstream -n 20 --snapshots runs/*/snapshots

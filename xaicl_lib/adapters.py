@@ -5,7 +5,7 @@ so side b is held fixed and side a is explained. Their packages are imported onl
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def captum_explain(
     """
     sides = tuple(model.normalize(side).requires_grad_() for side in pair.sides)
     forward = captum_forward(model, score)
-    with _seeded(generator.initial_seed() if generator else 0):
+    with seeded_globally(generator.initial_seed() if generator else 0):
         attributions = attribution(forward).attribute(sides, **options)
     maps = [side.detach().sum(1) for side in attributions]
     with torch.no_grad():
@@ -61,8 +61,8 @@ def captum_explain(
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """The global generators of torch and numpy begin anew at a seed, and go on afterwards where they were."""
+def seeded_globally(seed: int) -> Iterator[None]:
+    """Within, the global generators of torch and numpy begin anew at a seed; afterwards they go on where they were."""
     before = np.random.get_state()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -140,5 +140,54 @@ def quantus_explain_func(model: PairModel, b: Float[Tensor, "n 3 h w"], method: 
         x = torch.as_tensor(np.asarray(inputs), dtype=pair_model.dtype)
         made = method(pair_model, Pair(pair_model.denormalize(x), b.to(x).expand(len(x), -1, -1, -1)), **params)
         return made.maps((x.shape[2], x.shape[3]))[0].unsqueeze(1).cpu().numpy()
+
+    return explain_func
+
+
+class Evidence(nn.Module):
+    """The model as a network of one image with an output for each one-sided score, for libraries that know classes.
+
+    Args:
+        model: any model.
+        scores: one for each class, as those of `xaicl_lib.studies.quality.Judge`.
+        temperature: that the outputs are divided by.
+
+    Input:
+        (n, 3, h, w) images in the model's input space.
+    """
+
+    def __init__(self, model: PairModel, scores: Sequence[Score], temperature: float = 1.0) -> None:
+        super().__init__()
+        self.features, self.head, self.scores, self.temperature = model.features_a, model.head_a, scores, temperature
+        self.eval()
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
+        """The evidence for each class."""
+        z = self.head(self.features(x))
+        return torch.stack([score(z, None) for score in self.scores], 1) / self.temperature
+
+
+def quantus_evidence_func(model: PairModel, scores: Sequence[Score], method: Method, **params: Any) -> Callable[..., np.ndarray]:
+    """A method of ours as Quantus' `explain_func`, for metrics on `Evidence(model, scores)` with a class for each image as target.
+
+    Args:
+        model: any model.
+        scores: one for each class.
+        method: a registered one-sided method.
+        params: its parameters.
+
+    Returns:
+        A function (model, inputs, targets, **kwargs) -> (n, 1, h, w), as that of `quantus_explain_func`.
+    """
+    pair_model = model  # Quantus passes its own `model` by that name
+
+    def explain_func(model: object, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
+        x, y = torch.as_tensor(np.asarray(inputs), dtype=pair_model.dtype), np.broadcast_to(np.asarray(targets), (len(inputs),))
+        maps = np.empty((len(x), 1, *x.shape[2:]), dtype=np.float32)
+        for kind in np.unique(y):
+            pair = Pair(pair_model.denormalize(x[y == kind]))
+            made = method(pair_model, pair, score=scores[int(kind)], **params)
+            maps[y == kind] = made.maps((x.shape[2], x.shape[3]))[0].unsqueeze(1).cpu().numpy()
+        return maps
 
     return explain_func

@@ -1,0 +1,83 @@
+"""The larger run behind the page of explanation quality, once, with where it came from.
+
+    python benchmarks/quality.py [--models supervised ...] [-n 24] [-o results]
+
+Photos are those of XAICL_IMAGENETTE.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+from studies import seeded, with_provenance
+
+from xaicl_lib import load_model
+from xaicl_lib.corpora import embed_corpus
+from xaicl_lib.data.photos import imagenette
+from xaicl_lib.data.scenes import scene_set
+from xaicl_lib.studies.properties import properties
+from xaicl_lib.studies.quality import Judge, by_classifier, by_corpus, calibrated, class_grids, contrastivity, recognised, two_objects
+
+MODELS = ("supervised", "supcon", "triplet", "simclr", "scenes_supervised", "scenes_simclr")
+CLASS_WAYS: dict[str, tuple[str, dict]] = {
+    "grad_cam": ("grad_cam", {}),
+    "input_x_gradient": ("input_x_gradient", {}),
+    "smooth_grad": ("smooth_grad", {"samples": 8}),
+    "conditional_occlusion": ("conditional_occlusion", {"stride": 24}),
+    "random_map": ("random_map", {}),
+}
+
+
+def judges_of(names: list[str], device: str, images: torch.Tensor, labels: torch.Tensor) -> list[Judge]:
+    """Every model by corpora of these images, and those with a classifier by its logits too; calibrated on the same images."""
+    found = []
+    for name in names:
+        model = load_model(name, device)
+        if name in ("supervised", "scenes_supervised"):
+            found.append(by_classifier(name, device))
+        found.append(by_corpus(model, embed_corpus(model, images), labels))
+    return [calibrated(judge, images, labels) for judge in found]
+
+
+def quality(models: list[str], n: int, device: str) -> dict[str, pd.DataFrame]:
+    """Grids of photos and scenes of two objects; the models of a family that are asked for, on images that all of them recognise."""
+    tables: dict[str, list[pd.DataFrame]] = {"contrastivity": [], "properties": []}
+    for scene, family in ((False, "photos"), (True, "scenes")):
+        names = [name for name in MODELS if name in models and name.startswith("scenes") == scene]
+        if not names:
+            continue
+        if scene:
+            train, labels = (part[:2000] for part in scene_set("train", 64, 2000)[:2])
+            test, known = scene_set("val", 64, 400)[:2]
+            labels, known = labels[:, 0], known[:, 0]
+        else:
+            train, labels = imagenette("train", 96, limit=2000)[:2]
+            test, known = imagenette("val", 96, limit=800)[:2]
+        judges = judges_of(names, device, train.float() / 255, labels)
+        sure = recognised(judges, test.float() / 255, known)
+        images, classes = test[sure].float() / 255, known[sure]
+        print(f"{family}: {len(images)} of {len(test)} recognised by {', '.join(f'{j.name} (T {j.temperature:.3f})' for j in judges)}")
+        shown = two_objects(2 * n, 64, seeded()) if scene else class_grids(n, images, classes, seeded())
+        tables["contrastivity"].append(contrastivity(judges, *shown, CLASS_WAYS).assign(family=family))
+        mixed = torch.randperm(len(images), generator=seeded())[:n]
+        tables["properties"].append(properties(judges, images[mixed], classes[mixed], CLASS_WAYS).assign(family=family))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*", default=MODELS)
+    parser.add_argument("-n", type=int, default=24, help="grids and single photos; twice as many scenes of two objects")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("-o", "--output", type=Path, default=Path("results"))
+    given = parser.parse_args()
+    for name, table in quality(given.models, given.n, given.device).items():
+        table = with_provenance(table, given.n, given.device)
+        texts = {column: "category" for column in table if table[column].dtype in (object, "str")}
+        table.astype(texts).to_parquet(given.output / f"{name}.parquet", index=False)
+        print(f"{given.output / name}.parquet: {len(table)} rows")
+
+
+if __name__ == "__main__":
+    main()

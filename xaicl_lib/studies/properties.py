@@ -1,0 +1,136 @@
+"""Faithfulness, complexity and continuity of explanations of classes, by Quantus' metrics, judge by judge and image by image."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from xaicl_lib.adapters import Evidence, quantus_evidence_func, seeded_globally
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.methods import methods as registry
+from xaicl_lib.studies.quality import Judge, Ways
+from xaicl_lib.studies.statistics import summarise
+
+STEPS = 8  # of a perturbation curve for each of three channels; Quantus wants them to divide the number of pixels
+PROPERTIES = {  # metric: the property it stands for, and whether more is better
+    "perturbation_gap": ("faithfulness", True),
+    "correlation": ("faithfulness", True),
+    "sparseness": ("complexity", True),
+    "entropy": ("complexity", False),
+    "max_sensitivity": ("continuity", False),
+}
+CLAIMS = ("faithfulness", "complexity", "continuity")  # in which supervised contrastive training is said to be better
+QUIET: dict[str, Any] = {"disable_warnings": True, "display_progressbar": False, "return_aggregate": False}
+ZEROED: dict[str, Any] = {"perturb_baseline": 0.0, "normalise": False, **QUIET}
+
+
+def properties(
+    judges: Sequence[Judge], images: Float[Tensor, "n 3 h w"], labels: Int[Tensor, " n"], methods: Ways, *, samples: int = 5, seed: int = 0
+) -> pd.DataFrame:
+    """Metrics of Quantus (:cite:t:`hedstrom2023quantus`) for maps of the evidence for each image's own class.
+
+    Args:
+        judges: `calibrated`, for the perturbation curves are of probabilities.
+        images: that every judge puts into their own class (`recognised`).
+        labels: the classes.
+        methods: (name, parameters) by label; one-sided ones.
+        samples: noisy copies for max sensitivity.
+        seed: of Quantus' random numbers; the global ones are put back as they were.
+
+    Returns:
+        One row per judge, method, image and metric: `perturbation_gap`, the mean probability of the class while pixels are zeroed (in
+        the model's input space) from the least important on, minus the same from the most important on, in [-1, 1]; `correlation` of what
+        random sets of pixels are worth to the evidence with the sum of the map over them (faithfulness correlation,
+        :cite:t:`bhatt2020evaluating`), in [-1, 1]; `sparseness`, the Gini index of absolute values (:cite:t:`chalasani2020concise`);
+        `entropy` of their shares (:cite:t:`bhatt2020evaluating`), in nats; `max_sensitivity` (:cite:t:`yeh2019fidelity`), relative.
+
+    Raises:
+        InputError: Quantus is not installed.
+    """
+    suite = _suite(images[0].numel(), samples)
+    frames = []
+    for judge in judges:
+        x, y = judge.model.normalize(images.to(judge.model.device)).cpu().numpy(), labels.cpu().numpy()
+        given = {"model": Evidence(judge.model, judge.scores, judge.temperature), "x_batch": x, "y_batch": y}
+        for label, (name, params) in methods.items():
+            func = quantus_evidence_func(judge.model, judge.scores, registry[name], **params)
+            maps = {"a_batch": func(None, x, y), "explain_func": func, "device": str(judge.model.device)}
+            with seeded_globally(seed):
+                found = {key: np.array(metric({**given, **maps}), float) for key, metric in suite.items()}
+            rows = {"judge": judge.name, "method": label, "image": np.arange(len(x))}
+            frames += [pd.DataFrame({**rows, "metric": key, "value": values}) for key, values in found.items()]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _suite(values: int, samples: int) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Metrics by name, as functions of what Quantus calls a metric with; an image is so many values to it, three a pixel."""
+    try:
+        import quantus
+    except ImportError as error:
+        raise InputError("expected quantus for these metrics, found none: pip install quantus") from error
+    flipping = quantus.PixelFlipping(features_in_step=values // 3 // STEPS, **ZEROED)
+    # Sets of an eighth of the image: single values hardly move a network.
+    correlation = quantus.FaithfulnessCorrelation(nr_runs=50, subset_size=values // 8, **ZEROED)
+    sparseness, entropy = quantus.Sparseness(**QUIET), quantus.Complexity(**QUIET)
+    shaken = quantus.MaxSensitivity(nr_samples=samples, lower_bound=0.2, **QUIET)
+
+    def gap(given: dict[str, Any]) -> np.ndarray:
+        maps = given["a_batch"]
+        least_first = flipping(**{**given, "a_batch": maps.max((1, 2, 3), keepdims=True) - maps}, softmax=True)
+        return np.mean(least_first, 1) - np.mean(flipping(**given, softmax=True), 1)
+
+    return {
+        "perturbation_gap": gap,
+        "correlation": lambda given: correlation(**given, softmax=False),
+        "sparseness": lambda given: sparseness(**given),
+        "entropy": lambda given: entropy(**given),
+        "max_sensitivity": lambda given: shaken(**given),
+    }
+
+
+def differences(table: pd.DataFrame, judge: str, reference: str) -> pd.DataFrame:
+    """How much better one judge's explanations are than another's, on the same images: means over methods, intervals over images.
+
+    Args:
+        table: from `properties`, or rows of any metric of `PROPERTIES` in its form.
+        judge, reference: names in it.
+
+    Returns:
+        A row per metric and method, and one for all methods together (method "all"): property, mean of the difference in the direction
+        that is better, low, high (95 %, bootstrap over images), n.
+
+    Raises:
+        InputError: a judge that is not in the table.
+    """
+    for name in (judge, reference):
+        if name not in set(table["judge"]):
+            raise unknown("judge of the table", name, table["judge"].unique())
+    wide = table.pivot_table(index=["metric", "method", "image"], columns="judge", values="value", sort=False, observed=True)
+    value = (wide[judge] - wide[reference]).rename("value").reset_index()
+    value["value"] *= value["metric"].map({name: 1 if better else -1 for name, (_, better) in PROPERTIES.items()}).astype(float)
+    together = value.groupby(["metric", "image"], sort=False, observed=True)["value"].mean().reset_index().assign(method="all")
+    found = summarise(pd.concat([value, together], ignore_index=True), ["metric", "method"])
+    found.insert(0, "property", [PROPERTIES[name][0] for name in found["metric"]])
+    return found
+
+
+def verdicts(found: pd.DataFrame) -> pd.DataFrame:
+    """Claim by claim, whether the better explanations are seen: in all metrics of a property, in none, or neither.
+
+    Args:
+        found: from `differences`.
+
+    Returns:
+        A row per property of `CLAIMS`: property, verdict ("seen", "the opposite is seen", "not decided"), better, worse (names of the
+        metrics whose interval lies on that side of 0, all methods together).
+    """
+    rows = []
+    for claim in CLAIMS:
+        part = found[(found["property"] == claim) & (found["method"] == "all")]
+        better, worse = list(part["metric"][part["low"] > 0]), list(part["metric"][part["high"] < 0])
+        seen = "seen" if len(better) == len(part) else "the opposite is seen" if len(worse) == len(part) else "not decided"
+        rows.append((claim, seen, ", ".join(better), ", ".join(worse)))
+    return pd.DataFrame(rows, columns=["property", "verdict", "better", "worse"])
