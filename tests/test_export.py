@@ -24,7 +24,6 @@ from xaicl_lib.export import bundle, export  # noqa: E402
 from xaicl_lib.export.weights import Affine, prepare  # noqa: E402
 
 CNNS = [name for name in list_models() if name != "moco_v3"]
-ALONE = {"simclr", "barlow_twins", "scenes_supervised"}  # of each architecture one is looked at closely
 MAX_BUNDLED = 2_560_000  # bytes of weights
 
 
