@@ -275,10 +275,10 @@ class Constants(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = (torch.rand(3, 1200, 1200),)
+        self.table = (torch.rand(432, 5000),)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.table[0][:, : x.shape[2], : x.shape[3]].sum()
+        return (x.flatten(1) @ self.table[0]).view(len(x), 5000, 1, 1)
 
 
 @pytest.mark.parametrize(

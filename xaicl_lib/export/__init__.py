@@ -128,8 +128,9 @@ def _shapes(network: Network, model: PairModel) -> tuple[list[tuple[int, ...]], 
         try:
             f = network((f"features{side}",), x)
             z = network((f"head{side}",), f.clone())
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise InputError(f"{model.name!r} does not run on images of {model.size} x {model.size} pixels: {error}") from error
+        except Exception as error:  # whatever the model's own code raises
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{model.name!r} does not run on images of {model.size} x {model.size} pixels: {reason}") from error
         if f.ndim != 4 or z.ndim != 2 or len(f) != 3 or len(z) != 3:
             raise InputError(
                 f"expected feature maps (n, c, i, j) and embeddings (n, d) of {model.name!r}, got {tuple(f.shape)} and {tuple(z.shape)}"
