@@ -148,7 +148,7 @@ export function createRow({ point, captions }) {
   }
 
   function spoken() {
-    const { result, matches } = shown;
+    const { result, matches, matchesBy } = shown;
     if (!pointer) return ["Point at a place, or tap it, to see what it goes with."];
     const map = result[pointer.side];
     const value = map.data[Math.floor(pointer.v * map.h) * map.w + Math.floor(pointer.u * map.w)];
@@ -159,7 +159,7 @@ export function createRow({ point, captions }) {
     if (!joint) return [said];
     const slice = matchesOf(joint, pointer.side, [i, j]);
     const [k, m] = strongest(slice);
-    const by = result.joint || !matches ? "" : " by deep similarity";
+    const by = result.joint || !matches ? "" : ` by ${(matchesBy ?? "deep_similarity").replace("_", " ")}`;
     return [`${said} It goes best with row ${k + 1}, column ${m + 1} of ${OTHER[pointer.side].toUpperCase()}${by}: ${number(slice.data[k * slice.w + m])}.${pointer.pinned ? " Pinned; Escape lets go." : ""}`];
   }
 
