@@ -42,7 +42,7 @@ export async function render({ model, el }) {
     if (!stored || stored.error) return row.show({ fresh: false });
     const by = ["integrated_jacobians", "deep_similarity"].find((one) => results[one]?.joint);
     const matches = by ? unpack(results[by]).joint : null;
-    return row.show({ result: unpack(stored), method: methods.find((one) => one.name === name), model: network, windowShare: stored.window ?? null, matches, matchesBy: by, fresh: true });
+    return row.show({ result: unpack(stored), method: methods.find((one) => one.name === name), model: network, windowShare: stored.window ?? null, matches, matchesBy: methods.find((one) => one.name === by)?.title, fresh: true });
   }
 
   row.show({ photos: { a: { canvas: pictures.a, title: photos.a.title }, b: { canvas: pictures.b, title: photos.b.title } }, look, model: network, fresh: true });

@@ -151,11 +151,12 @@ function build(element, { index, store, base, linked }) {
 
   // Integrated Jacobians if they are stored, for they are slow; else deep similarity, if the model is there already.
   async function matches(ask) {
-    const by = (name) => ({ ...ask, method: methodOf(index, name), options: {} });
-    const stored = await results.stored(by("integrated_jacobians"));
-    if (stored) return { matches: stored.result.joint, matchesBy: "integrated_jacobians" };
-    if (!results.isLoaded(ask.model.name) || !methodsFor(index, ask.model).some(({ name }) => name === "deep_similarity")) return null;
-    return results.find(by("deep_similarity"), {}).then(({ result }) => ({ matches: result.joint, matchesBy: "deep_similarity" }), () => null);
+    const [slow, quick] = ["integrated_jacobians", "deep_similarity"].map((name) => ({ ...ask, method: methodOf(index, name), options: {} }));
+    const told = ({ method }, { result }) => ({ matches: result.joint, matchesBy: method.title });
+    const stored = await results.stored(slow);
+    if (stored) return told(slow, stored);
+    if (!results.isLoaded(ask.model.name) || !methodsFor(index, ask.model).includes(quick.method)) return null;
+    return results.find(quick, {}).then((found) => told(quick, found), () => null);
   }
 
   function asks() {

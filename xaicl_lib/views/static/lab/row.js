@@ -159,7 +159,7 @@ export function createRow({ point, captions }) {
     if (!joint) return [said];
     const slice = matchesOf(joint, pointer.side, [i, j]);
     const [k, m] = strongest(slice);
-    const by = result.joint || !matches ? "" : ` by ${(matchesBy ?? "deep_similarity").replace("_", " ")}`;
+    const by = result.joint || !matches ? "" : ` by ${matchesBy}`;
     return [`${said} It goes best with row ${k + 1}, column ${m + 1} of ${OTHER[pointer.side].toUpperCase()}${by}: ${number(slice.data[k * slice.w + m])}.${pointer.pinned ? " Pinned; Escape lets go." : ""}`];
   }
 
