@@ -78,7 +78,7 @@ def fold_batch_norms(*modules: nn.Module) -> dict[nn.Module, torch.Tensor]:
             goes_to.setdefault(layer, set()).update(_called(user, layers) for user in node.users)
             comes_from.setdefault(layer, set()).update(_called(given, layers) for given in node.args[:1])
     norms = [norm for norm, sources in comes_from.items() if len(sources) == 1 and _foldable(next(iter(sources)), norm, goes_to)]
-    folded = {layer: _fold(layer, norm) for norm in norms if (layer := next(iter(comes_from[norm]))) is not None}
+    folded = {source: _fold(source, norm) for norm in norms for source in comes_from[norm] if source is not None}
     for module in modules:
         for name, layer in list(module.named_modules(remove_duplicate=False)):
             if layer in norms:

@@ -42,6 +42,7 @@ METHODS = (
 MAX_WEIGHTS = 64_000_000  # bytes; what a browser on a phone still holds, four times as floats
 MAX_CELLS = 64_000_000  # numbers in flight of `headcells`
 MAX_NAME = 200  # characters
+FLAT = 1 - 1e-5  # a cosine from here on has gradients that are rounding noise, which nothing can be compared with
 TOLERANCE = 1e-2  # relative L2 of what a graph computes; rounding flips a ReLU here and there
 
 
@@ -127,8 +128,9 @@ def _shapes(network: Network, model: PairModel) -> tuple[list[tuple[int, ...]], 
         try:
             f = network((f"features{side}",), x)
             z = network((f"head{side}",), f.clone())
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise InputError(f"{model.name!r} does not run on images of {model.size} x {model.size} pixels: {error}") from error
+        except Exception as error:  # whatever the model's own code raises
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{model.name!r} does not run on images of {model.size} x {model.size} pixels: {reason}") from error
         if f.ndim != 4 or z.ndim != 2 or len(f) != 3 or len(z) != 3:
             raise InputError(
                 f"expected feature maps (n, c, i, j) and embeddings (n, d) of {model.name!r}, got {tuple(f.shape)} and {tuple(z.shape)}"
@@ -175,7 +177,9 @@ def _check(data: bytes, function: Function, values: Mapping[str, Tensor]) -> Non
         for n in (1, 3):
             given = {key: torch.cat([value, value.flip(-1)])[:n].contiguous() for key, value in function.inputs.items()}
             got = session.run(None, {key: value.numpy() for key, value in given.items()})
-            for output, ours, theirs in zip(function.outputs, got, function(values, *given.values()), strict=True):
+            want = function(values, *given.values())
+            shown = 1 if function.outputs[0] == "s" and bool((want[0].abs() > FLAT).any()) else len(want)
+            for output, ours, theirs in list(zip(function.outputs, got, want, strict=True))[:shown]:
                 _compare(output, torch.from_numpy(ours), theirs)
     except InputError:
         raise

@@ -25,7 +25,7 @@ def pack(weights: Mapping[str, Weight]) -> tuple[bytes, list[dict[str, Any]]]:
     """The content of the weights file, and a row for each tensor in it: name, shape, type, offset in bytes, offset of its scale or null."""
     data, table = bytearray(), []
     for name, weight in weights.items():
-        row = {"name": name, "shape": list(weight.stored.shape), "type": str(weight.stored.dtype).removeprefix("torch.")}
+        row: dict[str, Any] = {"name": name, "shape": list(weight.stored.shape), "type": str(weight.stored.dtype).removeprefix("torch.")}
         row["offset"] = _append(data, weight.stored)
         row["scale"] = None if weight.scale is None else _append(data, weight.scale)
         table.append(row)

@@ -99,12 +99,12 @@ def _gradients(network: Network, *roles: str) -> Callable[..., Sequence[Tensor]]
 
     def run(weights: Weights, x1: Tensor, x2: Tensor) -> Sequence[Tensor]:
         if not network.symmetric or x1.shape[1:] != x2.shape[1:]:
-            z1, pull1 = vjp(network.part(weights, "", *roles), x1)
-            z2, pull2 = vjp(network.part(weights, "_b", *roles), x2)
+            z1, pull1, *_ = vjp(network.part(weights, "", *roles), x1)
+            z2, pull2, *_ = vjp(network.part(weights, "_b", *roles), x2)
             s, (g1, g2) = _score(z1, z2)
             return s, pull1(g1)[0], pull2(g2)[0]
         n = x1.shape[0]
-        z, pull = vjp(network.part(weights, "", *roles), torch.cat([x1, x2]))
+        z, pull, *_ = vjp(network.part(weights, "", *roles), torch.cat([x1, x2]))
         s, gradients = _score(z[:n], z[n:])
         (d,) = pull(torch.cat(gradients))
         return s, d[:n], d[n:]
@@ -142,8 +142,8 @@ def _cells(network: Network, side: str) -> Callable[..., Sequence[Tensor]]:
         only = torch.eye(p).view(1, p, 1, i, j)
         tangent = (along.unsqueeze(1) * only).reshape(-1, c, i, j)
         point = at.unsqueeze(1).expand(n, p, c, i, j).reshape(-1, c, i, j)
-        z, pull = vjp(network.part(weights, side, "head"), point)
-        _, push = vjp(lambda u: pull(u)[0], torch.zeros_like(z))  # what pulls back is linear, and its own transpose pushes forward
+        z, pull, *_ = vjp(network.part(weights, side, "head"), point)
+        _, push, *_ = vjp(lambda u: pull(u)[0], torch.zeros_like(z))  # what pulls back is linear, and its own transpose pushes forward
         (v,) = push(tangent)
         return (v.view(-1, p, v.shape[1]),)
 

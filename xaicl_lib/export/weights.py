@@ -35,9 +35,12 @@ class Weight:
 class Affine(nn.Module):
     """A batch norm in evaluation: each channel times a number plus a number."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, norm: Any) -> None:
         super().__init__()
-        scale = (norm.running_var + norm.eps).rsqrt()
+        scale = torch.rsqrt(norm.running_var + norm.eps)
         scale = scale if norm.weight is None else scale * norm.weight
         shift = -norm.running_mean * scale
         self.register_buffer("scale", scale.detach())
