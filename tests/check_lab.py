@@ -400,6 +400,17 @@ def _axe() -> Path:
         pytest.skip(str(error))
 
 
+def test_a_pair_in_a_chapter_can_be_pointed_at(fresh: Lab) -> None:
+    fresh.page.goto(fresh.address.replace("book/lab.html", "notebooks/01_methods.html"))
+    explorer = fresh.page.locator(".xl-explorer.xl-ready")
+    before = fresh.pixels("b")
+    explorer.locator("canvas.xl-canvas").first.hover()
+    assert "It goes best with" in fresh.readout
+    assert fresh.pixels("b") != before
+    explorer.get_by_label("Method", exact=True).select_option("interaction_cam")
+    expect(explorer.locator(".xl-meaning")).to_contain_text("features that both pictures have")
+
+
 def test_a_phone_shows_all_of_it(browser: Browser, address: str) -> None:
     pages = _page(browser, address, has_touch=True)
     lab = next(pages)

@@ -172,10 +172,13 @@ def test_numbers_are_short(value: float, text: str) -> None:
 def test_matches_of_a_cell_are_a_slice_of_the_joint_map() -> None:
     joint = torch.rand(2, 3, 4, 5)
     given = {"data": joint.flatten().tolist(), "ia": 2, "ja": 3, "ib": 4, "jb": 5}
-    code = """import { matchesOf } from "lab/matches.js";
+    code = """import { matchesOf, strongest, usual } from "lab/matches.js";
     const joint = { ...given, data: Float32Array.from(given.data) };
-    answer([matchesOf(joint, "a", [1, 2]), matchesOf(joint, "b", [3, 1])]);"""
-    of_a, of_b = in_node(code, given)
+    const of_a = matchesOf(joint, "a", [1, 2]);
+    answer([of_a, matchesOf(joint, "b", [3, 1]), strongest(of_a), usual(joint)]);"""
+    of_a, of_b, best, usual = in_node(code, given)
+    assert tuple(best) == divmod(int(joint[1, 2].argmax()), 5)
+    assert usual == pytest.approx(float(joint.flatten(2).amax(2).flatten().sort().values[3]))
     close(of_a["data"], joint[1, 2])
     close(of_b["data"], joint[:, :, 3, 1])
 

@@ -109,6 +109,8 @@ TITLES = {
     "input_x_gradient": "Input \u00d7 gradient",
     "smooth_grad": "Smooth-Grad",
     "averaged_transforms": "Averaged Transforms",
+    "deep_similarity": "Deep Similarity",
+    "integrated_jacobians": "Integrated Jacobians",
 }
 ORDER = ("interaction_cam", "conditional_occlusion", "deep_similarity", "integrated_jacobians", "grad_cam", "averaged_transforms",
          "smooth_grad", "input_x_gradient", "pairwise_occlusion", "edges", "random_map")  # fmt: skip

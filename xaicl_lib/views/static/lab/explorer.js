@@ -40,8 +40,9 @@ export async function render({ model, el }) {
     const stored = results[name];
     said.textContent = stored ? stored.error ?? "" : "Computing …";
     if (!stored || stored.error) return row.show({ fresh: false });
-    const matches = results.deep_similarity?.joint ? unpack(results.deep_similarity).joint : null;
-    return row.show({ result: unpack(stored), method: methods.find((one) => one.name === name), model: network, windowShare: stored.window ?? null, matches, fresh: true });
+    const by = ["integrated_jacobians", "deep_similarity"].find((one) => results[one]?.joint);
+    const matches = by ? unpack(results[by]).joint : null;
+    return row.show({ result: unpack(stored), method: methods.find((one) => one.name === name), model: network, windowShare: stored.window ?? null, matches, matchesBy: methods.find((one) => one.name === by)?.title, fresh: true });
   }
 
   row.show({ photos: { a: { canvas: pictures.a, title: photos.a.title }, b: { canvas: pictures.b, title: photos.b.title } }, look, model: network, fresh: true });

@@ -138,24 +138,25 @@ function build(element, { index, store, base, linked }) {
     if (pointer) match();
   }
 
-  // Which cell goes with which, by deep similarity, where the method shown does not say it itself.
+  // Which cell goes with which, by another method where the one shown does not say it itself.
   async function match() {
     for (const row of rows) {
       const facts = row.facts();
       if (!facts || facts.result.joint || facts.matches || facts.matching || !facts.fresh) continue;
       row.show({ matching: true });
-      const ask = { ...facts.ask, method: methodOf(index, "deep_similarity"), options: {} };
-      if (!methodsFor(index, ask.model).includes(ask.method)) continue;
-      const found = results.isLoaded(ask.model.name) || !isChanged(ask.change) ? await matches(ask) : null;
-      if (found && row.facts()?.ask === facts.ask) row.show({ matches: found });
+      const found = await matches(facts.ask);
+      if (found && row.facts()?.ask === facts.ask) row.show(found);
     }
   }
 
+  // Integrated Jacobians if they are stored, for they are slow; else deep similarity, if the model is there already.
   async function matches(ask) {
-    const known = await results.stored(ask);
-    if (known) return known.result.joint;
-    if (!results.isLoaded(ask.model.name)) return null;
-    return results.find(ask, {}).then(({ result }) => result.joint, () => null);
+    const [slow, quick] = ["integrated_jacobians", "deep_similarity"].map((name) => ({ ...ask, method: methodOf(index, name), options: {} }));
+    const told = ({ method }, { result }) => ({ matches: result.joint, matchesBy: method.title });
+    const stored = await results.stored(slow);
+    if (stored) return told(slow, stored);
+    if (!results.isLoaded(ask.model.name) || !methodsFor(index, ask.model).includes(quick.method)) return null;
+    return results.find(quick, {}).then((found) => told(quick, found), () => null);
   }
 
   function asks() {

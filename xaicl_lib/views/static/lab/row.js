@@ -3,7 +3,7 @@
 import { highWord, scheme } from "./colours.js";
 import { hasNegative, heat, largest, legend, number, paint } from "./draw.js";
 import { h, unique } from "./element.js";
-import { matchesOf, strongest } from "./matches.js";
+import { matchesOf, strongest, usual } from "./matches.js";
 import { describe, place } from "./words.js";
 
 const PIXELS = 640; // of a canvas; the style sheet decides how large it is seen
@@ -132,9 +132,9 @@ export function createRow({ point, captions }) {
 
   function drawMatches(side, joint, look) {
     const slice = matchesOf(joint, pointer.side, cell(pointer));
-    const diverging = hasNegative(joint); // one scale and one colour map for all cells: a weak one stays dark
+    const diverging = hasNegative(joint);
     const colours = scheme(look.colours)[diverging ? "signed" : "unsigned"];
-    const overlay = heat(slice, { limit: largest(joint), diverging, colours, opacity: Math.max(0.6, look.opacity), style: "glow" });
+    const overlay = heat(slice, { limit: Math.max(largest(slice), usual(joint) / 2), diverging, colours, opacity: Math.max(0.6, look.opacity), style: "glow" });
     paint(canvases[side], shown.photos[side].canvas, overlay, { dim: 0.45, outlines: [{ ...outline(strongest(slice), side), strong: false }] });
   }
 
@@ -148,7 +148,7 @@ export function createRow({ point, captions }) {
   }
 
   function spoken() {
-    const { result, matches } = shown;
+    const { result, matches, matchesBy } = shown;
     if (!pointer) return ["Point at a place, or tap it, to see what it goes with."];
     const map = result[pointer.side];
     const value = map.data[Math.floor(pointer.v * map.h) * map.w + Math.floor(pointer.u * map.w)];
@@ -157,9 +157,10 @@ export function createRow({ point, captions }) {
     const said = `${name}, row ${i + 1}, column ${j + 1}: ${number(value)}.`;
     const joint = jointOf();
     if (!joint) return [said];
-    const [k, m] = strongest(matchesOf(joint, pointer.side, [i, j]));
-    const by = result.joint || !matches ? "" : " by deep similarity";
-    return [`${said} It goes best with row ${k + 1}, column ${m + 1} of ${OTHER[pointer.side].toUpperCase()}${by}.${pointer.pinned ? " Pinned; Escape lets go." : ""}`];
+    const slice = matchesOf(joint, pointer.side, [i, j]);
+    const [k, m] = strongest(slice);
+    const by = result.joint || !matches ? "" : ` by ${matchesBy}`;
+    return [`${said} It goes best with row ${k + 1}, column ${m + 1} of ${OTHER[pointer.side].toUpperCase()}${by}: ${number(slice.data[k * slice.w + m])}.${pointer.pinned ? " Pinned; Escape lets go." : ""}`];
   }
 
   return {
