@@ -309,5 +309,7 @@ def test_contrasts_find_a_difference_that_is_there() -> None:
     assert found.loc["fades", "significant"].tolist() == [False, True, True, True]
     assert not found.loc["keeps", "significant"].any()
     assert found.loc[("fades", "slope"), "p"] == pytest.approx(8 * 2 / 2**12), "Holm over all eight"
+    one = pd.DataFrame(rows).query("depth == 2")
+    assert contrasts(one, [("fades", "keeps")], "value")["stage"].tolist() == ["stage 2"], "no slope over one stage"
     with pytest.raises(InputError, match="unknown model of the table 'x'"):
         contrasts(pd.DataFrame(rows), [("x", "keeps")], "value")

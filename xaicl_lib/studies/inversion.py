@@ -368,7 +368,8 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str,
     Raises:
         InputError: a model that is not in the table.
     """
-    both = pd.concat([table[["model", "stage", "target", value]], slopes(table, value)], ignore_index=True)
+    change = [slopes(table, value)] if table["depth"].nunique() > 1 else []
+    both = pd.concat([table[["model", "stage", "target", value]], *change], ignore_index=True)
     rows = []
     for first, second in pairs:
         for name in (first, second):
