@@ -25,14 +25,14 @@ _FAINT = {"color": "rgba(128,128,128,0.9)", "width": 1.5}
 
 
 def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "data", paper: float = PAPER) -> go.Figure:
-    """How often texture wins over shape: a dot with its interval for each series, beside a coin and the paper's share.
+    """Share of trials in which texture wins over shape: a dot with its interval for each series, beside a coin and the paper's share.
 
     Args:
         table: of `xaicl_lib.studies.texture.decided`.
         rows, series: columns of the table.
         paper: the share to compare with.
     """
-    title = "share of trials decided by texture"
+    title = "decided by texture"  # short enough for a phone
     name = f"the paper's {100 * paper:.0f} %"
     figure = dots_figure(table, rows=rows, series=series, title=title, reference=paper, reference_name=name, bounds=(-0.02, 1.02))
     ends = [str(table[rows].iloc[0]), str(table[rows].iloc[-1])]
