@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -10,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from tests.conftest import assert_close
 from tests.studies.test_organization import clouds
 from xaicl_lib import InputError
-from xaicl_lib.studies.graph_classifier import Graph, GraphHead, Way, classify, fit, graph_of, standardised
-from xaicl_lib.studies.organization import similarity_graph
+from xaicl_lib.studies.graph_classifier import Graph, GraphHead, Way, classify, fit, graph_of, over_draws, standardised
+from xaicl_lib.studies.organization import relative_to, similarity_graph
 
 
 def slow_spread(h: torch.Tensor, weights: torch.Tensor, own: float) -> torch.Tensor:
@@ -100,8 +101,21 @@ def test_rows_are_paired_and_labels_nested() -> None:
     assert means["linear", 10] > 0.7
     assert set(table.loc[table["classifier"] == "k-NN", "parameters"]) == {0}
     assert table.loc[table["classifier"] == "GCN", "own"].between(0.05, 20).all(), "held near 1"
+    gain = relative_to(table, "classifier", "linear")
+    row = gain[(gain["model"] == "one") & (gain["classifier"] == "GCN") & (gain["per_class"] == 5) & (gain["draw"] == 2)]
+    want = wide.loc[(5, 2, "GCN"), "one"] - wide.loc[(5, 2, "linear"), "one"]
+    assert row["value"].tolist() == pytest.approx([want]), "only the classifier differs"
     again = classify({"one": x}, y, per_class=(1, 5, 10), draws=4)
     assert again["value"].tolist() == table.loc[table["model"] == "one", "value"].tolist()
+
+
+def test_intervals_over_draws_are_students() -> None:
+    table = pd.DataFrame({"model": ["m"] * 3 + ["k"], "value": [1.0, 2.0, 6.0, 5.0]})
+    first, second = over_draws(table, ["model"]).itertuples()
+    half = 4.302653 * math.sqrt(7) / math.sqrt(3)  # t of two degrees of freedom, variance 7
+    assert (first.mean, first.low, first.high, first.n) == pytest.approx((3, 3 - half, 3 + half, 3), rel=1e-5)
+    assert (second.mean, second.n) == (5, 1)
+    assert math.isnan(second.low), "one draw has no interval"
 
 
 def test_bad_input_is_named() -> None:

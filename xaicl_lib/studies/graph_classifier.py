@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 from torch import Generator, Tensor, nn
 
 from xaicl_lib.errors import InputError
@@ -209,6 +211,16 @@ def classify(
                         {"model": name, "per_class": count, "draw": draw, "classifier": label, **_try(z, x, y, known, most, graph, way)}
                     )
     return pd.DataFrame(rows)
+
+
+def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Means of each group with Student's 95 % interval, which holds for few draws too: mean, low, high, n.
+
+    It knows how results differ between draws of labelled items, not how they would on other items or after another training.
+    """
+    found = table.groupby(list(by), sort=False, observed=True)["value"].agg(["mean", "std", "count"]).reset_index()
+    half = stats.t.ppf(0.975, np.maximum(found["count"] - 1, 1)) * found["std"] / np.sqrt(found["count"])
+    return found.assign(low=found["mean"] - half, high=found["mean"] + half, n=found["count"]).drop(columns=["std", "count"])
 
 
 def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tensor, Tensor]:

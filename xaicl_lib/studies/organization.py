@@ -16,6 +16,7 @@ from xaicl_lib.zoo.networks import Block, TransformerBlock, branches
 
 BLOCK = 2_000_000  # distances in work at once, 16 MB; some five times that is the memory needed beside the embeddings
 TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+KEYS = ("model", "layer", "temperature", "per_class", "classifier", "draw")  # what a value is of, in the tables of these studies
 Labels = Int[Tensor, " n"] | np.ndarray | Sequence
 
 
@@ -227,10 +228,10 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
 
 
 def relative_to(table: pd.DataFrame, column: str, reference: object) -> pd.DataFrame:
-    """Each value minus that of the reference (a model, a temperature) in the same draw, ready for `with_intervals`."""
+    """Each value minus that of the reference (a model, a temperature, a classifier) with everything else the same, the draw too."""
     if reference not in set(table[column]):
         raise InputError(f"expected one of {list(table[column].unique())} as reference of {column}, got {reference!r}")
-    others = [name for name in ("model", "layer", "temperature", "draw") if name in table and name != column]
+    others = [name for name in KEYS if name in table and name != column]
     base = table[table[column] == reference].set_index(others)["value"]
     both = table[table[column] != reference].join(base.rename("base"), on=others)
     return both.assign(value=both["value"] - both["base"]).drop(columns="base")
