@@ -84,17 +84,17 @@ def sizes() -> pd.DataFrame:
 
 
 def random_model() -> pd.DataFrame:
-    model, given, probe = asked("scenes_simclr", 8, 2)
+    model, given, probe = asked("scenes_simclr", 5, 2)
     some = {label: way for label, way in ways(model.size).items() if way.target == TARGETS[0] and "SHAP" not in label}
     return sanity(model, given, probe, some, step=step_of(model))
 
 
 def views() -> pd.DataFrame:
     model = load_model("simclr", "cpu")
-    images, _, _ = pool("simclr", "val", model.size, 220)
+    images, _, _ = pool("simclr", "val", model.size, 150)
     order = torch.randperm(len(images), generator=seeded())
     photos, foil = images[order[:10]], images[order[10:]]
-    few = {"occlusion": Way("conditional_occlusion", params={"stride": 8}), "Grad-CAM": Way("grad_cam")}
+    few = {"occlusion": Way("conditional_occlusion", params={"stride": 12}), "Grad-CAM": Way("grad_cam")}
     frames = [compare_views(model, photos, foil, way=way, draws=2, generator=seeded()).assign(way=label) for label, way in few.items()]
     return pd.concat(frames, ignore_index=True)
 
