@@ -158,7 +158,8 @@ def forest_figure(found: pd.DataFrame, *, rows: str, series: str, title: str = "
         change = {"x": [_floats(t.x) for t in data], "customdata": [np.asarray(t.customdata, float).tolist() for t in data]}
         change |= {f"error_x.{key}": [_floats(t.error_x[key]) for t in data] for key in ("array", "arrayminus")}
         choice.append({"label": group, "method": "restyle", "args": [change, list(range(count))]})
-    menus = [{**_BUTTONS, "buttons": choice, "pad": {"b": 8}}]
+    left = figure.layout.margin.l  # the names of rows leave too little room on a phone
+    menus = [{**_BUTTONS, "buttons": choice, "pad": {"b": 8, "l": 12 - left}}]
     top = 50
     return figure.update_layout(updatemenus=menus, height=figure.layout.height + top, margin={"t": top})
 
