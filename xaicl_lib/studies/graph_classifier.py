@@ -69,17 +69,22 @@ class GraphHead(nn.Module):
         self.layers = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in itertools.pairwise(widths))
         generator = Generator().manual_seed(0) if generator is None else generator
         with torch.no_grad():
-            for layer in self.layers:
+            for layer in self.linears:
                 nn.init.zeros_(layer.bias)
                 if hidden:
                     nn.init.xavier_uniform_(layer.weight, generator=generator)
                 else:
                     nn.init.zeros_(layer.weight)
-        self.log_self = nn.Parameter(torch.zeros(())) if graph else None
+        self.log_self: nn.Parameter | None = nn.Parameter(torch.zeros(())) if graph else None
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers, one after the other."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def forward(self, x: Float[Tensor, "n d"], graph: Graph | None = None, part: Graph | None = None) -> Float[Tensor, "m k"]:
         """Scores of all items, or of those of a part of the graph."""
-        for depth, layer in enumerate(self.layers, 1):
+        for depth, layer in enumerate(self.linears, 1):
             h = F.linear(x, layer.weight)
             last = depth == len(self.layers)
             x = (h if graph is None else self.spread(h, part if last and part is not None else graph)) + layer.bias
@@ -96,7 +101,7 @@ class GraphHead(nn.Module):
 
     def size(self) -> Tensor:
         """Sum of the squares of all weights and of log s, which keeps each near where it began."""
-        learned = [layer.weight for layer in self.layers] + ([] if self.log_self is None else [self.log_self])
+        learned = [layer.weight for layer in self.linears] + ([] if self.log_self is None else [self.log_self])
         return torch.stack([p.square().sum() for p in learned]).sum()
 
     @property

@@ -92,7 +92,7 @@ def _with_self(strip: Tensor, start: int, value: float) -> Tensor:
 def _row_sums(x: Tensor, t: Tensor, block: int) -> tuple[Tensor, Tensor]:
     """The mean distance of two points, and log sum_k E_ik at each temperature, (t, n)."""
     n = len(x)
-    mean = sum(d.sum() for _, d in _strips(x, block)) / (n * (n - 1))
+    mean = torch.stack([d.sum() for _, d in _strips(x, block)]).sum() / (n * (n - 1))
     if not mean > 0:
         raise InputError(f"expected embeddings of at least two different points, got {n} that are all alike")
     log_sums = torch.empty(len(t), n, dtype=torch.float64, device=x.device)
