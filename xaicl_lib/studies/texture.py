@@ -137,7 +137,7 @@ def decide(models: Sequence[PairModel], trials: Trials, *, method: str = "intera
     pairs of different objects with a common texture) as a choice between a shape match and a texture match, the trial that
     :cite:t:`tartaglini2022developmentally` put to image models, with the cue-conflict images of :cite:t:`geirhos2019imagenet`.
 
-    Differs: there people looked at maps and judged; here the score decides, and the maps of the stimulus are compared: `overlap` is the
+    Differs: there maps were looked at; here the score decides, and the maps of the stimulus are compared: `overlap` is the
     energy that the map for this partner and the map for the shape partner have in common, the sum of the smaller of both values where
     the positive values of each map sum to 1.
 
