@@ -61,7 +61,7 @@ def test_sizes_are_drawn_in_order() -> None:
     rows = [
         {"varied": varied, "size": size, "metric": "agreement", "mean": size / 100, "low": 0.0, "high": 1.0}
         for varied in ("corpus", "foil")
-        for size in (30, 1, 10)
+        for size in (30, 1.0, 10)
     ]
     figure = sizes_figure(pd.DataFrame(rows), ["agreement"], title="rank correlation")
     assert [list(t.x) for t in figure.data] == [["1", "10", "30"]] * 2

@@ -134,13 +134,13 @@ def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> 
             reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
             figure.add_trace(
                 go.Scatter(
-                    x=[str(s) for s in part["size"]], y=part["mean"], error_y=reach, name=metric, mode="lines+markers", legendgroup=metric,
+                    x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach, name=metric, mode="lines+markers", legendgroup=metric,
                     showlegend=k == 0, line={"color": HUES[j], "width": 2.5},
                     hovertemplate=f"{what} of %{{x}}: %{{y:.3f}}<extra>{metric}</extra>",
                 ),
                 k + 1, 1,
             )  # fmt: skip
-        axis = {"title": f"items in the {what}", "type": "category", "categoryarray": [str(s) for s in sizes], "fixedrange": True}
+        axis = {"title": f"items in the {what}", "type": "category", "categoryarray": [f"{s:g}" for s in sizes], "fixedrange": True}
         figure.update_xaxes(**axis, row=k + 1, col=1)
     figure.update_yaxes(**GRID, title=title, nticks=5)
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
@@ -152,5 +152,5 @@ def sizes_alt(means: pd.DataFrame, metrics: Sequence[str]) -> str:
     said = []
     for (what, metric), part in means[means["metric"].isin(metrics)].groupby(["varied", "metric"], sort=False):
         first, last = part.sort_values("size").iloc[0], part.sort_values("size").iloc[-1]
-        said.append(f"{metric} from {first['mean']:.2f} with {first['size']} to {last['mean']:.2f} with {last['size']} in the {what}")
+        said.append(f"{metric} from {first['mean']:.2f} with {first['size']:g} to {last['mean']:.2f} with {last['size']:g} in the {what}")
     return f"Means with 95 % intervals over the size of corpus and foil: {'; '.join(said)}."
