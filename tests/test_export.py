@@ -288,7 +288,7 @@ class Constants(nn.Module):
         (nn.AvgPool2d(3, 2, ceil_mode=True), {}, "ceil_mode"),
         (nn.Flatten(), {}, "does not run on images|feature maps"),
         (nn.Conv2d(3, 4, 40), {}, "does not run on images of 12 x 12"),
-        (nn.Sequential(nn.Conv2d(3, 9000, 30, bias=False)), {"size": 40}, "at most 64 MB"),
+        (nn.Sequential(nn.Conv2d(3, 12500, 30, bias=False)), {"size": 40}, "at most 64 MB"),
         (Constants(), {}, "MB of constants"),
     ],
 )
