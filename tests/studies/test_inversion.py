@@ -254,6 +254,7 @@ def test_colour_measures_at_their_ends() -> None:
     half = augment.grayscale(x, 0.5)
     assert_close(kept(colour(half), colour(x)), torch.full((3,), 0.5), rtol=1e-2)
     assert_close(error(lightness(0.25 * x), lightness(x)), torch.full((3,), 0.75))
+    assert_close(lightness(x + 0.1), lightness(x), atol=1e-4)
     opposite = colour_measures(0.5 - colour(x), x, cells=8)
     assert (opposite["colour_kept"] < -0.9).all()
     assert coarse(torch.rand(1, 3, 64, 64)).shape == (1, 3, 16, 16)
@@ -281,6 +282,7 @@ def test_table_and_slopes_say_what_was_found() -> None:
     both = cheap[cheap["stage"] == "stage 1"]["grey_error"]
     assert both.tolist() == pytest.approx(one.grey.tolist(), rel=1e-4), "the same that the search is compared with"
     assert slopes(table, "depth")["depth"].tolist() == [1.0] * 4
+    assert slopes(table.assign(same=7.0), "same")["same"].tolist() == pytest.approx([0] * 4)
 
 
 def test_what_is_left_is_a_geometric_mean() -> None:
