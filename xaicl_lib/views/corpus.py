@@ -90,7 +90,7 @@ def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figu
     names = list(dict.fromkeys(found["metric"]))
     figures = [
         dots_figure(
-            found[found["metric"] == name], rows="way", series="scenario", title=f"gain over the {control}", reference=0.0,
+            found[found["metric"] == name], rows="way", series="scenario", title="gain", reference=0.0,
             reference_name=control,
         )
         for name in names
@@ -134,7 +134,8 @@ def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> 
             reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
             figure.add_trace(
                 go.Scatter(
-                    x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach, name=metric, mode="lines+markers", legendgroup=metric,
+                    x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach, name=metric, mode="lines+markers",
+                    legendgroup=metric,
                     showlegend=k == 0, line={"color": HUES[j], "width": 2.5},
                     hovertemplate=f"{what} of %{{x}}: %{{y:.3f}}<extra>{metric}</extra>",
                 ),
