@@ -42,6 +42,12 @@ def test_an_answer_that_is_not_implemented_is_a_placeholder():
     assert check_function(answer, **TASK).right is None
 
 
+def test_what_pytorch_does_not_implement_is_an_answer_that_stopped():
+    said = check_function(lambda x: (x > 0).mean(), **TASK)
+    assert said.right is False
+    assert "mean()" in said.text
+
+
 @pytest.mark.parametrize(
     ("answer", "parts"),
     [

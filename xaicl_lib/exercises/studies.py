@@ -1,0 +1,201 @@
+"""The checks of the coding exercises of the studies (chapters 3 and 6 to 10), in the manner of `tasks`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize as unit
+
+from xaicl_lib.exercises.checking import Mistake, Verdict, check_function, seeded
+
+Answer = Callable[..., Any]
+
+
+def check_texture_bias(answer: Answer) -> Verdict:
+    """Chapter 3: `texture_bias(shape, texture)`, from (n,) booleans of trials that the one or the other cue decided, if any did."""
+    shape = torch.tensor([True, True, False, False, False, False, False, False, False, False])
+    texture = torch.tensor([False, False, True, True, True, False, False, False, False, False])
+    return check_function(
+        answer,
+        lambda s, t: t.sum() / (s.sum() + t.sum()),
+        [(shape, texture), (texture[:4], shape[:4])],
+        expected="one number in [0, 1]: of the trials that either cue decided, the share that texture decided",
+        nudge="count with .sum(): how many trials did texture decide, and how many were decided by a cue at all?",
+        mistakes=[
+            Mistake(lambda s, t: t.float().mean(), "this divides by all trials; those that neither cue decided say nothing of the two"),
+            Mistake(lambda s, t: s.float().mean(), "this is the share of shape, and among all trials"),
+            Mistake(lambda s, t: s.sum() / (s.sum() + t.sum()), "this is the shape bias; texture takes the rest of it"),
+            Mistake(lambda s, t: t.sum() / s.sum(), "these are odds, which can be above 1; which trials should the share be of?"),
+            Mistake(lambda s, t: t.sum(), "this is a count; divide it by the trials that either cue decided"),
+        ],
+        afterword="Say beside it how many trials neither cue decided: the share cannot tell.",
+    )
+
+
+def check_relative_error(answer: Answer) -> Verdict:
+    """Chapter 6: `relative_error(f, goal)`, the relative feature error of each picture, for features (n, c, h, w) of both."""
+    f, goal = seeded((2, 3, 4, 4), seed=10, normal=True)[0], 0.5 + seeded((2, 3, 4, 4), seed=11)[0]
+    whole = (1, 2, 3)
+    return check_function(
+        answer,
+        lambda f, g: (f - g).square().sum(whole) / g.square().sum(whole),
+        [(f, goal), (goal, f)],
+        expected="n numbers, one for each picture: the sum of squared differences over the sum of the target's squares",
+        nudge="both sums run over channels and cells, dimensions 1, 2 and 3, and the batch stays",
+        mistakes=[
+            Mistake(lambda f, g: (f - g).square().sum(whole), "not divided yet: a network with larger numbers would look worse"),
+            Mistake(
+                lambda f, g: (f - g).square().mean(whole), "this is the mean squared error; divide by the energy of the target instead"
+            ),
+            Mistake(
+                lambda f, g: (f - g).square().sum(whole) / f.square().sum(whole), "divide by the target's energy: it stays in the search"
+            ),
+            Mistake(lambda f, g: ((f - g).square().sum(whole) / g.square().sum(whole)).sqrt(), "this is a ratio of lengths; square both"),
+            Mistake(lambda f, g: ((f - g) / g).square().mean(whole), "divide the sums, not value by value: a feature near 0 would decide"),
+            Mistake(lambda f, g: (f - g).square().sum() / g.square().sum(), "one error for each picture; here the batch is added up"),
+            Mistake(lambda f, g: (f - g).abs().sum(whole) / g.abs().sum(whole), "these are absolute values; the formula squares"),
+        ],
+        afterword="Features of zeros have an error of 1: that is the end of the scale to keep in mind.",
+    )
+
+
+def check_partial(answer: Answer) -> Verdict:
+    """Chapter 7: `partial(xy, xz, yz)`, the correlation of x and y with z held fixed."""
+    return check_function(
+        answer,
+        lambda xy, xz, yz: (xy - xz * yz) / ((1 - xz**2) * (1 - yz**2)) ** 0.5,
+        [(0.5, 0.6, 0.7), (-0.2, 0.3, 0.8), (0.4, 0.0, 0.0)],
+        expected="one number in [-1, 1]: what z explains of both taken away, over what is left of each",
+        nudge="see the formula above; ** 0.5 is a root",
+        mistakes=[
+            Mistake(lambda xy, xz, yz: xy, "z is not used yet"),
+            Mistake(lambda xy, xz, yz: xy - xz * yz, "this is a covariance; divide by what is left of x and of y without z"),
+            Mistake(lambda xy, xz, yz: (xy - xz * yz) / ((1 - xz**2) * (1 - yz**2)), "these are variances; a correlation takes their root"),
+            Mistake(lambda xy, xz, yz: (xy - xz * yz) / ((1 - xz) * (1 - yz)) ** 0.5, "square the correlations before they leave the 1"),
+            Mistake(lambda xy, xz, yz: (xy - xz * yz) / (1 - xz**2) ** 0.5, "this takes z from x alone (a semipartial correlation)"),
+            Mistake(lambda xy, xz, yz: (xy - xz * yz) / (1 - yz**2) ** 0.5, "this takes z from y alone (a semipartial correlation)"),
+            Mistake(lambda xy, xz, yz: xy / ((1 - xz**2) * (1 - yz**2)) ** 0.5, "what x and y have in common through z is still in"),
+        ],
+        afterword="A correlation of 0.5 between two things that both go with a third, at 0.6 and 0.7, comes down to 0.14.",
+    )
+
+
+def check_corpus_score(answer: Answer) -> Verdict:
+    """Chapter 8: `corpus_score(z, corpus, foil)`, embeddings (n, d), (m, d), (k, d): mean cosine with the corpus minus with the foil."""
+    z, corpus, foil = seeded((3, 5), (4, 5), (6, 5), seed=12, normal=True)
+    case = (2 * z, corpus * torch.linspace(1, 3, 4)[:, None], foil * torch.linspace(0.5, 2, 6)[:, None])
+
+    def score(z: Tensor, corpus: Tensor, foil: Tensor) -> Tensor:
+        return unit(z) @ (unit(corpus).mean(0) - unit(foil).mean(0))
+
+    return check_function(
+        answer,
+        score,
+        [case],
+        expected="n numbers, one for each image: its mean cosine with the corpus minus its mean cosine with the foil",
+        nudge="make every embedding a unit vector; then two means and one product do it",
+        mistakes=[
+            Mistake(
+                lambda z, c, r: z @ (c.mean(0) - r.mean(0)), "these are inner products: the lengths still matter, so normalise all three"
+            ),
+            Mistake(lambda z, c, r: unit(z) @ (c.mean(0) - r.mean(0)), "corpus and foil are not normalised: long embeddings count more"),
+            Mistake(lambda z, c, r: z @ (unit(c).mean(0) - unit(r).mean(0)), "the images are not normalised yet"),
+            Mistake(
+                lambda z, c, r: unit(z) @ (unit(c.mean(0), dim=0) - unit(r.mean(0), dim=0)),
+                "normalise each embedding, then take the mean, which is not a unit vector and should not be one",
+            ),
+            Mistake(
+                lambda z, c, r: unit(z) @ (unit(unit(c).mean(0), dim=0) - unit(unit(r).mean(0), dim=0)),
+                "leave the means as they are: their length says how much a set agrees with itself",
+            ),
+            Mistake(lambda z, c, r: unit(z) @ unit(c).mean(0), "this is the corpus alone; the foil is not used yet"),
+            Mistake(lambda z, c, r: -score(z, c, r), "the sign: corpus minus foil"),
+            Mistake(
+                lambda z, c, r: unit(z) @ (unit(c).sum(0) - unit(r).sum(0)), "take means: the larger of two sets must not win by its size"
+            ),
+            Mistake(lambda z, c, r: score(z, c, r).mean(), "one score for each image, not their mean"),
+        ],
+        afterword="Two mean vectors are all that is left of corpus and foil, however large they are.",
+    )
+
+
+def check_modularity(answer: Answer) -> Verdict:
+    """Chapter 9: `modularity(weights, y)` of a symmetric matrix of weights (n, n) with zeros on its diagonal, and classes (n,)."""
+    (half,) = seeded((7, 7), seed=13)
+    w, y = (half + half.T).fill_diagonal_(0) * torch.arange(1, 8) * torch.arange(1, 8)[:, None], torch.tensor([0, 0, 1, 1, 1, 2, 2])
+    w[:2, :2] *= 30  # a community
+
+    def same(y: Tensor) -> Tensor:
+        return y[:, None] == y
+
+    def expected(w: Tensor, total: Tensor) -> Tensor:
+        return w.sum(1)[:, None] * w.sum(1) / total
+
+    def modularity(w: Tensor, y: Tensor, factor: float = 1.0) -> Tensor:
+        total = factor * w.sum()
+        return ((w - expected(w, total)) * same(y)).sum() / total
+
+    return check_function(
+        answer,
+        modularity,
+        [(w, y), (torch.ones(4, 4).fill_diagonal_(0), torch.tensor([0, 0, 1, 1]))],
+        expected="one number: the share of the weight that lies within classes, minus the share expected from the degrees alone",
+        nudge="with k the row sums and 2m the sum of all weights, an edge drawn at random has the weight k_i k_j / 2m",
+        mistakes=[
+            Mistake(lambda w, y: (w * same(y)).sum() / w.sum(), "this is the share within classes; subtract what random edges would have"),
+            Mistake(
+                lambda w, y: (w * same(y)).sum() / w.sum() - same(y).float().mean(),
+                "you expect the same weight everywhere; random edges keep the degree of each image",
+            ),
+            Mistake(lambda w, y: ((w - expected(w, w.sum())) * same(y)).sum(), "divide by the sum of all weights: it is a share"),
+            Mistake(lambda w, y: modularity(w, y, 2.0), "weights.sum() has every edge twice already: it is 2m, not m"),
+            Mistake(lambda w, y: modularity(w, y, 0.5), "the formula has 2m, and that is weights.sum() without the half"),
+            Mistake(lambda w, y: -modularity(w, y), "these are the pairs of different classes, or the sign is turned"),
+            Mistake(
+                lambda w, y: ((w - expected(w, w.sum())).fill_diagonal_(0) * same(y)).sum() / w.sum(),
+                "keep the diagonal: a random edge may lead back to its own image",
+            ),
+        ],
+        afterword="Edges that join everybody alike have a modularity just below zero: that is where chance is.",
+    )
+
+
+def check_overlap_of(answer: Answer) -> Verdict:
+    """Chapter 10: `overlap_of(p, q)`, of the positive parts of two maps (h, w), each scaled to the sum 1."""
+    p, q = (0.2 + m for m in seeded((4, 5), (4, 5), seed=14, normal=True))
+
+    def share(m: Tensor) -> Tensor:
+        return m.clamp_min(0) / m.clamp_min(0).sum()
+
+    def common(p: Tensor, q: Tensor) -> Tensor:
+        return torch.minimum(p, q)
+
+    return check_function(
+        answer,
+        lambda p, q: common(share(p), share(q)).sum(),
+        [(p, 3 * q), (p, p)],
+        expected="one number in [0, 1]: 1 for the same map twice, 0 for maps that are positive nowhere together",
+        nudge="keep positive values, let each map sum to 1, take the smaller one at each pixel, and add up",
+        mistakes=[
+            Mistake(lambda p, q: common(p.clamp_min(0), q.clamp_min(0)).sum(), "let each map sum to 1 first; else the weaker one decides"),
+            Mistake(lambda p, q: common(p / p.sum(), q / q.sum()).sum(), "negative values are still in: keep the positive ones only"),
+            Mistake(
+                lambda p, q: common(p.abs() / p.abs().sum(), q.abs() / q.abs().sum()).sum(),
+                "this counts negative values as if they were positive; set them to zero",
+            ),
+            Mistake(
+                lambda p, q: common(p.clamp_min(0) / p.max(), q.clamp_min(0) / q.max()).sum(), "divide by the sum of a map, not its largest"
+            ),
+            Mistake(
+                lambda p, q: (share(p) * share(q)).sum(), "a product of shares is tiny even for equal maps; take the smaller of the two"
+            ),
+            Mistake(lambda p, q: (p * q).sum(), "this is an inner product: it depends on the scale of both maps"),
+            Mistake(
+                lambda p, q: common(share(p), share(q)).sum() / torch.maximum(share(p), share(q)).sum(),
+                "this is intersection over union; both sums are 1 already, so leave the division out",
+            ),
+            Mistake(lambda p, q: common(share(p), share(q)), "this is right at each pixel; add them up"),
+        ],
+        afterword="One minus it is half the sum of absolute differences: the total variation distance.",
+    )
