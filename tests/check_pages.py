@@ -71,7 +71,7 @@ CONTRAST_JS = """() => {
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const element = walk.currentNode.parentElement, text = walk.currentNode.data.trim();
-    if (!text || element.closest('.xaicl-plot, script, style, noscript, mjx-container, [hidden]')) continue;
+    if (!text || element.closest('.xaicl-plot, script, style, noscript, mjx-container, [hidden], [aria-hidden=true]')) continue;
     if (!element.checkVisibility({opacityProperty: true, visibilityProperty: true}) || element.getClientRects().length === 0) continue;
     const style = getComputedStyle(element), under = ground(element);
     if (under === null) continue;

@@ -129,7 +129,8 @@ class EmbeddingMap:
         panels = "".join(BookFigure(figure, alt)._repr_html_() for figure, alt in zip(self.figures, alts, strict=True))
         marks = zip(self.data["classes"], class_marks(self.data["classes"]), strict=True)
         legend = "".join(
-            f'<button type="button" aria-pressed="false"><span style="color:{colour}">{SYMBOLS[symbol]}</span> {html.escape(name)}</button>'
+            f'<button type="button" aria-pressed="false"><span style="color:{colour}" aria-hidden="true">{SYMBOLS[symbol]}</span> '
+            f"{html.escape(name)}</button>"
             for name, (colour, symbol) in marks
         )
         data = json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
