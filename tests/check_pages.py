@@ -92,6 +92,9 @@ TEXT_COLOURS_JS = "plot => [...plot.querySelectorAll('svg.main-svg text')].map(t
 THEME_JS = "theme => { document.documentElement.dataset.theme = theme; }"
 
 
+STILL = "*, *::before, *::after { transition: none !important; }"  # colours are read as they end up, not on their way
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/favicon.ico":  # asked for by the browser itself, above the book
@@ -165,6 +168,7 @@ def check_page(browser: Any, address: str, name: str, device: str, book: Path, s
         watch(page, address, problems)
         page.goto(address + name, wait_until="load", timeout=PATIENCE)
         page.wait_for_load_state("networkidle", timeout=PATIENCE)
+        page.add_style_tag(content=STILL)
         problems += draw_all(page)
         problems += page.evaluate(PROBLEMS_JS)
         problems += [f"{problem} (light)" for problem in page.evaluate(CONTRAST_JS)]
