@@ -24,9 +24,11 @@ from studies import with_provenance
 from xaicl_lib import list_models, load_model
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.studies.graph_classifier import TEMPERATURE, WAYS, WIDTHS, Way, classify
-from xaicl_lib.studies.organization import TEMPERATURES, curves, layer_features, rld, untrained
+from xaicl_lib.studies.organization import TEMPERATURES, curves, layer_features, rld
+from xaicl_lib.zoo import untrained
 
 Features = dict[str, torch.Tensor]
+BEFORE = "untrained simclr"
 LABELLED = (1, 5, 20)  # of each class
 
 
@@ -41,7 +43,7 @@ def features_of(name: str, n: int, device: str, keep: Path | None) -> tuple[Feat
     if path is not None and path.is_file():
         return torch.load(path)
     images, labels = photos(n)
-    found = layer_features((untrained() if name == "untrained" else load_model(name)).to(device), images), labels
+    found = layer_features((untrained("simclr") if name == BEFORE else load_model(name)).to(device), images), labels
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(found, path)
@@ -112,7 +114,7 @@ def write(path: Path, part: str, table: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=[*PARTS, "memory"])
-    parser.add_argument("--models", nargs="*", default=[*(name for name in list_models() if "scenes" not in name), "untrained"])
+    parser.add_argument("--models", nargs="*", default=[*(name for name in list_models() if "scenes" not in name), BEFORE])
     parser.add_argument("-n", type=int, help="photos (2,000), or embeddings (10,000)")
     parser.add_argument("--keep", type=Path, help="folder for features")
     parser.add_argument("--device", default="cpu")

@@ -30,15 +30,16 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.results import code_version, digest, model_key
 from xaicl_lib.studies.dissection import dissect
+from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
-from xaicl_lib.studies.downstream import stages as training_stages
 from xaicl_lib.studies.evaluation import Way
 from xaicl_lib.studies.harmful import sweep
-from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages, untrained
+from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import view_pairs
 from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
 from xaicl_lib.studies.truth import intervene, localise
+from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
@@ -159,8 +160,8 @@ def inverted(model: PairModel, images: torch.Tensor, store: str | None) -> dict[
 def downstream(models: list[str], n: int, store: str | None, device: str, snapshots: Sequence[Path] = ()) -> Tables:
     bundled = [name for name in models if not name.startswith("scenes")]
     found = [
-        *(training_stages(device=device, names=bundled) if bundled else []),
-        *(stage for folder in snapshots for stage in training_stages(folder, device)),
+        *(checkpoints(device=device, names=bundled) if bundled else []),
+        *(checkpoint for folder in snapshots for checkpoint in checkpoints(folder, device)),
     ]
     size = found[0].model.size
     data = imagenette("train", size, limit=800), imagenette("val", size, limit=800)

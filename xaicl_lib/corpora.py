@@ -14,13 +14,13 @@ from torch import Generator, Tensor, nn
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
+from xaicl_lib.training.finish import PROBE_C
 
 Source = Tensor | str | os.PathLike[str] | list[str]
 IMAGENETTE = {  # names of the ten classes, by the folders that hold them
     "tench": "n01440764", "English springer": "n02102040", "cassette player": "n02979186", "chain saw": "n03000684", "church": "n03028079",
     "French horn": "n03394916", "garbage truck": "n03417042", "gas pump": "n03425413", "golf ball": "n03445777", "parachute": "n03888257",
 }  # fmt: skip
-PROBE_C = 0.1  # inverse strength of the linear probe's L2 penalty, as for the cards of the bundled models
 
 
 @torch.no_grad()

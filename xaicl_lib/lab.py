@@ -112,6 +112,7 @@ TITLES = {
     "deep_similarity": "Deep Similarity",
     "integrated_jacobians": "Integrated Jacobians",
 }
+# The menu: what the browser can compute itself, on a reader's own pictures too; first what is best to begin with.
 ORDER = ("interaction_cam", "conditional_occlusion", "deep_similarity", "integrated_jacobians", "grad_cam", "averaged_transforms",
          "smooth_grad", "input_x_gradient", "pairwise_occlusion", "edges", "random_map")  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {  # how a reader sets them; other parameters stay at their defaults
@@ -204,15 +205,10 @@ def write_gallery(folder: Path, models: Iterable[str] = tuple(MODELS), pairs: in
         "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
         "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in chosen],
         "models": [_model_entry(name, model, seen[model.size]) for name, model in loaded.items()],
-        "methods": [method_entry(methods[name]) for name in _ordered()],
+        "methods": [method_entry(methods[name]) for name in ORDER],
         "torch": torch.__version__,
     }
     _write_json(folder / "index.json", index)
-
-
-def _ordered() -> list[str]:
-    """Names of all methods, those of the page's menu order first."""
-    return [*ORDER, *(m.name for m in methods if m.name not in ORDER)]
 
 
 def _write_pictures(folder: Path, size: int) -> dict[str, Tensor]:
@@ -231,7 +227,7 @@ def _write_pictures(folder: Path, size: int) -> dict[str, Tensor]:
 def _write_results(folder: Path, model: PairModel, name: str, pairs: Iterable[tuple[str, ...]], seen: dict[str, Tensor]) -> None:
     for a, b, *_ in pairs:
         pair = Pair(seen[a], seen[b])
-        made = {method: packed(_explain(model, pair, method)) for method in _ordered()}
+        made = {method: packed(_explain(model, pair, method)) for method in ORDER}
         _write_json(folder / f"{a}--{b}--{name}.json", made)
 
 

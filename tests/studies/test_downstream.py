@@ -12,17 +12,16 @@ from xaicl_lib import InputError, Pair, explain
 from xaicl_lib.studies import downstream as study
 from xaicl_lib.studies.downstream import (
     PUBLISHED,
-    Stage,
+    Checkpoint,
     accuracies,
+    checkpoints,
     downstream,
     family_scores,
     model_scores,
     pair_scores,
     paper_correlations,
-    pooled,
     printed_correlations,
     similarity_scores,
-    stages,
 )
 from xaicl_lib.studies.evaluation import evaluate
 from xaicl_lib.studies.statistics import summarise
@@ -36,13 +35,13 @@ WAYS = {name: name for name in ("grad_cam", "interaction_cam", "random_map")}
 KNOWN = {"linear_accuracy": 0.7, "knn_accuracy": 0.6}
 
 
-def stage(kind: str, accuracy: float = 0.7, epoch: int = 3) -> Stage:
-    return Stage(build(kind), kind, f"{kind}, 3 epochs", epoch, {**KNOWN, "linear_accuracy": accuracy})
+def checkpoint(kind: str, accuracy: float = 0.7, epoch: int = 3) -> Checkpoint:
+    return Checkpoint(build(kind), kind, f"{kind}, 3 epochs", epoch, {**KNOWN, "linear_accuracy": accuracy})
 
 
 @pytest.fixture(scope="module")
-def measured() -> tuple[list[Stage], Pair, pd.DataFrame]:
-    found = [stage("projected"), stage("headless", 0.5), stage("two branches", 0.4)]
+def measured() -> tuple[list[Checkpoint], Pair, pd.DataFrame]:
+    found = [checkpoint("projected"), checkpoint("headless", 0.5), checkpoint("two branches", 0.4)]
     pair = random_pair(3)
     return found, pair, downstream(found, pair, ways=WAYS)
 
@@ -60,7 +59,7 @@ def test_values_are_those_of_evaluate(measured) -> None:
 
 
 def test_equal_networks_count_once() -> None:
-    first, again = stage("projected"), stage("projected", 0.1)
+    first, again = checkpoint("projected"), checkpoint("projected", 0.1)
     again.model.name = "again"
     table = downstream([first, again], random_pair(2), ways={"grad_cam": "grad_cam"}, metrics=["SAD"])
     assert list(table["model"].unique()) == ["projected"]
@@ -111,7 +110,7 @@ DATA = (PHOTOS, LABELS, ["p", "q"])
 def test_features_are_those_that_the_cards_are_made_of() -> None:
     network = RECIPES["simclr"].network()
     model = study.PairModel(network["features"], network["head"], size=24, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    assert_close(pooled(model, PHOTOS), encode(network["features"], PHOTOS), rtol=1e-4, atol=1e-5)
+    assert_close(study.layer_features(model, PHOTOS)["features"], encode(network["features"], PHOTOS), rtol=1e-4, atol=1e-5)
 
 
 def test_accuracies_come_from_the_store_the_second_time(tmp_path, monkeypatch) -> None:
@@ -121,14 +120,14 @@ def test_accuracies_come_from_the_store_the_second_time(tmp_path, monkeypatch) -
     model.to(torch.float32)
     found = accuracies(model, easy, easy, store=str(tmp_path))
     assert found["linear_accuracy"] == 1
-    monkeypatch.setattr(study, "pooled", None)
+    monkeypatch.setattr(study, "layer_features", None)
     assert accuracies(model, easy, easy, store=str(tmp_path)) == found
     with pytest.raises(TypeError):
         accuracies(model, easy, DATA, store=str(tmp_path))  # other photos
 
 
 def test_accuracies_have_to_come_from_somewhere() -> None:
-    bare = replace(stage("projected"), accuracies={})
+    bare = replace(checkpoint("projected"), accuracies={})
     with pytest.raises(InputError, match="expected photos to measure 'projected' on"):
         downstream([bare], random_pair(2))
     with pytest.raises(InputError, match="pairs of two sides, got no side b"):
@@ -138,7 +137,7 @@ def test_accuracies_have_to_come_from_somewhere() -> None:
 def test_stages_of_a_training(tmp_path) -> None:
     recipe = replace(RECIPES["supcon"], epochs=2, batch=20, photo_size=24, widths=(4, 6, 8, 8), hidden=8, embedding=4)
     Trainer(recipe, PHOTOS, tmp_path, labels=LABELS).run(keeper((0, 1, 2), tmp_path / "snapshots"))
-    found = stages(tmp_path / "snapshots", "cpu")
+    found = checkpoints(tmp_path / "snapshots", "cpu")
     assert [(s.model.name, s.recipe, s.run, s.epoch) for s in found] == [
         ("supcon_epoch0", "untrained", "supcon, 2 epochs", 0),
         ("supcon_epoch1", "supcon", "supcon, 2 epochs", 1),
@@ -147,11 +146,11 @@ def test_stages_of_a_training(tmp_path) -> None:
     table = downstream(found, random_pair(2), (DATA, DATA), {"grad_cam": "grad_cam"}, ["SAD"])
     assert table["linear_accuracy"].nunique() > 1
     with pytest.raises(InputError, match="expected models of photos with their cards in"):
-        stages(tmp_path / "nowhere")
+        checkpoints(tmp_path / "nowhere")
 
 
 def test_bundled_stages_are_the_models_of_photos() -> None:
-    found = stages(device="cpu", names=["simclr", "scenes_simclr"])
+    found = checkpoints(device="cpu", names=["simclr", "scenes_simclr"])
     assert [s.model.name for s in found] == ["simclr"]
     assert found[0].accuracies["linear_accuracy"] > 0.7
 

@@ -26,9 +26,9 @@ from xaicl_lib.studies.inversion import (
     last_over_first,
     slopes,
     total_variation,
-    untrained,
 )
 from xaicl_lib.studies.stages import stages, up_to
+from xaicl_lib.zoo import untrained
 from xaicl_lib.zoo.resnet import ResNet50
 
 PLAIN = Settings(steps=60, momentum=0.5, step_size=1.0, total_variation=(0, 0), alpha_norm=0)

@@ -10,7 +10,8 @@ from torch import nn
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, PairModel, load_model
-from xaicl_lib.studies.organization import curves, layer_features, relative_to, rld, similarity_graph, untrained, with_intervals
+from xaicl_lib.studies.organization import curves, layer_features, relative_to, rld, similarity_graph, with_intervals
+from xaicl_lib.zoo import untrained
 from xaicl_lib.zoo.networks import SlimViT
 
 
@@ -171,7 +172,7 @@ def test_curves_hold_all_items_and_the_same_halves_for_all_models() -> None:
 
 
 def test_layers_are_what_the_modules_give() -> None:
-    model, photos = untrained(), random_pair(3, (32, 32)).a.float()
+    model, photos = untrained("simclr"), random_pair(3, (32, 32)).a.float()
     found = layer_features(model, photos)
     assert list(found) == ["block 1", "block 2", "block 3", "features", "embedding"]
     x = model.normalize(photos)

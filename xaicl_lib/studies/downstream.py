@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.errors import InputError
@@ -22,6 +20,7 @@ from xaicl_lib.results import COLUMNS, Store, code_version, digest, model_key
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.correlation import fisher_interval
 from xaicl_lib.studies.evaluation import Way, evaluate
+from xaicl_lib.studies.organization import layer_features
 from xaicl_lib.studies.tables import GROUPS
 from xaicl_lib.training.data import Data
 from xaicl_lib.training.finish import PROBE_C, knn_accuracy, probe_accuracy
@@ -37,7 +36,7 @@ WAYS: dict[str, Way] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Checkpoint:
     """A network at one point of its training.
 
     Attributes:
@@ -55,7 +54,7 @@ class Stage:
     accuracies: Mapping[str, float]
 
 
-def stages(folder: Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[Stage]:
+def checkpoints(folder: Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[Checkpoint]:
     """The models of photos in a folder, in the order of recipe and epoch: the bundled ones, or the snapshots of a training.
 
     Args:
@@ -76,12 +75,12 @@ def stages(folder: Path = WEIGHTS, device: str = "auto", names: Sequence[str] | 
         accuracies = {key: card[key] for key in ("linear_accuracy", "knn_accuracy") if key in card}
         model = load_model(card["name"], device, folder=Path(folder))
         run = f"{recipe['name']}, {recipe['epochs']} epochs"
-        found.append(Stage(model, recipe["name"] if epoch else UNTRAINED, run, epoch, accuracies))
+        found.append(Checkpoint(model, recipe["name"] if epoch else UNTRAINED, run, epoch, accuracies))
     return found
 
 
 def downstream(
-    stages: Sequence[Stage],
+    checkpoints: Sequence[Checkpoint],
     pair: Pair,
     data: tuple[Data, Data] | None = None,
     ways: Mapping[str, Way] = WAYS,
@@ -98,7 +97,7 @@ def downstream(
     Differs: networks on the way of a training are points, too; accuracies are those of the same small probes for all.
 
     Args:
-        stages: networks; of networks that are equal, such as the untrained ones of runs that start alike, only the first counts.
+        checkpoints: networks; of networks that are equal, such as the untrained ones of runs that start alike, only the first counts.
         pair: n pairs with two sides, of the size of the models.
         data: photos with labels to fit the probes on and to measure them on; without them the accuracies are those of the cards.
         ways: of explanation, by their labels.
@@ -116,19 +115,19 @@ def downstream(
     """
     if pair.b is None:
         raise InputError("expected pairs of two sides, got no side b")
-    kept = list({model_key(stage.model): stage for stage in reversed(stages)}.values())[::-1]
-    facts = pd.DataFrame([_facts(stage, data, store) for stage in kept])
-    scores = pd.concat([_similarities(stage.model, pair) for stage in kept])
-    values = evaluate([stage.model for stage in kept], pair, ways, metrics, store=store, seed=seed, **options)
+    kept = list({model_key(checkpoint.model): checkpoint for checkpoint in reversed(checkpoints)}.values())[::-1]
+    facts = pd.DataFrame([_facts(checkpoint, data, store) for checkpoint in kept])
+    scores = pd.concat([_similarities(checkpoint.model, pair) for checkpoint in kept])
+    values = evaluate([checkpoint.model for checkpoint in kept], pair, ways, metrics, store=store, seed=seed, **options)
     table = values.merge(facts, on="model", sort=False).merge(scores, on=["model", "pair"], sort=False)
     return table[[*FACTS, "score", "method", "pair", "metric", "value"]]
 
 
-def _facts(stage: Stage, data: tuple[Data, Data] | None, store: str | None) -> dict[str, Any]:
-    if data is None and len(stage.accuracies) < 2:
-        raise InputError(f"expected photos to measure {stage.model.name!r} on, whose card tells no accuracy, got none")
-    found = dict(stage.accuracies) if data is None else accuracies(stage.model, *data, store=store)
-    return {"model": stage.model.name, "recipe": stage.recipe, "run": stage.run, "epoch": stage.epoch, **found}
+def _facts(checkpoint: Checkpoint, data: tuple[Data, Data] | None, store: str | None) -> dict[str, Any]:
+    if data is None and len(checkpoint.accuracies) < 2:
+        raise InputError(f"expected photos to measure {checkpoint.model.name!r} on, whose card tells no accuracy, got none")
+    found = dict(checkpoint.accuracies) if data is None else accuracies(checkpoint.model, *data, store=store)
+    return {"model": checkpoint.model.name, "recipe": checkpoint.recipe, "run": checkpoint.run, "epoch": checkpoint.epoch, **found}
 
 
 @torch.no_grad()
@@ -136,13 +135,6 @@ def _similarities(model: PairModel, pair: Pair) -> pd.DataFrame:
     assert pair.b is not None  # checked before
     z_a, z_b = (embed(model.normalize(side)) for embed, side in ((model.embed_a, pair.a), (model.embed_b, pair.b)))
     return pd.DataFrame({"model": model.name, "pair": range(len(pair)), "score": cosine(z_a, z_b).double().cpu().numpy()})
-
-
-@torch.no_grad()
-def pooled(model: PairModel, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 64) -> Float[Tensor, "n c"]:
-    """Mean-pooled features of side a, on the CPU: what the probes of the cards look at."""
-    fast = model.fast
-    return torch.cat([fast.features_a(fast.normalize(part.float() / 255)).mean((2, 3)).float().cpu() for part in photos.split(chunk)])
 
 
 def accuracies(model: PairModel, train: Data, test: Data, *, store: str | None = None) -> dict[str, float]:
@@ -163,7 +155,7 @@ def accuracies(model: PairModel, train: Data, test: Data, *, store: str | None =
         rows = rows[rows["pair_key"] == key["pair_key"]]
         if len(rows):
             return dict(zip(rows["metric"], rows["value"].astype(float), strict=True))
-    features = [pooled(model, part[0]) for part in (train, test)]
+    features = [layer_features(model, part[0])["features"] for part in (train, test)]  # mean-pooled, as for the cards
     given = features[0], train[1], features[1], test[1]
     found = {"linear_accuracy": probe_accuracy(*given), "knn_accuracy": knn_accuracy(*given)}
     if place is not None:

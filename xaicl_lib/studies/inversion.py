@@ -20,8 +20,6 @@ from xaicl_lib.progress import progress
 from xaicl_lib.studies.colour import colour_measures
 from xaicl_lib.studies.stages import stages, up_to
 from xaicl_lib.studies.statistics import holm, interval, summarise
-from xaicl_lib.zoo import model_card
-from xaicl_lib.zoo.networks import branches, build_network
 
 Images = Float[Tensor, "n 3 h w"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: the space that is searched, the same for every model
@@ -241,15 +239,6 @@ def largest_curvature(loss: Callable[[Tensor], Tensor], z: Images, iterations: i
         (v,) = torch.autograd.grad(slope, z, v, retain_graph=True)
         found = v.flatten(1).norm(dim=1)
     return found.detach().clamp_min(1e-12)
-
-
-def untrained(name: str, seed: int = 0) -> PairModel:
-    """The network of a bundled model with the random weights that training starts from: what architecture and priors do by themselves."""
-    card = model_card(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        parts = branches(build_network(card["recipe"]))
-    return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=f"untrained {name}")
 
 
 Inversions = dict[tuple[str, str], Inversion]  # by model and stage

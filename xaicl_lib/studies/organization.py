@@ -10,9 +10,7 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
-from xaicl_lib.training.recipes import from_facts
-from xaicl_lib.zoo.bundled import model_card
-from xaicl_lib.zoo.networks import Block, TransformerBlock, branches
+from xaicl_lib.zoo.networks import Block, TransformerBlock
 
 BLOCK = 2_000_000  # distances in work at once, 16 MB; some five times that is the memory needed beside the embeddings
 TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -235,13 +233,6 @@ def relative_to(table: pd.DataFrame, column: str, reference: object) -> pd.DataF
     base = table[table[column] == reference].set_index(others)["value"]
     both = table[table[column] != reference].join(base.rename("base"), on=others)
     return both.assign(value=both["value"] - both["base"]).drop(columns="base")
-
-
-def untrained(name: str = "simclr") -> PairModel:
-    """The network of a bundled model as its training began: the same architecture and seed, no step taken."""
-    card = model_card(name)
-    network = from_facts(card["recipe"]).network()
-    return PairModel(**branches(network), size=card["size"], mean=card["mean"], std=card["std"], name="untrained")
 
 
 @torch.inference_mode()

@@ -84,6 +84,21 @@ def _elsewhere(name: str) -> tuple[Callable[..., PairModel], Callable[[str], dic
     return None
 
 
+def untrained(name: str) -> PairModel:
+    """The network of a bundled model as its training began, named `untrained NAME`: what the architecture does by itself.
+
+    The weights are drawn from the recipe's seed, on the CPU, without touching the global random state.
+
+    Raises:
+        InputError: no such bundled model.
+    """
+    from xaicl_lib.training.recipes import from_facts  # which needs the networks of this package
+
+    card = model_card(name)
+    parts = branches(from_facts(card["recipe"]).network())
+    return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=f"untrained {name}")
+
+
 def load_classifier(name: str, device: str | torch.device = "auto", *, folder: Path = WEIGHTS) -> nn.Module:
     """From embeddings (n, d) to class scores (n, classes), of a model that was trained to classify; arguments as for `load_model`.
 
