@@ -2,7 +2,7 @@
 
     python benchmarks/studies.py STUDY [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
 
-STUDY is truth, dissection, harmful, inversion, grey, downstream or texture.
+STUDY is truth, dissection, harmful, combined, inversion, grey, downstream or texture.
 
 Photos are those of XAICL_IMAGENETTE (validation part), for texture those of XAICL_CUE_CONFLICT. What a store has is not computed
 again. `downstream` takes the snapshots of trainings beside the bundled models:
@@ -29,11 +29,12 @@ from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.results import code_version, digest, model_key
+from xaicl_lib.studies.combined import pairs_of
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
 from xaicl_lib.studies.evaluation import Way
-from xaicl_lib.studies.harmful import sweep
+from xaicl_lib.studies.harmful import AUGMENTATIONS, sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import view_pairs
@@ -101,13 +102,28 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
     frames = []
     for name in models:
         model = load_model(name, device)
-        if name.startswith("scenes"):
-            pair = scene_pairs(n, "same_object", model.size, seeded())
-        else:
-            images = photos(n, model.size)[0]
-            pair = Pair(images, augment.resized_crop(images, VIEW.expand(n, 4), model.size))
+        pair = view_of_each(model, n)
         frames += [sweep([model], pair, method=method).assign(method=method) for method in ("interaction_cam", "grad_cam")]
     return {"harmful": pd.concat(frames, ignore_index=True)}
+
+
+def combined(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """Augmentations in twos, and beside them each alone."""
+    frames = []
+    for name in models:
+        model = load_model(name, device)
+        table = sweep([model], view_of_each(model, n), augmentations={**AUGMENTATIONS, **pairs_of()})
+        frames.append(table[["model", "augmentation", "level", "pair", "score", "lost"]].astype({"score": "float32"}))
+        print(f"{name}: done", flush=True)
+    return {"combined": pd.concat(frames, ignore_index=True)}
+
+
+def view_of_each(model: PairModel, n: int) -> Pair:
+    """Scenes with the same object, or photos beside a mirrored view of their middle."""
+    if model.name.startswith("scenes"):
+        return scene_pairs(n, "same_object", model.size, seeded())
+    images = photos(n, model.size)[0]
+    return Pair(images, augment.resized_crop(images, VIEW.expand(n, 4), model.size))
 
 
 def inversion(models: list[str], n: int, store: str | None, device: str) -> Tables:
@@ -191,7 +207,7 @@ def texture(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 
 STUDIES: dict[str, Callable[..., Tables]] = {
-    study.__name__: study for study in (truth, dissection, harmful, inversion, grey, downstream, texture)
+    study.__name__: study for study in (truth, dissection, harmful, combined, inversion, grey, downstream, texture)
 }
 
 

@@ -19,6 +19,8 @@ from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.studies.statistics import summarise
 
 Images = Float[Tensor, "n 3 h w"]
+Grid = Callable[[Tensor, float], Tensor]
+OUTSIDE = 2.0  # a coordinate that no image has: they reach from -1 to 1
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Family:
     unit: str
     strengths: tuple[float, ...]
     apply: Callable[[Tensor, float], Tensor]
-    grid: Callable[[Tensor, float], Tensor] | None = None
+    grid: Grid | None = None
 
 
 def blur(images: Images, share: float) -> Images:
@@ -57,18 +59,41 @@ def crop(images: Images, area: float) -> Images:
     return augment.sample(images, middle(images, area))
 
 
-def blur_and_darken(images: Images, level: float) -> Images:
-    """Blur and darkening at the same level, as in the paper."""
-    k = round(level) - 1
-    return blur(augment.brightness(images, FADING[k]), BLURS[k])
+def together(first: Family, second: Family) -> Family:
+    """Two augmentations at the same level, the first one first."""
+
+    def apply(images: Images, level: float) -> Images:
+        k = round(level) - 1
+        return second.apply(first.apply(images, first.strengths[k]), second.strengths[k])
+
+    levels = tuple(float(k) for k in range(1, 1 + min(len(first.strengths), len(second.strengths))))
+    moving = [_by_level(family) for family in (first, second) if family.grid]
+    return Family("level of both", levels, apply, functools.partial(_one_after_another, moving) if moving else None)
+
+
+def _by_level(family: Family) -> Grid:
+    grid = family.grid
+    assert grid is not None  # asked for only where pixels move
+    return lambda images, level: grid(images, family.strengths[round(level) - 1])
+
+
+def _one_after_another(grids: Sequence[Grid], images: Tensor, level: float) -> Float[Tensor, "n i j 2"]:
+    return functools.reduce(composed, (grid(images, level) for grid in grids))
+
+
+def composed(first: Float[Tensor, "n i j 2"], second: Float[Tensor, "n i j 2"]) -> Float[Tensor, "n i j 2"]:
+    """Where each pixel comes from when pixels moved by the first grid are moved by the second."""
+    source = augment.sample(first.movedim(-1, 1), second, outside="border").movedim(1, -1)
+    return source.masked_fill((second.abs() > 1).any(-1, keepdim=True), OUTSIDE)
 
 
 JUDGED = ["score", "agreement", "null", "rank", "chance", "lost"]
 FADING, BLURS = (0.8, 0.6, 0.4, 0.2, 0.1), (0.5, 1.0, 2.0, 4.0, 8.0)
+BLUR, DARKENING = Family("% of the side", BLURS, blur), Family("factor", FADING, augment.brightness)
 AUGMENTATIONS: dict[str, Family] = {
-    "blur": Family("% of the side", BLURS, blur),
-    "darkening": Family("factor", FADING, augment.brightness),
-    "blur + darkening": Family("level of both", (1, 2, 3, 4, 5), blur_and_darken),
+    "blur": BLUR,
+    "darkening": DARKENING,
+    "blur + darkening": together(DARKENING, BLUR),  # the paper's
     "brightening": Family("factor", (1.25, 1.5, 2.0, 3.0, 5.0), augment.brightness),
     "contrast": Family("factor", FADING, augment.contrast),
     "saturation": Family("factor", (1.5, 2.0, 3.0, 4.0, 6.0), augment.saturation),
@@ -88,6 +113,7 @@ def sweep(
     *,
     augmentations: Mapping[str, Family] = AUGMENTATIONS,
     method: str = "interaction_cam",
+    levels: Sequence[int] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Score and map of side b while side b is augmented more and more.
@@ -105,6 +131,7 @@ def sweep(
         pair: at least two pairs, with truth or without.
         augmentations: by name.
         method: of explanation, with its defaults.
+        levels: from 1, some of those the augmentations have; without them all.
         seed: of the method's generator.
 
     Returns:
@@ -113,11 +140,16 @@ def sweep(
     """
     if pair.b is None or len(pair) < 2:
         raise InputError(f"expected at least two pairs of two sides, got {len(pair)}{' without side b' if pair.b is None else ''}")
-    table = pd.concat([_sweep(model, pair, augmentations, method, seed) for model in models])
+    most = max(len(family.strengths) for family in augmentations.values())
+    if not set(levels or ()) <= set(range(1, most + 1)):
+        raise InputError(f"expected levels from 1 to {most}, got {list(levels or ())}")
+    table = pd.concat([_sweep(model, pair, augmentations, method, levels, seed) for model in models])
     return table.rename_axis("pair").reset_index()[["model", "augmentation", "level", "strength", "pair", *JUDGED]]
 
 
-def _sweep(model: PairModel, pair: Pair, augmentations: Mapping[str, Family], method: str, seed: int) -> pd.DataFrame:
+def _sweep(
+    model: PairModel, pair: Pair, augmentations: Mapping[str, Family], method: str, levels: Sequence[int] | None, seed: int
+) -> pd.DataFrame:
     def maps(b: Tensor) -> tuple[Tensor, Tensor]:
         explanation = explain(model, Pair(pair.a, b), method, generator=Generator().manual_seed(seed))
         assert explanation.b is not None  # the pairs have a side b
@@ -131,6 +163,8 @@ def _sweep(model: PairModel, pair: Pair, augmentations: Mapping[str, Family], me
     for name, family in augmentations.items():
         frames.append(pd.DataFrame({"augmentation": name, **start}))
         for level, strength in enumerate(family.strengths, 1):
+            if levels and level not in levels:
+                continue
             score, after = maps(family.apply(pair.b, strength))
             grid = None if family.grid is None else functools.partial(_at, family.grid, strength)
             row = {"level": level, "strength": strength, "score": score, **_judge(clean, after, grid, truth)}
@@ -138,7 +172,7 @@ def _sweep(model: PairModel, pair: Pair, augmentations: Mapping[str, Family], me
     return pd.concat(frames).assign(model=model.name)
 
 
-def _at(grid: Callable[[Tensor, float], Tensor], strength: float, images: Tensor) -> Tensor:
+def _at(grid: Grid, strength: float, images: Tensor) -> Tensor:
     return grid(images, strength)
 
 

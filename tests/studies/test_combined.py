@@ -1,0 +1,87 @@
+"""Augmentations in twos: where pixels come from, and what is lost only together."""
+
+import itertools
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import build
+from tests.studies.test_harmful import pairs
+from xaicl_lib import InputError, augment
+from xaicl_lib.studies.combined import only_together, pairs_of, square
+from xaicl_lib.studies.harmful import AUGMENTATIONS, sweep, together
+
+
+def test_two_are_one_after_the_other() -> None:
+    x = pairs(2).b
+    both = together(AUGMENTATIONS["darkening"], AUGMENTATIONS["noise"])
+    assert both.strengths == (1, 2, 3, 4, 5)
+    dark = augment.brightness(x, AUGMENTATIONS["darkening"].strengths[2])
+    assert torch.equal(both.apply(x, 3), augment.noise(dark, AUGMENTATIONS["noise"].strengths[2]))
+    assert both.grid is None, "no pixel moves"
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(["crop", "rotation"], 2)))
+def test_pixels_come_from_where_both_grids_say(first: str, second: str) -> None:
+    """A ramp says of every pixel where it was, as long as that was inside."""
+    side = 32
+    middle = (torch.arange(side) + 0.5) / side * 2 - 1
+    ramp = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))[None]
+    a, b = AUGMENTATIONS[first], AUGMENTATIONS[second]
+    both = together(a, b)
+    level = 2
+    want = augment.sample(ramp, a.grid(ramp, a.strengths[level - 1]), outside="border")
+    want = augment.sample(want, b.grid(ramp, b.strengths[level - 1]), outside="border").movedim(1, -1)
+    got = both.grid(ramp, level)
+    inside = (want.abs() < 0.9).all(-1) & (got.abs() < 0.9).all(-1)
+    assert inside.float().mean() > 0.5
+    assert (want - got)[inside].abs().max() < 1e-3
+
+
+def test_what_a_rotation_takes_from_outside_is_outside() -> None:
+    both = together(AUGMENTATIONS["crop"], AUGMENTATIONS["rotation"])
+    grid = both.grid(torch.zeros(1, 3, 32, 32), 2)  # 30 degrees: corners of the cropped image come from beyond it
+    assert (grid[0, 0, 0] == 2).all()
+    assert (grid[0, 16, 16].abs() < 0.1).all()
+
+
+def test_sixty_six_twos_and_the_paper_s_among_them() -> None:
+    twos = pairs_of()
+    assert len(twos) == 12 * 11 // 2
+    x = pairs(1).b
+    assert torch.equal(twos["darkening + blur"].apply(x, 4), AUGMENTATIONS["blur + darkening"].apply(x, 4))
+    with pytest.raises(InputError, match=r"got 'fog'; there are blur"):
+        pairs_of(["fog", "blur"])
+
+
+def lost(name: str, hits: list[bool]) -> pd.DataFrame:
+    return pd.DataFrame({"model": "m", "augmentation": name, "level": 3, "pair": range(len(hits)), "lost": hits})
+
+
+def test_only_together_by_hand() -> None:
+    alone = pd.concat([lost("crop", [True, False, False, False]), lost("blur", [False, True, False, False])])
+    found = only_together(lost("crop + blur", [True, False, True, True]), alone).iloc[0]
+    assert found["mean"] == pytest.approx((0 - 1 + 1 + 1) / 4)
+    assert (found["lost"], found["either"]) == (0.75, 0.5)
+    assert found["low"] <= found["mean"] <= found["high"]
+    with pytest.raises(InputError, match=r"expected 'noise' alone on the same models, levels and pairs, to compare 'crop \+ noise'"):
+        only_together(lost("crop + noise", [True]), alone)
+
+
+def test_a_square_has_one_alone_on_its_diagonal() -> None:
+    both = pd.DataFrame({"augmentation": ["crop + blur"], "mean": [0.5]})
+    alone = pd.DataFrame({"augmentation": ["blur", "crop"], "mean": [0.2, 0.1]})
+    table = square(both, alone, names=["crop", "blur"])
+    assert table.loc["crop", "crop"] == 0.1
+    assert table.loc["blur", "crop"] == 0.5
+    assert pd.isna(table.loc["crop", "blur"])
+
+
+def test_some_levels_only() -> None:
+    model, pair = build("projected").to(torch.float32), pairs()
+    few = {"darkening": AUGMENTATIONS["darkening"]}
+    whole, part = sweep([model], pair, augmentations=few), sweep([model], pair, augmentations=few, levels=[3])
+    pd.testing.assert_frame_equal(part, whole[whole["level"].isin([0, 3])].reset_index(drop=True))
+    with pytest.raises(InputError, match=r"expected levels from 1 to 5, got \[0, 7\]"):
+        sweep([model], pair, augmentations=few, levels=[0, 7])

@@ -1,0 +1,80 @@
+"""Harmful augmentations in twos: what is lost only when both are there."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.studies.harmful import AUGMENTATIONS, Family, together
+from xaicl_lib.studies.statistics import summarise
+
+# As recipes order them: where to look, the colours, then what happens to the pixels.
+ORDER = (
+    *("crop", "rotation", "darkening", "brightening", "contrast", "saturation", "grayscale", "hue", "solarisation"),
+    *("blur", "noise", "JPEG"),
+)
+AND = " + "
+
+
+def pairs_of(names: Sequence[str] = ORDER) -> dict[str, Family]:
+    """All twos of augmentations, named "first + second", for `harmful.sweep`; the paper's blur and darkening is one of them.
+
+    Args:
+        names: of `harmful.AUGMENTATIONS`, in the order in which they are applied.
+    """
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise InputError(f"expected augmentations, got {name!r}; there are {', '.join(AUGMENTATIONS)}")
+    twos = itertools.combinations(names, 2)
+    return {f"{a}{AND}{b}": together(AUGMENTATIONS[a], AUGMENTATIONS[b]) for a, b in twos}
+
+
+def only_together(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
+    """Do two augmentations lose maps that neither loses alone?
+
+    Args:
+        both: of `harmful.sweep` with `pairs_of`.
+        alone: of `harmful.sweep` with the single ones, on the same models and pairs.
+
+    Returns:
+        One row per model, augmentation ("first + second") and level from 1: mean, low, high (95 % bootstrap over pairs) and n of
+        the difference lost together minus lost by at least one of them alone, from -1 to 1; `lost`, the share lost together;
+        `either`, the share lost by at least one alone.
+    """
+    key = ["model", "level", "pair"]
+    single = {str(name): part.set_index(key)["lost"].astype(bool) for name, part in alone.groupby("augmentation", observed=True)}
+    rows = [_against(str(name), part.set_index(key)["lost"].astype(bool), single) for name, part in both[both["level"] > 0].groupby(
+        "augmentation", sort=False, observed=True)]  # fmt: skip
+    table = pd.concat(rows, ignore_index=True)
+    by = ["model", "augmentation", "level"]
+    means = summarise(table, by).drop(columns="undefined")
+    return means.merge(table.groupby(by, as_index=False)[["lost", "either"]].mean(), on=by)
+
+
+def _against(name: str, lost: pd.Series, single: Mapping[str, pd.Series]) -> pd.DataFrame:
+    first, second = name.split(AND)
+    missing = [one for one in (first, second) if one not in single or not lost.index.isin(single[one].index).all()]
+    if missing:
+        raise InputError(f"expected {missing[0]!r} alone on the same models, levels and pairs, to compare {name!r} with")
+    either = (single[first] | single[second]).loc[lost.index]
+    table = pd.DataFrame({"lost": lost.astype(float), "either": either.astype(float)})
+    return table.assign(value=table["lost"] - table["either"], augmentation=name).reset_index()
+
+
+def square(both: pd.DataFrame, alone: pd.DataFrame, value: str = "mean", names: Sequence[str] = ORDER) -> pd.DataFrame:
+    """Twos as a square: below the diagonal both together, on it one alone; NaN above.
+
+    Args:
+        both: one row per augmentation "first + second", with `value`.
+        alone: one row per augmentation, with `value`.
+        value: the column to show.
+        names: of rows and columns, in order.
+    """
+    found = {**both.set_index("augmentation")[value], **alone.set_index("augmentation")[value]}
+    cells = {
+        a: {b: found.get(b if a == b else f"{a}{AND}{b}", math.nan) if k <= m else math.nan for m, b in enumerate(names)}
+        for k, a in enumerate(names)
+    }
+    return pd.DataFrame(cells)
