@@ -108,6 +108,7 @@ TITLES = {
     "grad_cam": "Grad-CAM",
     "input_x_gradient": "Input \u00d7 gradient",
     "smooth_grad": "Smooth-Grad",
+    "rise": "RISE",
     "averaged_transforms": "Averaged Transforms",
     "deep_similarity": "Deep Similarity",
     "integrated_jacobians": "Integrated Jacobians",

@@ -12,7 +12,7 @@ const SIDE = 448; // pixels a side of a picture for the eye
 export async function render({ model, el }) {
   const { photos, network, methods } = model.get("facts");
   const pictures = { a: await picture(photos.a), b: await picture(photos.b) };
-  const captions = Object.fromEntries(["a", "b"].map((side) => [side, h("figcaption", { class: "xl-caption" }, h("b", {}, side.toUpperCase()), h("span", {}, photos[side].title))]));
+  const captions = Object.fromEntries(["a", "b"].map((side) => [side, h("figcaption", { class: "xl-caption" }, h("b", {}, side.toUpperCase()), h("span", {}, photos[side].title === side.toUpperCase() ? "" : photos[side].title))]));
   const row = createRow({ point: (pointer) => row.pointAt(pointer), captions });
   const said = h("p", { class: "xl-hint", role: "status" });
   let look = { ...LOOK };

@@ -1,0 +1,95 @@
+"""Controls around a study: in a live notebook they choose what is drawn; a printed page holds the first choice, complete."""
+
+import functools
+import html
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.views.render import BookFigure
+
+if TYPE_CHECKING:  # a page of text should not wait for plotly
+    from plotly.graph_objects import Figure
+
+Choice = Sequence[Any] | range | bool
+
+
+class Controls:
+    """One figure and what it depends on, each with a menu, a slider or a tick box.
+
+    Args:
+        draw: called with one value for each choice; gives the figure and what is to be seen in it, as `render.show` wants it.
+        start: what a printed page shows, where it is not the first of the choices.
+        choices: by the name of `draw`'s argument: a list makes a menu, a range of whole numbers a slider, True or False a tick box.
+
+    Attributes:
+        first: what is drawn before anybody chooses.
+
+    Raises:
+        InputError: no choices, one with nothing to choose from, or a start that cannot be chosen.
+    """
+
+    def __init__(self, draw: Callable[..., "tuple[Figure, str]"], *, start: Mapping[str, Any] | None = None, **choices: Choice) -> None:
+        if not choices:
+            raise InputError("expected something to choose, such as seed=range(5), got nothing")
+        for name, choice in choices.items():
+            if not isinstance(choice, bool) and len(choice) == 0:
+                raise InputError(f"expected values to choose from for {name!r}, got none")
+        for name, value in (start or {}).items():
+            choice = choices.get(name, ())
+            if value not in ((True, False) if isinstance(choice, bool) else choice):
+                raise InputError(f"expected to start with one of the choices, got {name}={value!r}")
+        self._draw, self._choices = draw, choices
+        own = {name: choice if isinstance(choice, bool) else choice[0] for name, choice in choices.items()}
+        self.first: dict[str, Any] = {**own, **(start or {})}
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        if os.environ.get("XAICL_BOOK") or find_spec("ipywidgets") is None:
+            return self._printed()
+        return self.widget._repr_mimebundle_(**options)
+
+    def _printed(self) -> dict[str, str]:
+        figure, alt = self._draw(**self.first)
+        said = " · ".join(f"{html.escape(_label(name))} <b>{html.escape(str(value))}</b>" for name, value in self.first.items())
+        drawn = BookFigure(figure, " ".join(alt.split()))
+        return {"text/html": f'<p class="xaicl-chosen">{said}</p>{drawn._repr_html_()}', "text/plain": drawn.alt}
+
+    @functools.cached_property
+    def widget(self) -> Any:
+        """The live form: ipywidgets above the figure, drawn anew at each choice; what `draw` refuses is said in one line.
+
+        Raises:
+            InputError: ipywidgets is not installed.
+        """
+        try:
+            import ipywidgets
+            from IPython.display import display
+        except ImportError as error:
+            raise InputError("expected ipywidgets to be installed; pip install 'xaicl_lib[views]'") from error
+
+        def answer(**chosen: Any) -> None:
+            try:
+                display(self._draw(**chosen)[0])
+            except InputError as error:
+                print(error)
+
+        return ipywidgets.interactive(
+            answer,
+            **{name: _widget(_label(name), choice, self.first[name], ipywidgets) for name, choice in self._choices.items()},
+        )
+
+
+def _widget(label: str, choice: Choice, value: Any, ipywidgets: Any) -> Any:
+    said = {"value": value, "description": label, "style": {"description_width": "9em"}}
+    if isinstance(choice, bool):
+        return ipywidgets.Checkbox(**said)
+    if isinstance(choice, range):  # drawn anew when the slider is let go: a study takes longer than a drag
+        ends = {"min": choice[0], "max": choice[-1], "step": choice.step}
+        return ipywidgets.IntSlider(**said, **ends, continuous_update=False)
+    return ipywidgets.Dropdown(options=list(choice), **said)
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
