@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, wilcoxon
 
 from tests.conftest import DATA, build
 from xaicl_lib import InputError, Pair, PairModel, explain
@@ -198,6 +198,21 @@ def test_pairs_of_models_are_tested_trial_against_trial() -> None:
     assert reverse.loc["base", "difference"] == pytest.approx(-8 / 15)
     with pytest.raises(InputError, match="unknown model of the table 'none'; there are: base, more, same"):
         paired(table, "none")
+
+
+def test_stimuli_of_one_source_count_once() -> None:
+    """Ten sources of three stimuli each: nine sources for, one against, whatever happens within them."""
+    base = [[False]] * 27 + [[True]] * 3
+    more = [[True]] * 27 + [[False]] * 3
+    table = pd.concat([rows("base", base), rows("more", more)])
+    table = table.assign(photo=table["stimulus"] // 3)
+    found = paired(table, "base", cluster="photo").iloc[0]
+    assert found[["more", "fewer", "n"]].tolist() == [9, 1, 10]
+    assert found["p"] == pytest.approx(wilcoxon([1.0] * 9 + [-1.0]).pvalue)
+    alone = paired(table, "base").iloc[0]
+    assert found["difference"] == pytest.approx(alone["difference"])
+    assert found["high"] - found["low"] > 1.4 * (alone["high"] - alone["low"]), "ten are fewer than thirty"
+    assert found["p"] > 10 * alone["p"]
 
 
 def test_both_partners_side_by_side(seen) -> None:

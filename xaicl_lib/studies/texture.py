@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.stats import binomtest
+from scipy.stats import binomtest, wilcoxon
 from torch import Generator, Tensor
 
 from xaicl_lib.data.cue_conflict import Stimuli
@@ -278,20 +278,23 @@ def lifts(table: pd.DataFrame, value: str = "lift", by: Sequence[str] = ("model"
     return summarise(each.rename(columns={value: "value"}), by)
 
 
-def paired(table: pd.DataFrame, reference: str, *, level: float = 0.05) -> pd.DataFrame:
+def paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, level: float = 0.05) -> pd.DataFrame:
     """Which models are decided by a cue more or less often than a reference, trial against the same trial.
 
     An exact sign test over the stimuli on which the two differ (with one draw McNemar's exact test), corrected by Holm's procedure for
-    the number of models compared.
+    the number of models compared. Stimuli made from the same source are no independent trials: with `cluster`, sources take the
+    place of stimuli, each with the mean difference of its stimuli, and Wilcoxon's signed-rank test that of the sign test.
 
     Args:
         table: of `decide`, of several models on the same trials.
         reference: the model that the others are compared with.
+        cluster: column of what stimuli were made from.
         level: of the corrected tests.
 
     Returns:
-        One row per data, cue and other model: difference (of the shares), low, high (95 % bootstrap over stimuli), n (stimuli), more and
-        fewer (stimuli on which the model is decided by the cue more often than the reference, and less often), p (corrected), significant.
+        One row per data, cue and other model: difference (of the shares), low, high (95 % bootstrap over stimuli, or sources), n (how
+        many of them), more and fewer (those on which the model is decided by the cue more often than the reference, and less often),
+        p (corrected), significant.
 
     Raises:
         InputError: the reference is not in the table.
@@ -304,16 +307,20 @@ def paired(table: pd.DataFrame, reference: str, *, level: float = 0.05) -> pd.Da
         wide = part.pivot_table(index="stimulus", columns="model", values="wins", sort=False, observed=True)
         if reference not in wide:
             continue
-        found = [_against(wide[name] - wide[reference]) for name in wide if name != reference]
+        source = None if cluster is None else part.drop_duplicates("stimulus").set_index("stimulus")[cluster]
+        found = [_against(wide[name] - wide[reference], source) for name in wide if name != reference]
         names = [name for name in wide if name != reference]
         for name, one, p in zip(names, found, holm([row["p"] for row in found]), strict=True):
             rows.append({"data": data, "cue": cue, "model": name, **one, "p": p, "significant": p < level})
     return pd.DataFrame(rows)
 
 
-def _against(difference: pd.Series) -> dict[str, float]:
-    values = difference.dropna().to_numpy()
+def _against(difference: pd.Series, source: pd.Series | None) -> dict[str, float]:
+    known = difference.dropna()
+    values = (known if source is None else known.groupby(source).mean()).to_numpy()
     low, high = np.percentile(resampled_means(values[:, None], RESAMPLES), [2.5, 97.5])
     more, fewer = int((values > 0).sum()), int((values < 0).sum())
-    p = binomtest(more, more + fewer).pvalue if more + fewer else 1.0
+    p = 1.0
+    if more + fewer:
+        p = binomtest(more, more + fewer).pvalue if source is None else wilcoxon(values).pvalue
     return {"difference": values.mean(), "low": low, "high": high, "n": len(values), "more": more, "fewer": fewer, "p": float(p)}
