@@ -10,7 +10,7 @@ from torch import Generator, nn
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError, PairModel, augment, load_model
-from xaicl_lib.studies.colour import coarse, colour, colour_measures, error, hsv, hue_error, kept, lightness, saturation
+from xaicl_lib.studies.colour import coarse, colour, colour_measures, colourless, error, hsv, hue_error, kept, lightness, saturation
 from xaicl_lib.studies.inversion import (
     MEAN,
     STD,
@@ -258,6 +258,21 @@ def test_colour_measures_at_their_ends() -> None:
     opposite = colour_measures(0.5 - colour(x), x, cells=8)
     assert (opposite["colour_kept"] < -0.9).all()
     assert coarse(torch.rand(1, 3, 64, 64)).shape == (1, 3, 16, 16)
+
+
+def test_nothing_is_said_of_the_colour_of_a_grey_target() -> None:
+    """A compressed grey photo has a colour of rounding errors, and anything is many times as much."""
+    x = targets(2, 64)
+    x[1] = (augment.grayscale(x[1:])[0] + torch.tensor([0.004, 0, 0]).view(3, 1, 1)).clamp(0, 1)
+    assert colourless(x).tolist() == [False, True]
+    found = colour_measures(targets(2, 64).flip(0), x)
+    for name in ("saturation_kept", "hue_error", "colour_error", "colour_kept"):
+        assert found[name].isnan().tolist() == [False, True], name
+    assert not found["lightness_kept"].isnan().any()
+    table = grey_table([load_model("scenes_simclr", "cpu")], x.float())
+    assert table[table["target"] == 1]["grey_error"].isna().all()
+    assert table[table["target"] == 0]["grey_error"].notna().all()
+    assert slopes(table, "grey_error")["grey_error"].isna().tolist() == [False, True], "no slope of nothing"
 
 
 def test_table_and_slopes_say_what_was_found() -> None:

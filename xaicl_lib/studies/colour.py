@@ -2,12 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xaicl_lib.augment import luma
 
 Images = Float[Tensor, "n 3 h w"]
+COLOURLESS = 0.02  # mean saturation below which a target has no colour that could be lost: a grey photo, compressed
 CELLS = 16  # a side: colour is measured on averages over cells, so that the noise of single pixels is none
 
 
@@ -74,11 +75,11 @@ def colour_measures(images: Images, targets: Images, cells: int = CELLS) -> dict
 
     Returns:
         `saturation`, `target_saturation` and `fine_saturation` (HSV, means); `saturation_kept`, their ratio; `hue_error` in degrees;
-        `colour_error` and `colour_kept` (see `error`, `kept`); `lightness_error` and `lightness_kept`. NaN or infinite for targets without
-        any colour.
+        `colour_error` and `colour_kept` (see `error`, `kept`); `lightness_error` and `lightness_kept`. Of targets without colour the
+        four that compare colours are NaN: ratios of what is left of nothing.
     """
     a, b = coarse(images, cells), coarse(targets, cells)
-    return {
+    measured = {
         "saturation": saturation(a),
         "target_saturation": saturation(b),
         "fine_saturation": saturation(images),
@@ -89,3 +90,11 @@ def colour_measures(images: Images, targets: Images, cells: int = CELLS) -> dict
         "lightness_error": error(lightness(a), lightness(b)),
         "lightness_kept": kept(lightness(a), lightness(b)),
     }
+    grey = colourless(targets, cells)
+    compared = ("saturation_kept", "hue_error", "colour_error", "colour_kept")
+    return {name: value.masked_fill(grey, torch.nan) if name in compared else value for name, value in measured.items()}
+
+
+def colourless(images: Images, cells: int = CELLS) -> Bool[Tensor, " n"]:
+    """Which images have next to no colour, averaged over cells."""
+    return saturation(coarse(images, cells)) < COLOURLESS

@@ -17,7 +17,7 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.studies.colour import colour_measures
+from xaicl_lib.studies.colour import colour_measures, colourless
 from xaicl_lib.studies.stages import stages, up_to
 from xaicl_lib.studies.statistics import holm, interval, summarise
 
@@ -300,8 +300,9 @@ def grey_table(models: Sequence[PairModel], targets: Images) -> pd.DataFrame:
     """How far the features of each stage move when targets lose their colour: the question of the inversion, without a search.
 
     Returns:
-        One row per model, stage and target: depth, grey_error (relative feature error of the grey copy).
+        One row per model, stage and target: depth, grey_error (relative feature error of the grey copy; NaN for targets without colour).
     """
+    nothing = colourless(targets.cpu())
     frames = []
     for model in models:
         pixels = Pair(targets, None).a
@@ -311,7 +312,7 @@ def grey_table(models: Sequence[PairModel], targets: Images) -> pd.DataFrame:
                 goal, grey = (network(model.fast.normalize(x)).flatten(1) for x in (pixels, augment.grayscale(pixels)))
                 moved = (grey - goal).square().sum(1) / goal.square().sum(1)
             facts = {"model": model.name, "stage": stage, "depth": depth, "target": range(len(pixels))}
-            frames.append(pd.DataFrame({**facts, "grey_error": moved.double().cpu()}))
+            frames.append(pd.DataFrame({**facts, "grey_error": moved.double().cpu().masked_fill(nothing, torch.nan)}))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -324,7 +325,7 @@ def slopes(table: pd.DataFrame, value: str) -> pd.DataFrame:
     rows = []
     for (model, target), part in table.groupby(["model", "target"], sort=False, observed=True):
         depth = part["depth"] - part["depth"].mean()
-        rows.append((model, SLOPE, target, (depth * part[value]).sum() / depth.pow(2).sum()))
+        rows.append((model, SLOPE, target, (depth * part[value]).sum(skipna=False) / depth.pow(2).sum()))
     return pd.DataFrame(rows, columns=["model", "stage", "target", value])
 
 
