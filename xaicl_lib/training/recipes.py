@@ -139,7 +139,7 @@ RECIPES = {
         Recipe("scenes_supervised", "cross_entropy", {"label_smoothing": 0.1}, task="classify", view_count=1, classes=8, **SCENES),
         Recipe(
             "scenes_clip", "clip", task="describe", view_count=1, text=64, text_depth=2,
-            **{**SCENES, "data": "captions", "views": CAPTIONED, "epochs": 8, "lr": 2e-3},
+            **{**SCENES, "data": "captions", "views": CAPTIONED, "epochs": 40, "lr": 2e-3},
         ),
         _scenes_twin("no_jitter", jitter_chance=0.0),
         _scenes_twin("no_blur", blur_chance=0.0),
