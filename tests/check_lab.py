@@ -184,6 +184,8 @@ def test_an_uploaded_photo_is_explained_as_torch_does(kept: Lab, tmp_path: Path,
     assert got["score"] == pytest.approx(want.score.item(), abs=2e-3)  # decoders of JPEG differ by a step of 1/255 here and there
     assert off(got["a"], want.a[0]) < 2e-2
     assert off(got["b"], want.b[0]) < 2e-2
+    if method == "conditional_occlusion":
+        assert len(kept.page.workers) == min(4, kept.page.evaluate("navigator.hardwareConcurrency")), "they share the work"
 
 
 def test_a_change_of_b_is_followed(kept: Lab) -> None:

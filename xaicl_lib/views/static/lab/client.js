@@ -67,6 +67,7 @@ export function connect(url) {
   return {
     load,
     isLoaded: (model) => loaded.get(model)?.done === true,
+    stop: () => fail(new Cancelled()),
     run: ({ model, ...request }, options) => ask({ type: "run", model: loaded.get(model)?.id, ...request }, options),
   };
 }

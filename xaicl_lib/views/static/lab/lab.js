@@ -244,7 +244,7 @@ function build(element, { index, store, base, linked }) {
       const stored = await store.check(model.name);
       await results.load(model, loading(model));
       const [a, b] = await Promise.all([stored.a, stored.b].map(async (name) => (await pictureOf(name)).input(model.size)));
-      const run = ({ method, options }) => results.run({ model: model.name, method, options, a, b }, { signal: mine.signal });
+      const run = ({ method, options }) => results.run({ model: model.name, source: results.sourceOf(model), method, options, a, b }, { signal: mine.signal });
       const lines = await compare(stored, run, (k, total, method) => status.progress(`Checking ${methodOf(index, method).title}`, k, total));
       checked.replaceChildren(table(lines, stored, (name) => methodOf(index, name).title, index.torch));
       status.say(`Checked ${model.title} against torch: ${lines.every((line) => line.ok) ? "all agree" : "not all agree"}.`);

@@ -12,6 +12,7 @@
  * @typedef {{data: Float32Array, ia: number, ja: number, ib: number, jb: number}} Joint [ia ja ib jb]: which cell of a goes with which of b
  * @typedef {(done: number, total: number) => Promise<void>} Step called after each batch; it throws when the run is cancelled
  * @typedef {{a: SaliencyMap, b: SaliencyMap, score: number, joint?: Joint, residual?: number}} Made
+ * @typedef {{index: number, of: number}} Part
  * @typedef {Made & {seconds: number, forwards: number, backwards: number, notes: string[]}} Result
  */
 import { InputError } from "./errors.js";
@@ -21,12 +22,13 @@ import { normal, uniform } from "./random.js";
 const PAPER = { side: 224, window: 64, stride: 8 };
 const BLENDS = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
 const IMAGES = 8; // in flight: more gain nothing, and a run can be cancelled between batches
+const WHOLE = { index: 0, of: 1 };
 const PAIRS = 2; // likewise, of gradients
 const VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only";
 
-/** The methods with their options and defaults. `guided` needs a network with ReLUs. */
+/** The methods with their options and defaults. `guided` needs a network with ReLUs; what `splits` can be made in parts. */
 export const METHODS = {
-  conditional_occlusion: { run: conditionalOcclusion, options: { window: null, stride: null }, gradient: false },
+  conditional_occlusion: { run: conditionalOcclusion, options: { window: null, stride: null }, gradient: false, splits: true },
   pairwise_occlusion: { run: pairwiseOcclusion, options: { masks: 100, scale: [0.1, 0.3], ratio: [1, 1.5], seed: 0, rectangles: null }, gradient: false },
   input_x_gradient: { run: inputXGradient, options: { guided: false }, gradient: true },
   smooth_grad: { run: smoothGrad, options: { samples: 50, level: 0.15, sigma: null, guided: false, seed: 0, noise: null }, gradient: true },
@@ -45,12 +47,14 @@ export const METHODS = {
  * @param {object} [given] options of the method; others are refused
  * @param {(done: number, total: number) => void} [onProgress]
  * @param {AbortSignal} [signal]
+ * @param {Part} [part] of a method that splits: its maps are zero wherever another part has the values
  * @returns {Promise<Result>}
  */
-export async function explain(net, name, a, b, given = {}, onProgress = () => {}, signal = undefined) {
+export async function explain(net, name, a, b, given = {}, onProgress = () => {}, signal = undefined, part = WHOLE) {
   const method = Object.hasOwn(METHODS, name) ? METHODS[name] : null;
   if (!method || !net.card.methods.includes(name)) throw new InputError(`${net.card.name} has no method ${name}`);
   const options = checked(name, method.options, given, net.card);
+  if (part.of > 1 && !method.splits) throw new InputError(`${name} cannot be made in parts`);
   const pixels = 3 * net.card.size ** 2;
   if (a.length !== pixels || b.length !== pixels) throw new InputError(`expected images of ${net.card.size} x ${net.card.size} pixels`);
   const began = performance.now();
@@ -61,7 +65,7 @@ export async function explain(net, name, a, b, given = {}, onProgress = () => {}
     signal?.throwIfAborted();
   };
   signal?.throwIfAborted();
-  const made = await method.run(net, net.normalize(a), net.normalize(b), options, step);
+  const made = await method.run(net, net.normalize(a), net.normalize(b), options, step, part);
   const notes = method.gradient && made.score > 1 - 1e-6 ? [VANISHING] : [];
   const { forwards, backwards } = net.count;
   const seconds = (performance.now() - began) / 1000;
@@ -100,7 +104,7 @@ const whole = (value, least) => Number.isInteger(value) && value >= least;
 
 // ---------------------------------------------------------------- perturbation
 
-async function conditionalOcclusion(net, xa, xb, { window, stride }, step) {
+async function conditionalOcclusion(net, xa, xb, { window, stride }, step, part) {
   const side = net.card.size;
   const width = window ?? Math.max(1, roundHalfEven((side * PAPER.window) / PAPER.side));
   const pace = stride ?? Math.max(1, roundHalfEven((side * PAPER.stride) / PAPER.side));
@@ -109,17 +113,16 @@ async function conditionalOcclusion(net, xa, xb, { window, stride }, step) {
   const score = cosine(za, zb);
   const count = Math.floor((side - width) / pace) + 1; // places along a side
   const hide = (x, place) => hidden(x, side, { top: Math.floor(place / count) * pace, left: (place % count) * pace, height: width, width });
-  const total = 2 * count ** 2;
+  const places = Array.from({ length: count ** 2 }, (_, k) => k).filter((k) => k % part.of === part.index);
   const drops = async (x, other, name, offset) => {
     const out = new Float32Array(count ** 2);
-    const images = (k) => hide(x, k);
-    for await (const [k, z] of embeddings(net, out.length, images, name)) {
-      out[k] = score - cosine(z, other);
-      if (k % IMAGES === IMAGES - 1 || k === out.length - 1) await step(offset + k + 1, total);
+    for await (const [k, z] of embeddings(net, places.length, (n) => hide(x, places[n]), name)) {
+      out[places[k]] = score - cosine(z, other);
+      if (k % IMAGES === IMAGES - 1 || k === places.length - 1) await step(offset + k + 1, 2 * places.length);
     }
     return mapOf(out, count, count);
   };
-  return { score, a: await drops(xa, zb, "a", 0), b: await drops(xb, za, "b", count ** 2) };
+  return { score, a: await drops(xa, zb, "a", 0), b: await drops(xb, za, "b", places.length) };
 }
 
 async function pairwiseOcclusion(net, xa, xb, options, step) {

@@ -1,17 +1,17 @@
 // Results: made by torch beforehand where the gallery has them, else computed in the worker, and remembered.
 
 import { changeOf } from "./augment.js";
-import { connect } from "./client.js";
 import { controls } from "./control_maps.js";
 import { unpack } from "./gallery.js";
 import { seen } from "./pictures.js";
+import { createTeam } from "./team.js";
 import { optionDefault } from "./controls.js";
 
 const KEPT = 60; // results in memory
 
 // An ask is {model, method, options, change, a, b}: entries of the index, and pictures.
 export function createResults({ index, store, base }) {
-  const client = connect(new URL("worker.js", base));
+  const team = createTeam(new URL("worker.js", base));
   const kept = new Map();
   const keyOf = ({ model, method, options, change, a, b }) => JSON.stringify([model.name, method.name, options, isChanged(change) ? change : null, a.name, b.name]);
 
@@ -28,11 +28,12 @@ export function createResults({ index, store, base }) {
     const pictures = { a: await a.input(model.size), b: await seen(b, model.size, change) };
     const control = controls[method.name];
     const asked = control ? { method: "deep_similarity", options: {} } : { method: method.name, options };
-    const made = await client.run({ model: model.name, ...asked, ...pictures }, { progress, signal });
+    const made = await team.run({ model: model.name, source: sourceOf(model), ...asked, ...pictures }, { progress, signal });
     return { result: control ? { ...made, joint: undefined, ...control(pictures, model.size, options) } : made, origin: "in this browser" };
   }
 
-  const load = (model, progress) => client.load(model.name, model.source ?? { base: new URL(`models/${model.name}/`, base).href }, { progress });
+  const sourceOf = (model) => model.source ?? { base: new URL(`models/${model.name}/`, base).href };
+  const load = (model, progress) => team.load(model.name, sourceOf(model), { progress });
 
   // The result of an ask: remembered, stored, or computed. With `fresh` it is computed in any case.
   async function find(ask, options) {
@@ -51,7 +52,7 @@ export function createResults({ index, store, base }) {
     return found;
   }
 
-  return { find, load, isLoaded: client.isLoaded, run: client.run, stored };
+  return { find, load, sourceOf, isLoaded: team.isLoaded, run: team.run, stored };
 }
 
 export const isChanged = ({ name, strength }) => name !== "none" && strength !== changeOf(name).neutral;

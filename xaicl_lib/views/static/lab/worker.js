@@ -3,7 +3,8 @@
  *
  * In:  {id, type: "load", base, elsewhere?} or {id, type: "load", files}      a bundle; `base` is an absolute address of this host,
  *                                                                             of another one only with `elsewhere: true`
- *      {id, type: "run", model, method, options, a, b}                        `model`: the id of its "load"; a, b: RGB in [0, 1], [3 h w]
+ *      {id, type: "run", model, method, options, a, b, part?}                 `model`: the id of its "load"; a, b: RGB in [0, 1], [3 h w];
+ *                                                                             part: {index, of}, see methods.js
  *      {id, type: "unload", model}
  *      {id, type: "cancel", target}                                           the id of a "load" or "run"; it ends with an error
  * Out: {id, type: "progress", done, total, bytes?}                            `bytes` is true while files arrive
@@ -74,11 +75,11 @@ async function load({ id, base, files, elsewhere = false }, progress, signal) {
   return { card: { ...bundle.card, weights }, seconds: (performance.now() - began) / 1000 };
 }
 
-async function run({ model, method, options, a, b }, progress, signal) {
+async function run({ model, method, options, a, b, part }, progress, signal) {
   const net = nets.get(model);
   if (!net) throw new InputError("no such model is loaded");
   await rest(model);
-  return explain(net, method, a, b, options ?? {}, progress(false), signal);
+  return explain(net, method, a, b, options ?? {}, progress(false), signal, part);
 }
 
 /** Only the last models that were asked keep what they need to run; the others make it anew when their turn comes. */

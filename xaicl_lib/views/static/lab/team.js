@@ -1,0 +1,47 @@
+// Several workers on one run: each hides its share of the places, and the maps, zero elsewhere, are added up.
+
+import { Cancelled, connect } from "./client.js";
+
+const SPLITS = ["conditional_occlusion"]; // hundreds of images; the other methods take less time than a second worker needs to start
+const MOST = 4; // each holds a network of its own
+
+export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
+  const first = connect(url);
+  let helpers = Array.from({ length: Math.min(MOST, cores) - 1 }, () => connect(url)); // a worker starts when it is first asked
+
+  async function run({ model, source, ...request }, options) {
+    if (!helpers.length || !SPLITS.includes(request.method)) return first.run({ model, ...request }, options);
+    try {
+      return await together({ model, source, request }, options);
+    } catch (error) {
+      if (error instanceof Cancelled || options.signal?.aborted) throw error;
+      helpers.forEach((one) => one.stop()); // such as too little memory for several: the first one does it alone from now on
+      helpers = [];
+      return first.run({ model, ...request }, options);
+    }
+  }
+
+  async function together({ model, source, request }, { progress, signal }) {
+    const began = performance.now();
+    const members = [first, ...helpers];
+    const so = members.map(() => ({ done: 0, total: 0 }));
+    const report = (index) => (how) => {
+      so[index] = how;
+      progress?.({ done: sum(so.map((one) => one.done)), total: sum(so.map((one) => one.total)) });
+    };
+    const parts = members.map(async (one, index) => {
+      await one.load(model, source);
+      return one.run({ model, ...request, part: { index, of: members.length } }, { signal, progress: report(index) });
+    });
+    return { ...added(await Promise.all(parts)), seconds: (performance.now() - began) / 1000 };
+  }
+
+  return { load: first.load, isLoaded: first.isLoaded, run };
+}
+
+const sum = (values) => values.reduce((all, one) => all + one, 0);
+
+function added(parts) {
+  const side = (name) => ({ ...parts[0][name], data: parts[0][name].data.map((_, k) => sum(parts.map((part) => part[name].data[k]))) });
+  return { ...parts[0], a: side("a"), b: side("b"), forwards: sum(parts.map((part) => part.forwards)) };
+}
