@@ -17,27 +17,31 @@ from xaicl_lib.corpora import embed_corpus
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.data.scenes import scene_set
 from xaicl_lib.studies.properties import properties
-from xaicl_lib.studies.quality import Judge, by_classifier, by_corpus, calibrated, class_grids, contrastivity, recognised, two_objects
+from xaicl_lib.studies.quality import Judge, Ways, by_classifier, by_corpus, calibrated, class_grids, contrastivity, recognised, two_objects
 
 MODELS = ("supervised", "supcon", "triplet", "simclr", "scenes_supervised", "scenes_simclr")
-CLASS_WAYS: dict[str, tuple[str, dict]] = {
-    "grad_cam": ("grad_cam", {}),
-    "input_x_gradient": ("input_x_gradient", {}),
-    "smooth_grad": ("smooth_grad", {"samples": 8}),
-    "conditional_occlusion": ("conditional_occlusion", {"stride": 24}),
-    "random_map": ("random_map", {}),
-}
+
+
+def ways(size: int) -> Ways:
+    """Occlusion at some 9 places a side rather than the paper's 24."""
+    return {
+        "grad_cam": ("grad_cam", {}),
+        "input_x_gradient": ("input_x_gradient", {}),
+        "smooth_grad": ("smooth_grad", {"samples": 8}),
+        "conditional_occlusion": ("conditional_occlusion", {"stride": size // 12}),
+        "random_map": ("random_map", {}),
+    }
 
 
 def judges_of(names: list[str], device: str, images: torch.Tensor, labels: torch.Tensor) -> list[Judge]:
-    """Every model by corpora of these images, and those with a classifier by its logits too; calibrated on the same images."""
+    """Every model by corpora of these images, and those with a classifier by its logits too."""
     found = []
     for name in names:
         model = load_model(name, device)
         if name in ("supervised", "scenes_supervised"):
             found.append(by_classifier(name, device))
         found.append(by_corpus(model, embed_corpus(model, images), labels))
-    return [calibrated(judge, images, labels) for judge in found]
+    return found
 
 
 def quality(models: list[str], n: int, device: str) -> dict[str, pd.DataFrame]:
@@ -49,19 +53,21 @@ def quality(models: list[str], n: int, device: str) -> dict[str, pd.DataFrame]:
             continue
         if scene:
             train, labels = (part[:2000] for part in scene_set("train", 64, 2000)[:2])
-            test, known = scene_set("val", 64, 400)[:2]
+            held, known = scene_set("val", 64, 800)[:2]
             labels, known = labels[:, 0], known[:, 0]
         else:
             train, labels = imagenette("train", 96, limit=2000)[:2]
-            test, known = imagenette("val", 96, limit=800)[:2]
+            held, known = imagenette("val", 96, limit=1600)[:2]
         judges = judges_of(names, device, train.float() / 255, labels)
+        judges = [calibrated(judge, held[1::2].float() / 255, known[1::2]) for judge in judges]
+        test, known = held[::2], known[::2]
         sure = recognised(judges, test.float() / 255, known)
         images, classes = test[sure].float() / 255, known[sure]
         print(f"{family}: {len(images)} of {len(test)} recognised by {', '.join(f'{j.name} (T {j.temperature:.3f})' for j in judges)}")
         shown = two_objects(2 * n, 64, seeded()) if scene else class_grids(n, images, classes, seeded())
-        tables["contrastivity"].append(contrastivity(judges, *shown, CLASS_WAYS).assign(family=family))
+        tables["contrastivity"].append(contrastivity(judges, *shown, ways(shown[0].shape[-1])).assign(family=family))
         mixed = torch.randperm(len(images), generator=seeded())[:n]
-        tables["properties"].append(properties(judges, images[mixed], classes[mixed], CLASS_WAYS).assign(family=family))
+        tables["properties"].append(properties(judges, images[mixed], classes[mixed], ways(images.shape[-1])).assign(family=family))
     return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
 
 

@@ -22,7 +22,7 @@ from xaicl_lib.metrics import measure
 from xaicl_lib.metrics.randomisation import randomised, rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.scores import Score, class_evidence, corpus_similarity, dot
+from xaicl_lib.scores import Score, class_evidence, corpus_similarity
 from xaicl_lib.studies.statistics import holm, summarise
 
 TARGETS = ("contrastive", "corpus", "label-free")  # what a way explains
@@ -141,7 +141,7 @@ def _shuffled(items: Tensor, generator: Generator) -> Tensor:
 def explain_corpus(
     model: PairModel, images: Float[Tensor, "n 3 h w"], way: Way, corpus: Tensor, foil: Tensor, seed: int = 0
 ) -> Explanation:
-    """A one-sided explanation made in this way; label-free ones are those of the pair of an image with itself, of which side a is kept.
+    """A one-sided explanation made in this way; label-free ones explain the dot product with the image's own embedding, held fixed.
 
     Raises:
         InputError: an unknown target or method.
@@ -151,9 +151,12 @@ def explain_corpus(
     if way.method not in CAPTUM and way.method not in methods:
         raise unknown("method", way.method, [*(m.name for m in methods), *CAPTUM])
     if way.target == "label-free":
-        made = _explain(model, Pair(images, images), way, dot, seed)
-        return replace(made, b=None, error_b=None)
+        return Explanation.concat([_explain_itself(model, image, way, seed) for image in images.split(1)])
     return _explain(model, Pair(images), way, corpus_similarity(corpus, foil if way.target == TARGETS[0] else None), seed)
+
+
+def _explain_itself(model: PairModel, image: Float[Tensor, "1 3 h w"], way: Way, seed: int) -> Explanation:
+    return _explain(model, Pair(image), way, corpus_similarity(embed_corpus(model, image), normalize=False), seed)
 
 
 def _explain(model: PairModel, pair: Pair, way: Way, score: Score, seed: int) -> Explanation:
