@@ -67,6 +67,16 @@ def test_a_map_that_turns_with_the_image_is_not_lost() -> None:
     assert (last["lost"] == (last["rank"] <= last["chance"])).all()
 
 
+def test_what_a_crop_leaves_out_cannot_be_found() -> None:
+    model, pair = build("projected").to(torch.float32), pairs(truth=True)
+    pair.truth.b[0] = False
+    pair.truth.b[0, :2, :2] = True  # a corner
+    table = sweep([model], pair, augmentations={"crop": AUGMENTATIONS["crop"]}, levels=[5])
+    hard = table[table["level"] == 5].set_index("pair")
+    assert hard["lost"].isna().tolist() == [True, False, False, False], "neither lost nor found"
+    assert ranked(table)["mean"].item() == hard["lost"].mean()
+
+
 def test_rank_correlation_by_hand() -> None:
     x = torch.tensor([[[1.0, 2.0], [3.0, 9.0]]])
     inside = torch.tensor([[[True, True], [True, False]]])

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from xaicl_lib import InputError
-from xaicl_lib.studies.statistics import compare, holm, interval, rank_agreement, summarise, verdicts
+from xaicl_lib.studies.statistics import compare, holm, interval, rank_agreement, signed_ranks, summarise, tails, verdicts
 
 
 def table(values: dict[str, np.ndarray], metric: str = "SI", model: str = "m") -> pd.DataFrame:
@@ -14,10 +14,30 @@ def table(values: dict[str, np.ndarray], metric: str = "SI", model: str = "m") -
     return pd.concat(frames, ignore_index=True)
 
 
-def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
+@pytest.mark.parametrize(("n", "least"), [(4, 0.83), (8, 0.91), (40, 0.91)])
+def test_intervals_cover_the_mean_about_as_often_as_they_say(n: int, least: float) -> None:
     rng = np.random.default_rng(0)
-    hits = [low <= 0.3 <= high for low, high in (interval(rng.normal(0.3, 1, 40), seed=k) for k in range(300))]
-    assert 0.90 <= np.mean(hits) <= 0.98
+    hits = [low <= 0.3 <= high for low, high in (interval(rng.normal(0.3, 1, n), seed=k) for k in range(300))]
+    assert least <= np.mean(hits) <= 0.98
+
+
+def test_expanded_percentiles_are_those_of_student() -> None:
+    """For a normal sample the bootstrap's spread is s sqrt((n - 1) / n) / sqrt(n): the reach makes t s / sqrt(n) of it."""
+    for n in (3, 10, 1000):
+        low, high = tails(n)
+        assert stats.norm.ppf(high) * np.sqrt((n - 1) / n) == pytest.approx(stats.t.ppf(0.975, n - 1))
+        assert low == pytest.approx(1 - high)
+    assert tails(100_000) == pytest.approx((0.025, 0.975), abs=1e-4)
+
+
+def test_many_small_wins_and_one_large_loss_decide_nothing() -> None:
+    wins = np.append(np.full(23, 0.01), -3.0)
+    assert stats.wilcoxon(wins).pvalue < 0.001
+    assert signed_ranks(wins) == 1
+    assert signed_ranks(np.abs(wins)) == pytest.approx(stats.wilcoxon(np.abs(wins)).pvalue)
+    assert signed_ranks(np.zeros(4)) == 1
+    got = compare(table({"a": wins, "b": np.zeros(24)}), "SI").iloc[0]
+    assert not got["significant"]
 
 
 def test_summary() -> None:

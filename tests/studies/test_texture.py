@@ -11,8 +11,9 @@ from tests.conftest import DATA, build
 from xaicl_lib import InputError, Pair, PairModel, explain
 from xaicl_lib.data.cue_conflict import Stimuli, cue_conflict
 from xaicl_lib.data.scenes import FACTORS, draw_pairs, scene_pairs
+from xaicl_lib.metrics.localisation import overlap
 from xaicl_lib.studies.intervals import share
-from xaicl_lib.studies.texture import Trials, decide, decided, lifts, overlap, paired, photo_trials, scene_trials, spread, versus
+from xaicl_lib.studies.texture import Trials, decide, decided, lifts, paired, photo_trials, scene_trials, spread, versus
 
 PARTNERS = {"shape": torch.tensor([1, 1, 1]), "texture": torch.tensor([2, 3, 1]), "nothing": torch.tensor([3, 3, 3])}
 
@@ -65,6 +66,13 @@ def test_rows_are_those_of_the_method(projected) -> None:
         n = (k + 1) % 4
         other = explain(model, Pair(images[n : n + 1], images[partners["shape"][n]][None]), "grad_cam").a
         assert row["overlap_other"] == pytest.approx(overlap(made["texture"].a, other).item(), rel=1e-4)
+
+
+def test_another_image_is_never_the_same_one(seen) -> None:
+    table = decide([seen], TRIALS, method="random_map")
+    some = table[table["cue"] == "texture"].set_index(["stimulus", "draw"])["overlap_other"]
+    assert some.loc[2].nunique() == 1, "both draws beside the map of the other stimulus"
+    assert (some < 0.999).all(), "stimulus 2 was drawn twice, and is not compared with itself"
 
 
 def test_overlap_is_the_common_energy() -> None:

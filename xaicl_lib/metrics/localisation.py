@@ -15,23 +15,35 @@ from xaicl_lib.pair import Explanation, Pair, resize_map
 FACTS = {"higher_is_better": True, "low": 0.0, "high": 1.0, "needs": "the true evidence"}
 
 
-def _pointing(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
-    """Whether the first pixel in the order of the map is inside."""
+def energy(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n c"]:
+    """Positive values of each map, scaled to sum to 1; NaN for a map that has none."""
+    positive = maps.clamp_min(0).flatten(1)
+    total = positive.sum(1, keepdim=True)
+    return positive / torch.where(total > 0, total, torch.nan)
+
+
+def overlap(x: Float[Tensor, "n h w"], y: Float[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    """Share of their energy that two maps have in the same cells: 1 for maps alike up to their scale, 0 for maps apart."""
+    return torch.minimum(energy(x), energy(y)).sum(1)
+
+
+def pointing_game(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    """Whether the first pixel in the order of the map is inside, 1 or 0."""
     return ((ranks(maps) == 0) & truth).flatten(1).any(1).to(maps)
 
 
-def _mass(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
-    positive = maps.clamp_min(0).flatten(1)
-    total = positive.sum(1)
-    return (positive * truth.flatten(1)).sum(1) / torch.where(total > 0, total, 1)
+def relevance_mass(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    """Share of the map's positive values inside; NaN where there are none."""
+    return (energy(maps) * truth.flatten(1)).sum(1)
 
 
-def _rank(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+def relevance_rank(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    """Share of the pixels inside that are among as many first ones in the order of the map."""
     size = truth.flatten(1).sum(1)
     return (truth & (ranks(maps) < size.view(-1, 1, 1))).flatten(1).sum(1).to(maps) / size.clamp_min(1)
 
 
-SHARES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"pointing_game": _pointing, "relevance_mass": _mass, "relevance_rank": _rank}
+SHARES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (pointing_game, relevance_mass, relevance_rank)
 
 
 @metrics.add(
@@ -60,7 +72,8 @@ def localisation(model: PairModel, pair: Pair, explanation: Explanation, columns
         columns: which of pointing_game, relevance_mass, relevance_rank.
 
     Returns:
-        Shares in [0, 1]; by chance, the share of the image that the evidence covers. NaN where a side has no evidence.
+        Shares in [0, 1]; by chance, the share of the image that the evidence covers. NaN where a side has no evidence,
+        and relevance mass where a map has no positive value.
 
     Raises:
         InputError: pairs without truth.
@@ -68,6 +81,7 @@ def localisation(model: PairModel, pair: Pair, explanation: Explanation, columns
     check_maps(pair, explanation)
     if pair.truth is None:
         raise InputError("expected pairs whose shared evidence is known (truth), as those of xaicl_lib.data.scenes, got pairs without")
+    shares = {share.__name__: share for share in SHARES}
     values: dict[str, list[Tensor]] = {name: [] for name in columns}
     for maps, truth in zip((explanation.a, explanation.b), (pair.truth.a, pair.truth.b), strict=False):
         if maps is None:
@@ -75,6 +89,6 @@ def localisation(model: PairModel, pair: Pair, explanation: Explanation, columns
         truth = truth.to(maps.device)
         resized = resize_map(maps, truth.shape[1:])  # type: ignore[arg-type]
         for name in columns:
-            share = SHARES[name](resized, truth)
+            share = shares[name](resized, truth)
             values[name].append(share.masked_fill(~truth.flatten(1).any(1), torch.nan))
     return Measured({name: torch.stack(found).mean(0) for name, found in values.items()})

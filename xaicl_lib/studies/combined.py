@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from xaicl_lib.errors import InputError
@@ -44,8 +45,8 @@ def only_together(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
         `either`, the share lost by at least one alone.
     """
     key = ["model", "level", "pair"]
-    single = {str(name): part.set_index(key)["lost"].astype(bool) for name, part in alone.groupby("augmentation", observed=True)}
-    rows = [_against(str(name), part.set_index(key)["lost"].astype(bool), single) for name, part in both[both["level"] > 0].groupby(
+    single = {str(name): part.set_index(key)["lost"].astype(float) for name, part in alone.groupby("augmentation", observed=True)}
+    rows = [_against(str(name), part.set_index(key)["lost"].astype(float), single) for name, part in both[both["level"] > 0].groupby(
         "augmentation", sort=False, observed=True)]  # fmt: skip
     table = pd.concat(rows, ignore_index=True)
     by = ["model", "augmentation", "level"]
@@ -58,8 +59,8 @@ def _against(name: str, lost: pd.Series, single: Mapping[str, pd.Series]) -> pd.
     missing = [one for one in (first, second) if one not in single or not lost.index.isin(single[one].index).all()]
     if missing:
         raise InputError(f"expected {missing[0]!r} alone on the same models, levels and pairs, to compare {name!r} with")
-    either = (single[first] | single[second]).loc[lost.index]
-    table = pd.DataFrame({"lost": lost.astype(float), "either": either.astype(float)})
+    either = np.maximum(single[first], single[second]).loc[lost.index]
+    table = pd.DataFrame({"lost": lost, "either": either})
     return table.assign(value=table["lost"] - table["either"], augmentation=name).reset_index()
 
 

@@ -23,7 +23,7 @@ from xaicl_lib.metrics.randomisation import randomised, rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
-from xaicl_lib.studies.statistics import holm, summarise
+from xaicl_lib.studies.statistics import holm, signed_ranks, summarise
 
 TARGETS = ("contrastive", "corpus", "label-free")  # what a way explains
 CAPTUM = {"integrated_gradients": "IntegratedGradients", "gradient_shap": "GradientShap"}
@@ -250,8 +250,6 @@ def against(table: pd.DataFrame, control: str = "random map", level: float = 0.0
     Raises:
         InputError: no such control in the table.
     """
-    from scipy import stats
-
     if control not in set(table["way"]):
         raise unknown("way of the table", control, table["way"].unique())
     frames = []
@@ -260,7 +258,7 @@ def against(table: pd.DataFrame, control: str = "random map", level: float = 0.0
         sign = 1 if metric.startswith("insertion") else -1
         gain = (sign * wide.sub(wide[control], axis=0)).drop(columns=control)
         means = summarise(gain.melt(var_name="way", value_name="value"), ["way"]).drop(columns="undefined")
-        p = holm([1.0 if not gain[way].any() else float(stats.wilcoxon(gain[way]).pvalue) for way in means["way"]])
+        p = holm([signed_ranks(gain[way].to_numpy()) for way in means["way"]])
         frames.append(means.assign(metric=metric, scenario=scenario, p=p))
     found = pd.concat(frames, ignore_index=True)
     found["better"], found["worse"] = (found["p"] < level) & (found["mean"] > 0), (found["p"] < level) & (found["mean"] < 0)

@@ -17,7 +17,7 @@ from xaicl_lib.pair import Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.evaluation import evaluate
 from xaicl_lib.studies.intervals import resampled_means
-from xaicl_lib.studies.statistics import RESAMPLES
+from xaicl_lib.studies.statistics import RESAMPLES, tails
 
 Images = Float[Tensor, "n 3 h w"]
 METRICS = ("SI", "SD", "SAD")
@@ -164,7 +164,7 @@ def identify(
                 continue
             means = resampled_means(change.to_numpy(), draws, seed)  # (draws, transforms)
             chosen = np.bincount((sign * means).argmax(1), minlength=means.shape[1]) / draws
-            low, high = np.percentile(means, [2.5, 97.5], axis=0)
+            low, high = np.quantile(means, tails(len(change)), axis=0)
             best = change.columns[int((sign * change.mean()).to_numpy().argmax())]
             rows += [
                 {

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from xaicl_lib import augment
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods import explain
-from xaicl_lib.metrics.localisation import SHARES
+from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.studies.statistics import summarise
@@ -136,7 +136,8 @@ def sweep(
 
     Returns:
         One row per model, augmentation, level (0 is clean) and pair: strength, score, agreement, null (agreement with another pair's
-        clean map), rank (relevance rank on side b) and chance (both NaN without truth), lost.
+        clean map), rank (relevance rank on side b) and chance (both NaN without truth), lost
+        (1 or 0; NaN where no evidence is left in the image).
     """
     if pair.b is None or len(pair) < 2:
         raise InputError(f"expected at least two pairs of two sides, got {len(pair)}{' without side b' if pair.b is None else ''}")
@@ -188,12 +189,12 @@ def _judge(clean: Tensor, after: Tensor, grid: Callable[[Tensor], Tensor] | None
     found = {"agreement": agreement, "null": null}
     if truth is None:
         nothing = torch.full_like(agreement, torch.nan)
-        return {**found, "rank": nothing, "chance": nothing, "lost": agreement <= null}
+        return {**found, "rank": nothing, "chance": nothing, "lost": (agreement <= null).double()}
     mask = truth if grid is None else moved(truth, grid)
     there = mask.flatten(1).any(1)
-    rank = SHARES["relevance_rank"](resize_map(after, mask.shape[1:]), mask).double().masked_fill(~there, torch.nan)  # type: ignore[arg-type]
+    rank = relevance_rank(resize_map(after, mask.shape[1:]), mask).double().masked_fill(~there, torch.nan)  # type: ignore[arg-type]
     chance = mask.double().mean((1, 2))
-    return {**found, "rank": rank, "chance": chance, "lost": ~(rank > chance)}
+    return {**found, "rank": rank, "chance": chance, "lost": (rank <= chance).double().masked_fill(~there, torch.nan)}
 
 
 def moved(mask: Bool[Tensor, "n h w"], grid: Callable[[Tensor], Tensor]) -> Bool[Tensor, "n h w"]:

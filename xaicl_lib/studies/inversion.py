@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy import stats
 from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
@@ -19,7 +18,7 @@ from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
 from xaicl_lib.studies.colour import colour_measures, colourless
 from xaicl_lib.studies.stages import stages, up_to
-from xaicl_lib.studies.statistics import holm, interval, summarise
+from xaicl_lib.studies.statistics import holm, interval, signed_ranks, summarise
 
 Images = Float[Tensor, "n 3 h w"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: the space that is searched, the same for every model
@@ -368,8 +367,7 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str,
         for stage, part in both[both["model"].isin([first, second])].groupby("stage", sort=False, observed=True):
             wide = part.pivot(index="target", columns="model", values=value).dropna()
             gap = (wide[first] - wide[second]).to_numpy(float)
-            p = 1.0 if not gap.any() else float(stats.wilcoxon(gap).pvalue)
-            rows.append((first, second, stage, gap.mean(), *interval(gap), len(gap), p))
+            rows.append((first, second, stage, gap.mean(), *interval(gap), len(gap), signed_ranks(gap)))
     found = pd.DataFrame(rows, columns=["first", "second", "stage", "mean", "low", "high", "n", "p"])
     found["p"] = holm(found["p"].tolist())
     return found.assign(significant=found["p"] < level)

@@ -21,7 +21,7 @@ from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain
-from xaicl_lib.metrics.localisation import SHARES
+from xaicl_lib.metrics.localisation import energy, pointing_game
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
@@ -194,18 +194,16 @@ def class_maps(
 def measures(maps: Float[Tensor, "n k h w"], masks: Bool[Tensor, "n k h w"]) -> dict[str, Float[Tensor, "n k"]]:
     """The columns of `contrastivity` for maps of k classes in each of n images, and the places of the classes."""
     k = maps.shape[1]
-    positive = maps.clamp_min(0).flatten(2).double()
-    total = positive.sum(2, keepdim=True)
-    p = positive / torch.where(total > 0, total, torch.nan)  # (n, k, pixels), summing to 1
+    p = energy(maps.flatten(0, 1).double()).unflatten(0, maps.shape[:2])  # (n, k, pixels), summing to 1
     on = torch.einsum("nkp,njp->nkj", p, masks.flatten(2).double())  # of the map of class k, on the place of class j
     own = on.diagonal(dim1=1, dim2=2)
     shared = torch.stack([torch.minimum(p, q.unsqueeze(1)).sum(2) for q in p.unbind(1)], 2)  # (n, k, k)
-    pointing = SHARES["pointing_game"](maps.flatten(0, 1), masks.flatten(0, 1)).view(maps.shape[:2])
+    pointing = pointing_game(maps.flatten(0, 1), masks.flatten(0, 1)).view(maps.shape[:2])
     return {
         "share": own,
         "chance": masks.flatten(2).double().mean(2),
         "contrast": own / torch.where(on.sum(2) > 0, on.sum(2), torch.nan),
-        "pointing": pointing.double().masked_fill(total[..., 0] <= 0, torch.nan),
+        "pointing": pointing.double().masked_fill(p.isnan().any(2), torch.nan),
         "overlap": (shared.sum(2) - shared.diagonal(dim1=1, dim2=2)) / (k - 1),
     }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.stats import binomtest, wilcoxon
+from scipy.stats import binomtest
 from torch import Generator, Tensor
 
 from xaicl_lib.data.cue_conflict import Stimuli
@@ -18,11 +18,11 @@ from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs, words
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain
-from xaicl_lib.metrics.localisation import SHARES
+from xaicl_lib.metrics.localisation import overlap, relevance_mass
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.studies.intervals import resampled_means, shares
-from xaicl_lib.studies.statistics import RESAMPLES, holm, summarise
+from xaicl_lib.studies.statistics import holm, interval, signed_ranks, summarise, tails
 
 SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
 SCENE_CUES = (SHAPE, TEXTURE, "colour", "background")
@@ -165,6 +165,7 @@ def decide(models: Sequence[PairModel], trials: Trials, *, method: str = "intera
 def _decide(model: PairModel, trials: Trials, method: str, seed: int) -> pd.DataFrame:
     found = {cue: _explained(model, trials, partner, method, seed) for cue, partner in trials.partners.items()}
     draw = pd.Series(trials.stimulus.tolist()).groupby(trials.stimulus.tolist()).cumcount()
+    another = _of_the_next(trials.stimulus.tolist())
     area = torch.full((len(trials),), torch.nan) if trials.objects is None else trials.objects.double().mean((1, 2))
     frames = []
     for cue, (score, maps) in found.items():
@@ -174,7 +175,7 @@ def _decide(model: PairModel, trials: Trials, method: str, seed: int) -> pd.Data
             "partner": [trials.names[k] for k in trials.partners[cue].tolist()], "score": score, "lift": score - found[NOTHING][0],
             "wins": pd.array((score > rival[0]).tolist() if other else [pd.NA] * len(score), dtype="boolean"),
             "overlap": torch.nan if cue == SHAPE else overlap(maps, rival[1]),
-            "overlap_other": overlap(maps, rival[1].roll(-1, 0)), "on_object": _on_object(maps, trials.objects), "area": area,
+            "overlap_other": overlap(maps, rival[1][another]), "on_object": _on_object(maps, trials.objects), "area": area,
         }  # fmt: skip
         frames.append(pd.DataFrame(columns))
     table = pd.concat(frames, ignore_index=True)
@@ -194,25 +195,18 @@ def _explained(model: PairModel, trials: Trials, partner: Tensor, method: str, s
     return torch.cat(scores), torch.cat(maps)
 
 
-def overlap(x: Float[Tensor, "n i j"], y: Float[Tensor, "n i j"]) -> Float[Tensor, " n"]:
-    """Share of their energy that two maps have in the same cells: 1 for maps alike up to their scale, 0 for maps apart.
-
-    The energy of a map is its positive values, scaled to sum to 1; NaN where there are none.
-    """
-    return torch.minimum(_energy(x), _energy(y)).sum(1)
-
-
-def _energy(maps: Float[Tensor, "n i j"]) -> Float[Tensor, "n c"]:
-    positive = maps.clamp_min(0).flatten(1)
-    total = positive.sum(1, keepdim=True)
-    return positive / torch.where(total > 0, total, torch.nan)
+def _of_the_next(stimuli: Sequence[int]) -> list[int]:
+    """For each trial the first one of the next stimulus, which is never its own, however often it was drawn."""
+    order = list(dict.fromkeys(stimuli))
+    following = dict(zip(order, order[1:] + order[:1], strict=True))
+    return [stimuli.index(following[one]) for one in stimuli]
 
 
 def _on_object(maps: Float[Tensor, "n i j"], objects: Bool[Tensor, "n h w"] | None) -> Tensor:
     if objects is None:
         return torch.full((len(maps),), torch.nan)
     resized = resize_map(maps, objects.shape[1:])  # type: ignore[arg-type]
-    return SHARES["relevance_mass"](resized, objects).masked_fill(~(resized > 0).flatten(1).any(1), torch.nan)
+    return relevance_mass(resized, objects)
 
 
 def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
@@ -268,7 +262,7 @@ def decided(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *
         if found.loc[k, "clusters"] < len(part):
             sums = part.groupby(cluster)["wins"].agg(["sum", "size"]).to_numpy(float)
             drawn = resampled_means(sums)
-            found.loc[k, ["low", "high"]] = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+            found.loc[k, ["low", "high"]] = np.quantile(drawn[:, 0] / drawn[:, 1], tails(len(sums)))
     return found
 
 
@@ -318,9 +312,9 @@ def paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, l
 def _against(difference: pd.Series, source: pd.Series | None) -> dict[str, float]:
     known = difference.dropna()
     values = (known if source is None else known.groupby(source).mean()).to_numpy()
-    low, high = np.percentile(resampled_means(values[:, None], RESAMPLES), [2.5, 97.5])
+    low, high = interval(values)
     more, fewer = int((values > 0).sum()), int((values < 0).sum())
     p = 1.0
     if more + fewer:
-        p = binomtest(more, more + fewer).pvalue if source is None else wilcoxon(values).pvalue
+        p = binomtest(more, more + fewer).pvalue if source is None else signed_ranks(values)
     return {"difference": values.mean(), "low": low, "high": high, "n": len(values), "more": more, "fewer": fewer, "p": float(p)}

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from xaicl_lib import augment
 from xaicl_lib.corpora import embed_corpus
 from xaicl_lib.errors import InputError
-from xaicl_lib.metrics.localisation import SHARES
+from xaicl_lib.metrics.localisation import relevance_mass
 from xaicl_lib.metrics.randomisation import rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, resize_map
@@ -124,4 +124,4 @@ def _inside_share(made: Explanation, change: Change) -> dict[str, Tensor]:
         return {"inside": nothing, "area": nothing}
     kept = change.kept
     maps = resize_map(made.a.cpu(), kept.shape[1:])  # type: ignore[arg-type]
-    return {"inside": SHARES["relevance_mass"](maps, kept).double(), "area": kept.double().mean((1, 2))}
+    return {"inside": relevance_mass(maps, kept).double(), "area": kept.double().mean((1, 2))}
