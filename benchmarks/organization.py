@@ -23,7 +23,7 @@ from studies import with_provenance
 
 from xaicl_lib import list_models, load_model
 from xaicl_lib.data.photos import imagenette
-from xaicl_lib.studies.graph_classifier import TEMPERATURE, WAYS, WIDTHS, Way, classify
+from xaicl_lib.studies.graph_classifier import HEADS, TEMPERATURE, WIDTHS, Head, classify
 from xaicl_lib.studies.organization import TEMPERATURES, curves, layer_features, rld
 from xaicl_lib.zoo import untrained
 
@@ -60,18 +60,18 @@ def draw_layers(name: str, features: Features, labels: torch.Tensor) -> pd.DataF
 
 
 def classifiers(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
-    found = classify({name: features["features"]}, labels, per_class=LABELLED, ways=WAYS, draws=5)
+    found = classify({name: features["features"]}, labels, per_class=LABELLED, heads=HEADS, draws=5)
     return found.assign(temperature=TEMPERATURE)
 
 
 def widths(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
-    own = {label: way for label, way in WIDTHS.items() if label not in WAYS}
-    return classify({name: features["features"]}, labels, per_class=(5, 20), ways=own, draws=3).assign(temperature=TEMPERATURE)
+    own = {label: head for label, head in WIDTHS.items() if label not in HEADS}
+    return classify({name: features["features"]}, labels, per_class=(5, 20), heads=own, draws=3).assign(temperature=TEMPERATURE)
 
 
 def temperatures(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
-    some = {"GCN": Way(True)}
-    tables = [classify({name: features["features"]}, labels, per_class=(5,), ways=some, temperature=t, draws=4).assign(temperature=t)
+    some = {"GCN": Head(True)}
+    tables = [classify({name: features["features"]}, labels, per_class=(5,), heads=some, temperature=t, draws=4).assign(temperature=t)
               for t in (0.03, 0.05, 0.2)]  # fmt: skip
     return pd.concat(tables)
 

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from tests.conftest import assert_close
 from tests.studies.test_organization import clouds
 from xaicl_lib import InputError
-from xaicl_lib.studies.graph_classifier import Graph, GraphHead, Way, classify, fit, graph_of, over_draws, standardised
+from xaicl_lib.studies.graph_classifier import Graph, GraphHead, Head, classify, fit, graph_of, over_draws, standardised
 from xaicl_lib.studies.organization import relative_to, similarity_graph
 
 
@@ -84,7 +84,7 @@ def test_neighbours_help_where_classes_are_dense_and_labels_few() -> None:
     y = torch.arange(200) % 2
     moons = torch.stack([angle.cos() + y, (1 - 2 * y) * angle.sin() + 0.5 * y], 1) + 0.05 * torch.randn(200, 2, generator=g)
     table = classify(
-        {"moons": moons}, y, per_class=(5,), ways={"perceptron": Way(False, 16), "GCN": Way(True, 16)}, temperature=0.05, draws=6
+        {"moons": moons}, y, per_class=(5,), heads={"perceptron": Head(False, 16), "GCN": Head(True, 16)}, temperature=0.05, draws=6
     )
     means = table.groupby("classifier")["value"].mean()
     assert means["GCN"] > means["perceptron"] + 0.01

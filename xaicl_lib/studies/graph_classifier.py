@@ -150,18 +150,18 @@ def fit(
 
 
 @dataclass(frozen=True)
-class Way:
+class Head:
     """A kind of classifier: with or without the graph, of one layer (hidden = 0) or two."""
 
     graph: bool
     hidden: int = 0
 
 
-WAYS: dict[str, Way | None] = {"k-NN": None, "linear": Way(False), "GCN": Way(True)}
-WIDTHS: dict[str, Way | None] = {
-    **WAYS,
-    **{f"perceptron {h}": Way(False, h) for h in (2, 4, 8, 16)},
-    **{f"GCN {h}": Way(True, h) for h in (2, 4, 8, 16)},
+HEADS: dict[str, Head | None] = {"k-NN": None, "linear": Head(False), "GCN": Head(True)}
+WIDTHS: dict[str, Head | None] = {
+    **HEADS,
+    **{f"perceptron {h}": Head(False, h) for h in (2, 4, 8, 16)},
+    **{f"GCN {h}": Head(True, h) for h in (2, 4, 8, 16)},
 }
 
 
@@ -170,7 +170,7 @@ def classify(
     labels: Labels,
     *,
     per_class: Sequence[int] = (1, 2, 5, 10, 25, 50),
-    ways: Mapping[str, Way | None] = WAYS,
+    heads: Mapping[str, Head | None] = HEADS,
     temperature: float = TEMPERATURE,
     draws: int = 20,
     seed: int = 0,
@@ -185,7 +185,7 @@ def classify(
         features: for each model those of the same n items.
         labels: class of each item, as for `rld`.
         per_class: how many labels of each class.
-        ways: by name; None is k-NN.
+        heads: by name; None is k-NN.
         temperature: of the similarity graph.
         draws: how often.
         seed: of the draws.
@@ -206,14 +206,14 @@ def classify(
     for name, z in features.items():
         directions(z)  # before any work
         x = standardised(z)
-        graph = graph_of(z, temperature) if any(way is not None and way.graph for way in ways.values()) else None
+        graph = graph_of(z, temperature) if any(head is not None and head.graph for head in heads.values()) else None
         for draw, (order, most) in enumerate(plans):
             for count in per_class:
                 known = torch.zeros(len(y), dtype=torch.bool)
                 known[order[:, :count].flatten()] = True
-                for label, way in ways.items():
+                for label, head in heads.items():
                     rows.append(
-                        {"model": name, "per_class": count, "draw": draw, "classifier": label, **_try(z, x, y, known, most, graph, way)}
+                        {"model": name, "per_class": count, "draw": draw, "classifier": label, **_try(z, x, y, known, most, graph, head)}
                     )
     return pd.DataFrame(rows)
 
@@ -242,16 +242,16 @@ def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tenso
     return order, left
 
 
-def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: Graph | None, way: Way | None) -> dict[str, float]:
-    if way is None:
+def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: Graph | None, head: Head | None) -> dict[str, float]:
+    if head is None:
         k = min(NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
         return {"value": knn_accuracy(z[known], y[known], z[left], y[left], k), "parameters": 0, "own": torch.nan}
-    used = graph if way.graph else None
-    head = fit(x, y, known, graph=used, hidden=way.hidden)
-    scores = head(x[left]) if used is None else head(x, used, used.some(left.nonzero()[:, 0]))
+    used = graph if head.graph else None
+    fitted = fit(x, y, known, graph=used, hidden=head.hidden)
+    scores = fitted(x[left]) if used is None else fitted(x, used, used.some(left.nonzero()[:, 0]))
     right = scores.argmax(1) == y[left]
-    own = torch.nan if head.log_self is None else head.log_self.exp().item()
-    return {"value": right.float().mean().item(), "parameters": head.parameter_count, "own": own}
+    own = torch.nan if fitted.log_self is None else fitted.log_self.exp().item()
+    return {"value": right.float().mean().item(), "parameters": fitted.parameter_count, "own": own}
 
 
 def standardised(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
