@@ -12,6 +12,8 @@ from typing import Any
 
 from xaicl_lib.errors import InputError
 
+Commands = Any  # what argparse gives for subparsers; its name there is private
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; 0 if it worked, 2 (and one line on standard error) if its input could not be used."""
@@ -32,7 +34,12 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_explain, _add_evaluate, _add_lists, _add_export, _add_train, _add_book, _add_run, _add_site, _add_serve):
+        add(commands)
+    return parser
 
+
+def _add_explain(commands: Commands) -> None:
     explain = commands.add_parser("explain", help="explain the similarity of two images")
     explain.add_argument("a", help="an image file, or a sample photo: astronaut, cat, coffee, rocket, temple, flower")
     explain.add_argument("b", help="likewise")
@@ -45,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
     explain.set_defaults(run=_explain)
 
+
+def _add_evaluate(commands: Commands) -> None:
     evaluate = commands.add_parser("evaluate", help="measure methods on models, pair by pair, into a table")
     evaluate.add_argument("--models", nargs="+", default=["simclr"], metavar="NAME", help="see `models` (default: simclr)")
     evaluate.add_argument(
@@ -64,15 +73,21 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
     evaluate.set_defaults(run=_evaluate)
 
+
+def _add_lists(commands: Commands) -> None:
     commands.add_parser("models", help="list the models").set_defaults(run=_models)
     commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=_methods)
 
+
+def _add_export(commands: Commands) -> None:
     export = commands.add_parser("export", help="write a model for the lab in the reader's browser")
     export.add_argument("name", help="see `models`; your own: `from xaicl_lib.export import export`")
     export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
     export.set_defaults(run=_export)
 
+
+def _add_train(commands: Commands) -> None:
     train = commands.add_parser("train", help="train a bundled model anew; stop and start again at will")
     train.add_argument("name", help="name of a recipe, such as simclr")
     train.add_argument(
@@ -87,12 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=_train)
 
+
+def _add_book(commands: Commands) -> None:
     book = commands.add_parser("book", help="execute the notebooks and build the book")
     book.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
     book.add_argument("--out", default="_build", help="default: %(default)s")
     book.add_argument("--edition", default="reader", choices=["reader", "teacher", "student"], help="solutions folded, open, or left out")
     book.set_defaults(run=_book)
 
+
+def _add_run(commands: Commands) -> None:
     run = commands.add_parser("run", help="execute notebooks, and nothing else; what did not change is kept")
     run.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
     run.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
@@ -100,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
     run.set_defaults(run=_notebooks)
 
+
+def _add_site(commands: Commands) -> None:
     site = commands.add_parser("site", help="copy the built book into one folder that any static host serves")
     site.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
     site.add_argument("--folder", help="default: OUT/site, or OUT/classroom")
@@ -111,11 +132,12 @@ def _parser() -> argparse.ArgumentParser:
     links.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
     links.set_defaults(run=_links)
 
+
+def _add_serve(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="serve the built book on localhost")
     serve.add_argument("--out", default="_build", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
     serve.set_defaults(run=_serve)
-    return parser
 
 
 def _seed(text: str) -> int:
