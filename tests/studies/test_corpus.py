@@ -52,6 +52,14 @@ def asked(model):
     return settings(model, IMAGES, LABELS, NAMES, classes=[0, 2], explicands=2, corpus=5, foil=8)
 
 
+def test_a_class_has_its_own_question_whichever_others_are_asked(model, asked) -> None:
+    (alone,) = settings(model, IMAGES, LABELS, NAMES, classes=[2], explicands=2, corpus=5, foil=8)
+    assert torch.equal(alone.explicands, asked[1].explicands)
+    assert torch.equal(alone.foil, asked[1].foil)
+    other = settings(model, IMAGES, LABELS, NAMES, classes=[2], explicands=2, corpus=5, foil=8, generator=torch.Generator().manual_seed(1))
+    assert not torch.equal(other[0].foil, alone.foil)
+
+
 def test_no_image_plays_two_parts(model, asked) -> None:
     for one in asked:
         parts = [*one.explicands, *one.corpus, *one.foil]

@@ -78,6 +78,16 @@ def test_painting_leaves_the_rest_alone_and_takes_the_evidence_away() -> None:
         paint(red, mask, "zeros")
 
 
+def test_a_kind_is_judged_alike_whatever_comes_before_it() -> None:
+    model, generator = build("projected"), torch.Generator().manual_seed(5)
+    first, second = scene_pairs(3, "same_object", 24), scene_pairs(3, "same_shape", 24)
+    both = intervene([model], {"first": first, "second": second}, generator=generator)
+    alone = intervene([model], {"second": second}, generator=generator)
+    assert both.loc[both["kind"] == "second", "elsewhere"].tolist() == alone["elsewhere"].tolist()
+    other = intervene([model], {"second": second}, generator=torch.Generator().manual_seed(6))
+    assert other["elsewhere"].tolist() != alone["elsewhere"].tolist()
+
+
 def test_no_room_elsewhere_is_no_answer() -> None:
     model = build("projected")
     table = intervene([model], {"same_background": scene_pairs(3, "same_background", 24), "same_object": scene_pairs(3, "same_object", 24)})

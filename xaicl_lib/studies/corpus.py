@@ -109,16 +109,17 @@ def settings(
         explicands: of the class and, as many, of other classes.
         corpus: images of the class; as many others to judge by.
         foil: images of other classes; as many others to judge by.
-        generator: of the choice; None is seed 0.
+        generator: whose seed gives the choice for each class; None is seed 0.
 
     Raises:
         InputError: one class only, labels of another number, or a class with too few images.
     """
     if len(labels) != len(images) or len(labels.unique()) < 2:
         raise InputError(f"expected a label of at least two classes for each image, got {len(labels.unique())} classes for {len(images)}")
-    generator = generator or Generator().manual_seed(0)
+    seed = generator.initial_seed() if generator else 0
     made = []
     for k in range(len(names)) if classes is None else classes:
+        generator = Generator().manual_seed(seed * len(names) + k)  # a class's own, whichever others are asked about
         own = _shuffled((labels == k).nonzero()[:, 0], generator)
         others = _shuffled((labels != k).nonzero()[:, 0], generator)
         if len(own) < explicands + 2 * corpus or len(others) < explicands + 2 * foil:

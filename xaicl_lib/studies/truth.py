@@ -39,7 +39,7 @@ def intervene(
         pairs: with truth, by kind.
         fill: what is painted: "around" (a wide blur of the other pixels) or "other" (the image of the next pair at the same place).
         places: elsewhere, over which the drop is averaged.
-        generator: of the places; None is seed 0.
+        generator: whose seed gives the places of each kind; None is seed 0.
         chunk: images in flight.
 
     Returns:
@@ -54,7 +54,7 @@ def intervene(
     for kind, pair in pairs.items():
         if pair.truth is None or pair.b is None:
             raise InputError(f"expected pairs of two sides whose shared evidence is known (truth), got {kind!r} without")
-        drawn = generator or Generator().manual_seed(0)
+        drawn = Generator().manual_seed(generator.initial_seed() if generator else 0)  # the same for a kind, whatever came before it
         masks = [_moved(mask, places, drawn) for mask in (pair.truth.a, pair.truth.b)]  # 2 of (1 + places, n, h, w)
         frames += [_drops(model, pair, masks, fill, chunk).assign(model=model.name, kind=kind) for model in models]
     order = ["model", "kind", "pair", "score", "area", "evidence", "elsewhere", "flagged"]
