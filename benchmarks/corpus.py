@@ -71,8 +71,8 @@ def asked(name: str, classes: int, explicands: int) -> tuple[PairModel, list[Set
     return model, given, probe
 
 
-def evaluation(name: str, classes: int) -> pd.DataFrame:
-    model, given, probe = asked(name, classes, 2)
+def evaluation(name: str, classes: int, explicands: int) -> pd.DataFrame:
+    model, given, probe = asked(name, classes, explicands)
     return evaluate_corpora(model, given, probe, ways(model.size), step=step_of(model))
 
 
@@ -104,7 +104,7 @@ def localisation() -> pd.DataFrame:
 
 
 PARTS: dict[str, Callable[[], pd.DataFrame]] = {
-    "scenes": lambda: evaluation("scenes_simclr", 8), "photos": lambda: evaluation("simclr", 5), "sizes": sizes, "sanity": random_model,
+    "scenes": lambda: evaluation("scenes_simclr", 8, 5), "photos": lambda: evaluation("simclr", 10, 4), "sizes": sizes, "sanity": random_model,
     "views": views, "localisation": localisation,
 }  # fmt: skip
 
