@@ -104,9 +104,13 @@ def localisation() -> pd.DataFrame:
 
 
 PARTS: dict[str, Callable[[], pd.DataFrame]] = {
-    "scenes": lambda: evaluation("scenes_simclr", 8, 5), "photos": lambda: evaluation("simclr", 10, 4), "sizes": sizes, "sanity": random_model,
-    "views": views, "localisation": localisation,
-}  # fmt: skip
+    "scenes": lambda: evaluation("scenes_simclr", 8, 5),
+    "photos": lambda: evaluation("simclr", 10, 4),
+    "sizes": sizes,
+    "sanity": random_model,
+    "views": views,
+    "localisation": localisation,
+}
 
 
 def main() -> None:
