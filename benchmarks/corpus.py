@@ -84,7 +84,7 @@ def sizes() -> pd.DataFrame:
 
 
 def random_model() -> pd.DataFrame:
-    model, given, probe = asked("scenes_simclr", 5, 2)
+    model, given, probe = asked("scenes_simclr", 8, 5)
     some = {label: way for label, way in ways(model.size).items() if way.target == TARGETS[0] and "SHAP" not in label}
     return sanity(model, given, probe, some, step=step_of(model))
 
