@@ -47,10 +47,11 @@
     };
   }
 
-  // As wide as the text. A figure of pictures says in its meta how its height follows from its width: fixed + share * width.
+  // As wide as the text, or as the least its meta says: then it scrolls in its own box. A figure of pictures says there how its
+  // height follows from its width: fixed + share * width.
   function size(box, { width, height = 450, meta }) {
     const space = box.parentElement.clientWidth;
-    if (meta?.share === undefined) return { width: Math.min(space, width ?? space), height };
+    if (meta?.share === undefined) return { width: Math.max(Math.min(space, width ?? space), meta?.least ?? 0), height };
     const { fixed, share } = (space < NARROW && meta.narrow) || meta;
     return { width: space, height: fixed + share * space };
   }
@@ -79,6 +80,7 @@
       this.space = this.box.parentElement.clientWidth;
       this.box.style.minHeight = `${measures.height}px`;
       this.box.style.width = `${measures.width}px`;
+      if (measures.width > this.space) this.box.parentElement.tabIndex = 0; // so that the keyboard can scroll it
       return { ...measures, autosize: false, template: template() };
     }
 

@@ -41,7 +41,9 @@ def test_colours_are_a_models_own_unless_two_would_be_alike() -> None:
 
 def test_matrix_shows_its_numbers_and_centre() -> None:
     table = pd.DataFrame({"p": [-0.001, np.nan], "q": [-0.3, 0.2]}, index=["a", "b"])
-    heat = matrix_figure(table, centre=0).data[0]
+    figure = matrix_figure(table, centre=0)
+    assert figure.layout.meta["least"] >= 30 * len(table.columns) + figure.layout.margin.l, "numbers side by side on a phone"
+    heat = figure.data[0]
     assert heat.zmin == pytest.approx(-0.3)
     assert heat.zmax == pytest.approx(0.3)
     assert [list(row) for row in heat.text] == [[".00", "-.30"], ["", ".20"]]

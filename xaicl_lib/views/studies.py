@@ -10,6 +10,7 @@ from xaicl_lib.views.figures import DIVERGING, UNIFORM
 from xaicl_lib.views.style import GRID, PLAIN
 from xaicl_lib.views.zoo import COLOURS
 
+CELL = 30  # pixels of width that two digits need; narrower screens scroll
 _LINE = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
 
@@ -118,9 +119,11 @@ def matrix_figure(
     figure = go.Figure(heat)
     figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None)
     figure.update_yaxes(**axes, autorange="reversed")
+    left = _left([str(i) for i in table.index])
     figure.update_layout(
-        **PLAIN, height=top + 20 + 30 * len(table), margin={"l": _left([str(i) for i in table.index]), "r": 10, "t": top, "b": 10}
-    )
+        **PLAIN, height=top + 20 + 30 * len(table), margin={"l": left, "r": 10, "t": top, "b": 10},
+        meta={"least": left + 10 + CELL * len(table.columns)},
+    )  # fmt: skip
     return figure
 
 
