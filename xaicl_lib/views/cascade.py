@@ -31,8 +31,10 @@ def cascade_figure(cascades: Mapping[str, Cascade], *, index: int = 0) -> go.Fig
             trace.hovertemplate = f"{html.escape(short(label))}, {what}<br>down to %{{x}}: %{{y:.2f}}<extra></extra>"
             figure.add_trace(trace)
     figure.update_xaxes(**{**GRID, "tickfont": {"size": 10}}, tickangle=-40)
-    figure.update_yaxes(**GRID, range=[-0.4, 1.05])
-    figure.update_layout(**PLAIN, height=430, margin={"l": 40, "r": 12, "t": 10, "b": 110}, legend={"orientation": "h", "y": 1.12})
+    figure.update_yaxes(**GRID, range=[-0.4, 1.05], title="likeness to the intact map")
+    below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+    room = 110 + 20 * -(-len(cascades) // 2)  # two names in a line on a phone
+    figure.update_layout(**PLAIN, height=330 + room, margin={"l": 56, "r": 12, "t": 10, "b": room}, legend=below)
     return figure
 
 

@@ -134,14 +134,14 @@ def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
 
 
-def _menu(names: Sequence[str]) -> list[dict[str, Any]]:
-    """A menu that shows one trace at a time; none for a single one."""
+def _menu(names: Sequence[str], above: int = 34) -> list[dict[str, Any]]:
+    """A menu that shows one trace at a time, so many pixels above the plot; none for a single one."""
     if len(names) < 2:
         return []
     buttons = [
         {"label": name, "method": "update", "args": [{"visible": [j == k for j in range(len(names))]}]} for k, name in enumerate(names)
     ]
-    return [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 34}, "showactive": True}]
+    return [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": above}, "showactive": True}]
 
 
 def table_alt(summary: pd.DataFrame) -> str:
@@ -215,9 +215,9 @@ def groups_figure(grouped: pd.DataFrame) -> go.Figure:
                 colorbar={"thickness": 9},
             )
         )
-    figure.update_xaxes(**BARE, side="top")
+    figure.update_xaxes(**BARE, side="top", tickangle=-50)
     figure.update_yaxes(**BARE, autorange="reversed")
-    figure.update_layout(**PLAIN, height=100 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 84, "b": 6}, updatemenus=_menu(names))
+    figure.update_layout(**PLAIN, height=136 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 120, "b": 6}, updatemenus=_menu(names, 70))
     return figure
 
 

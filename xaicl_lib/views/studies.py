@@ -1,5 +1,6 @@
 """Figures of the studies: means with their intervals, and tables as colours."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from xaicl_lib.views.figures import DIVERGING, UNIFORM
 from xaicl_lib.views.style import GRID, PLAIN
 from xaicl_lib.views.zoo import COLOURS
 
+TITLE = 26  # letters of an axis title that a phone has room for
 CELL = 30  # pixels of width that two digits need; narrower screens scroll
 _LINE = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
@@ -73,9 +75,10 @@ def dots_figure(
         place = {"x": [reference, reference], "y": [str(names[0]), str(names[-1])]}
         figure.add_vline(reference, line=_LINE)
         figure.add_trace(go.Scatter(**place, mode="lines", line=_LINE, name=reference_name, hoverinfo="skip"))
-    figure.update_xaxes(**GRID, title=title, range=bounds)
+    lines = textwrap.wrap(title, TITLE)
+    figure.update_xaxes(**GRID, title="<br>".join(lines), range=bounds)
     figure.update_yaxes(fixedrange=True, showgrid=False, categoryorder="array", categoryarray=[str(n) for n in names][::-1])
-    legend = -(-len(figure.data) // 2) * 20  # two in a line on a phone
+    legend = -(-len(figure.data) // 2) * 20 + 16 * (len(lines) - 1)  # two in a line on a phone
     height = 70 + legend + len(names) * max(34, 13 * len(colours))
     margin = {"l": _left([str(n) for n in names]), "r": 12, "t": 10, "b": 50 + legend}
     figure.update_layout(
@@ -117,7 +120,8 @@ def matrix_figure(
     top = 40 + 6 * max(len(str(c)) for c in table.columns)
     axes = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True, "type": "category"}
     figure = go.Figure(heat)
-    figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None)
+    names = [str(c) for c in table.columns]
+    figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None, tickmode="array", tickvals=names)
     figure.update_yaxes(**axes, autorange="reversed")
     left = _left([str(i) for i in table.index])
     figure.update_layout(

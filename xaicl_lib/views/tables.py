@@ -40,6 +40,14 @@ def metrics_table() -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("metric")
 
 
+def made_by(table: pd.DataFrame, **counted: str) -> str:
+    """Where a stored table is from, in a line: `made_by(table, pairs="pairs")` begins with the number in its column `pairs`."""
+    first = table.iloc[0]
+    parts = [f"{first[column]} {name}" for column, name in counted.items()]
+    forms = {"device": "{}", "torch": "torch {}", "date": "{}", "code": "code {}"}
+    return " · ".join([*parts, *(form.format(first[column]) for column, form in forms.items() if column in table)])
+
+
 @dataclass(frozen=True)
 class Table:
     """A table to read rather than to compute with: whole texts, `digits` after the point, scrolling within its own box."""
