@@ -4,6 +4,7 @@ import json
 import re
 
 import plotly.graph_objects as go
+import plotly.io
 import pytest
 
 from xaicl_lib import InputError
@@ -48,6 +49,14 @@ def test_live_it_draws_what_is_chosen(capsys: pytest.CaptureFixture[str], monkey
     capsys.readouterr()
     slider.value = 4
     assert capsys.readouterr().out.endswith("expected a strength below 4, got 4\n")
+
+
+def test_the_first_figure_is_there_before_anybody_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setattr(plotly.io.renderers, "default", "plotly_mimetype")  # as in a notebook
+    (first,) = controls().widget.children[-1].outputs
+    assert first["output_type"] == "display_data"
+    assert first["data"]["application/vnd.plotly.v1+json"]["data"][0]["y"] == [1, 2]
 
 
 def test_live_output_is_a_widget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import functools
 import html
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -69,16 +70,25 @@ class Controls:
         except ImportError as error:
             raise InputError("expected ipywidgets to be installed; pip install 'xaicl_lib[views]'") from error
 
-        def answer(**chosen: Any) -> None:
-            try:
-                display(self._draw(**chosen)[0])
-            except InputError as error:
-                print(error)
+        choosers = {name: _widget(_label(name), choice, self.first[name], ipywidgets) for name, choice in self._choices.items()}
+        drawn = ipywidgets.Output()
 
-        return ipywidgets.interactive(
-            answer,
-            **{name: _widget(_label(name), choice, self.first[name], ipywidgets) for name, choice in self._choices.items()},
-        )
+        def answer(_change: Any = None) -> None:
+            with drawn:
+                drawn.clear_output(wait=True)
+                try:
+                    display(self._draw(**{name: one.value for name, one in choosers.items()})[0])
+                except InputError as error:
+                    print(error)
+
+        for one in choosers.values():
+            one.observe(answer, names="value")
+        if "google.colab" in sys.modules:
+            answer()
+        else:  # not captured: programs that execute notebooks may wait for ever for a cell whose output a widget captures
+            data = self._draw(**self.first)[0]._repr_mimebundle_()
+            drawn.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+        return ipywidgets.VBox([*choosers.values(), drawn])
 
 
 def _widget(label: str, choice: Choice, value: Any, ipywidgets: Any) -> Any:
