@@ -36,6 +36,8 @@ def test_many_small_wins_and_one_large_loss_decide_nothing() -> None:
     assert signed_ranks(wins) == 1
     assert signed_ranks(np.abs(wins)) == pytest.approx(stats.wilcoxon(np.abs(wins)).pvalue)
     assert signed_ranks(np.zeros(4)) == 1
+    some = np.array([0.1, 0.2, 0.3, 0.4, 0.5, -0.6])
+    assert signed_ranks(np.append(some, np.zeros(40))) == pytest.approx(signed_ranks(some)), "what did not change has no rank"
     got = compare(table({"a": wins, "b": np.zeros(24)}), "SI").iloc[0]
     assert not got["significant"]
 

@@ -72,15 +72,16 @@ def tails(n: int, confidence: float = 0.95) -> tuple[float, float]:
 
 
 def signed_ranks(difference: np.ndarray) -> float:
-    """The p value of Wilcoxon's signed-rank test that paired values differ; 1 where they do not.
+    """The p value of Wilcoxon's signed-rank test that n paired values differ, from their differences (n,); 1 where they do not.
 
     And 1 where the mean says one direction and the ranks the other, as when one large loss outweighs many small wins: then it cannot be
     said which is better.
     """
-    if not np.any(difference):
+    moved = difference[difference != 0]  # as the test has it: what did not change has no rank
+    if not len(moved):
         return 1.0
-    ranks = stats.rankdata(np.abs(difference)) * np.sign(difference)
-    return float(stats.wilcoxon(difference).pvalue) if ranks.sum() * difference.mean() > 0 else 1.0
+    ranks = stats.rankdata(np.abs(moved)) * np.sign(moved)
+    return float(stats.wilcoxon(moved).pvalue) if ranks.sum() * moved.sum() > 0 else 1.0
 
 
 def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), level: float = 0.05) -> pd.DataFrame:

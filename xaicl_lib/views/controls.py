@@ -2,14 +2,12 @@
 
 import functools
 import html
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.views.render import BookFigure
+from xaicl_lib.views.render import BookFigure, printed
 
 if TYPE_CHECKING:  # a page of text should not wait for plotly
     from plotly.graph_objects import Figure
@@ -47,7 +45,7 @@ class Controls:
         self.first: dict[str, Any] = {**own, **(start or {})}
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        if os.environ.get("XAICL_BOOK") or find_spec("ipywidgets") is None:
+        if printed("ipywidgets"):
             return self._printed()
         return self.widget._repr_mimebundle_(**options)
 

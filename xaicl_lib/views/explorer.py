@@ -7,10 +7,8 @@ import base64
 import functools
 import html
 import json
-import os
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from xaicl_lib.methods import explain, methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.figures import alt_text, data_uri, photos_of
+from xaicl_lib.views.render import printed
 
 METHODS = ("interaction_cam", "deep_similarity", "conditional_occlusion", "averaged_transforms")
 
@@ -91,7 +90,7 @@ class PairExplorer:
         return f'<div class="xl-explorer" role="group" aria-label="{alt}">{script}{images}<p>{alt}</p></div>'
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        if os.environ.get("XAICL_BOOK") or find_spec("anywidget") is None:  # without it: both photos, and what is to be seen
+        if printed("anywidget"):  # without it: both photos, and what is to be seen
             return {"text/html": self._repr_html_(), "text/plain": self._alt}
         return self.widget._repr_mimebundle_(**options)
 

@@ -4,7 +4,6 @@ import base64
 import html
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.views.render import BookFigure
+from xaicl_lib.views.render import BookFigure, printed
 from xaicl_lib.views.studies import PALETTE, series_colours
 from xaicl_lib.views.style import GRID, PLAIN
 
@@ -156,7 +155,7 @@ class EmbeddingMap:
         )
 
     def _repr_html_(self) -> str:
-        if os.environ.get("XAICL_BOOK"):
+        if printed():
             return self.fragment()
         alt, page = html.escape(self.alt, quote=True), html.escape(self.page(), quote=True)
         return f'<iframe title="{alt}" srcdoc="{page}" style="width:100%;height:1000px;border:0"></iframe>'

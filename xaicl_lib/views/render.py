@@ -6,12 +6,18 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a page of text should not wait for plotly
     from plotly.graph_objects import Figure
 
 DEFAULT_HEIGHT = 450  # plotly's own, in pixels
+
+
+def printed(package: str | None = None) -> bool:
+    """Whether a page is made that nobody can ask anything: while the book is built, or without the package that a live form needs."""
+    return bool(os.environ.get("XAICL_BOOK")) or (package is not None and find_spec(package) is None)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def show(figure: "Figure", alt: str) -> "Figure | BookFigure":
     """
     if not alt.strip():
         raise ValueError("expected alt to say what the figure shows, got no text")
-    return BookFigure(figure, " ".join(alt.split())) if os.environ.get("XAICL_BOOK") else figure
+    return BookFigure(figure, " ".join(alt.split())) if printed() else figure
 
 
 def figure_json(figure: "Figure") -> str:
