@@ -29,7 +29,7 @@ from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.results import code_version, digest, model_key
-from xaicl_lib.studies.combined import pairs_of
+from xaicl_lib.studies.combined import compositions
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
@@ -108,11 +108,11 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 
 def combined(models: list[str], n: int, store: str | None, device: str) -> Tables:
-    """Augmentations in twos, and beside them each alone."""
+    """Compositions of two augmentations, and beside them each alone."""
     frames = []
     for name in models:
         model = load_model(name, device)
-        table = sweep([model], view_of_each(model, n), augmentations={**AUGMENTATIONS, **pairs_of()})
+        table = sweep([model], view_of_each(model, n), augmentations={**AUGMENTATIONS, **compositions()})
         frames.append(table[["model", "augmentation", "level", "pair", "score", "lost"]].astype({"score": "float32"}))
         print(f"{name}: done", flush=True)
     return {"combined": pd.concat(frames, ignore_index=True)}

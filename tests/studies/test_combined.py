@@ -9,13 +9,13 @@ import torch
 from tests.conftest import build
 from tests.studies.test_harmful import pairs
 from xaicl_lib import InputError, augment
-from xaicl_lib.studies.combined import only_together, pairs_of, square
-from xaicl_lib.studies.harmful import AUGMENTATIONS, sweep, together
+from xaicl_lib.studies.combined import compositions, only_together, square
+from xaicl_lib.studies.harmful import AUGMENTATIONS, composition, sweep
 
 
 def test_two_are_one_after_the_other() -> None:
     x = pairs(2).b
-    both = together(AUGMENTATIONS["darkening"], AUGMENTATIONS["noise"])
+    both = composition(AUGMENTATIONS["darkening"], AUGMENTATIONS["noise"])
     assert both.strengths == (1, 2, 3, 4, 5)
     dark = augment.brightness(x, AUGMENTATIONS["darkening"].strengths[2])
     assert torch.equal(both.apply(x, 3), augment.noise(dark, AUGMENTATIONS["noise"].strengths[2]))
@@ -29,7 +29,7 @@ def test_pixels_come_from_where_both_grids_say(first: str, second: str) -> None:
     middle = (torch.arange(side) + 0.5) / side * 2 - 1
     ramp = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))[None]
     a, b = AUGMENTATIONS[first], AUGMENTATIONS[second]
-    both = together(a, b)
+    both = composition(a, b)
     level = 2
     want = augment.sample(ramp, a.grid(ramp, a.strengths[level - 1]), outside="border")
     want = augment.sample(want, b.grid(ramp, b.strengths[level - 1]), outside="border").movedim(1, -1)
@@ -40,19 +40,19 @@ def test_pixels_come_from_where_both_grids_say(first: str, second: str) -> None:
 
 
 def test_what_a_rotation_takes_from_outside_is_outside() -> None:
-    both = together(AUGMENTATIONS["crop"], AUGMENTATIONS["rotation"])
+    both = composition(AUGMENTATIONS["crop"], AUGMENTATIONS["rotation"])
     grid = both.grid(torch.zeros(1, 3, 32, 32), 2)  # 30 degrees: corners of the cropped image come from beyond it
     assert (grid[0, 0, 0] == 2).all()
     assert (grid[0, 16, 16].abs() < 0.1).all()
 
 
 def test_sixty_six_twos_and_the_paper_s_among_them() -> None:
-    twos = pairs_of()
+    twos = compositions()
     assert len(twos) == 12 * 11 // 2
     x = pairs(1).b
     assert torch.equal(twos["darkening + blur"].apply(x, 4), AUGMENTATIONS["blur + darkening"].apply(x, 4))
-    with pytest.raises(InputError, match=r"got 'fog'; there are blur"):
-        pairs_of(["fog", "blur"])
+    with pytest.raises(InputError, match=r"unknown augmentation 'fog'; there are: blur"):
+        compositions(["fog", "blur"])
 
 
 def lost(name: str, hits: list[bool]) -> pd.DataFrame:

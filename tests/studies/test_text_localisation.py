@@ -66,7 +66,7 @@ def test_rows_are_those_of_one_scene(reader) -> None:
         made = explain(reader, Pair(images[1:2]), "grad_cam", score=score)
         rows = table[(table["foil"] == foil) & (table["pair"] == 1)].set_index("metric")
         map_ = resize_map(made.a, (48, 48))
-        for metric, share in ((one.__name__, one) for one in SHARES):
+        for metric, share in SHARES.items():
             assert rows.loc[metric, "value"] == pytest.approx(float(share(map_, masks[1:2, 0])), rel=1e-5)
             assert rows.loc[metric, "other"] == pytest.approx(float(share(map_, masks[1:2, 1])), rel=1e-5)
         assert rows.loc["pointing_game", "chance"] == pytest.approx(float(masks[1, 0].double().mean()))

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from xaicl_lib.views.tables import Table, made_by
+from xaicl_lib.views.tables import Table, provenance
 
 
 def test_tables_round_to_their_digits_and_keep_whole_texts() -> None:
@@ -18,5 +18,5 @@ def test_tables_round_to_their_digits_and_keep_whole_texts() -> None:
 
 def test_a_stored_table_says_where_it_is_from() -> None:
     table = pd.DataFrame({"pairs": [50], "device": ["CPU, 2 cores"], "torch": ["2.9"], "date": ["2026-01-02"], "code": ["abc"]})
-    assert made_by(table, pairs="pairs") == "50 pairs · CPU, 2 cores · torch 2.9 · 2026-01-02 · code abc"
-    assert made_by(table[["torch"]]) == "torch 2.9", "what is not there is not said"
+    assert provenance(table, pairs="pairs") == "50 pairs · CPU, 2 cores · torch 2.9 · 2026-01-02 · code abc"
+    assert provenance(table[["torch"]]) == "torch 2.9", "what is not there is not said"

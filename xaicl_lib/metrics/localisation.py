@@ -43,7 +43,7 @@ def relevance_rank(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -
     return (truth & (ranks(maps) < size.view(-1, 1, 1))).flatten(1).sum(1).to(maps) / size.clamp_min(1)
 
 
-SHARES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (pointing_game, relevance_mass, relevance_rank)
+SHARES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {share.__name__: share for share in (pointing_game, relevance_mass, relevance_rank)}
 
 
 @metrics.add(
@@ -81,7 +81,6 @@ def localisation(model: PairModel, pair: Pair, explanation: Explanation, columns
     check_maps(pair, explanation)
     if pair.truth is None:
         raise InputError("expected pairs whose shared evidence is known (truth), as those of xaicl_lib.data.scenes, got pairs without")
-    shares = {share.__name__: share for share in SHARES}
     values: dict[str, list[Tensor]] = {name: [] for name in columns}
     for maps, truth in zip((explanation.a, explanation.b), (pair.truth.a, pair.truth.b), strict=False):
         if maps is None:
@@ -89,6 +88,6 @@ def localisation(model: PairModel, pair: Pair, explanation: Explanation, columns
         truth = truth.to(maps.device)
         resized = resize_map(maps, truth.shape[1:])  # type: ignore[arg-type]
         for name in columns:
-            share = shares[name](resized, truth)
+            share = SHARES[name](resized, truth)
             values[name].append(share.masked_fill(~truth.flatten(1).any(1), torch.nan))
     return Measured({name: torch.stack(found).mean(0) for name, found in values.items()})

@@ -1,4 +1,4 @@
-"""Harmful augmentations in twos: what is lost only when both are there."""
+"""Compositions of two augmentations: what is lost only when both are there."""
 
 import itertools
 import math
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from xaicl_lib.errors import InputError
-from xaicl_lib.studies.harmful import AUGMENTATIONS, Family, together
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.studies.harmful import AUGMENTATIONS, Family, composition
 from xaicl_lib.studies.statistics import summarise
 
 # As recipes order them: where to look, the colours, then what happens to the pixels.
@@ -19,30 +19,38 @@ ORDER = (
 AND = " + "
 
 
-def pairs_of(names: Sequence[str] = ORDER) -> dict[str, Family]:
-    """All twos of augmentations, named "first + second", for `harmful.sweep`; the paper's blur and darkening is one of them.
+def compositions(names: Sequence[str] = ORDER) -> dict[str, Family]:
+    """All compositions of two augmentations, named "first + second", for `harmful.sweep`; the paper's blur and darkening is one of them.
+
+    :cite:t:`chen2020simple`, Sec. 3.1, compare compositions of two by the accuracy that a training with them reaches; here a finished model
+    is asked.
 
     Args:
         names: of `harmful.AUGMENTATIONS`, in the order in which they are applied.
+
+    Raises:
+        InputError: no such augmentation.
     """
     for name in names:
         if name not in AUGMENTATIONS:
-            raise InputError(f"expected augmentations, got {name!r}; there are {', '.join(AUGMENTATIONS)}")
-    twos = itertools.combinations(names, 2)
-    return {f"{a}{AND}{b}": together(AUGMENTATIONS[a], AUGMENTATIONS[b]) for a, b in twos}
+            raise unknown("augmentation", name, AUGMENTATIONS)
+    return {f"{a}{AND}{b}": composition(AUGMENTATIONS[a], AUGMENTATIONS[b]) for a, b in itertools.combinations(names, 2)}
 
 
 def only_together(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
     """Do two augmentations lose maps that neither loses alone?
 
     Args:
-        both: of `harmful.sweep` with `pairs_of`.
+        both: of `harmful.sweep` with `compositions`.
         alone: of `harmful.sweep` with the single ones, on the same models and pairs.
 
     Returns:
         One row per model, augmentation ("first + second") and level from 1: mean, low, high (95 % bootstrap over pairs) and n of
         the difference lost together minus lost by at least one of them alone, from -1 to 1; `lost`, the share lost together;
         `either`, the share lost by at least one alone.
+
+    Raises:
+        InputError: an augmentation that was not swept alone on the same models, levels and pairs.
     """
     key = ["model", "level", "pair"]
     single = {str(name): part.set_index(key)["lost"].astype(float) for name, part in alone.groupby("augmentation", observed=True)}
@@ -65,7 +73,7 @@ def _against(name: str, lost: pd.Series, single: Mapping[str, pd.Series]) -> pd.
 
 
 def square(both: pd.DataFrame, alone: pd.DataFrame, value: str = "mean", names: Sequence[str] = ORDER) -> pd.DataFrame:
-    """Twos as a square: below the diagonal both together, on it one alone; NaN above.
+    """Compositions as a square: below the diagonal both together, on it one alone; NaN above.
 
     Args:
         both: one row per augmentation "first + second", with `value`.

@@ -59,7 +59,7 @@ def crop(images: Images, area: float) -> Images:
     return augment.sample(images, middle(images, area))
 
 
-def together(first: Family, second: Family) -> Family:
+def composition(first: Family, second: Family) -> Family:
     """Two augmentations at the same level, the first one first."""
 
     def apply(images: Images, level: float) -> Images:
@@ -78,10 +78,10 @@ def _by_level(family: Family) -> Grid:
 
 
 def _one_after_another(grids: Sequence[Grid], images: Tensor, level: float) -> Float[Tensor, "n i j 2"]:
-    return functools.reduce(composed, (grid(images, level) for grid in grids))
+    return functools.reduce(composed_grid, (grid(images, level) for grid in grids))
 
 
-def composed(first: Float[Tensor, "n i j 2"], second: Float[Tensor, "n i j 2"]) -> Float[Tensor, "n i j 2"]:
+def composed_grid(first: Float[Tensor, "n i j 2"], second: Float[Tensor, "n i j 2"]) -> Float[Tensor, "n i j 2"]:
     """Where each pixel comes from when pixels moved by the first grid are moved by the second."""
     source = augment.sample(first.movedim(-1, 1), second, outside="border").movedim(1, -1)
     return source.masked_fill((second.abs() > 1).any(-1, keepdim=True), OUTSIDE)
@@ -93,7 +93,7 @@ BLUR, DARKENING = Family("% of the side", BLURS, blur), Family("factor", FADING,
 AUGMENTATIONS: dict[str, Family] = {
     "blur": BLUR,
     "darkening": DARKENING,
-    "blur + darkening": together(DARKENING, BLUR),  # the paper's
+    "blur + darkening": composition(DARKENING, BLUR),  # the paper's
     "brightening": Family("factor", (1.25, 1.5, 2.0, 3.0, 5.0), augment.brightness),
     "contrast": Family("factor", FADING, augment.contrast),
     "saturation": Family("factor", (1.5, 2.0, 3.0, 4.0, 6.0), augment.saturation),

@@ -106,27 +106,26 @@ def matrix_figure(
         centre: the value that is white, for signed numbers.
         bounds: of the colours; without them the range of the numbers.
     """
-    values = table.to_numpy(float)
+    values, names = table.to_numpy(float), [str(c) for c in table.columns]
     low, high = bounds or (float(np.nanmin(values)), float(np.nanmax(values)))
     if centre is not None:
         reach = max(high - centre, centre - low) or 1.0
         low, high = centre - reach, centre + reach
     text = [["" if np.isnan(v) else _short(v, digits) for v in row] for row in values]
     heat = go.Heatmap(
-        z=values, x=[str(c) for c in table.columns], y=[str(i) for i in table.index], zmin=low, zmax=high,
+        z=values, x=names, y=[str(i) for i in table.index], zmin=low, zmax=high,
         colorscale=UNIFORM if centre is None else DIVERGING, text=text, texttemplate="%{text}", textfont={"size": 11},
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>", showscale=False, xgap=1, ygap=1,
     )  # fmt: skip
-    top = 40 + 6 * max(len(str(c)) for c in table.columns)
+    top = 40 + 6 * max(map(len, names))
     axes = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True, "type": "category"}
     figure = go.Figure(heat)
-    names = [str(c) for c in table.columns]
     figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None, tickmode="array", tickvals=names)
     figure.update_yaxes(**axes, autorange="reversed")
     left = _left([str(i) for i in table.index])
     figure.update_layout(
         **PLAIN, height=top + 20 + 30 * len(table), margin={"l": left, "r": 10, "t": top, "b": 10},
-        meta={"least": left + 10 + CELL * len(table.columns)},
+        meta={"least": left + 10 + CELL * len(names)},
     )  # fmt: skip
     return figure
 

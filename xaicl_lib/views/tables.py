@@ -40,8 +40,8 @@ def metrics_table() -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("metric")
 
 
-def made_by(table: pd.DataFrame, **counted: str) -> str:
-    """Where a stored table is from, in a line: `made_by(table, pairs="pairs")` begins with the number in its column `pairs`."""
+def provenance(table: pd.DataFrame, **counted: str) -> str:
+    """Where a stored table is from, in a line: `provenance(table, pairs="pairs")` begins with the number in its column `pairs`."""
     first = table.iloc[0]
     parts = [f"{first[column]} {name}" for column, name in counted.items()]
     forms = {"device": "{}", "torch": "torch {}", "date": "{}", "code": "code {}"}

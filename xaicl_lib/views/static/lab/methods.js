@@ -26,7 +26,7 @@ const WHOLE = { index: 0, of: 1 };
 const PAIRS = 2; // likewise, of gradients
 const VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only";
 
-/** The methods with their options and defaults. `guided` needs a network with ReLUs; what `splits` can be made in parts. */
+/** The methods with their options and defaults. `guided` needs a network with ReLUs; what `splits` can be made in parts: it takes hundreds of images. */
 export const METHODS = {
   conditional_occlusion: { run: conditionalOcclusion, options: { window: null, stride: null }, gradient: false, splits: true },
   pairwise_occlusion: { run: pairwiseOcclusion, options: { masks: 100, scale: [0.1, 0.3], ratio: [1, 1.5], seed: 0, rectangles: null }, gradient: false },

@@ -1,8 +1,8 @@
 // Several workers on one run: each hides its share of the places, and the maps, zero elsewhere, are added up.
 
 import { Cancelled, connect } from "./client.js";
+import { METHODS } from "./methods.js";
 
-const SPLITS = ["conditional_occlusion"]; // hundreds of images; the other methods take less time than a second worker needs to start
 const MOST = 4; // each holds a network of its own
 
 export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
@@ -10,7 +10,7 @@ export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
   let helpers = Array.from({ length: Math.min(MOST, cores) - 1 }, () => connect(url)); // a worker starts when it is first asked
 
   async function run({ model, source, ...request }, options) {
-    if (!helpers.length || !SPLITS.includes(request.method)) return first.run({ model, ...request }, options);
+    if (!helpers.length || !METHODS[request.method]?.splits) return first.run({ model, ...request }, options);
     try {
       return await together({ model, source, request }, options);
     } catch (error) {
