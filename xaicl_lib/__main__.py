@@ -1,15 +1,23 @@
 """The command line: explain two photos, list models and methods, train, build the book."""
 
 import argparse
-import ast
 import os
 import sys
-import time
-import warnings
-from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
+from xaicl_lib.commands import (
+    run_book,
+    run_evaluate,
+    run_execute,
+    run_explain,
+    run_export,
+    run_links,
+    run_methods,
+    run_models,
+    run_serve,
+    run_site,
+    run_train,
+)
 from xaicl_lib.errors import InputError
 
 Commands = Any  # what argparse gives for subparsers; its name there is private
@@ -50,7 +58,7 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
-    explain.set_defaults(run=_explain)
+    explain.set_defaults(run=run_explain)
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -71,12 +79,12 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
     evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
-    evaluate.set_defaults(run=_evaluate)
+    evaluate.set_defaults(run=run_evaluate)
 
 
 def _add_lists(commands: Commands) -> None:
-    commands.add_parser("models", help="list the models").set_defaults(run=_models)
-    commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=_methods)
+    commands.add_parser("models", help="list the models").set_defaults(run=run_models)
+    commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=run_methods)
 
 
 def _add_export(commands: Commands) -> None:
@@ -84,7 +92,7 @@ def _add_export(commands: Commands) -> None:
     export.add_argument("name", help="see `models`; your own: `from xaicl_lib.export import export`")
     export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
-    export.set_defaults(run=_export)
+    export.set_defaults(run=run_export)
 
 
 def _add_train(commands: Commands) -> None:
@@ -100,7 +108,7 @@ def _add_train(commands: Commands) -> None:
     train.add_argument(
         "--keep", type=_epochs, default=(), metavar="N,N,...", help="epochs after which to keep a snapshot in OUT/snapshots; 0: untrained"
     )
-    train.set_defaults(run=_train)
+    train.set_defaults(run=run_train)
 
 
 def _add_book(commands: Commands) -> None:
@@ -108,7 +116,7 @@ def _add_book(commands: Commands) -> None:
     book.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
     book.add_argument("--out", default="_build", help="default: %(default)s")
     book.add_argument("--edition", default="reader", choices=["reader", "teacher", "student"], help="solutions folded, open, or left out")
-    book.set_defaults(run=_book)
+    book.set_defaults(run=run_book)
 
 
 def _add_run(commands: Commands) -> None:
@@ -117,7 +125,7 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
     run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
-    run.set_defaults(run=_notebooks)
+    run.set_defaults(run=run_execute)
 
 
 def _add_site(commands: Commands) -> None:
@@ -126,18 +134,18 @@ def _add_site(commands: Commands) -> None:
     site.add_argument("--folder", help="default: OUT/site, or OUT/classroom")
     site.add_argument("--classroom", action="store_true", help="with a server, the notebooks and wheels, for a room without internet")
     site.add_argument("--no-wheels", action="store_true", help="without the wheels")
-    site.set_defaults(run=_site)
+    site.set_defaults(run=run_site)
 
     links = commands.add_parser("links", help="ask every link of the built book that leads to another host")
     links.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
-    links.set_defaults(run=_links)
+    links.set_defaults(run=run_links)
 
 
 def _add_serve(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="serve the built book on localhost")
     serve.add_argument("--out", default="_build", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=run_serve)
 
 
 def _seed(text: str) -> int:
@@ -153,248 +161,6 @@ def _epochs(text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, such as 0,1,2,4, got {text!r}")
     return tuple(map(int, parts))
-
-
-def _explain(arguments: argparse.Namespace) -> None:
-    import torch
-
-    from xaicl_lib import Pair, explain, load_model
-    from xaicl_lib.data.photos import open_photo
-    from xaicl_lib.methods import methods
-
-    output = _output(arguments.output, (".html", ".png"))
-    method = methods[arguments.method]
-    params = _params(arguments.set, "the method", {"model", "pair", "method", "score", "generator", "chunk"})
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        model = load_model(arguments.model, arguments.device, file=arguments.file)
-    notes = [str(w.message) for w in caught]
-    pair = Pair(open_photo(arguments.a, model.size), open_photo(arguments.b, model.size))
-    for source, image in ((arguments.a, pair.a), (arguments.b, pair.b)):
-        if image is not None and bool((image.amax((2, 3)) - image.amin((2, 3)) < 1 / 255).all()):
-            raise InputError(f"expected a picture of something, got {Path(source).name!r}, whose pixels all have one colour")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        began = time.perf_counter()
-        made = explain(model, pair, method.name, generator=torch.Generator().manual_seed(arguments.seed), **params)
-        seconds = time.perf_counter() - began
-    notes += [str(w.message) for w in caught]
-    if pair.b is not None and torch.equal(pair.a, pair.b):
-        notes.insert(0, "both images are identical")
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(f"score {made.score.item():.4f}  {method.name} on {model.name}: {seconds:.2f} s")
-    if output:
-        _write_explanation(output, arguments, model.name, made, pair, seconds, notes)
-        print(f"written: {output}")
-
-
-def _params(pairs: list[str], of: str, reserved: Collection[str] = ()) -> dict[str, Any]:
-    """NAME=VALUE as Python values where they are such, as text otherwise."""
-    params: dict[str, Any] = {}
-    for item in pairs:
-        name, sign, value = item.partition("=")
-        if not sign or not name.isidentifier() or name in reserved:
-            raise InputError(f"expected NAME=VALUE of a parameter of {of} after --set, got {item!r}")
-        try:
-            params[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            params[name] = value
-    return params
-
-
-def _output(name: str | None, suffixes: tuple[str, ...]) -> Path | None:
-    """The output path, known to be writable before any work is done."""
-    if name is None:
-        return None
-    path = Path(name)
-    if path.suffix.lower() not in suffixes:
-        raise InputError(f"expected an output file that ends in {' or '.join(suffixes)}, got {name!r}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"expected an output file in a folder that exists, got {name!r}")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise InputError(f"expected an output file that may be written, got {name!r}: no permission")
-    return path
-
-
-def _write_explanation(path: Path, arguments: Any, model: str, made: Any, pair: Any, seconds: float, notes: list[str]) -> None:
-    from xaicl_lib import Pair
-    from xaicl_lib.data.photos import open_photo
-    from xaicl_lib.views import figures
-    from xaicl_lib.views.page import explanation_page
-
-    photos = Pair(open_photo(arguments.a, figures.PHOTO_SIDE), open_photo(arguments.b, figures.PHOTO_SIDE))
-    names = _shown(arguments.a), _shown(arguments.b)
-    part = path.with_name(path.name + ".part")
-    try:
-        if path.suffix.lower() == ".png":
-            figures.save_png(part, pair, made, names=names, photos=photos)
-        else:
-            own = {k: v for k, v in made.params.items() if v is not None}
-            facts = {
-                "model": model,
-                "method": made.method,
-                "parameters": own,
-                "score": f"{made.score.item():.4f}",
-                "time": f"{seconds:.2f} s",
-            }
-            figure = figures.pair_figure(pair, made, names=names, photos=photos)
-            title = f"Why {model} finds {names[0]} and {names[1]} {made.score.item():.2f} alike"
-            page = explanation_page(figure, title=title, alt=figures.alt_text([made], names), facts=facts, notes=notes)
-            part.write_text(page, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"expected an output file that can be written, got {str(path)!r}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _evaluate(arguments: argparse.Namespace) -> None:
-    import pandas as pd
-
-    from xaicl_lib import load_model
-    from xaicl_lib.studies.evaluation import PAPER, evaluate
-    from xaicl_lib.studies.tables import WAYS, pairs_from, possible, with_provenance
-
-    output = _output(arguments.output, (".csv", ".parquet"))
-    models = [load_model(name, arguments.device) for name in arguments.models]
-    ways = {label: way for name in arguments.methods for label, way in (WAYS.items() if name == "paper" else [(name, name)])}
-    sizes = {model.size for model in models}
-    if len(sizes) > 1:
-        raise InputError(f"expected models of one input size, got {', '.join(f'{m.name} of {m.size}' for m in models)}")
-    pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed)
-    names = arguments.metrics or PAPER
-    kept = {"store": arguments.store, "seed": arguments.seed, "adaptive": arguments.adaptive}
-    made = [evaluate(m, pairs, possible(ways, m), names, **kept) for m in models]
-    table = with_provenance(pd.concat(made, ignore_index=True), models[0], arguments.pairs)
-    part = Path(f"{output}.part")
-    try:
-        table.to_csv(part, index=False) if arguments.output.lower().endswith(".csv") else table.to_parquet(part, index=False)
-        os.replace(part, arguments.output)
-    except OSError as error:
-        raise InputError(f"expected an output file that can be written, got {arguments.output!r}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    print(f"written: {output}, {len(table)} rows")
-
-
-def _shown(path: str) -> str:
-    """A file's name as text that can be written, whatever bytes it has."""
-    return os.fsencode(Path(path).name).decode("utf-8", "replace")
-
-
-def _models(arguments: argparse.Namespace) -> None:
-    from xaicl_lib.zoo import list_models, list_official, model_card
-
-    rows = []
-    for card in map(model_card, list_models()):
-        trained = f"{card['recipe']['loss']} on {card['recipe'].get('data', 'photos')}"
-        accuracies = [f"{card[key]:.3f}" if key in card else "" for key in ("knn_accuracy", "linear_accuracy", "accuracy")]
-        size = f"{card['parameters'] / 1e6:.2f}M", f"{card['size']} px"
-        rows.append((card["name"], trained, *size, *accuracies, str(card["epochs"]), card["licence"]))
-    _table(("name", "trained by", "parameters", "input", "k-NN", "linear probe", "classifier", "epochs", "licence"), rows)
-    print("k-NN and linear probe: accuracy on mean-pooled features (photos: the class, scenes: the shape); classifier: the model's own\n")
-    _table(("name", "head", "parameters", "input", "on disk", "licence"), [_official(model_card(name)) for name in list_official()])
-    print("published checkpoints, fetched at their first use; also torchvision/NAME and timm/NAME: backbones, cosine on pooled features")
-
-
-def _official(card: dict[str, Any]) -> tuple[str, ...]:
-    space = "[0, 1]" if max(card["mean"]) == 0 else "ImageNet mean/std"
-    where = "yes" if card["on_disk"] else "no"
-    return card["name"], card["head"], f"{card['parameters'] / 1e6:.1f}M", f"{card['size']} px, {space}", where, card["licence"]
-
-
-def _methods(arguments: argparse.Namespace) -> None:
-    from xaicl_lib.methods import methods
-
-    rows = []
-    for method in methods:
-        params = ", ".join(f"{k}={v!r}" for k, v in method.defaults.items())
-        rows.append((method.name, method.facts["family"], f"{method.facts['paper']}, {method.facts['where']}", params, method.summary))
-    _table(("name", "family", "source", "parameters", "says"), rows)
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    for row in [head, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _export(arguments: argparse.Namespace) -> None:
-    from xaicl_lib import load_model
-    from xaicl_lib.export import export
-
-    card = export(load_model(arguments.name, "cpu", file=arguments.file), arguments.output)
-    total = card["weights"]["bytes"] + sum(graph["bytes"] for graph in card["graphs"].values())
-    weights = card["weights"]["bytes"] / 1e6
-    print(f"written: {arguments.output}, {total / 1e6:.2f} MB, {weights:.2f} of them weights; {len(card['methods'])} methods")
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    from dataclasses import replace
-
-    from xaicl_lib.errors import unknown
-    from xaicl_lib.model import resolve_device
-    from xaicl_lib.training.data import load_data, training_labels
-    from xaicl_lib.training.finish import finish
-    from xaicl_lib.training.snapshots import check_epochs, keeper
-    from xaicl_lib.training.train import RECIPES, Trainer
-
-    if arguments.name not in RECIPES:
-        raise unknown("recipe", arguments.name, RECIPES)
-    if arguments.epochs is not None and arguments.epochs < 1:
-        raise InputError(f"expected at least one epoch, got {arguments.epochs}")
-    given = {k: getattr(arguments, k) for k in ("epochs", "seed") if getattr(arguments, k) is not None}
-    recipe = replace(RECIPES[arguments.name], **given)
-    device = resolve_device(arguments.device)
-    train, test = load_data(recipe, arguments.data)
-    out = Path(arguments.out or Path("runs") / recipe.name)
-    trainer = Trainer(recipe, train[0], out, device, training_labels(train))
-    check_epochs(arguments.keep, trainer, out / "snapshots")
-    trainer.run(keeper(arguments.keep, out / "snapshots"))
-    print("measuring ...")
-    card = finish(trainer, train, test, out)
-    before, after = card["knn_accuracy_untrained"], card["knn_accuracy"]
-    probe = card["linear_accuracy"]
-    print(f"{recipe.name}: k-NN accuracy {after:.3f} (untrained {before:.3f}), linear probe {probe:.3f}; weights and card in {out}")
-
-
-def _book(arguments: argparse.Namespace) -> None:
-    from xaicl_lib.run import build_book
-
-    build_book(out=arguments.out, profile=arguments.profile, edition=arguments.edition)
-
-
-def _site(arguments: argparse.Namespace) -> None:
-    from xaicl_lib.publishing.site import make_classroom, make_site
-    from xaicl_lib.run import ROOT
-
-    out = Path(arguments.out).resolve()
-    folder = Path(arguments.folder or out / ("classroom" if arguments.classroom else "site")).resolve()
-    if arguments.classroom:
-        make_classroom(ROOT, out / "html", folder, wheels=not arguments.no_wheels)
-    else:
-        make_site(out / "html", folder)
-    print(f"made: {folder}")
-
-
-def _links(arguments: argparse.Namespace) -> None:
-    from xaicl_lib.publishing.jupyter_book import check_outer_links
-
-    check_outer_links(out=arguments.out)
-
-
-def _notebooks(arguments: argparse.Namespace) -> None:
-    from xaicl_lib.run import run_notebooks
-
-    out = arguments.out or f"_build/notebooks/{arguments.profile}"
-    run_notebooks(arguments.names or None, profile=arguments.profile, out=out, parameters=_params(arguments.set, "the notebooks"))
-
-
-def _serve(arguments: argparse.Namespace) -> None:
-    from xaicl_lib.run import serve
-
-    serve(arguments.port, out=arguments.out)
 
 
 if __name__ == "__main__":
