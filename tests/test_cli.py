@@ -199,7 +199,7 @@ def test_evaluate_with_bad_input(change, says, tmp_path, capsys) -> None:
 
 def test_run_executes_the_notebooks_asked_for(tmp_path, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr("xaicl_lib.run.run_notebooks", lambda *args, **options: asked.append((args, options)))
+    monkeypatch.setattr("xaicl_lib.publishing.run.run_notebooks", lambda *args, **options: asked.append((args, options)))
     monkeypatch.chdir(tmp_path)
     assert main(["run", "02_metrics", "--profile", "full", "--set", "count=3", "--set", "models=['simclr']", "--set", "pairs=samples"]) == 0
     parameters = {"count": 3, "models": ["simclr"], "pairs": "samples"}

@@ -71,7 +71,7 @@ answer(out);
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with onnxruntime-web as the book carries it."""
-    from xaicl_lib.assets import place_onnxruntime
+    from xaicl_lib.publishing.assets import place_onnxruntime
 
     folder = tmp_path_factory.mktemp("runtime")
     try:

@@ -225,15 +225,15 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 def run_book(arguments: argparse.Namespace) -> None:
     """Execute the notebooks and build the book."""
-    from xaicl_lib.run import build_book
+    from xaicl_lib.publishing.run import build_book
 
     build_book(out=arguments.out, profile=arguments.profile, edition=arguments.edition)
 
 
 def run_site(arguments: argparse.Namespace) -> None:
     """Copy the built book for a host, or for a room without internet."""
+    from xaicl_lib.publishing.run import ROOT
     from xaicl_lib.publishing.site import make_classroom, make_site
-    from xaicl_lib.run import ROOT
 
     out = Path(arguments.out).resolve()
     folder = Path(arguments.folder or out / ("classroom" if arguments.classroom else "site")).resolve()
@@ -253,7 +253,7 @@ def run_links(arguments: argparse.Namespace) -> None:
 
 def run_execute(arguments: argparse.Namespace) -> None:
     """Execute notebooks, those that changed."""
-    from xaicl_lib.run import run_notebooks
+    from xaicl_lib.publishing.run import run_notebooks
 
     out = arguments.out or f"_build/notebooks/{arguments.profile}"
     run_notebooks(arguments.names or None, profile=arguments.profile, out=out, parameters=_params(arguments.set, "the notebooks"))
@@ -261,6 +261,6 @@ def run_execute(arguments: argparse.Namespace) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> None:
     """Serve the built book until interrupted."""
-    from xaicl_lib.run import serve
+    from xaicl_lib.publishing.run import serve
 
     serve(arguments.port, out=arguments.out)

@@ -22,13 +22,13 @@ from PIL import Image
 from torch import Tensor
 
 from xaicl_lib import augment
-from xaicl_lib.assets import place_onnxruntime
 from xaicl_lib.data.photos import photo_mosaics, sample_photo
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.export import export
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.publishing.assets import place_onnxruntime
 from xaicl_lib.registry import Method
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card

@@ -8,7 +8,7 @@ import pytest
 
 import xaicl_lib.exercises as exercises
 from xaicl_lib.publishing.editions import solutions
-from xaicl_lib.run import ROOT
+from xaicl_lib.publishing.run import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

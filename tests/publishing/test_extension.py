@@ -8,7 +8,7 @@ from docutils.core import publish_doctree
 from sphinx import addnodes
 
 from xaicl_lib.publishing.extension import ENOUGH, _link_terms, _readable, description, glossary_terms
-from xaicl_lib.run import ROOT
+from xaicl_lib.publishing.run import ROOT
 
 
 def linked(text, page="notebooks/x", terms=("pair", "feature map", "map", "loss")):

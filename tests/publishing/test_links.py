@@ -2,7 +2,7 @@
 
 import pytest
 
-from xaicl_lib.book import NotebookError, check_site
+from xaicl_lib.publishing.book import NotebookError, check_site
 from xaicl_lib.publishing.links import check_basics, check_links
 
 GOOD = """<html lang="en"><head><title>A page</title><meta name="description" content="What it is about">

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 import yaml
 
-from xaicl_lib.run import ROOT
+from xaicl_lib.publishing.run import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

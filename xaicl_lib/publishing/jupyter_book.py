@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from xaicl_lib.book import NotebookError
 from xaicl_lib.errors import InputError
+from xaicl_lib.publishing.book import NotebookError
 
 PACKAGE = Path(__file__).resolve().parents[2]  # the folder that holds the library, whose extension Sphinx imports
 

@@ -24,13 +24,13 @@ from typing import Any
 import nbformat
 import papermill
 
-from xaicl_lib.assets import place_assets
-from xaicl_lib.book import NotebookError, check_pages, check_site, repository_address, stage
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.publishing.assets import place_assets
+from xaicl_lib.publishing.book import NotebookError, check_pages, check_site, repository_address, stage
 from xaicl_lib.publishing.editions import EDITIONS
 from xaicl_lib.publishing.jupyter_book import build_html
 
-ROOT = Path(__file__).resolve().parent.parent  # of a checkout: the notebooks and the book's prose are not part of the installed package
+ROOT = Path(__file__).resolve().parents[2]  # of a checkout: the notebooks and the book's prose are not part of the installed package
 PROFILES = ("quick", "full")
 START_TIMEOUT = 120  # seconds a kernel may take to answer
 CELL_TIMEOUT = 900  # seconds a cell may take
@@ -174,7 +174,7 @@ def _literal(text: str) -> Any:
 def _library_sha256() -> str:
     """Digest of everything in the package, weights included."""
     digest = hashlib.sha256()
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for path in sorted(package.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())

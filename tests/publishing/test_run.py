@@ -13,10 +13,18 @@ import plotly.graph_objects as go
 import pytest
 import yaml
 
-from xaicl_lib.assets import check_integrity, extract, mathjax
-from xaicl_lib.book import NotebookError, check_pages, page_outputs, public_address, repository_address, with_figures, with_repository
 from xaicl_lib.errors import InputError
-from xaicl_lib.run import ROOT, run_notebooks, serve
+from xaicl_lib.publishing.assets import check_integrity, extract, mathjax
+from xaicl_lib.publishing.book import (
+    NotebookError,
+    check_pages,
+    page_outputs,
+    public_address,
+    repository_address,
+    with_figures,
+    with_repository,
+)
+from xaicl_lib.publishing.run import ROOT, run_notebooks, serve
 from xaicl_lib.views.render import BookFigure, figure_json, show
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
