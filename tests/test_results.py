@@ -9,7 +9,7 @@ import torch
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, PairModel
-from xaicl_lib.results import COLUMNS, KEY, LEFT_OVER, Store, code_version, digest, key_of, model_key, pair_keys
+from xaicl_lib.results import COLUMNS, KEY, LEFT_OVER, Store, digest, key_of, model_key, pair_keys
 from xaicl_lib.scores import cosine
 
 
@@ -127,8 +127,3 @@ def test_keys_of_functions() -> None:
     assert digest({"score": cosine}) != digest({"score": "cosine"})
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest(torch.ones(2)) != digest(torch.ones(2, dtype=torch.float64))
-
-
-def test_version_of_the_code_is_that_of_its_text(monkeypatch, tmp_path) -> None:
-    assert len(code_version()) == 12
-    assert code_version() == code_version.__wrapped__()

@@ -5,7 +5,6 @@ metric with its options, the library's code. One file holds one shard of pairs f
 the checksum of its content, so a file is whole and unchanged, or not believed.
 """
 
-import functools
 import hashlib
 import io
 import json
@@ -24,10 +23,10 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
+from xaicl_lib.sources import code_digest
 
 KEY = ["model_key", "method_key", "pair_key", "metric_key"]
 COLUMNS = [*KEY, "model", "method", "metric", "value", "seconds", "seed", "version"]
-CODE = ("methods", "metrics", "augment.py", "draws.py", "graphs.py", "guided.py", "model.py", "pair.py", "registry.py", "scores.py")
 LEFT_OVER = 3600  # seconds after which an unfinished file is nobody's
 
 
@@ -163,9 +162,6 @@ def model_key(model: PairModel) -> str:
     return digest(*state.values(), list(state), str(model._parts), model.size, model._mean, model._std)
 
 
-@functools.cache
 def code_version() -> str:
-    """What identifies the code that values depend on: the text of the methods, the metrics and what they build on."""
-    root = Path(__file__).parent
-    files = [path for name in CODE for path in (sorted((root / name).glob("*.py")) if (root / name).is_dir() else [root / name])]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    """What identifies the code that values depend on: the methods, the metrics and what they build on."""
+    return code_digest("xaicl_lib.methods", "xaicl_lib.metrics")[:12]

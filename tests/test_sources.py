@@ -1,0 +1,79 @@
+"""What counts as a change of the library, for stored values, executed notebooks and the lab's gallery alike."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from xaicl_lib import sources
+from xaicl_lib.errors import InputError
+from xaicl_lib.results import code_version
+from xaicl_lib.sources import TOP, code_digest, files_behind
+
+
+def names(*roots):
+    return {path.relative_to(TOP).as_posix() for path in files_behind(roots)}
+
+
+def test_what_is_imported_counts_and_what_it_imports():
+    behind = names("xaicl_lib.methods", "xaicl_lib.metrics")
+    assert {"methods/cam.py", "methods/rise.py", "metrics/perturbation.py", "model.py", "graphs.py", "draws.py", "errors.py"} <= behind
+    assert not {file for file in behind if file.startswith(("views/", "studies/", "publishing/", "zoo/"))}
+
+
+def test_a_module_imported_within_a_function_counts():
+    assert "studies/evaluation.py" in names("xaicl_lib")
+
+
+def test_a_name_of_the_front_counts_as_taken_from_where_it_is_defined():
+    import ast
+
+    assert set(sources.imported(ast.parse("from xaicl_lib import Pair, load_model"))) == {"xaicl_lib.pair", "xaicl_lib.zoo"}
+    assert set(sources.imported(ast.parse("from xaicl_lib import augment"))) == {"xaicl_lib.augment"}
+
+
+def test_weights_and_tables_count_and_styles_of_pages_do_not():
+    behind = names("xaicl_lib.zoo", "xaicl_lib.data.paper", "xaicl_lib.views.explorer")
+    assert {"data/paper.csv", "zoo/weights/simclr.safetensors"} <= behind
+    assert not {file for file in behind if file.endswith((".css", ".js"))}
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(InputError, match=r"expected a module of xaicl_lib, got 'xaicl_lib\.nothing'"):
+        code_digest("xaicl_lib.nothing")
+
+
+DIGESTS = """
+from xaicl_lib.sources import code_digest
+print(*(code_digest(*roots.split("+")) for roots in ("xaicl_lib.methods+xaicl_lib.metrics", "xaicl_lib.lab", "xaicl_lib.views.figures")))
+"""
+
+
+def test_each_change_counts_where_it_matters_and_nowhere_else(tmp_path):
+    """Editing `graphs.py` or `draws.py` once left the lab's gallery as it was; a style sheet once executed every notebook again."""
+    shutil.copytree(TOP, tmp_path / "xaicl_lib", ignore=shutil.ignore_patterns("weights", "__pycache__"))
+
+    def digests():
+        loud = subprocess.run([sys.executable, "-c", DIGESTS], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return loud.stdout.split()
+
+    before = digests()
+
+    def changed(file):
+        path = tmp_path / "xaicl_lib" / file
+        text = path.read_text()
+        path.write_text(text + "\n")
+        after = digests()
+        path.write_text(text)
+        return [a != b for a, b in zip(before, after, strict=True)]
+
+    assert changed("graphs.py") == [True, True, True]
+    assert changed("export/rules.py") == [False, True, False]
+    assert changed("views/figures.py") == [False, False, True]
+    assert changed("views/static/lab/lab.css") == [False, False, False]
+    assert changed("publishing/slides.py") == [False, False, False]
+
+
+def test_the_store_asks_the_same(monkeypatch):
+    assert code_version() == code_digest("xaicl_lib.methods", "xaicl_lib.metrics")[:12]
