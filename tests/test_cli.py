@@ -201,9 +201,11 @@ def test_run_executes_the_notebooks_asked_for(tmp_path, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr("xaicl_lib.publishing.run.run_notebooks", lambda *args, **options: asked.append((args, options)))
     monkeypatch.chdir(tmp_path)
-    assert main(["run", "02_metrics", "--profile", "full", "--set", "count=3", "--set", "models=['simclr']", "--set", "pairs=samples"]) == 0
+    given = [f"--set={text}" for text in ("count=3", "models=['simclr']", "pairs=samples")]
+    assert main(["run", "02_metrics", "--profile", "full", *given, "--jobs", "3"]) == 0
     parameters = {"count": 3, "models": ["simclr"], "pairs": "samples"}
-    assert asked == [((["02_metrics"],), {"profile": "full", "out": "_build/notebooks/full", "parameters": parameters})]
+    limits = {"jobs": 3, "timeout": 21600}
+    assert asked == [((["02_metrics"],), {"profile": "full", "out": "_build/notebooks/full", "parameters": parameters, **limits})]
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,10 @@ def test_matches_of_a_cell_are_a_slice_of_the_joint_map() -> None:
 
 
 def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(tmp_path: Path) -> None:
-    lab.write_gallery(tmp_path / "gallery", ["scenes_simclr"], 1)
+    lab.write_model(tmp_path / "made", "scenes_simclr", 1)
+    lab.write_lab(tmp_path, [tmp_path / "made"], 1)
+    assert (tmp_path / "models" / "scenes_simclr" / "model.json").is_file()
+    assert (tmp_path / "lab.js").is_file()
     index = json.loads((tmp_path / "gallery" / "index.json").read_text())
     names = [*METHODS, *(method.name for method in methods if method.facts["family"] == "control")]
     assert sorted(m["name"] for m in index["methods"]) == sorted(names)
@@ -198,21 +201,6 @@ def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(tmp
     assert np.abs(stored - want["grad_cam"]).max() <= made["grad_cam"]["step"] / 2 + 1e-9
     for name in index["pictures"]:
         assert Image.open(tmp_path / "gallery" / "pictures" / f"{name}-64.png").size == (64, 64)
-
-
-def test_what_was_made_is_kept_until_its_sources_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-
-    def write(folder: Path) -> None:
-        folder.mkdir()
-        made.append(folder)
-
-    for digest in ("1", "1", "2"):
-        monkeypatch.setattr(lab, "_digest", lambda sources, digest=digest: digest)
-        kept = lab._kept(tmp_path / "cache", "things", (), write)
-        assert kept.name == f"things-{digest}"
-    assert len(made) == 2
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["things-2"]
 
 
 SAID = """import { describe } from "lab/words.js";

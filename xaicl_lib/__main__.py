@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from typing import Any
 
@@ -18,16 +19,19 @@ from xaicl_lib.commands import (
     run_site,
     run_train,
 )
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, NotebookError
 
 Commands = Any  # what argparse gives for subparsers; its name there is private
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; 0 if it worked, 2 (and one line on standard error) if its input could not be used."""
+    """Run a command; 0 if it worked, 1 if a notebook or page failed, 2 (and one line on standard error) if its input could not be used."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
+    except NotebookError as error:
+        print(f"xaicl: {error}", file=sys.stderr)
+        return 1
     except InputError as error:
         print(f"xaicl: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -116,6 +120,7 @@ def _add_book(commands: Commands) -> None:
     book.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
     book.add_argument("--out", default="_build", help="default: %(default)s")
     book.add_argument("--edition", default="reader", choices=["reader", "teacher", "student"], help="solutions folded, open, or left out")
+    _add_pool(book)
     book.set_defaults(run=run_book)
 
 
@@ -125,7 +130,13 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
     run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
+    _add_pool(run)
     run.set_defaults(run=run_execute)
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_whole, metavar="N", help="notebooks at a time, one thread each (default: the cores there are)")
+    parser.add_argument("--timeout", type=_seconds, default=21600, metavar="SECONDS", help="for each notebook (default: %(default)s)")
 
 
 def _add_site(commands: Commands) -> None:
@@ -155,6 +166,23 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _whole(text: str) -> int:
+    """A number of things."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """A time that passes."""
+    try:
+        if float(text) > 0:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+
+
 def _epochs(text: str) -> tuple[int, ...]:
     """Epochs in a list with commas."""
     parts = [part.strip() for part in text.split(",")]
@@ -163,5 +191,15 @@ def _epochs(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+def program() -> int:
+    """The program itself: asked to end, it ends as after Ctrl-C, with all that it has started."""
+    signal.signal(signal.SIGTERM, _end)
+    return main()
+
+
+def _end(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

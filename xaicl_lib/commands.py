@@ -225,9 +225,9 @@ def run_train(arguments: argparse.Namespace) -> None:
 
 def run_book(arguments: argparse.Namespace) -> None:
     """Execute the notebooks and build the book."""
-    from xaicl_lib.publishing.run import build_book
+    from xaicl_lib.publishing.build import build_book
 
-    build_book(out=arguments.out, profile=arguments.profile, edition=arguments.edition)
+    build_book(arguments.out, arguments.profile, arguments.edition, arguments.jobs, arguments.timeout)
 
 
 def run_site(arguments: argparse.Namespace) -> None:
@@ -256,11 +256,12 @@ def run_execute(arguments: argparse.Namespace) -> None:
     from xaicl_lib.publishing.run import run_notebooks
 
     out = arguments.out or f"_build/notebooks/{arguments.profile}"
-    run_notebooks(arguments.names or None, profile=arguments.profile, out=out, parameters=_params(arguments.set, "the notebooks"))
+    given, limits = _params(arguments.set, "the notebooks"), {"jobs": arguments.jobs, "timeout": arguments.timeout}
+    run_notebooks(arguments.names or None, profile=arguments.profile, out=out, parameters=given, **limits)
 
 
 def run_serve(arguments: argparse.Namespace) -> None:
     """Serve the built book until interrupted."""
-    from xaicl_lib.publishing.run import serve
+    from xaicl_lib.publishing.build import serve
 
     serve(arguments.port, out=arguments.out)

@@ -1,8 +1,12 @@
-"""The one exception for input that cannot be used; the command line prints its text as one line and exits with 2."""
+"""Two exceptions: for input that cannot be used (the command line exits with 2), and for a book that failed (it exits with 1)."""
 
 
 class InputError(ValueError):
     """What was given is not what was expected. The text names both and, for names, what exists."""
+
+
+class NotebookError(InputError):
+    """A notebook or a page of the book that did not become what it should; a line for each."""
 
 
 def unknown(kind: str, name: object, known: object) -> InputError:

@@ -4,13 +4,11 @@ The page and its scripts are in `views/static/lab`. Numbers travel as JSON: maps
 """
 
 import base64
-import hashlib
 import json
-import os
 import shutil
 import statistics
-import tempfile
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -28,12 +26,10 @@ from xaicl_lib.export import export
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.publishing.assets import place_onnxruntime
 from xaicl_lib.registry import Method
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card
 
-SOURCES = ("methods", "data", "zoo", "augment.py", "guided.py", "model.py", "pair.py", "registry.py", "scores.py")
 STATIC = Path(__file__).parent / "views" / "static" / "lab"
 SHOWN = 448  # pixels a side of a picture for the eye; the model sees its own size
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # left, top, width, height of a crop; the negative width mirrors
@@ -138,91 +134,75 @@ CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, larg
 }
 
 
-def place_lab(static: Path, cache: Path, assets: Path) -> None:
-    """Put the lab's scripts, pictures, results and models into the folder `static`.
-
-    `cache` keeps what takes minutes to make, `assets` the packages that were fetched.
-
-    Results and models are made anew when anything that they depend on has changed: this library or torch.
-
-    Raises:
-        InputError: a model that cannot be exported, onnx not installed, or onnxruntime-web neither kept nor to be fetched.
-    """
-    shutil.copytree(STATIC, static, dirs_exist_ok=True)
-    place_onnxruntime(static, assets)
-    shutil.copytree(_kept(cache, "gallery", (*SOURCES, "lab.py"), write_gallery), static / "gallery", dirs_exist_ok=True)
-    shutil.copytree(_kept(cache, "models", (*SOURCES, "export"), write_models), static / "models", dirs_exist_ok=True)
-
-
-def write_models(folder: Path, models: Iterable[str] = tuple(MODELS)) -> None:
-    """Write each model as a bundle for the browser."""
-    folder.mkdir()
-    for name in models:
-        export(load_model(name, "cpu"), folder / name)
-
-
-def _kept(cache: Path, name: str, sources: Iterable[str], write: Callable[[Path], None]) -> Path:
-    """A folder that `write` makes, made only if `cache` has none from the same sources."""
-    kept = cache / f"{name}-{_digest(sources)}"
-    if not kept.is_dir():
-        print(f"lab: making its {name}", flush=True)
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            write(Path(scratch) / name)
-            for old in cache.glob(f"{name}-*"):
-                shutil.rmtree(old)
-            os.replace(Path(scratch) / name, kept)
-    return kept
-
-
-def _digest(sources: Iterable[str]) -> str:
-    """Of everything that decides what is made: these parts of the library, weights included, and torch."""
-    digest = hashlib.sha256(torch.__version__.encode())
-    package = Path(__file__).resolve().parent
-    parts = [package / name for name in sources]
-    for path in sorted(p for part in parts for p in ([part] if part.is_file() else part.rglob("*"))):
-        if path.is_file() and path.suffix != ".pyc":
-            digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def write_gallery(folder: Path, models: Iterable[str] = tuple(MODELS), pairs: int | None = None) -> None:
-    """Write pictures, `index.json`, and for each model a file of results for each pair and one to check the browser by.
+def write_model(folder: Path, name: str, pairs: int | None = None) -> None:
+    """Write what the page shows of one model into a new folder: results of each pair, what to check the browser by, its bundle.
 
     Args:
         folder: is made.
-        models: names of bundled models.
+        name: of a bundled model.
         pairs: how many of the pairs; None is all.
+
+    Raises:
+        InputError: a model that cannot be exported, or onnx not installed.
     """
-    loaded = {name: load_model(name, "cpu") for name in models}
-    chosen = PAIRS[:pairs]
-    for part in ("pictures", "results", "check"):
+    model, chosen = load_model(name, "cpu"), PAIRS[:pairs]
+    seen = _seen(model.size)
+    for part in ("results", "check", "models"):
         (folder / part).mkdir(parents=True)
-    seen = {size: _write_pictures(folder / "pictures", size) for size in {m.size for m in loaded.values()}}
-    for name, model in loaded.items():
-        _write_results(folder / "results", model, name, chosen, seen[model.size])
-        _write_json(folder / "check" / f"{name}.json", _check(model, chosen[0], seen[model.size]))
+    _write_results(folder / "results", model, name, chosen, seen)
+    _write_json(folder / "check" / f"{name}.json", _check(model, chosen[0], seen))
+    _write_json(folder / "entry.json", _model_entry(name, model, seen))
+    export(model, folder / "models" / name)
+
+
+def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> None:
+    """Put the lab's scripts, pictures, results and models into the folder `static`.
+
+    Args:
+        static: is made, or added to.
+        made: a folder of `write_model` for each model, in the order of the menu.
+        pairs: how many of the pairs, as in `write_model`.
+    """
+    shutil.copytree(STATIC, static, dirs_exist_ok=True)
+    gallery, entries = static / "gallery", [json.loads((folder / "entry.json").read_text(encoding="utf-8")) for folder in made]
+    (gallery / "pictures").mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        for part, target in (("results", gallery), ("check", gallery), ("models", static)):
+            shutil.copytree(folder / part, target / part, dirs_exist_ok=True)
+    for size in {entry["size"] for entry in entries}:
+        _write_pictures(gallery / "pictures", size)
     index = {
         "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
-        "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in chosen],
-        "models": [_model_entry(name, model, seen[model.size]) for name, model in loaded.items()],
+        "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in PAIRS[:pairs]],
+        "models": entries,
         "methods": [method_entry(methods[name]) for name in ORDER],
         "torch": torch.__version__,
     }
-    _write_json(folder / "index.json", index)
+    _write_json(gallery / "index.json", index)
 
 
-def _write_pictures(folder: Path, size: int) -> dict[str, Tensor]:
-    """Each picture as a PNG of exactly what a model of that size sees and a JPEG for the eye; returns what the PNGs hold."""
-    seen = {}
-    for name, picture in PICTURES.items():
-        pixels = (picture.draw(size)[0] * 255).round().byte()  # (3, s, s)
-        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{name}-{size}.png", optimize=True)
-        seen[name] = pixels[None].float() / 255
+def main() -> int:
+    """Write one model in a process of its own: its name and the folder are the arguments."""
+    name, folder = sys.argv[1:]
+    write_model(Path(folder), name)
+    return 0
+
+
+def _seen(size: int) -> dict[str, Tensor]:
+    """Each picture as a model of that size sees it, (1, 3, s, s): what is left of it in a PNG."""
+    return {name: (picture.draw(size) * 255).round().byte().float() / 255 for name, picture in PICTURES.items()}
+
+
+def _write_pictures(folder: Path, size: int) -> None:
+    """Each picture as a PNG of exactly what a model of that size sees and a JPEG for the eye."""
+    for name, pixels in _seen(size).items():
+        _image(pixels).save(folder / f"{name}-{size}.png", optimize=True)
         if not (folder / f"{name}.jpg").is_file():
-            shown = (picture.draw(SHOWN)[0] * 255).round().byte().permute(1, 2, 0).numpy()
-            Image.fromarray(shown).save(folder / f"{name}.jpg", quality=85, optimize=True)
-    return seen
+            _image(PICTURES[name].draw(SHOWN)).save(folder / f"{name}.jpg", quality=85, optimize=True)
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    return Image.fromarray((pixels[0] * 255).round().byte().permute(1, 2, 0).numpy())
 
 
 def _write_results(folder: Path, model: PairModel, name: str, pairs: Iterable[tuple[str, ...]], seen: dict[str, Tensor]) -> None:

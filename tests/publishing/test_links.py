@@ -2,7 +2,8 @@
 
 import pytest
 
-from xaicl_lib.publishing.book import NotebookError, check_site
+from xaicl_lib.errors import NotebookError
+from xaicl_lib.publishing.book import check_site
 from xaicl_lib.publishing.links import check_basics, check_links
 
 GOOD = """<html lang="en"><head><title>A page</title><meta name="description" content="What it is about">

@@ -1,17 +1,26 @@
 """The road from clean notebooks to checked pages, on notebooks of a few cells."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 import tarfile
+import time
+from pathlib import Path
 
 import nbformat
+import numpy as np
 import plotly.graph_objects as go
+import psutil
 import pytest
 import yaml
+from filelock import FileLock
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.assets import check_integrity, extract, mathjax
@@ -24,7 +33,9 @@ from xaicl_lib.publishing.book import (
     with_figures,
     with_repository,
 )
-from xaicl_lib.publishing.run import ROOT, run_notebooks, serve
+from xaicl_lib.publishing.build import serve
+from xaicl_lib.publishing.pool import cores
+from xaicl_lib.publishing.run import ROOT, plain, run_notebooks
 from xaicl_lib.views.render import BookFigure, figure_json, show
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -61,7 +72,8 @@ def test_a_notebook_runs_with_its_parameters_in_this_very_python_and_is_kept(tmp
     noted = json.loads((out / "manifest.json").read_text())["01_small"]
     assert noted["parameters"] == {"number": 7, "profile": "quick"}
     assert noted["source_sha256"] == hashlib.sha256((source / "01_small.ipynb").read_bytes()).hexdigest()
-    assert noted["seconds"] > 0
+    assert noted["seconds"] >= noted["processor_seconds"] > 0
+    assert noted["side_by_side"] == 1
     assert noted["device"]
     assert set(noted["versions"]) == {"python", "torch", "xaicl_lib"}
 
@@ -72,25 +84,160 @@ def test_a_notebook_runs_with_its_parameters_in_this_very_python_and_is_kept(tmp
     run_notebooks(profile="quick", out=out, source=source)
     assert text_of(path).split()[0] == "1"
     assert not any("injected-parameters" in cell.metadata.get("tags", ()) for cell in nbformat.read(path, as_version=4).cells)
-    assert sorted(item.name for item in out.iterdir()) == ["01_small.ipynb", "manifest.json"]
+    assert sorted(item.name for item in out.iterdir()) == [".lock", "01_small.ipynb", "manifest.json"]
 
 
-def test_a_failing_cell_is_named_and_leaves_the_last_good_output(tmp_path):
-    source = write_notebook(tmp_path / "notebooks", "02_bad", "x = 1", "x + 1", "\nraise KeyError('no such thing')")
-    out = tmp_path / "out"
+def test_all_are_tried_and_all_failures_told(tmp_path, capsys):
+    """One that works, one that raises, one whose kernel dies, one that waits for ever: three lines, and the first is kept."""
+    source, out = tmp_path / "notebooks", tmp_path / "out"
+    write_notebook(source, "01_good", "x = 1", "import os\nprint(os.environ['OMP_NUM_THREADS'])")
+    write_notebook(source, "02_raises", "x = 1", "x + 1", "\nraise KeyError('no such thing')")
+    write_notebook(source, "03_dies", "import os", "os._exit(1)")
+    write_notebook(source, "04_waits", "import threading", "threading.Event().wait()")
     out.mkdir()
-    (out / "02_bad.ipynb").write_text("the last good one")
-    with pytest.raises(NotebookError, match=r"02_bad\.ipynb, cell 3 of 3 .*raise KeyError.*: KeyError: 'no such thing'"):
-        run_notebooks(out=out, source=source)
-    assert (out / "02_bad.ipynb").read_text() == "the last good one"
-    assert [item.name for item in out.iterdir()] == ["02_bad.ipynb"]
+    (out / "02_raises.ipynb").write_text("the last good one")
+    (out / ".running-killed").mkdir()
+    with pytest.raises(NotebookError) as caught:
+        run_notebooks(out=out, source=source, jobs=4, patience=4)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "3 of 4 notebooks failed"
+    told = {line.split(",")[0]: line for line in lines}
+    assert "cell 3 of 3 (\"raise KeyError('no such thing')\"): KeyError: 'no such thing'; alone: " in told["02_raises"]
+    assert "cell 2 of 2 ('os._exit(1)'): the kernel died, as it does when memory runs out" in told["03_dies"]
+    assert re.search(r"cell 2 of 2 .*: stood still: used no processor time for \d+ s; alone: .* run 04_waits$", told["04_waits"])
+    assert text_of(out / "01_good.ipynb") == "1\n"
+    assert (out / "02_raises.ipynb").read_text() == "the last good one"
+    assert sorted(item.name for item in out.iterdir()) == [".lock", "01_good.ipynb", "02_raises.ipynb", "manifest.json"]
+    said = capsys.readouterr().out
+    assert "4 jobs share" in said or cores() >= 4
+    assert re.search(r"02_raises +- +- +failed", said)
+    assert re.search(r"01_good +\d+ +\d+ +executed", said)
 
 
-def test_a_notebook_that_hangs_is_stopped(tmp_path):
-    source = write_notebook(tmp_path / "notebooks", "03_slow", "import time", "time.sleep(60)")
-    with pytest.raises(NotebookError, match=r"03_slow\.ipynb took longer than 2 s"):
-        run_notebooks(out=tmp_path / "out", source=source, timeout=2)
-    assert list((tmp_path / "out").iterdir()) == []
+def test_there_is_a_ceiling_and_the_environment_is_the_users(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    source = write_notebook(tmp_path / "notebooks", "03_slow", "import os", "assert os.environ['OMP_NUM_THREADS'] == '3'\nwhile True: pass")
+    with pytest.raises(NotebookError, match=r"03_slow.*took longer than the \d+ s of --timeout"):
+        run_notebooks(out=tmp_path / "out", source=source, timeout=6)
+
+
+def test_the_longest_goes_first_and_a_damaged_copy_is_made_again(tmp_path, capsys):
+    source, out = tmp_path / "notebooks", tmp_path / "out"
+    for name in ("01_a", "02_b"):
+        write_notebook(source, name, "x = 1", "print(x)")
+    run_notebooks(out=out, source=source)
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["02_b"]["seconds"] = 1000
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    for name in ("01_a", "02_b"):
+        path = out / f"{name}.ipynb"
+        path.write_bytes(path.read_bytes()[:-10])  # as a power cut leaves it
+    capsys.readouterr()
+    run_notebooks(out=out, source=source, jobs=1)
+    said = capsys.readouterr().out
+    assert said.index("02_b: executed") < said.index("01_a: executed")
+    run_notebooks(out=out, source=source)
+    assert "executed in" not in capsys.readouterr().out
+
+
+def test_one_run_at_a_time_works_in_a_folder(tmp_path):
+    source = write_notebook(tmp_path / "notebooks", "01_a", "x = 1")
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(InputError, match="another run is at work in"):
+        run_notebooks(out=tmp_path / "out", source=source)
+
+
+@pytest.mark.parametrize("blocked", ["file", "file/below"])
+def test_a_folder_that_cannot_be_is_refused_in_one_line(tmp_path, blocked):
+    source = write_notebook(tmp_path / "notebooks", "01_a", "x = 1")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="expected a folder for the executed notebooks"):
+        run_notebooks(out=tmp_path / blocked, source=source)
+
+
+@pytest.mark.parametrize(("value", "kept"), [(np.int64(3), 3), (float("inf"), float("inf")), (Path("a"), "a"), ((1, 2), [1, 2])])
+def test_parameters_become_what_json_knows(value, kept):
+    assert plain("x", value) == kept
+
+
+@pytest.mark.parametrize("value", [{1, 2}, b"bytes", {1: 2}, object(), [{3}]])
+def test_parameters_that_cannot_be_given_are_refused(value):
+    with pytest.raises(InputError, match="expected x to be made of text"):
+        plain("x", value)
+
+
+CELLS = ("import time", "time.sleep(0.5)", "print('done')")
+PROGRAM = """
+import sys
+from xaicl_lib.__main__ import main, program
+import xaicl_lib.publishing.run as run
+run.run_notebooks.__kwdefaults__["source"] = sys.argv[1]
+sys.argv = ["xaicl", "run", "--jobs", "2", "--out", sys.argv[2]]
+sys.exit(program())
+"""
+
+
+def of_this_test(folder):
+    """Processes that work for it: their command line or environment names its folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and any(str(folder) in text for text in (*process.cmdline(), *process.environ().values())):
+                found.append(process)
+    return found
+
+
+def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on(tmp_path):
+    """Three kills, one of them gentle; each time the processes end within seconds, and what was done is kept."""
+    source, out = tmp_path / "notebooks", tmp_path / "out"
+    for name in ("01_a", "02_b", "03_c", "04_d"):
+        write_notebook(source, name, *CELLS)
+
+    def start():
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.Popen([sys.executable, "-c", PROGRAM, str(source), str(out)], env=environment, stdout=subprocess.PIPE, text=True)
+
+    done = 0
+    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        child = start()
+        kernels = wait_for(lambda: [p for p in of_this_test(tmp_path) if "ipykernel_launcher" in p.cmdline()])
+        assert kernels
+        if how is signal.SIGTERM:
+            wait_for(lambda: list(out.glob("*.ipynb")))
+        child.send_signal(how)
+        child.wait(30)
+        assert wait_for(lambda: not of_this_test(tmp_path)), "nothing of it is left"
+        done = len(list(out.glob("*.ipynb")))
+        if how is signal.SIGTERM:
+            assert done >= 1
+            assert not list(out.glob(".running-*"))
+    last = start()
+    said, _ = last.communicate(timeout=120)
+    assert last.returncode == 0
+    assert len(re.findall(r"^0\d_\w .*kept$", said, re.MULTILINE)) == done
+    assert sorted(item.name for item in out.iterdir() if item.name.startswith(".")) == [".lock"]
+    assert all("done" in text_of(path) for path in out.glob("*.ipynb"))
+
+
+def wait_for(condition, seconds=300):
+    """What the condition answers, as soon as it is true."""
+    until = time.monotonic() + seconds
+    while not (answer := condition()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return answer
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of this kind there")
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
+    source, out = write_notebook(tmp_path / "notebooks", "01_large", "print('x' * 3_000_000)"), tmp_path / "out"
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n{PROGRAM}"
+    command = [sys.executable, "-c", limited, str(source), str(out)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "xaicl: 1 of 1 notebooks failed"
+    assert "01_large, cell 1 of 1" in done.stderr
+    assert "File too large" in done.stderr
+    assert sorted(item.name for item in out.iterdir()) == [".lock"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +246,9 @@ def test_a_notebook_that_hangs_is_stopped(tmp_path):
         ({"parameters": {"colour": 1}}, r"unknown parameter of 04_x 'colour'; there are: size, name"),
         ({"names": ["05_y"]}, r"unknown notebook '05_y'; there are: 04_x"),
         ({"profile": "huge"}, r"unknown profile 'huge'; there are: quick, full"),
+        ({"jobs": 0}, r"expected jobs to be a whole number of at least 1, got 0; there are \d+ cores"),
+        ({"jobs": True}, r"expected jobs to be a whole number of at least 1, got True"),
+        ({"timeout": 0}, r"expected timeout to be a number of seconds above 0, got 0"),
     ],
 )
 def test_names_that_do_not_exist_are_refused_before_anything_runs(tmp_path, wrong, message):

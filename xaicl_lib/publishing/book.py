@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import nbformat
 import yaml
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, NotebookError
 from xaicl_lib.publishing.chapters import with_chapters
 from xaicl_lib.publishing.editions import edit_notebook, edited
 from xaicl_lib.publishing.links import check_basics, check_links
@@ -23,10 +23,6 @@ from xaicl_lib.publishing.slides import deck
 
 HIDDEN = {"remove-cell", "remove-output", "remove_cell", "remove_output"}  # tags of cells whose outputs are left out on purpose
 PLOT = 'class="xaicl-plot"'
-
-
-class NotebookError(InputError):
-    """A notebook or a page of the book that did not become what it should; one line, like every error the command line prints."""
 
 
 def stage(root: Path, executed: list[Path], source: Path, repository: str | None, edition: str = "reader") -> list[Path]:

@@ -3,14 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from xaicl_lib.errors import InputError
-from xaicl_lib.publishing.book import NotebookError
-
-PACKAGE = Path(__file__).resolve().parents[2]  # the folder that holds the library, whose extension Sphinx imports
+from xaicl_lib.errors import InputError, NotebookError
+from xaicl_lib.publishing.pool import guarded, surroundings
 
 
 def build_html(source: Path, work: Path) -> Path:
@@ -54,10 +50,6 @@ def check_outer_links(out: str | os.PathLike[str] = "_build") -> None:
 
 def _build(source: Path, work: Path, *options: str) -> tuple[int, str]:
     """Jupyter Book's exit code, and what it said, without its colours."""
-    launch = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]  # it has no -m form
-    command = [*launch, "build", str(source), "--path-output", str(work), *options]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(PACKAGE), os.environ.get("PYTHONPATH"))))}  # our extension
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
-    )
-    return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    arguments = ["jupyter_book.cli.main:main", "build", str(source), "--path-output", str(work), *options]  # it has no -m form
+    code, said = guarded(arguments, surroundings())
+    return code, re.sub(r"\x1b\[[0-9;]*m", "", said)

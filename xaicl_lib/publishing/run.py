@@ -1,92 +1,52 @@
-"""Notebooks to pages: papermill executes the clean notebooks, Jupyter Book makes the book, a local server shows it."""
+"""Clean notebooks to executed ones: side by side, one process a core; those that are still good are kept."""
 
 import ast
-import base64
-import functools
 import hashlib
-import http.server
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import papermill
+from filelock import FileLock, Timeout
 
-from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.publishing.assets import place_assets
-from xaicl_lib.publishing.book import NotebookError, check_pages, check_site, repository_address, stage
-from xaicl_lib.publishing.editions import EDITIONS
-from xaicl_lib.publishing.jupyter_book import build_html
+from xaicl_lib.errors import InputError, NotebookError, unknown
+from xaicl_lib.publishing.pool import CEILING, PATIENCE, WORKER, Job, Outcome, before, chosen_jobs, side_by_side, surroundings
+from xaicl_lib.sources import code_digest, imported
 
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout: the notebooks and the book's prose are not part of the installed package
 PROFILES = ("quick", "full")
-START_TIMEOUT = 120  # seconds a kernel may take to answer
-CELL_TIMEOUT = 900  # seconds a cell may take
-NOTEBOOK_TIMEOUT = 3600  # seconds a notebook may take, start and end included: papermill itself may hang
+RESULT = re.compile(r"results/[\w-]+\.parquet")
 
 
-def build_book(out: str | os.PathLike[str] = "_build", profile: str = "quick", edition: str = "reader") -> Path:
-    """The book's folder, after executing its notebooks, building it and checking its pages: `<out>/html`, or `<out>/<edition>` of others.
+class NotebooksFailed(NotebookError):
+    """Notebooks that did not run to their end, a line for each; what was executed well is kept."""
 
-    Args:
-        out: where everything made goes; executed notebooks in it are kept as long as nothing they depend on changes.
-        profile: "quick" (minutes on a laptop) or "full".
-        edition: "reader" (solutions folded), "teacher" (open, with notes) or "student" (left out).
 
-    Raises:
-        NotebookError: a notebook failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
-        InputError: not in a checkout, unknown profile, or assets that cannot be had.
+@dataclass(frozen=True)
+class Plan:
+    """A notebook to be executed.
+
+    Attributes:
+        path: of the clean notebook.
+        inject: parameters that differ from their defaults; a cell that repeats the defaults would only puzzle the reader.
+        facts: what decides whether an earlier run is still good: all parameters, the profile, digests of source and library, versions.
     """
-    from xaicl_lib.lab import place_lab  # needs torch, which serving does without
 
-    _require_checkout()
-    if edition not in EDITIONS:
-        raise unknown("edition", edition, EDITIONS)
-    base = Path(out).resolve()
-    executed = run_notebooks(profile=profile, out=base / "notebooks" / profile)
-    source = base / "src"
-    staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
-    place_assets(source / "book" / "_static", ROOT / ".assets")
-    place_lab(source / "book" / "_static" / "lab", base / "lab", ROOT / ".assets")
-    html = build_html(source, base / "work")
-    check_pages(staged, html / "notebooks")
-    check_site(html)
-    final = base / ("html" if edition == "reader" else edition)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(html, final)
-    shutil.rmtree(base / "work", ignore_errors=True)
-    print(f"The book is at {final / 'index.html'}\nTo look at it: make serve")
-    return final
-
-
-def serve(port: int = 8000, out: str | os.PathLike[str] = "_build") -> None:
-    """Serve the built book on localhost until interrupted."""
-    folder = Path(out).resolve() / "html"
-    if not (folder / "index.html").is_file():
-        raise InputError(f"expected a book in {folder}, found none; `make book` builds it")
-    handler = functools.partial(_Quiet, directory=str(folder))
-    try:
-        server = _Server(("127.0.0.1", port), handler)
-    except (OSError, OverflowError) as error:
-        raise InputError(f"expected a free port, got {port}: {error}") from error
-    print(f"The book is at http://localhost:{server.server_port}/ (stop with Ctrl-C)", flush=True)
-    with server:
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print()
+    path: Path
+    inject: dict[str, Any]
+    facts: dict[str, Any]
 
 
 def run_notebooks(
@@ -94,35 +54,46 @@ def run_notebooks(
     *,
     profile: str = "quick",
     out: str | os.PathLike[str],
-    parameters: dict[str, Any] | None = None,
-    timeout: float = NOTEBOOK_TIMEOUT,
+    parameters: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    timeout: float = CEILING,
+    patience: float = PATIENCE,
     source: str | os.PathLike[str] = ROOT / "notebooks",
 ) -> list[Path]:
     """Executed copies of clean notebooks in `out`, with a `manifest.json` beside them.
 
-    Each notebook runs in a process of its own. One that was executed before is kept if neither it, its parameters, the library
-    nor the versions of Python and torch changed.
+    Each notebook runs in a process of its own with one thread, several side by side, those that took longest before first. One that was
+    executed before is kept if neither it, its parameters, the library nor the versions of Python and torch changed. A run that was
+    stopped goes on where it was. All are tried; those that fail are named at the end.
 
     Args:
         names: notebooks without their suffix; None means all in `source`.
         profile: given to notebooks with a parameter of that name.
         out: where the executed notebooks go.
         parameters: values for the notebooks' parameters, over their defaults.
-        timeout: seconds for each notebook.
+        jobs: notebooks at a time; None means as many as there are cores.
+        timeout: seconds by the clock after which a notebook is given up.
+        patience: seconds without processor time after which a notebook is given up: it hangs.
         source: folder with the clean notebooks.
 
     Raises:
-        InputError: unknown notebook, profile or parameter; nothing is executed then.
-        NotebookError: a cell failed or took too long; the text names notebook, cell and error.
+        InputError: unknown notebook, profile or parameter, a folder that cannot be written to, or one that another run works in; nothing
+            is executed then.
+        NotebooksFailed: some failed; a line for each names notebook, cell, error and how to run it alone.
     """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
-    folder, target = Path(source), Path(out)
-    plans = [_plan(path, profile, parameters or {}) for path in _find(folder, names)]
-    target.mkdir(parents=True, exist_ok=True)
-    for plan in plans:
-        _run(plan, target, timeout)
-    return [target / plan["path"].name for plan in plans]
+    if not timeout > 0:
+        raise InputError(f"expected timeout to be a number of seconds above 0, got {timeout!r}")
+    plans = [_plan(path, profile, parameters or {}) for path in _find(Path(source), names)]
+    at_once, target = chosen_jobs(jobs), Path(out)
+    with _alone_in(target):
+        kept, todo = _sorted_out(plans, target)
+        failures = _execute(todo, target, min(at_once, max(1, len(todo))), timeout, patience)
+        _print_table(plans, kept, _read_manifest(target), {failure.job.name for failure in failures})
+    if failures:
+        raise NotebooksFailed("\n".join([f"{len(failures)} of {len(plans)} notebooks failed", *map(_failure, failures)]))
+    return [target / plan.path.name for plan in plans]
 
 
 def _find(folder: Path, names: Sequence[str] | None) -> list[Path]:
@@ -132,26 +103,43 @@ def _find(folder: Path, names: Sequence[str] | None) -> list[Path]:
     for name in names or ():
         if name not in there:
             raise unknown("notebook", name, there)
-    return [there[name] for name in names or there]
+    return [there[name] for name in dict.fromkeys(names or there)]
 
 
-def _plan(path: Path, profile: str, given: dict[str, Any]) -> dict[str, Any]:
-    """What is to be run: the notebook, all its parameters, those to inject, and the facts that decide whether an old run is still good."""
+def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> Plan:
     defaults = _parameters(path)
     for name in given:
         if name not in defaults:
             raise unknown(f"parameter of {path.stem}", name, defaults or ["none"])
-    values = {**defaults, **({"profile": profile} if "profile" in defaults else {}), **given}
-    # A cell that repeats the defaults would only puzzle the reader.
-    inject = {name: value for name, value in values.items() if value != defaults[name]}
+    own = {name: plain(name, value) for name, value in given.items()}
+    values = {**defaults, **({"profile": profile} if "profile" in defaults else {}), **own}
     facts = {
         "parameters": values,
         "profile": profile,
         "source_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "library_sha256": _library_sha256(),
+        "behind_sha256": _behind(path),
         "versions": _versions(),
     }
-    return {"path": path, "inject": inject, "facts": facts}
+    return Plan(path, {name: value for name, value in values.items() if value != defaults[name]}, facts)
+
+
+def plain(name: str, value: Any) -> Any:
+    """A parameter as JSON knows it.
+
+    Raises:
+        InputError: nothing that a notebook can be given.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [plain(name, item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: plain(name, item) for key, item in value.items()}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise InputError(f"expected {name} to be made of text, numbers, booleans, None, lists and dictionaries keyed by text, got {value!r}")
 
 
 def _parameters(path: Path) -> dict[str, Any]:
@@ -170,15 +158,23 @@ def _literal(text: str) -> Any:
         return text
 
 
-@functools.cache
-def _library_sha256() -> str:
-    """Digest of everything in the package, weights included."""
-    digest = hashlib.sha256()
-    package = Path(__file__).resolve().parents[1]
-    for path in sorted(package.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+def _behind(path: Path) -> str:
+    """Digest of what a notebook depends on beside itself: the modules of the library that it imports, the stored results that it names."""
+    roots, digest = set[str](), hashlib.sha256()
+    for source in _code(path):
+        with suppress(SyntaxError):  # the cell itself will say so
+            roots |= set(imported(ast.parse(source)))
+        for name in sorted(set(RESULT.findall(source))):
+            stored = path.parent.parent / name
+            digest.update(name.encode() + (stored.read_bytes() if stored.is_file() else b""))
+    digest.update(code_digest(*sorted(roots)).encode())
     return digest.hexdigest()
+
+
+def _code(path: Path) -> list[str]:
+    """The code cells of a notebook, without what only IPython reads."""
+    cells = nbformat.read(path, as_version=4).cells
+    return [re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE) for cell in cells if cell.cell_type == "code"]
 
 
 def _versions() -> dict[str, str]:
@@ -191,103 +187,115 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _run(plan: dict[str, Any], out: Path, timeout: float) -> None:
-    """Execute one notebook, unless the executed one in `out` is still good, and note it in the manifest."""
-    name, facts = plan["path"].stem, plan["facts"]
-    final, manifest = out / plan["path"].name, _read_manifest(out)
-    old = manifest.get(name, {})
-    if final.is_file() and all(old.get(key) == value for key, value in facts.items()):
-        print(f"{name}: unchanged, kept", flush=True)
-        return
-    print(f"{name}: executing ({facts['profile']} profile)", flush=True)
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=out, prefix=".running-") as scratch:
-        draft = Path(scratch) / plan["path"].name
-        _papermill(plan, draft, timeout)
-        os.replace(draft, final)
-    seconds = round(time.monotonic() - start, 1)
-    manifest[name] = {**facts, "seconds": seconds, "device": _device(facts["parameters"])}
-    _write_manifest(out, manifest)
-    print(f"{name}: done in {seconds:.0f} s", flush=True)
-
-
-def _papermill(plan: dict[str, Any], draft: Path, timeout: float) -> None:
-    """Execute in another process, which the outer timeout ends; the draft is only complete if nothing is raised."""
-    given = base64.b64encode(json.dumps(plan["inject"]).encode()).decode()
-    limits = ["--start-timeout", str(START_TIMEOUT), "--execution-timeout", str(CELL_TIMEOUT)]
-    command = [sys.executable, "-m", "papermill", str(plan["path"]), str(draft), "-b", given, "-k", "python3", *limits]
-    command += ["--cwd", str(plan["path"].parent), "--progress-bar", "--no-log-output"]
-    with _kernel() as environment:
-        child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
-        timer = threading.Timer(timeout, _stop, [child])
-        timer.start()
-        start = time.monotonic()
-        try:
-            log = _relay(child)
-            code = child.wait()
-        finally:
-            timer.cancel()
-            _stop(child)
-    if code and time.monotonic() - start >= timeout:
-        raise NotebookError(f"{plan['path'].name} took longer than {timeout:g} s and was stopped")
-    if code:
-        raise NotebookError(_failure(plan["path"].name, draft, log))
-
-
 @contextmanager
-def _kernel() -> Iterator[dict[str, str]]:
-    """Environment in which the kernel `python3` is this very interpreter, whatever kernels the user has, and figures are for the book."""
-    with tempfile.TemporaryDirectory(prefix="xaicl-kernel-") as folder:
-        spec = Path(folder) / "kernels" / "python3" / "kernel.json"
-        spec.parent.mkdir(parents=True)
-        launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        spec.write_text(json.dumps({"argv": launch, "display_name": "Python 3", "language": "python"}))
-        paths = {"JUPYTER_PATH": folder, "PYTHONPATH": str(ROOT)}
-        joined = {key: os.pathsep.join(filter(None, (value, os.environ.get(key)))) for key, value in paths.items()}
-        quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        yield {**os.environ, **joined, **quiet, "JUPYTER_PREFER_ENV_PATH": "1", "XAICL_BOOK": "1"}
-
-
-def _relay(child: subprocess.Popen[str]) -> str:
-    """Show the child's progress bar where somebody watches; return the rest of what it says."""
-    log = []
-    assert child.stderr is not None  # a pipe was asked for
-    for line in child.stderr:
-        if not line.startswith("Executing:"):
-            log.append(line)
-        elif sys.stderr.isatty():
-            print(f"\r{line.rstrip()}", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
-    return "".join(log)
-
-
-def _stop(child: subprocess.Popen[str]) -> None:
-    """End papermill: an interrupt first, so that it ends its kernel, then by force (a kernel without its parent ends itself)."""
-    if child.poll() is not None:
-        return
-    child.send_signal(signal.SIGINT)
+def _alone_in(out: Path) -> Iterator[None]:
+    """The folder, made, held against other runs, and rid of what a killed run left."""
     try:
-        child.wait(10)
-    except subprocess.TimeoutExpired:
-        child.kill()
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"expected a folder of its own for the executed notebooks, but another run is at work in {out}") from None
+    except OSError as error:
+        raise InputError(f"expected a folder for the executed notebooks, got {str(out)!r}: {error.strerror}") from error
+    with lock:
+        for left in out.glob(".running-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
 
 
-def _failure(name: str, draft: Path, log: str) -> str:
-    """One line on what went wrong: the failing cell with its error, else the last thing papermill said."""
-    cells = nbformat.read(draft, as_version=4).cells if draft.is_file() else []
-    added = {"papermill-error-cell-tag", "injected-parameters"}
-    own = [cell for cell in cells if not added & set(cell.metadata.get("tags", ()))]
-    for number, cell in enumerate(own, start=1):
-        for output in cell.get("outputs", ()):
-            if output.output_type == "error":
-                first = next((line for line in cell.source.splitlines() if line.strip()), "")
-                return f"{name}, cell {number} of {len(own)} ({first.strip()[:60]!r}): {output.ename}: {output.evalue}"
-    said = [line.strip() for line in log.splitlines() if line.strip()]
-    return f"{name} failed: {said[-1] if said else 'papermill ended without a word'}"
+def _sorted_out(plans: Sequence[Plan], out: Path) -> tuple[set[str], list[Plan]]:
+    """Names of notebooks whose executed copy is still good, and the others, those that took longest before first."""
+    manifest = _read_manifest(out)
+    kept = {plan.path.stem for plan in plans if _is_good(plan, out, manifest.get(plan.path.stem, {}))}
+    todo = [plan for plan in plans if plan.path.stem not in kept]
+    unknown_last = sorted(todo, key=lambda plan: -manifest.get(plan.path.stem, {}).get("seconds", 0.0))
+    return kept, unknown_last
 
 
-def _device(parameters: dict[str, Any]) -> str:
+def _is_good(plan: Plan, out: Path, noted: Mapping[str, Any]) -> bool:
+    """Whether the executed copy is whole and made from the same."""
+    if any(noted.get(key) != value for key, value in plan.facts.items()):
+        return False
+    final = out / plan.path.name
+    return final.is_file() and hashlib.sha256(final.read_bytes()).hexdigest() == noted.get("executed_sha256")
+
+
+def _execute(plans: Sequence[Plan], out: Path, at_once: int, timeout: float, patience: float) -> list[Outcome]:
+    """Execute notebooks, note each in the manifest as it ends; those that failed."""
+    failures = []
+    by_name = {plan.path.stem: plan for plan in plans}
+    with tempfile.TemporaryDirectory(dir=out, prefix=".running-", ignore_cleanup_errors=True) as scratch:
+        environment = _kernel(Path(scratch))
+        jobs = [_job(plan, Path(scratch), environment) for plan in plans]
+        with closing(side_by_side(jobs, at_once, ceiling=timeout, patience=patience)) as outcomes:
+            for outcome in outcomes:
+                name = outcome.job.name
+                if outcome.problem is None:
+                    _keep(by_name[name], Path(scratch), out, outcome, at_once)
+                    print(f"{name}: executed in {outcome.seconds:.0f} s", flush=True)
+                else:
+                    failures.append(outcome)
+                    print(f"{name}: failed after {outcome.seconds:.0f} s", flush=True)
+    return failures
+
+
+def _job(plan: Plan, scratch: Path, environment: Mapping[str, str]) -> Job:
+    """What the worker is called with."""
+    name = plan.path.stem
+    orders = {"source": plan.path, "draft": scratch / plan.path.name, "folder": plan.path.parent}
+    file = scratch / f"{name}.json"
+    file.write_text(json.dumps({**{key: str(path.resolve()) for key, path in orders.items()}, "parameters": plan.inject}), encoding="utf-8")
+    return Job(name, (WORKER, str(file)), environment)
+
+
+def _kernel(scratch: Path) -> dict[str, str]:
+    """Environment in which the kernel `python3` is this very interpreter, whatever kernels the user has, and figures are for the book."""
+    spec = scratch / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": launch, "display_name": "Python 3", "language": "python"}))
+    own = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_RUNTIME_DIR": str(scratch / "runtime")}
+    return {**surroundings(), "JUPYTER_PATH": before("JUPYTER_PATH", scratch / "jupyter"), **own, "XAICL_BOOK": "1"}
+
+
+def _keep(plan: Plan, scratch: Path, out: Path, outcome: Outcome, at_once: int) -> None:
+    """Put the executed copy in its place, and note it."""
+    draft = scratch / plan.path.name
+    with draft.open("rb+") as file:
+        executed = hashlib.sha256(file.read()).hexdigest()
+        os.fsync(file.fileno())
+    os.replace(draft, out / plan.path.name)
+    took = {"seconds": round(outcome.seconds, 1), "processor_seconds": round(outcome.processor or 0.0, 1), "side_by_side": at_once}
+    made = {**plan.facts, **took, "device": _device(plan.facts["parameters"]), "executed_sha256": executed}
+    _write_manifest(out, {**_read_manifest(out), plan.path.stem: made})
+
+
+def _failure(outcome: Outcome) -> str:
+    """One line on what went wrong, and how to see it again."""
+    number, of, line = outcome.cell or (0, 0, "")
+    where = f", cell {number} of {of} ({line[:60]!r})" if outcome.cell else ""
+    return f"{outcome.job.name}{where}: {(outcome.problem or '')[:500]}; alone: {_python()} -m xaicl_lib run {outcome.job.name}"
+
+
+def _python() -> str:
+    """How the user calls this interpreter."""
+    here = Path(sys.executable)
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
+
+
+def _print_table(plans: Sequence[Plan], kept: set[str], manifest: Mapping[str, Any], failed: set[str]) -> None:
+    """Each notebook with its seconds, by the clock and of the processor, and whether it was kept."""
+    print(f"\n{'notebook':<28}{'seconds':>9}{'processor':>11}  ")
+    for plan in plans:
+        name = plan.path.stem
+        noted = {} if name in failed else manifest.get(name, {})
+        took = [f"{noted[key]:.0f}" if key in noted else "-" for key in ("seconds", "processor_seconds")]
+        print(f"{name:<28}{took[0]:>9}{took[1]:>11}  {'failed' if name in failed else 'kept' if name in kept else 'executed'}")
+    print(flush=True)
+
+
+def _device(parameters: Mapping[str, Any]) -> str:
     """Name of the device that a notebook with these parameters ran on."""
     import torch
 
@@ -303,28 +311,10 @@ def _read_manifest(out: Path) -> dict[str, Any]:
         return {}
 
 
-def _write_manifest(out: Path, manifest: dict[str, Any]) -> None:
+def _write_manifest(out: Path, manifest: Mapping[str, Any]) -> None:
     draft = out / ".manifest.json"
-    draft.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    with draft.open("w") as file:
+        file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(draft, out / "manifest.json")
-
-
-def _require_checkout() -> None:
-    missing = [name for name in ("_config.yml", "_toc.yml", "book", "notebooks") if not (ROOT / name).exists()]
-    if missing:
-        raise InputError(f"expected a checkout of the repository at {ROOT}, but it lacks {', '.join(missing)}")
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    """Does not mind browsers that hang up before they have their answer."""
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files without a line for each of them."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass

@@ -1,0 +1,134 @@
+"""The whole book: notebooks executed, the lab filled, Jupyter Book's pages made and checked; and a local server that shows it."""
+
+import functools
+import http.server
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from xaicl_lib.errors import InputError, NotebookError, unknown
+from xaicl_lib.publishing.assets import place_assets, place_onnxruntime
+from xaicl_lib.publishing.book import check_pages, check_site, repository_address, stage
+from xaicl_lib.publishing.editions import EDITIONS
+from xaicl_lib.publishing.jupyter_book import build_html
+from xaicl_lib.publishing.pool import CEILING, Job, chosen_jobs, side_by_side, surroundings
+from xaicl_lib.publishing.run import ROOT, run_notebooks
+from xaicl_lib.sources import code_digest
+
+
+def build_book(
+    out: str | os.PathLike[str] = "_build",
+    profile: str = "quick",
+    edition: str = "reader",
+    jobs: int | None = None,
+    timeout: float = CEILING,
+) -> Path:
+    """The book's folder, after executing its notebooks, building it and checking its pages: `<out>/html`, or `<out>/<edition>` of others.
+
+    Args:
+        out: where everything made goes; executed notebooks in it are kept as long as nothing they depend on changes.
+        profile: "quick" (minutes on a laptop) or "full".
+        edition: "reader" (solutions folded), "teacher" (open, with notes) or "student" (left out).
+        jobs: processes at a time; None means as many as there are cores.
+        timeout: seconds by the clock after which a notebook is given up.
+
+    Raises:
+        NotebookError: notebooks failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
+        InputError: not in a checkout, unknown profile, or assets that cannot be had.
+    """
+    _require_checkout()
+    if edition not in EDITIONS:
+        raise unknown("edition", edition, EDITIONS)
+    base = Path(out).resolve()
+    executed = run_notebooks(profile=profile, out=base / "notebooks" / profile, jobs=jobs, timeout=timeout)
+    source = base / "src"
+    staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
+    place_assets(source / "book" / "_static", ROOT / ".assets")
+    _place_lab(source / "book" / "_static" / "lab", base / "lab", jobs)
+    html = build_html(source, base / "work")
+    check_pages(staged, html / "notebooks")
+    check_site(html)
+    final = base / ("html" if edition == "reader" else edition)
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(html, final)
+    shutil.rmtree(base / "work", ignore_errors=True)
+    print(f"The book is at {final / 'index.html'}\nTo look at it: make serve")
+    return final
+
+
+def _place_lab(static: Path, cache: Path, jobs: int | None) -> None:
+    """Put the lab into the folder `static`; `cache` keeps what takes minutes to make, until the library or torch changes."""
+    import torch
+
+    from xaicl_lib.lab import MODELS, write_lab
+
+    place_onnxruntime(static, ROOT / ".assets")
+    state = f"{code_digest('xaicl_lib.lab')}-torch-{torch.__version__}"
+    made = {name: cache / f"{name}-{state}" for name in MODELS}
+    missing = [name for name, folder in made.items() if not folder.is_dir()]
+    if missing:
+        _make_lab_models(missing, made, cache, jobs)
+    write_lab(static, list(made.values()))
+
+
+def _make_lab_models(missing: Sequence[str], made: Mapping[str, Path], cache: Path, jobs: int | None) -> None:
+    """Make the lab's models side by side; each is kept as it is done, older ones go."""
+    print(f"lab: making {', '.join(missing)}", flush=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    for left in cache.glob(".running-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".running-", ignore_cleanup_errors=True) as scratch:
+        orders = [Job(name, ("xaicl_lib.lab:main", name, str(Path(scratch) / name)), surroundings()) for name in missing]
+        with closing(side_by_side(orders, chosen_jobs(jobs))) as outcomes:
+            for outcome in outcomes:
+                name = outcome.job.name
+                if outcome.problem is not None:
+                    raise NotebookError(f"the lab's model {name} could not be made: {outcome.problem}")
+                for old in cache.glob(f"{name}-????????????????-*"):
+                    shutil.rmtree(old)
+                os.replace(Path(scratch) / name, made[name])
+                print(f"lab: {name} made in {outcome.seconds:.0f} s", flush=True)
+
+
+def serve(port: int = 8000, out: str | os.PathLike[str] = "_build") -> None:
+    """Serve the built book on localhost until interrupted."""
+    folder = Path(out).resolve() / "html"
+    if not (folder / "index.html").is_file():
+        raise InputError(f"expected a book in {folder}, found none; `make book` builds it")
+    handler = functools.partial(_Quiet, directory=str(folder))
+    try:
+        server = _Server(("127.0.0.1", port), handler)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"expected a free port, got {port}: {error}") from error
+    print(f"The book is at http://localhost:{server.server_port}/ (stop with Ctrl-C)", flush=True)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def _require_checkout() -> None:
+    missing = [name for name in ("_config.yml", "_toc.yml", "book", "notebooks") if not (ROOT / name).exists()]
+    if missing:
+        raise InputError(f"expected a checkout of the repository at {ROOT}, but it lacks {', '.join(missing)}")
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Does not mind browsers that hang up before they have their answer."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files without a line for each of them."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass

@@ -1,0 +1,91 @@
+"""Executes one notebook by papermill and tells how far it is; called as a process of its own through `guard.py`.
+
+    python -P guard.py worker.py PLAN.json
+
+The plan names `source`, `draft` (the executed copy, there only when all went well), `parameters` and `folder` (where the kernel works).
+What it tells goes to standard output, a JSON text a line behind `MARK`: `{"cell": 3, "of": 20, "line": "x = 1"}` when a cell begins,
+`{"error": ...}` or `{"processor": 12.3}`, seconds with the kernel's, at the end. Like the guard it does not load the library.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+MARK = "\x1e"  # the record separator, which begins a JSON text in a stream (RFC 7464)
+NEVER = 10**6  # seconds; whoever started this process decides what takes too long
+
+
+def tell(**facts: Any) -> None:
+    """One line for the process that started this one."""
+    print(f"{MARK}{json.dumps(facts)}", flush=True)
+
+
+class TellingEngine(NBClientEngine):
+    """Papermill's own engine, which tells of each cell as it begins."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+        begin, places = nb_man.cell_start, numbered(nb_man.nb)
+
+        def cell_start(cell: nbformat.NotebookNode, cell_index: int | None = None, **more: Any) -> None:
+            if cell_index in places:
+                tell(cell=places[cell_index], of=len(places), line=first_line(cell.source))
+            begin(cell, cell_index, **more)
+
+        nb_man.cell_start = cell_start
+        super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+
+def numbered(notebook: nbformat.NotebookNode) -> dict[int, int]:
+    """Index to number, from 1, of the cells that the author wrote: papermill adds one with parameters."""
+    added = {"papermill-error-cell-tag", "injected-parameters"}
+    own = [index for index, cell in enumerate(notebook.cells) if not added & set(cell.metadata.get("tags", ()))]
+    return {index: number for number, index in enumerate(own, start=1)}
+
+
+def first_line(source: str) -> str:
+    """The first line of a cell that says something."""
+    return next((line.strip() for line in source.splitlines() if line.strip()), "")
+
+
+def describe(error: Exception) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, PapermillExecutionError):
+        return f"{error.ename}: {error.evalue}"
+    if isinstance(error, DeadKernelError):
+        return "the kernel died, as it does when memory runs out"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}"
+    return f"{type(error).__name__}: {error}"
+
+
+def execute(plan: dict[str, Any]) -> None:
+    """Execute the notebook of a plan; the draft is complete or not there."""
+    papermill.execute_notebook(
+        plan["source"], plan["draft"], plan["parameters"], engine_name="telling", kernel_name="python3", cwd=plan["folder"],
+        progress_bar=False, request_save_on_cell_execute=False, start_timeout=NEVER, execution_timeout=NEVER, iopub_timeout=NEVER,
+    )  # fmt: skip
+
+
+def main() -> int:
+    """Execute the plan that the command line names: 0, or 1 after telling what went wrong."""
+    papermill_engines.register("telling", TellingEngine)
+    try:
+        execute(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    except Exception as error:  # of the notebook, the kernel, the disk or papermill: the line is told, the process ends
+        tell(error=" ".join(describe(error).split()))
+        return 1
+    tell(processor=sum(os.times()[:4]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
