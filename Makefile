@@ -2,43 +2,52 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-READY := $(VENV)/.ready
+BOOK := $(VENV)/.ready-book
+TEST := $(VENV)/.ready-test
 PORT ?= 8000
 PROFILE ?= quick
+TORCH ?=
+JOBS ?=
+CORES = $(shell $(RUN) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 
-.PHONY: help setup book teacher student site classroom serve test lint clean check-book check-links
+.PHONY: help setup book teacher student site classroom serve test lint clean check-notebooks check-book check-links
 
 help:
-	@echo "make book        execute the notebooks and build the book (PROFILE=quick or full)"
+	@echo "make book        execute the notebooks and build the book (PROFILE=quick or full, JOBS=notebooks at a time)"
 	@echo "make teacher     the edition with open solutions and notes; make student: the one without solutions"
 	@echo "make site        the book as one folder for any static host, _build/site"
 	@echo "make classroom   one folder to copy into a room without internet, _build/classroom"
 	@echo "make serve       show the book on localhost (PORT=8000)"
 	@echo "make test        formatting, lint, types, tests, notebooks (which make book then need not run again)"
 	@echo "make lint        formatting, lint and types alone"
+	@echo "make check-notebooks  run executed notebooks again and compare (NOTEBOOKS='02_metrics ...', default: all)"
 	@echo "make check-book  open every page of the book in headless Chromium, and use the lab"
 	@echo "make check-links ask every link to another host"
-	@echo "make setup       only set up $(VENV) (PYTHON=python3)"
+	@echo "make setup       only set up $(VENV) (PYTHON=python3; TORCH=cpu without CUDA's libraries, for a machine without a GPU)"
 	@echo "make clean       remove everything made, but neither $(VENV) nor trained models"
 
-setup: $(READY)
+setup: $(TEST)
 
-# Made anew only when the requirements change; a stamp that is written last makes a broken set-up start again.
-$(READY): requirements.txt pyproject.toml
+# A stamp is written last, so that a broken set-up starts again, and made anew only when the requirements change.
+$(BOOK): requirements-book.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "expected Python 3.11 to 3.13, got $$($(PYTHON) --version 2>&1); say which one to use: make PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "expected Python's venv module, found none; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
-	$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps -e .
+	@TORCH=$(TORCH) .ci/install $(RUN) -r requirements-book.txt
+	@TORCH=$(TORCH) .ci/install $(RUN) --no-deps -e .
 	@touch $@
 
-book: $(READY)
-	@$(RUN) -m xaicl_lib book --profile $(PROFILE)
+$(TEST): requirements.txt $(BOOK)
+	@TORCH=$(TORCH) .ci/install $(RUN) -r requirements.txt
+	@touch $@
 
-teacher student: $(READY)
-	@$(RUN) -m xaicl_lib book --profile $(PROFILE) --edition $@
+book: $(BOOK)
+	@$(RUN) -m xaicl_lib book --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
+
+teacher student: $(BOOK)
+	@$(RUN) -m xaicl_lib book --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)) --edition $@
 
 site: book
 	@$(RUN) -m xaicl_lib site
@@ -46,27 +55,30 @@ site: book
 classroom: book
 	@$(RUN) -m xaicl_lib site --classroom
 
-serve: $(READY)
+serve: $(BOOK)
 	@$(RUN) -m xaicl_lib serve --port $(PORT)
 
-lint: $(READY)
+lint: $(TEST)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
 test: lint
-	$(RUN) -m pytest
-	$(RUN) -m xaicl_lib run
+	$(RUN) -m pytest -n $(CORES) --dist loadfile
+	$(RUN) -m xaicl_lib run $(if $(JOBS),--jobs $(JOBS))
 
-check-book: $(READY)
+check-notebooks: $(TEST)
+	@$(RUN) -m xaicl_lib check $(NOTEBOOKS)
+
+check-book: $(TEST)
 	@$(RUN) tests/check_pages.py
 	$(RUN) -m pytest tests/check_lab.py
 
 # Of the sources that the last build has staged.
-check-links: $(READY)
+check-links: $(BOOK)
 	@$(RUN) -m xaicl_lib links
 
 clean:
 	rm -rf _build .assets build .mypy_cache .pytest_cache .ruff_cache *.egg-info/
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
-	rm -f $(READY)
+	rm -f $(BOOK) $(TEST)

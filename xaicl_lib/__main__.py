@@ -8,6 +8,7 @@ from typing import Any
 
 from xaicl_lib.commands import (
     run_book,
+    run_check,
     run_evaluate,
     run_execute,
     run_explain,
@@ -132,6 +133,12 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
     _add_pool(run)
     run.set_defaults(run=run_execute)
+
+    check = commands.add_parser("check", help="run executed notebooks again and compare each output (needs nbval)")
+    check.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
+    check.add_argument("--out", default="_build/notebooks/quick", help="folder of the executed notebooks (default: %(default)s)")
+    check.add_argument("--jobs", type=_whole, metavar="N", help="notebooks at a time (default: the cores there are)")
+    check.set_defaults(run=run_check)
 
 
 def _add_pool(parser: argparse.ArgumentParser) -> None:

@@ -260,6 +260,13 @@ def run_execute(arguments: argparse.Namespace) -> None:
     run_notebooks(arguments.names or None, profile=arguments.profile, out=out, parameters=given, **limits)
 
 
+def run_check(arguments: argparse.Namespace) -> None:
+    """Run executed notebooks again and compare."""
+    from xaicl_lib.publishing.check import check_notebooks
+
+    check_notebooks(arguments.names or None, out=arguments.out, jobs=arguments.jobs)
+
+
 def run_serve(arguments: argparse.Namespace) -> None:
     """Serve the built book until interrupted."""
     from xaicl_lib.publishing.build import serve

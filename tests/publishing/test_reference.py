@@ -71,6 +71,8 @@ def executed(folder, name="01_a"):
         "profile": "quick",
         "device": "cpu",
         "seconds": 6.1,
+        "processor_seconds": 4.4,
+        "side_by_side": 2,
         "parameters": {"model": "a|b"},
         "versions": {"torch": "2"},
         "source_sha256": "ab",
@@ -83,7 +85,16 @@ def test_a_run_has_its_page(tmp_path):
     pages = reference.runs_pages([executed(tmp_path)])
     assert set(pages) == {"runs", "run_01_a"}
     found = rows(pages["run_01_a"])
-    for row in (["executed", "2026-01-02"], ["device", "cpu"], ["`model`", r"`'a\|b'`"], ["4.2", "`x = 1`"], ["versions", "torch 2"]):
+    for row in (
+        ["executed", "2026-01-02"],
+        ["device", "cpu"],
+        ["`model`", r"`'a\|b'`"],
+        ["4.2", "`x = 1`"],
+        ["versions", "torch 2"],
+        ["time, start of Python included", "6 s"],
+        ["processor time", "4 s"],
+        ["cores", "1, with up to 1 more notebooks on others"],
+    ):
         assert row in found
     assert [r"[A \| chapter](run_01_a.md)", "quick", "cpu", "6 s"] in rows(pages["runs"])
 
@@ -91,7 +102,8 @@ def test_a_run_has_its_page(tmp_path):
 def test_a_run_without_a_manifest_says_so(tmp_path):
     path = executed(tmp_path)
     (tmp_path / "manifest.json").unlink()
-    assert ["device", "not noted"] in rows(reference.runs_pages([path])["run_01_a"])
+    for entry in ("device", "time, start of Python included", "processor time", "cores"):
+        assert [entry, "not noted"] in rows(reference.runs_pages([path])["run_01_a"])
 
 
 def test_the_first_page_lists_the_chapters_of_the_table_of_contents(tmp_path):

@@ -72,7 +72,8 @@ def test_a_notebook_runs_with_its_parameters_in_this_very_python_and_is_kept(tmp
     noted = json.loads((out / "manifest.json").read_text())["01_small"]
     assert noted["parameters"] == {"number": 7, "profile": "quick"}
     assert noted["source_sha256"] == hashlib.sha256((source / "01_small.ipynb").read_bytes()).hexdigest()
-    assert noted["seconds"] >= noted["processor_seconds"] > 0
+    assert noted["seconds"] > 0
+    assert noted["processor_seconds"] > 0
     assert noted["side_by_side"] == 1
     assert noted["device"]
     assert set(noted["versions"]) == {"python", "torch", "xaicl_lib"}

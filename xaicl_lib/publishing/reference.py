@@ -4,7 +4,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +209,8 @@ def runs_pages(executed: Sequence[Path]) -> dict[str, str]:
     rows, pages = [], {}
     for path in executed:
         notebook, facts = nbformat.read(path, as_version=4), _manifest(path)
-        title, seconds = notebook_title(notebook), facts.get("seconds")
-        took = "not noted" if seconds is None else f"{seconds:.0f} s"
+        title = notebook_title(notebook)
+        took = _seconds(facts, "seconds")
         rows.append((f"[{title}](run_{path.stem}.md)", facts.get("profile", "not noted"), facts.get("device", "not noted"), took))
         pages[f"run_{path.stem}"] = _run_page(path.stem, title, notebook, facts, took)
     head = ("notebook", "profile", "device", "seconds")
@@ -227,6 +227,8 @@ def _run_page(name: str, title: str, notebook: nbformat.NotebookNode, facts: dic
         ("device", facts.get("device", "not noted")),
         ("executed", str(noted.get("end_time") or "not noted")[:10]),
         ("time, start of Python included", took),
+        ("processor time", _seconds(facts, "processor_seconds")),
+        ("cores", _cores(facts)),
         ("versions", versions or "not noted"),
         ("sha256 of the source", f"`{facts['source_sha256']}`" if facts.get("source_sha256") else "not noted"),
     ]
@@ -238,6 +240,16 @@ def _run_page(name: str, title: str, notebook: nbformat.NotebookNode, facts: dic
     return "\n".join(
         [*made, "\n## Where the time went\n", *(_table(("seconds", "cell that begins with"), cells) if cells else ["Not noted."])]
     )
+
+
+def _seconds(facts: Mapping[str, Any], key: str) -> str:
+    return f"{facts[key]:.0f} s" if key in facts else "not noted"
+
+
+def _cores(facts: Mapping[str, Any]) -> str:
+    """On how many cores a notebook ran: one thread each, some side by side."""
+    beside = facts.get("side_by_side", 0) - 1
+    return "not noted" if beside < 0 else "1" if beside == 0 else f"1, with up to {beside} more notebooks on others"
 
 
 def _cells(notebook: nbformat.NotebookNode) -> list[tuple[float, str]]:
