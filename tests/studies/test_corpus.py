@@ -13,6 +13,7 @@ from xaicl_lib import InputError, Pair, explain, measure
 from xaicl_lib.corpora import embed_corpus, linear_probe
 from xaicl_lib.metrics.randomisation import randomised
 from xaicl_lib.scores import class_evidence, corpus_similarity, dot
+from xaicl_lib.statistics.paired import holm
 from xaicl_lib.studies.corpus import (
     Way,
     against,
@@ -23,7 +24,6 @@ from xaicl_lib.studies.corpus import (
     settings,
     vary_sizes,
 )  # fmt: skip
-from xaicl_lib.studies.statistics import holm
 from xaicl_lib.studies.views_of_photos import CHANGES, Change, compare_views, crop, cut_out
 
 IMAGES = torch.cat([random_pair(30, seed=3).a * (0.4 + 0.3 * k) for k in range(3)]).float()

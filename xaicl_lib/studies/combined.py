@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.statistics.paired import summarise
 from xaicl_lib.studies.harmful import AUGMENTATIONS, Family, composition
-from xaicl_lib.studies.statistics import summarise
 
 # As recipes order them: where to look, the colours, then what happens to the pixels.
 ORDER = (

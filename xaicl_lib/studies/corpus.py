@@ -23,7 +23,7 @@ from xaicl_lib.metrics.randomisation import randomised, rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
-from xaicl_lib.studies.statistics import holm, signed_ranks, summarise
+from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
 
 TARGETS = ("contrastive", "corpus", "label-free")  # what a way explains
 CAPTUM = {"integrated_gradients": "IntegratedGradients", "gradient_shap": "GradientShap"}

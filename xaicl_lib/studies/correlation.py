@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.studies.statistics import RESAMPLES
+from xaicl_lib.statistics.paired import RESAMPLES
 
 STATISTICS = ("pearson", "spearman", "partial", "above control", "with similarity")
 Values = Float[np.ndarray, "d m"]  # of m models in d resamples

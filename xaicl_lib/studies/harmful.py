@@ -16,7 +16,7 @@ from xaicl_lib.methods import explain
 from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
-from xaicl_lib.studies.statistics import summarise
+from xaicl_lib.statistics.paired import summarise
 
 Images = Float[Tensor, "n 3 h w"]
 Grid = Callable[[Tensor, float], Tensor]

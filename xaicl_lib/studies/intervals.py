@@ -1,4 +1,4 @@
-"""Intervals of shares, and bootstrap samples of whole rows; intervals of means are in `xaicl_lib.studies.statistics`."""
+"""Intervals of shares, and bootstrap samples of whole rows; intervals of means are in `xaicl_lib.statistics.paired`."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from xaicl_lib.studies.statistics import RESAMPLES
+from xaicl_lib.statistics.paired import RESAMPLES
 
 
 def resampled_means(values: np.ndarray, draws: int = RESAMPLES, seed: int = 0) -> np.ndarray:

@@ -16,9 +16,9 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
+from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise
 from xaicl_lib.studies.colour import colour_measures, colourless
 from xaicl_lib.studies.stages import stages, up_to
-from xaicl_lib.studies.statistics import holm, interval, signed_ranks, summarise
 
 Images = Float[Tensor, "n 3 h w"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: the space that is searched, the same for every model

@@ -11,8 +11,8 @@ from torch import Tensor
 from xaicl_lib.adapters import Evidence, quantus_evidence_func, seeded_globally
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import methods as registry
+from xaicl_lib.statistics.paired import summarise
 from xaicl_lib.studies.quality import Judge, Ways
-from xaicl_lib.studies.statistics import summarise
 
 STEPS = 8  # of a perturbation curve for each of three channels; Quantus wants them to divide the number of pixels
 PROPERTIES = {  # metric: the property it stands for, and whether more is better

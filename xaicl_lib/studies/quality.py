@@ -25,7 +25,7 @@ from xaicl_lib.metrics.localisation import energy, pointing_game
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
-from xaicl_lib.studies.statistics import summarise
+from xaicl_lib.statistics.paired import summarise
 from xaicl_lib.zoo import load_classifier, load_model, model_card
 
 Ways = Mapping[str, tuple[str, Mapping[str, Any]]]

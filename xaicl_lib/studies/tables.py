@@ -116,7 +116,7 @@ def beside_paper(summary: pd.DataFrame, model: str, paper_model: str) -> pd.Data
     """Our means with the paper's numbers for the same method and metric, and whether these lie within our intervals.
 
     Args:
-        summary: from `xaicl_lib.studies.statistics.summarise`.
+        summary: from `xaicl_lib.statistics.paired.summarise`.
         model: of ours.
         paper_model: the paper's name of the model, as in `paper_tables`.
 

@@ -158,7 +158,7 @@ def verdicts_figure(verdicts: pd.DataFrame) -> go.Figure:
     """How many methods beat a control, and how many lose against it: rows models, columns metrics; a menu of controls.
 
     Args:
-        verdicts: from `xaicl_lib.studies.statistics.verdicts`.
+        verdicts: from `xaicl_lib.statistics.paired.verdicts`.
     """
     names, models = list(dict.fromkeys(verdicts["metric"])), list(dict.fromkeys(verdicts["model"]))
     controls = list(dict.fromkeys(verdicts["control"]))

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from xaicl_lib import InputError
-from xaicl_lib.studies.statistics import compare, holm, interval, rank_agreement, signed_ranks, summarise, tails, verdicts
+from xaicl_lib.statistics.paired import compare, holm, interval, rank_agreement, signed_ranks, summarise, tails, verdicts
 
 
 def table(values: dict[str, np.ndarray], metric: str = "SI", model: str = "m") -> pd.DataFrame:
