@@ -12,7 +12,7 @@ from xaicl_lib import InputError, Pair, PairModel, explain
 from xaicl_lib.data.cue_conflict import Stimuli, cue_conflict
 from xaicl_lib.data.scenes import FACTORS, draw_pairs, scene_pairs
 from xaicl_lib.metrics.localisation import overlap
-from xaicl_lib.studies.intervals import share
+from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies.texture import Trials, decide, decided, lifts, paired, photo_trials, scene_trials, spread, versus
 
 PARTNERS = {"shape": torch.tensor([1, 1, 1]), "texture": torch.tensor([2, 3, 1]), "nothing": torch.tensor([3, 3, 3])}

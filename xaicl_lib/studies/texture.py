@@ -21,8 +21,8 @@ from xaicl_lib.methods import explain
 from xaicl_lib.metrics.localisation import overlap, relevance_mass
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
+from xaicl_lib.statistics.bootstrap import resampled_means, shares
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise, tails
-from xaicl_lib.studies.intervals import resampled_means, shares
 
 SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
 SCENE_CUES = (SHAPE, TEXTURE, "colour", "background")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaicl_lib.studies.intervals import resampled_means, share, shares
+from xaicl_lib.statistics.bootstrap import resampled_means, share, shares
 
 
 def test_rows_are_drawn_whole() -> None:
