@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaicl_lib.studies.correlation import correlate
+from xaicl_lib.statistics.correlation import correlate
 from xaicl_lib.studies.downstream import model_scores
 from xaicl_lib.views.downstream import AXES, forest_alt, forest_figure, scatter_alt, scatter_figure
 from xaicl_lib.views.zoo import COLOURS

@@ -18,7 +18,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.results import COLUMNS, Store, code_version, digest, model_key
 from xaicl_lib.scores import cosine
-from xaicl_lib.studies.correlation import fisher_interval
+from xaicl_lib.statistics.correlation import fisher_interval
 from xaicl_lib.studies.evaluation import Way, evaluate
 from xaicl_lib.studies.organization import layer_features
 from xaicl_lib.studies.tables import GROUPS

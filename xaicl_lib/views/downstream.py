@@ -36,7 +36,7 @@ def scatter_figure(means: pd.DataFrame, found: pd.DataFrame, *, by: str = "metho
 
     Args:
         means: from `xaicl_lib.studies.downstream.model_scores`.
-        found: from `xaicl_lib.studies.correlation.correlate`, of which Pearson's r is shown.
+        found: from `xaicl_lib.statistics.correlation.correlate`, of which Pearson's r is shown.
         by: column that says whose scores these are.
         accuracy: column of the accuracies.
     """

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from xaicl_lib import InputError
-from xaicl_lib.studies.correlation import (
+from xaicl_lib.statistics.correlation import (
     correlate,
     fisher_interval,
     leave_out,
