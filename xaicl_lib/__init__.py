@@ -17,8 +17,8 @@ except PackageNotFoundError:  # run from a checkout that was not installed
 
 
 def evaluate(*args: Any, **kwargs: Any) -> Any:
-    """See `xaicl_lib.studies.evaluation.evaluate`, which needs pandas and is imported when it is called."""
-    from xaicl_lib.studies.evaluation import evaluate
+    """See `xaicl_lib.evaluation.evaluate.evaluate`, which needs pandas and is imported when it is called."""
+    from xaicl_lib.evaluation.evaluate import evaluate
 
     return evaluate(*args, **kwargs)
 

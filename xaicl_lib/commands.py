@@ -113,7 +113,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
     from xaicl_lib import load_model
-    from xaicl_lib.studies.evaluation import PAPER, evaluate
+    from xaicl_lib.evaluation.evaluate import PAPER, evaluate
     from xaicl_lib.studies.tables import WAYS, pairs_from, possible, with_provenance
 
     output = _output(arguments.output, (".csv", ".parquet"))

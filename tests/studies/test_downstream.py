@@ -9,6 +9,7 @@ import torch
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, Pair, explain
+from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.statistics.paired import summarise
 from xaicl_lib.studies import downstream as study
 from xaicl_lib.studies.downstream import (
@@ -24,7 +25,6 @@ from xaicl_lib.studies.downstream import (
     printed_correlations,
     similarity_scores,
 )
-from xaicl_lib.studies.evaluation import evaluate
 from xaicl_lib.studies.tables import grouped
 from xaicl_lib.training.finish import encode
 from xaicl_lib.training.recipes import RECIPES

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation.evaluate import Job, run
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.results import Store, shard_name
-from xaicl_lib.studies.evaluation import Job, run
 
 IN_FLIGHT = 3  # jobs per thread of the cluster: enough to keep it busy, few enough to hold in memory
 

@@ -10,10 +10,10 @@ from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.evaluation.evaluate import Way, evaluate
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
-from xaicl_lib.studies.evaluation import Way, evaluate
 
 METRICS = ("pointing_game", "relevance_mass", "relevance_rank")
 OVERLAP = 0.02  # of the evidence that a place elsewhere may still touch

@@ -15,7 +15,7 @@ import torch
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, evaluate, explain, measure
 from xaicl_lib.data.scenes import scene_pairs
-from xaicl_lib.studies import evaluation
+from xaicl_lib.evaluation import evaluate as evaluation
 
 ROOT = Path(__file__).parents[2]
 METHODS = ["grad_cam", ("conditional_occlusion", {"window": 8, "stride": 8}), "random_map"]
@@ -150,7 +150,7 @@ SCRIPT = """
     import sys
     from tests.conftest import build, random_pair
     from xaicl_lib import evaluate
-    from xaicl_lib.studies import evaluation
+    from xaicl_lib.evaluation import evaluate as evaluation
     import time
 
     compute = evaluation._compute
