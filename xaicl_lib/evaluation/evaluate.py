@@ -138,7 +138,7 @@ def evaluate(
     if client is None:
         done: Iterable[tuple[Job, pd.DataFrame]] = ((job, run(loaded[job.model], job, place)) for job in jobs)
     else:
-        from xaicl_lib.studies.cluster import on_workers
+        from xaicl_lib.evaluation.cluster import on_workers
 
         done = on_workers(client, dict(zip(loaded, given, strict=True)), jobs, place, device)
     frames = [_numbered(job, rows) for job, rows in _with_bar(done, pairs, len(loaded) * len(plans))]
