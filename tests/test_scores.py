@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError
-from xaicl_lib.results import key_of
+from xaicl_lib.evaluation.store import key_of
 from xaicl_lib.scores import class_evidence, corpus_similarity, cosine, dot
 
 G = torch.Generator().manual_seed(0)

@@ -8,7 +8,7 @@ import pytest
 
 from xaicl_lib import sources
 from xaicl_lib.errors import InputError
-from xaicl_lib.results import code_version
+from xaicl_lib.evaluation.store import code_version
 from xaicl_lib.sources import TOP, code_digest, files_behind
 
 

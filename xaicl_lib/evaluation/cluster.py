@@ -12,9 +12,9 @@ import torch
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.evaluate import Job, run
+from xaicl_lib.evaluation.store import Store, shard_name
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
-from xaicl_lib.results import Store, shard_name
 
 IN_FLIGHT = 3  # jobs per thread of the cluster: enough to keep it busy, few enough to hold in memory
 
