@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation.sources import code_digest
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.sources import code_digest
 
 KEY = ["model_key", "method_key", "pair_key", "metric_key"]
 COLUMNS = [*KEY, "model", "method", "metric", "value", "seconds", "seed", "version"]

@@ -22,8 +22,8 @@ import papermill
 from filelock import FileLock, Timeout
 
 from xaicl_lib.errors import InputError, NotebookError, unknown
+from xaicl_lib.evaluation.sources import code_digest, imported
 from xaicl_lib.publishing.pool import CEILING, PATIENCE, WORKER, Job, Outcome, before, chosen_jobs, side_by_side, surroundings
-from xaicl_lib.sources import code_digest, imported
 
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout: the notebooks and the book's prose are not part of the installed package
 PROFILES = ("quick", "full")

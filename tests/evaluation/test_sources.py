@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from xaicl_lib import sources
 from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation import sources
+from xaicl_lib.evaluation.sources import TOP, code_digest, files_behind
 from xaicl_lib.evaluation.store import code_version
-from xaicl_lib.sources import TOP, code_digest, files_behind
 
 
 def names(*roots):
@@ -45,7 +45,7 @@ def test_what_is_no_module_is_refused():
 
 
 DIGESTS = """
-from xaicl_lib.sources import code_digest
+from xaicl_lib.evaluation.sources import code_digest
 print(*(code_digest(*roots.split("+")) for roots in ("xaicl_lib.methods+xaicl_lib.metrics", "xaicl_lib.lab", "xaicl_lib.views.figures")))
 """
 
