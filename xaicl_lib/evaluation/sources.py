@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xaicl_lib.errors import InputError
 
-TOP = Path(__file__).resolve().parent
+TOP = Path(__file__).resolve().parents[1]
 NAME = TOP.name
 PAGES = "static"  # folders of scripts and styles of pages, which no number depends on
 
