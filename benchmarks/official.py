@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from xaicl_lib import Pair, explain, load_model
+from xaicl_lib.checkpoints.torch_file import renamed
 from xaicl_lib.data.photos import open_photo
-from xaicl_lib.zoo.checkpoints import renamed
 from xaicl_lib.zoo.crc32c import crc32c
 from xaicl_lib.zoo.official import COSTS, OFFICIAL, empty_network
 

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import assert_close
 from tests.zoo.published import KEYS, barlow_twins, checkpoint, moco_v3_r50, random_state, resnet50, simsiam, state_without_memory
 from xaicl_lib import InputError
-from xaicl_lib.zoo.checkpoints import fill
+from xaicl_lib.checkpoints.torch_file import fill
 from xaicl_lib.zoo.official import OFFICIAL, empty_network
 
 NAMES = pytest.mark.parametrize("name", list(KEYS))

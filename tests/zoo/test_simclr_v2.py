@@ -10,8 +10,8 @@ import torch
 from tests.conftest import assert_close
 from tests.zoo.published import random_value, simclr_shapes
 from xaicl_lib import InputError
+from xaicl_lib.checkpoints.torch_file import fill
 from xaicl_lib.zoo import simclr_v2
-from xaicl_lib.zoo.checkpoints import fill
 from xaicl_lib.zoo.tf_bundle import Bundle, Entry
 
 TINY = Path(__file__).parent / "fixtures" / "tiny" / "model.ckpt-250228.index"

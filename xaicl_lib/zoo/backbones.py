@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xaicl_lib.checkpoints.torch_file import COUNTER, complain, read_torch, shorten, state_of
 from xaicl_lib.errors import InputError
 from xaicl_lib.graphs import cut
 from xaicl_lib.model import PairModel, resolve_device
-from xaicl_lib.zoo.checkpoints import COUNTER, complain, read_torch, shorten, state_of
 from xaicl_lib.zoo.official import IMAGENET
 
 HEAD = "none: cosine on mean-pooled features"

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
+from xaicl_lib.checkpoints.torch_file import is_page
 from xaicl_lib.errors import InputError
-from xaicl_lib.zoo.checkpoints import is_page
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30  # seconds without a byte

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from xaicl_lib.checkpoints.torch_file import COUNTER, complain, read_torch, shorten, state_of
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel, resolve_device
-from xaicl_lib.zoo.checkpoints import COUNTER, complain, read_torch, shorten, state_of
 
 HEAD = "the model's own projection into the space that images and texts share"
 

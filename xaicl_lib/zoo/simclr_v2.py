@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from xaicl_lib.checkpoints.torch_file import complain
 from xaicl_lib.errors import InputError
-from xaicl_lib.zoo.checkpoints import complain
 from xaicl_lib.zoo.resnet import ResNet50, SamePool, perceptron, pooled_head
 from xaicl_lib.zoo.tf_bundle import Bundle, find_bundle
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from xaicl_lib import InputError
-from xaicl_lib.zoo import checkpoints
-from xaicl_lib.zoo.checkpoints import fill, read_torch, shorten, state_of, translate
+from xaicl_lib.checkpoints import torch_file as checkpoints
+from xaicl_lib.checkpoints.torch_file import fill, read_torch, shorten, state_of, translate
 
 STATE = OrderedDict(weight=torch.arange(6.0).view(2, 3), bias=torch.zeros(2))
 
