@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xaicl_lib.checkpoints.tf_bundle import find_bundle
 from xaicl_lib.checkpoints.torch_file import fill
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
 from xaicl_lib.zoo import download
-from xaicl_lib.zoo.tf_bundle import find_bundle
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PIXELS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

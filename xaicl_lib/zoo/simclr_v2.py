@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from xaicl_lib.checkpoints.tf_bundle import Bundle, find_bundle
 from xaicl_lib.checkpoints.torch_file import complain
 from xaicl_lib.errors import InputError
 from xaicl_lib.zoo.resnet import ResNet50, SamePool, perceptron, pooled_head
-from xaicl_lib.zoo.tf_bundle import Bundle, find_bundle
 
 AVERAGE = "ema_model/"  # of the weights over the training
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}

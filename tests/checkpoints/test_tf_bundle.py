@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from xaicl_lib import InputError
+from xaicl_lib.checkpoints.tf_bundle import Bundle, find_bundle
 from xaicl_lib.zoo import crc32c as module
 from xaicl_lib.zoo.crc32c import crc32c, unmask
-from xaicl_lib.zoo.tf_bundle import Bundle, find_bundle
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TINY = FIXTURES / "tiny" / "model.ckpt-250228.index"
@@ -188,7 +188,7 @@ def test_several_blocks_and_compressed_ones(tmp_path) -> None:
 
 def test_copies_in_compressed_blocks(tmp_path) -> None:
     """Each of the three kinds of copy, one of them running into what it writes."""
-    from xaicl_lib.zoo.tf_bundle import _unsnap
+    from xaicl_lib.checkpoints.tf_bundle import _unsnap
 
     literal = bytes([3 << 2]) + b"abcd"
     near = bytes([1 | (11 - 4) << 2, 3])  # eleven bytes from three back

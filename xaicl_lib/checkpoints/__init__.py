@@ -1,0 +1,1 @@
+"""Files of weights as their publishers wrote them, read as tensors alone."""
