@@ -30,9 +30,9 @@ import torch
 from torch import Tensor
 
 from xaicl_lib import Pair, explain, load_model
+from xaicl_lib.checkpoints.crc32c import crc32c
 from xaicl_lib.checkpoints.torch_file import renamed
 from xaicl_lib.data.photos import open_photo
-from xaicl_lib.zoo.crc32c import crc32c
 from xaicl_lib.zoo.official import COSTS, OFFICIAL, empty_network
 
 SHOWN = ("first_use_cpu_seconds", "load_cpu_seconds", "load_megabytes", "pair_cpu_seconds", "pair_megabytes")

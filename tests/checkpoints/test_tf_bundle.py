@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from xaicl_lib import InputError
+from xaicl_lib.checkpoints import crc32c as module
+from xaicl_lib.checkpoints.crc32c import crc32c, unmask
 from xaicl_lib.checkpoints.tf_bundle import Bundle, find_bundle
-from xaicl_lib.zoo import crc32c as module
-from xaicl_lib.zoo.crc32c import crc32c, unmask
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TINY = FIXTURES / "tiny" / "model.ckpt-250228.index"

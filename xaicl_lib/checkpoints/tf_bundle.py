@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from xaicl_lib.checkpoints.crc32c import crc32c, unmask
 from xaicl_lib.errors import InputError
-from xaicl_lib.zoo.crc32c import crc32c, unmask
 
 FOOTER = 48  # bytes: two handles of a block, padded, and the magic number
 MAGIC = 0xDB4775248B80FB57
