@@ -10,9 +10,9 @@ import torch
 from tests.conftest import assert_close
 from tests.zoo.published import random_value, simclr_shapes
 from xaicl_lib import InputError
+from xaicl_lib.checkpoints import simclr_v2
 from xaicl_lib.checkpoints.tf_bundle import Bundle, Entry
 from xaicl_lib.checkpoints.torch_file import fill
-from xaicl_lib.zoo import simclr_v2
 
 TINY = Path(__file__).parent / "fixtures" / "tiny" / "model.ckpt-250228.index"
 OPTIONS = {"width": 1, "slim": 64, "blocks": (2, 1, 1, 1), "out": 4}
