@@ -17,10 +17,11 @@ from tests.zoo.published import checkpoint, random_state
 from tests.zoo.test_simclr_v2 import OPTIONS, TINY, tiny
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods, load_model
 from xaicl_lib.__main__ import main
+from xaicl_lib.checkpoints import simsiam
 from xaicl_lib.checkpoints.tf_bundle import Bundle
 from xaicl_lib.checkpoints.torch_file import fill, renamed
 from xaicl_lib.scores import cosine
-from xaicl_lib.zoo import download, list_official, model_card, official, simsiam
+from xaicl_lib.zoo import download, list_official, model_card, official
 from xaicl_lib.zoo.bundled import load_classifier
 from xaicl_lib.zoo.official import OFFICIAL, empty_network
 
