@@ -54,7 +54,7 @@ def random_weights(name: str) -> dict[str, Tensor]:
 def write_published(name: str, folder: Path) -> Path:
     """A file of the row's format and names."""
     row, weights = OFFICIAL[name], random_weights(name)
-    reader = import_module(f"xaicl_lib.zoo.{row.reader}")
+    reader = import_module(f"xaicl_lib.checkpoints.{row.reader}")
     path = folder / row.files[0]
     if row.reader == "simclr_v2":
         names = dict(reader.names(empty_network(row)))

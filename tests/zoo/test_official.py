@@ -20,8 +20,9 @@ from xaicl_lib.__main__ import main
 from xaicl_lib.checkpoints import simsiam
 from xaicl_lib.checkpoints.tf_bundle import Bundle
 from xaicl_lib.checkpoints.torch_file import fill, renamed
+from xaicl_lib.data import fetch as download
 from xaicl_lib.scores import cosine
-from xaicl_lib.zoo import download, list_official, model_card, official
+from xaicl_lib.zoo import list_official, model_card, official
 from xaicl_lib.zoo.bundled import load_classifier
 from xaicl_lib.zoo.official import OFFICIAL, empty_network
 

@@ -25,7 +25,7 @@ def saved(name: str, path: Path, state: dict | None = None, **changes) -> Path:
 def read(name: str, path: Path) -> torch.nn.ModuleDict:
     row = OFFICIAL[name]
     net = empty_network(row)
-    fill(net, import_module(f"xaicl_lib.zoo.{row.reader}").read([path], net, **row.options))
+    fill(net, import_module(f"xaicl_lib.checkpoints.{row.reader}").read([path], net, **row.options))
     return net.eval()
 
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.tf_bundle import find_bundle
 from xaicl_lib.checkpoints.torch_file import fill
+from xaicl_lib.data import fetch as download
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
-from xaicl_lib.zoo import download
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PIXELS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -157,7 +157,7 @@ def load_official(name: str, device: str | torch.device = "auto", *, file: str |
 def empty_network(row: Row) -> nn.ModuleDict:
     """The modules of a row without memory for their weights, as `PairModel` takes them."""
     with torch.device("meta"):
-        return import_module(f"xaicl_lib.zoo.{row.reader}").network(**row.options)
+        return import_module(f"xaicl_lib.checkpoints.{row.reader}").network(**row.options)
 
 
 def _row(name: str) -> Row:
@@ -188,7 +188,7 @@ def _tensors(name: str, row: Row, network: nn.Module, file: str | os.PathLike[st
     if file is not None and (kept := _kept(folder, record, network)):
         return kept
     try:
-        tensors = import_module(f"xaicl_lib.zoo.{row.reader}").read(paths, network, **row.options)
+        tensors = import_module(f"xaicl_lib.checkpoints.{row.reader}").read(paths, network, **row.options)
     except InputError as error:
         again = "" if file is not None else f"; delete it from {str(folder)!r} to have it fetched again"
         raise InputError(f"{error}{again}") from error

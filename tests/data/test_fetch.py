@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from xaicl_lib import InputError
-from xaicl_lib.zoo import download
-from xaicl_lib.zoo.download import fetch
+from xaicl_lib.data import fetch as download
+from xaicl_lib.data.fetch import fetch
 
 DATA = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
