@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicl_lib import PairModel, load_model
-from xaicl_lib.corpora import IMAGENETTE, embed_corpus, linear_probe
+from xaicl_lib.data.corpora import IMAGENETTE, embed_corpus, linear_probe
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.data.scenes import SHAPES, scene_set
 from xaicl_lib.evaluation.store import code_version

@@ -13,7 +13,7 @@ import torch
 from studies import seeded, with_provenance
 
 from xaicl_lib import load_model
-from xaicl_lib.corpora import embed_corpus
+from xaicl_lib.data.corpora import embed_corpus
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.data.scenes import scene_set
 from xaicl_lib.studies.properties import properties

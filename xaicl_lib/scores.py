@@ -48,7 +48,7 @@ def corpus_similarity(
     linear in the corpus, so it takes two mean vectors (of unit embeddings for the cosine) however large corpus and foil are.
 
     Args:
-        corpus: embeddings to be like, from `xaicl_lib.corpora`.
+        corpus: embeddings to be like, from `xaicl_lib.data.corpora`.
         foil: embeddings to be unlike; None for the similarity to the corpus alone.
         normalize: the cosine, in [-2, 2] with a foil; else the inner product, unbounded.
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
-from xaicl_lib.corpora import embed_corpus
+from xaicl_lib.data.corpora import embed_corpus
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.metrics import measure

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from xaicl_lib import augment
-from xaicl_lib.corpora import embed_corpus
+from xaicl_lib.data.corpora import embed_corpus
 from xaicl_lib.errors import InputError
 from xaicl_lib.metrics.localisation import relevance_mass
 from xaicl_lib.metrics.randomisation import rank_correlation

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError
-from xaicl_lib.corpora import IMAGENETTE, PROBE_C, embed_corpus, linear_probe, photos_of, scenes_of
+from xaicl_lib.data.corpora import IMAGENETTE, PROBE_C, embed_corpus, linear_probe, photos_of, scenes_of
 from xaicl_lib.data.photos import load_image
 from xaicl_lib.data.scenes import SHAPES, scenes
 
