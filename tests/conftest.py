@@ -9,7 +9,7 @@ from torch import nn
 
 from xaicl_lib import Pair, PairModel
 
-collect_ignore = ["zoo/fixtures"]  # made once by packages that the project does not need
+collect_ignore = ["checkpoints/fixtures"]  # made once by packages that the project does not need
 logging.getLogger("torch.__trace").setLevel(logging.WARNING)  # its thousands of debug lines would all be kept by pytest
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

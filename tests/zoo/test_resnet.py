@@ -13,7 +13,7 @@ from tests.zoo.published import random_state
 from xaicl_lib import PairModel
 from xaicl_lib.zoo.resnet import ResNet50, SamePool, perceptron
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "checkpoints" / "fixtures"
 
 
 def slim_resnet50(**options) -> ResNet50:
