@@ -10,9 +10,9 @@ from torch import nn
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, PairModel, load_model
+from xaicl_lib.networks.small import SlimViT
 from xaicl_lib.studies.organization import curves, layer_features, relative_to, rld, similarity_graph, with_intervals
 from xaicl_lib.zoo import untrained
-from xaicl_lib.zoo.networks import SlimViT
 
 
 def clouds(n: int = 24, d: int = 5, classes: int = 3, apart: float = 2.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

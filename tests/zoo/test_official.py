@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.checkpoints.test_simclr_v2 import OPTIONS, TINY, tiny
 from tests.conftest import assert_close
 from tests.test_contract import SMALL
 from tests.zoo.published import checkpoint, random_state
-from tests.checkpoints.test_simclr_v2 import OPTIONS, TINY, tiny
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods, load_model
 from xaicl_lib.__main__ import main
 from xaicl_lib.checkpoints import simsiam

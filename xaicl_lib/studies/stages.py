@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
-from xaicl_lib.zoo.networks import Block
+from xaicl_lib.networks.small import Block
 
 SHOWN = 8  # layers named in an error
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
-from xaicl_lib.zoo.networks import branches, build_network
+from xaicl_lib.networks.small import branches, build_network
 from xaicl_lib.zoo.official import list_official, load_official, official_card
 
 WEIGHTS = Path(__file__).parent / "weights"

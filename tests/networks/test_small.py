@@ -9,8 +9,8 @@ from torch import nn
 
 from tests.conftest import assert_close
 from xaicl_lib import PairModel
+from xaicl_lib.networks.small import Attention, SlimViT, branches, build_network, predictor_head, sine_positions
 from xaicl_lib.training.recipes import RECIPES
-from xaicl_lib.zoo.networks import Attention, SlimViT, branches, build_network, predictor_head, sine_positions
 
 
 def test_positions_equal_their_formula() -> None:
