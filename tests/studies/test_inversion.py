@@ -10,6 +10,7 @@ from torch import Generator, nn
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError, PairModel, augment, load_model
+from xaicl_lib.networks.resnet import ResNet50
 from xaicl_lib.studies.colour import coarse, colour, colour_measures, colourless, error, hsv, hue_error, kept, lightness, saturation
 from xaicl_lib.studies.inversion import (
     MEAN,
@@ -29,7 +30,6 @@ from xaicl_lib.studies.inversion import (
 )
 from xaicl_lib.studies.stages import stages, up_to
 from xaicl_lib.zoo import untrained
-from xaicl_lib.zoo.resnet import ResNet50
 
 PLAIN = Settings(steps=60, momentum=0.5, step_size=1.0, total_variation=(0, 0), alpha_norm=0)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
-from xaicl_lib.zoo.resnet import ResNet50, perceptron, pooled_head
+from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 WHAT = "the full checkpoint of Barlow Twins (checkpoint.pth; resnet50.pth is the backbone alone)"
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xaicl_lib.checkpoints.tf_bundle import Bundle, find_bundle
 from xaicl_lib.checkpoints.torch_file import complain
 from xaicl_lib.errors import InputError
-from xaicl_lib.zoo.resnet import ResNet50, SamePool, perceptron, pooled_head
+from xaicl_lib.networks.resnet import ResNet50, SamePool, perceptron, pooled_head
 
 AVERAGE = "ema_model/"  # of the weights over the training
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}

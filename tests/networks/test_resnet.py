@@ -11,7 +11,7 @@ from torch import nn
 from tests.conftest import assert_close
 from tests.zoo.published import random_state
 from xaicl_lib import PairModel
-from xaicl_lib.zoo.resnet import ResNet50, SamePool, perceptron
+from xaicl_lib.networks.resnet import ResNet50, SamePool, perceptron
 
 FIXTURES = Path(__file__).parents[1] / "checkpoints" / "fixtures"
 
