@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
 from xaicl_lib.model import MeanPool
 from xaicl_lib.networks.resnet import ResNet50
-from xaicl_lib.zoo.vit import PatchMap, official_names
+from xaicl_lib.networks.vit import PatchMap, official_names
 
 DEPTH = 12
 

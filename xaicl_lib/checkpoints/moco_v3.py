@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
-from xaicl_lib.zoo.vit import ClassToken, ClassTokenMap, official_names
+from xaicl_lib.networks.vit import ClassToken, ClassTokenMap, official_names
 
 WIDTHS = {"vit_b": 768, "vit_s": 384}
 DEPTH = 12

@@ -1,6 +1,6 @@
 """Image-text models of the open_clip package (extra `clip`): `open_clip/ViT-B-32/laion2b_s34b_b79k`, or your own instance.
 
-The class token of a vision transformer is opened as in `xaicl_lib.zoo.vit.ClassTokenMap`, so that a map of cells is pooled to what the
+The class token of a vision transformer is opened as in `xaicl_lib.networks.vit.ClassTokenMap`, so that a map of cells is pooled to what the
 rest of the network reads, and nothing is lost.
 """
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.conftest import assert_close
 from tests.zoo.published import random_state, vit_shapes
 from xaicl_lib import InputError, Pair, PairModel, explain
-from xaicl_lib.zoo.vit import ClassToken, ClassTokenMap, PatchMap, official_names
+from xaicl_lib.networks.vit import ClassToken, ClassTokenMap, PatchMap, official_names
 
 C, DEPTH, HEADS, PATCH, GRID = 24, 3, 4, 8, 4
 SHAPE = (C, DEPTH, HEADS, PATCH, GRID)
