@@ -142,7 +142,7 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
         for role in ("features", "head"):
             network[role + "_b"] = copy.deepcopy(network[role]).requires_grad_(False)
     if recipe.get("text"):
-        from xaicl_lib.zoo.text import Temperature, TextEncoder  # which is made of what is here
+        from xaicl_lib.networks.text import Temperature, TextEncoder  # which is made of what is here
 
         network["text"] = TextEncoder(recipe["text"], recipe["text_depth"], recipe["embedding"])
         network["temperature"] = Temperature()
@@ -156,7 +156,7 @@ def branches(network: nn.ModuleDict) -> dict[str, nn.Module]:
     sides are features and head, as a predictor only served the training.
     """
     if "text" in network:
-        from xaicl_lib.zoo.text import Reader
+        from xaicl_lib.networks.text import Reader
 
         return {"features": network["features"], "head": network["head"], "text": Reader(network["text"])}
     if "features_b" not in network:

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.networks.text import Reader
 from xaicl_lib.training.data import Data, known, training_labels
 from xaicl_lib.training.recipes import Recipe
 from xaicl_lib.training.train import MEAN, STD, Trainer, normalize
 from xaicl_lib.training.zero_shot import relation_accuracy, zero_shot
-from xaicl_lib.zoo.text import Reader
 
 PROBE_C = 0.1  # inverse strength of the linear probe's L2 penalty, the same for all models
 MIN_STD, MIN_RANK = 0.2, 5.0  # spread under which a model counts as collapsed
