@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from xaicl_lib import PairModel, load_model
-from xaicl_lib.data.corpora import IMAGENETTE, embed_corpus, linear_probe
+from xaicl_lib.data.corpora import IMAGENETTE, embed_corpus
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.data.scenes import SHAPES, scene_set
 from xaicl_lib.evaluation.store import code_version
+from xaicl_lib.probes import linear_probe
 from xaicl_lib.studies.corpus import TARGETS, Setting, Way, evaluate_corpora, sanity, settings, vary_sizes
 from xaicl_lib.studies.text_localisation import locate_texts
 from xaicl_lib.studies.views_of_photos import compare_views

@@ -7,9 +7,10 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError
-from xaicl_lib.data.corpora import IMAGENETTE, PROBE_C, embed_corpus, linear_probe, photos_of, scenes_of
+from xaicl_lib.data.corpora import IMAGENETTE, embed_corpus, photos_of, scenes_of
 from xaicl_lib.data.photos import load_image
 from xaicl_lib.data.scenes import SHAPES, scenes
+from xaicl_lib.probes import PROBE_C, linear_probe
 
 
 def test_images_are_embedded_by_side_b_whatever_the_chunk(pair) -> None:

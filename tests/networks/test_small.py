@@ -9,7 +9,8 @@ from torch import nn
 
 from tests.conftest import assert_close
 from xaicl_lib import PairModel
-from xaicl_lib.networks.small import Attention, SlimViT, branches, build_network, predictor_head, sine_positions
+from xaicl_lib.networks.small import SlimViT, branches, build_network, predictor_head, sine_positions
+from xaicl_lib.networks.transformer import Attention
 from xaicl_lib.training.recipes import RECIPES
 
 

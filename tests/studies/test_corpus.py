@@ -10,8 +10,9 @@ from scipy import stats
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, Pair, explain, measure
-from xaicl_lib.data.corpora import embed_corpus, linear_probe
+from xaicl_lib.data.corpora import embed_corpus
 from xaicl_lib.metrics.randomisation import randomised
+from xaicl_lib.probes import linear_probe
 from xaicl_lib.scores import class_evidence, corpus_similarity, dot
 from xaicl_lib.statistics.paired import holm
 from xaicl_lib.studies.corpus import (

@@ -11,8 +11,9 @@ from PIL import Image
 from tests.conftest import assert_close
 from xaicl_lib import InputError, load_model
 from xaicl_lib.data.scenes import FACTORS, scene_set
+from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import load_data, training_labels
-from xaicl_lib.training.finish import finish, knn_accuracy, probe_accuracy, spread
+from xaicl_lib.training.finish import finish, spread
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
 from xaicl_lib.training.tasks import follow
 from xaicl_lib.training.train import MEAN, STD, Trainer, pictures

@@ -12,9 +12,10 @@ from xaicl_lib import InputError, augment, list_models, load_model
 from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
 from xaicl_lib.data.scenes import scene_set, scenes
 from xaicl_lib.networks.small import build_network
+from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.models import twin_table
-from xaicl_lib.training.finish import MIN_RANK, MIN_STD, encode, knn_accuracy, probe_accuracy, spread
+from xaicl_lib.training.finish import MIN_RANK, MIN_STD, encode, spread
 from xaicl_lib.training.recipes import RECIPES, from_facts
 from xaicl_lib.training.train import normalize
 from xaicl_lib.zoo.bundled import WEIGHTS, model_card

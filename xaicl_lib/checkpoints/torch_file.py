@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xaicl_lib.data.fetch import is_page
 from xaicl_lib.errors import InputError
 
 SHOWN = 4  # names in a message; the rest are counted
@@ -53,11 +54,6 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         raise InputError(
             f"expected a whole file of torch.save in {path.name!r}, got one that is truncated or damaged ({reason})"
         ) from error
-
-
-def is_page(start: bytes) -> bool:
-    """Whether a file that begins so is a page for a browser."""
-    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body"))
 
 
 def state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:

@@ -8,13 +8,12 @@ import os
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
-from torch import Generator, Tensor, nn
+from jaxtyping import Float
+from torch import Generator, Tensor
 
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.training.finish import PROBE_C
 
 Source = Tensor | str | os.PathLike[str] | list[str]
 IMAGENETTE = {  # names of the ten classes, by the folders that hold them
@@ -113,39 +112,3 @@ def scenes_of(factor: str, value: str, count: int, size: int = 64, *, generator:
         images, _, labels = scenes(4 * count + 16, size, generator)
         found.append(images[labels[:, column] == wanted])
     return torch.cat(found)[:count]
-
-
-def linear_probe(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> nn.Linear:
-    """A linear classifier of embeddings, for `scores.class_evidence`: logistic regression on standardised embeddings, as one linear layer.
-
-    Args:
-        embeddings: to learn from.
-        labels: their classes, 0, 1, ...
-
-    Returns:
-        A layer from embeddings (n, d) to class scores (n, classes); frozen.
-
-    Raises:
-        InputError: labels of another number, fewer than two classes or a gap between them, or embeddings that are not finite.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    classes = labels.unique().tolist()
-    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
-        raise InputError(f"expected one label for each of (n, d) embeddings, got {tuple(labels.shape)} for {tuple(embeddings.shape)}")
-    if len(classes) < 2 or classes != list(range(len(classes))):
-        raise InputError(f"expected labels of at least two classes 0, 1, ..., got {classes[:5]}")
-    if not embeddings.isfinite().all():
-        raise InputError("expected finite embeddings to learn from, got NaN or infinity")
-    z = embeddings.detach().double().cpu()
-    mean, std = z.mean(0), z.std(0, correction=0)
-    std = torch.where(std > 0, std, 1.0)
-    judge = LogisticRegression(C=PROBE_C, max_iter=1000).fit(((z - mean) / std).numpy(), labels.cpu().numpy())
-    weight, bias = (torch.from_numpy(part) for part in (judge.coef_, judge.intercept_))
-    if len(classes) == 2:  # scikit-learn then has one row, the evidence for class 1
-        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    weight = weight / std
-    layer = nn.Linear(z.shape[1], len(classes)).requires_grad_(False).to(embeddings)
-    layer.weight.copy_(weight)
-    layer.bias.copy_(bias - weight @ mean)
-    return layer

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
-from xaicl_lib.checkpoints.torch_file import is_page
 from xaicl_lib.errors import InputError
 
 CHUNK = 1 << 20  # bytes
@@ -243,3 +242,8 @@ def _have(part: Path) -> int:
 
 def _tag(part: Path) -> Path:
     return part.with_name(part.name + ".tag")
+
+
+def is_page(start: bytes) -> bool:
+    """Whether a file that begins so is a page for a browser."""
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body"))

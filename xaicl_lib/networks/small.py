@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.model import MeanPool
+from xaicl_lib.networks.transformer import TransformerBlock
 
 
 class Block(nn.Module):
@@ -68,33 +69,6 @@ def sine_positions(i: int, j: int, c: int, span: float = 8.0) -> Float[Tensor, "
     angle_i, angle_j = rows.unsqueeze(1) * frequency, columns.unsqueeze(1) * frequency  # (i, c / 4), (j, c / 4)
     angle_i, angle_j = angle_i.repeat_interleave(j, 0), angle_j.repeat(i, 1)  # (i * j, c / 4)
     return torch.cat([angle_i.sin(), angle_i.cos(), angle_j.sin(), angle_j.cos()], 1)
-
-
-class Attention(nn.Module):
-    """Self-attention of :cite:t:`vaswani2017attention`: softmax(q k^T / sqrt(d)) v in each head, (n, t, c) to (n, t, c)."""
-
-    def __init__(self, c: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv, self.out = nn.Linear(c, 3 * c), nn.Linear(c, c)
-
-    def forward(self, x: Float[Tensor, "n t c"]) -> Float[Tensor, "n t c"]:
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (n, heads, t, d)
-        weights = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)  # (n, heads, t, t)
-        return self.out((weights @ v).transpose(1, 2).flatten(2))
-
-
-class TransformerBlock(nn.Module):
-    """Attention and a two-layer perceptron, each on normalised tokens and added to them."""
-
-    def __init__(self, c: int, heads: int) -> None:
-        super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(c), Attention(c, heads)
-        self.norm2, self.perceptron = nn.LayerNorm(c), nn.Sequential(nn.Linear(c, 4 * c), nn.GELU(), nn.Linear(4 * c, c))
-
-    def forward(self, x: Float[Tensor, "n t c"]) -> Float[Tensor, "n t c"]:
-        x = x + self.attention(self.norm1(x))
-        return x + self.perceptron(self.norm2(x))
 
 
 class SlimViT(nn.Module):

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xaicl_lib.data.captions import LENGTH, WORDS, tokenize
-from xaicl_lib.networks.small import TransformerBlock
+from xaicl_lib.networks.transformer import TransformerBlock
 
 HEADS = 4
 

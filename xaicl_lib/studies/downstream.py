@@ -18,12 +18,12 @@ from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
+from xaicl_lib.probes import PROBE_C, knn_accuracy, probe_accuracy
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.correlation import fisher_interval
 from xaicl_lib.studies.organization import layer_features
 from xaicl_lib.studies.tables import GROUPS
 from xaicl_lib.training.data import Data
-from xaicl_lib.training.finish import PROBE_C, knn_accuracy, probe_accuracy
 from xaicl_lib.zoo.bundled import WEIGHTS, load_model
 
 UNTRAINED = "untrained"  # the recipe of networks that were trained by none yet

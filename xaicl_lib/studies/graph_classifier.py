@@ -14,8 +14,8 @@ from scipy import stats
 from torch import Generator, Tensor, nn
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.probes import PROBE_C, knn_accuracy
 from xaicl_lib.studies.organization import Labels, checked, classes_of, similarity_graph
-from xaicl_lib.training.finish import PROBE_C, knn_accuracy
 
 STEPS = 100  # of the optimiser at most; a linear head needs some 30
 NEIGHBOURS = 20  # of k-NN at most

@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
-from xaicl_lib.networks.small import Block, TransformerBlock
+from xaicl_lib.networks.small import Block
+from xaicl_lib.networks.transformer import TransformerBlock
 
 BLOCK = 2_000_000  # distances in work at once, 16 MB; some five times that is the memory needed beside the embeddings
 TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)

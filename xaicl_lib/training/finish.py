@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.networks.text import Reader
+from xaicl_lib.probes import PROBE_C, knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import Data, known, training_labels
 from xaicl_lib.training.recipes import Recipe
 from xaicl_lib.training.train import MEAN, STD, Trainer, normalize
 from xaicl_lib.training.zero_shot import relation_accuracy, zero_shot
 
-PROBE_C = 0.1  # inverse strength of the linear probe's L2 penalty, the same for all models
 MIN_STD, MIN_RANK = 0.2, 5.0  # spread under which a model counts as collapsed
 
 
@@ -35,28 +35,6 @@ def encode(module: nn.Module, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 128
             y = module(x).float()
         out.append((y.mean((2, 3)) if y.ndim == 4 else y).cpu())
     return torch.cat(out)
-
-
-def knn_accuracy(
-    train: Float[Tensor, "n c"], train_labels: Int[Tensor, " n"], test: Float[Tensor, "m c"], test_labels: Int[Tensor, " m"], k: int = 20
-) -> float:
-    """Share of test items whose `k` nearest neighbours by cosine vote for their class (one vote each)."""
-    from sklearn.neighbors import KNeighborsClassifier
-
-    judge = KNeighborsClassifier(k, metric="cosine").fit(train.numpy(), train_labels.numpy())
-    return float(judge.score(test.numpy(), test_labels.numpy()))
-
-
-def probe_accuracy(
-    train: Float[Tensor, "n c"], train_labels: Int[Tensor, " n"], test: Float[Tensor, "m c"], test_labels: Int[Tensor, " m"]
-) -> float:
-    """Share of test items that a logistic regression on the standardised features puts into their class."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    judge = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=1000)).fit(train.numpy(), train_labels.numpy())
-    return float(judge.score(test.numpy(), test_labels.numpy()))
 
 
 def spread(embeddings: Float[Tensor, "n d"]) -> dict[str, float]:
