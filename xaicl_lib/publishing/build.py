@@ -65,10 +65,10 @@ def _place_lab(static: Path, cache: Path, jobs: int | None) -> None:
     """Put the lab into the folder `static`; `cache` keeps what takes minutes to make, until the library or torch changes."""
     import torch
 
-    from xaicl_lib.lab import MODELS, write_lab
+    from xaicl_lib.lab.gallery import MODELS, write_lab
 
     place_onnxruntime(static, ROOT / ".assets")
-    state = f"{code_digest('xaicl_lib.lab')}-torch-{torch.__version__}"
+    state = f"{code_digest('xaicl_lib.lab.gallery')}-torch-{torch.__version__}"
     made = {name: cache / f"{name}-{state}" for name in MODELS}
     missing = [name for name, folder in made.items() if not folder.is_dir()]
     if missing:
@@ -83,7 +83,7 @@ def _make_lab_models(missing: Sequence[str], made: Mapping[str, Path], cache: Pa
     for left in cache.glob(".running-*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".running-", ignore_cleanup_errors=True) as scratch:
-        orders = [Job(name, ("xaicl_lib.lab:main", name, str(Path(scratch) / name)), surroundings()) for name in missing]
+        orders = [Job(name, ("xaicl_lib.lab.gallery:main", name, str(Path(scratch) / name)), surroundings()) for name in missing]
         with closing(side_by_side(orders, chosen_jobs(jobs))) as outcomes:
             for outcome in outcomes:
                 name = outcome.job.name

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.lab import STATIC, method_entry, packed
+from xaicl_lib.lab.gallery import STATIC, method_entry, packed
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -38,7 +38,7 @@ class PairExplorer:
         InputError: no methods, an unknown one, or a pair without side b.
 
     Attributes:
-        results: what was computed, by the methods' names: maps in bytes (see `xaicl_lib.lab.packed`).
+        results: what was computed, by the methods' names: maps in bytes (see `xaicl_lib.lab.gallery.packed`).
     """
 
     def __init__(

