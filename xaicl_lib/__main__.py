@@ -94,7 +94,7 @@ def _add_lists(commands: Commands) -> None:
 
 def _add_export(commands: Commands) -> None:
     export = commands.add_parser("export", help="write a model for the lab in the reader's browser")
-    export.add_argument("name", help="see `models`; your own: `from xaicl_lib.export import export`")
+    export.add_argument("name", help="see `models`; your own: `from xaicl_lib.lab.export import export`")
     export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
     export.set_defaults(run=run_export)

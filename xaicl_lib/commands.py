@@ -185,7 +185,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
 def run_export(arguments: argparse.Namespace) -> None:
     """Write a model's bundle for the lab."""
     from xaicl_lib import load_model
-    from xaicl_lib.export import export
+    from xaicl_lib.lab.export import export
 
     card = export(load_model(arguments.name, "cpu", file=arguments.file), arguments.output)
     total = card["weights"]["bytes"] + sum(graph["bytes"] for graph in card["graphs"].values())

@@ -18,7 +18,7 @@ from tests.lab_node import LAB, in_node
 from xaicl_lib import Pair, explain, load_model
 from xaicl_lib.data.photos import sample_photo, square, to_tensor
 from xaicl_lib.errors import InputError
-from xaicl_lib.export import METHODS
+from xaicl_lib.lab.export import METHODS
 from xaicl_lib.methods.gradients import _noise
 from xaicl_lib.methods.occlusion import _rectangles
 from xaicl_lib.registry import methods
@@ -83,7 +83,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from xaicl_lib.export import export
+    from xaicl_lib.lab.export import export
 
     folder = tmp_path_factory.mktemp("bundle") / MODEL
     export(load_model(MODEL, "cpu"), folder)

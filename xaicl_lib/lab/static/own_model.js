@@ -1,9 +1,9 @@
-// The reader's own model: the files of a bundle that `xaicl_lib.export` wrote, or the address of one.
+// The reader's own model: the files of a bundle that `xaicl_lib.lab.export` wrote, or the address of one.
 
 import { button, field, h } from "./element.js";
 
 const EXPORT = `from xaicl_lib import PairModel
-from xaicl_lib.export import export
+from xaicl_lib.lab.export import export
 
 export(PairModel(backbone, head, size=96), "my_model")`;
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.export.graphs import WEIGHTS_FILE
-from xaicl_lib.export.weights import Weight
+from xaicl_lib.lab.export.graphs import WEIGHTS_FILE
+from xaicl_lib.lab.export.weights import Weight
 
 CARD = "model.json"
 FORMAT = 1  # of the folder; readers refuse others

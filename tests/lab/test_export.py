@@ -20,8 +20,8 @@ pytest.importorskip("onnx", reason="needs xaicl_lib[export]")
 pytest.importorskip("onnxscript", reason="needs xaicl_lib[export]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs xaicl_lib[export]")
 
-from xaicl_lib.export import bundle, export  # noqa: E402
-from xaicl_lib.export.weights import Affine, prepare  # noqa: E402
+from xaicl_lib.lab.export import bundle, export  # noqa: E402
+from xaicl_lib.lab.export.weights import Affine, prepare  # noqa: E402
 
 CNNS = [name for name in list_models() if name != "moco_v3"]
 MAX_BUNDLED = 2_560_000  # bytes of weights
@@ -324,7 +324,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_wrong_gradient_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xaicl_lib.export import rules
+    from xaicl_lib.lab.export import rules
 
     monkeypatch.setattr(rules, "_convolution_backward", lambda *given: (torch.zeros_like(given[1]), None, None))
     torch.manual_seed(4)
