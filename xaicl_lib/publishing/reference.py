@@ -24,7 +24,7 @@ PARTS = {
     "metrics": ("xaicl_lib.metrics",),
     "images": ("xaicl_lib.data", "xaicl_lib.augment"),
     "the zoo of models": ("xaicl_lib.zoo.bundled", "xaicl_lib.zoo.official", "xaicl_lib.zoo.backbones"),
-    "studies": ("xaicl_lib.studies", "xaicl_lib.evaluation.store"),
+    "studies": ("xaicl_lib.studies", "xaicl_lib.evaluation", "xaicl_lib.statistics", "xaicl_lib.probes"),
     "exercises": ("xaicl_lib.exercises",),
     "other libraries": ("xaicl_lib.adapters",),
 }
