@@ -26,9 +26,10 @@ from xaicl_lib import augment, list_models, load_model
 from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
+from xaicl_lib.fingerprint import model_key
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.results import code_version, digest, model_key
+from xaicl_lib.results import code_version, digest
 from xaicl_lib.studies.combined import compositions
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.downstream import checkpoints

@@ -9,7 +9,8 @@ import torch
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, PairModel
-from xaicl_lib.results import COLUMNS, KEY, LEFT_OVER, Store, code_version, digest, key_of, model_key, pair_keys
+from xaicl_lib.fingerprint import model_key
+from xaicl_lib.results import COLUMNS, KEY, LEFT_OVER, Store, code_version, digest, key_of, pair_keys
 from xaicl_lib.scores import cosine
 
 

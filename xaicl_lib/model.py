@@ -32,6 +32,7 @@ class PairModel:
         features_b, head_b: the modules of side b where they differ.
         text: module from a list of n texts to embeddings (n, d) in the space of the images, for image-text models.
         name: for tables and titles.
+        key: stands in the store of results for what cannot be read of the modules, such as the code of a scripted one; see `fingerprint`.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -51,6 +52,7 @@ class PairModel:
         head_b: nn.Module | None = None,
         text: nn.Module | None = None,
         name: str = "custom",
+        key: str | None = None,
     ) -> None:
         head = MeanPool() if head is None else head
         given = {"features": features, "head": head}
@@ -68,7 +70,7 @@ class PairModel:
             self._parts = nn.ModuleDict(copy.deepcopy(given)).eval().requires_grad_(False)  # in one go: what is shared stays shared
             _without_inference_tensors(self._parts)
         self._take_parts()
-        self.name, self.size = name, size
+        self.name, self.size, self.key = name, size, key
         self._fast: PairModel | None = None
         self._fast_of: list[tuple[int, int]] = []  # identities and versions of the tensors that _fast was made from
         self._is_fast = False
@@ -161,6 +163,7 @@ class PairModel:
             head_b=parts["head_b"],
             text=dict(parts.items()).get("text"),
             name=self.name,
+            key=self.key,
         )
 
     def embed_a(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:

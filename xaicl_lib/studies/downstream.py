@@ -12,11 +12,12 @@ import torch
 
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.errors import InputError
+from xaicl_lib.fingerprint import model_key
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.results import COLUMNS, Store, code_version, digest, model_key
+from xaicl_lib.results import COLUMNS, Store, code_version, digest
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.correlation import fisher_interval
 from xaicl_lib.studies.evaluation import Way, evaluate

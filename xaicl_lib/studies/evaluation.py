@@ -13,12 +13,13 @@ from torch import Generator
 from tqdm.auto import tqdm
 
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.fingerprint import model_key
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER, measure
 from xaicl_lib.metrics import metrics as metric_registry
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
-from xaicl_lib.results import COLUMNS, Store, code_version, digest, model_key, pair_keys
+from xaicl_lib.results import COLUMNS, Store, code_version, digest, pair_keys
 
 Way = str | tuple[str, Mapping[str, Any]]  # a method's name, with or without parameters
 TIDY = ["model", "method", "pair", "metric", "value", "seconds", "seed", "version"]
