@@ -57,20 +57,27 @@ class Method:
         Args:
             model: whose similarity is explained.
             pair: n pairs.
-            options: `score`, `generator` (None is seed 0), `chunk` (images in flight; decides memory, never the result)
-                and the method's own parameters.
+            options: `score`, `generator` (None is seed 0; one that was drawn from before gives, by its next number, the seed of the
+                method's own, so that `params["seed"]` always makes the same map again), `chunk` (images in flight; decides memory,
+                never the result) and the method's own parameters.
 
         Raises:
             InputError: an option that the method does not have, or no side b where the method needs both.
         """
         self._check(pair, options)
+        generator = self._generator(options.get("generator"))
         with torch.inference_mode(False):
-            made = self._run(model.fast, pair.detach(), options)
+            made = self._run(model.fast, pair.detach(), {**options, "generator": generator})
         if self.facts["gradient"] and options.get("score", cosine) is cosine and bool((made.score > 1 - 1e-6).any()):
             warnings.warn(VANISHING, stacklevel=2)
-        generator = options.get("generator")
         own = {k: v for k, v in options.items() if k not in CONTEXT}
         return replace(made, method=self.name, params={**self.defaults, **own, "seed": generator.initial_seed() if generator else 0})
+
+    def _generator(self, given: torch.Generator | None) -> torch.Generator | None:
+        """The generator to draw from, as its seed makes it: the one given if nothing was drawn from it yet, or nothing will be."""
+        if given is None or not self.takes("generator") or _is_fresh(given):
+            return given
+        return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=given)))
 
     def _check(self, pair: Pair, options: dict[str, Any]) -> None:
         if pair.b is None and not self.facts["one_sided"] and options.get("transform") is None:
@@ -99,6 +106,11 @@ class Method:
         images = options.get("chunk") or model.chunk(pair.a[0, 0].numel())
         step = max(1, images // 2)
         return Explanation.concat([self.function(model, pair[k : k + step], **given) for k in range(0, len(pair), step)])
+
+
+def _is_fresh(generator: torch.Generator) -> bool:
+    """Whether nothing was drawn from a generator since it was seeded."""
+    return torch.equal(generator.get_state(), torch.Generator().manual_seed(generator.initial_seed()).get_state())
 
 
 def _is_a(value: Any, wanted: Any) -> bool:
