@@ -334,7 +334,8 @@ def last_over_first(table: pd.DataFrame, value: str) -> pd.DataFrame:
     Returns:
         Columns model, mean, low, high (95 % bootstrap over targets), n, undefined (targets whose ratio has no logarithm).
     """
-    ends = table.sort_values("depth", kind="stable").groupby(["model", "target"], sort=False)[value].agg(["first", "last"])
+    stages = table.sort_values("depth", kind="stable").groupby(["model", "target"], sort=False)[value]
+    ends = stages.agg(first=lambda v: v.iloc[0], last=lambda v: v.iloc[-1])  # pandas' own first and last pass over NaN to another stage
     rows = np.log((ends["last"] / ends["first"]).where(lambda ratio: ratio > 0)).rename("value").reset_index()
     found = summarise(rows.assign(place=rows["model"].map(list(dict.fromkeys(table["model"])).index)).sort_values("place"), ["model"])
     return found.assign(**{column: np.exp(found[column]) for column in ("mean", "low", "high")})

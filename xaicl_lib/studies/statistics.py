@@ -53,7 +53,8 @@ def _interval(values: np.ndarray, confidence: float, seed: int) -> tuple[float, 
 
 
 def interval(values: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of the mean, between expanded percentiles (see `tails`); NaN for fewer than two values."""
+    """Bootstrap interval of the mean, between expanded percentiles (see `tails`); NaN values are left out, of fewer than two it is NaN."""
+    values = values[~np.isnan(values)]
     if len(values) < 2:
         return np.nan, np.nan
     drawn = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
@@ -74,10 +75,11 @@ def tails(n: int, confidence: float = 0.95) -> tuple[float, float]:
 def signed_ranks(difference: np.ndarray) -> float:
     """The p value of Wilcoxon's signed-rank test that n paired values differ, from their differences (n,); 1 where they do not.
 
-    And 1 where the mean says one direction and the ranks the other, as when one large loss outweighs many small wins: then it cannot be
-    said which is better.
+    Differences that are NaN, of pairs without a value on one side, are left out. And 1 where the mean says one direction and the ranks the
+    other, as when one large loss outweighs many small wins: then it cannot be said which is better.
     """
-    moved = difference[difference != 0]  # as the test has it: what did not change has no rank
+    known = difference[~np.isnan(difference)]
+    moved = known[known != 0]  # as the test has it: what did not change has no rank
     if not len(moved):
         return 1.0
     ranks = stats.rankdata(np.abs(moved)) * np.sign(moved)
