@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from xaicl_lib.annotations import is_a, parameters, plain, require
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -49,7 +50,7 @@ class Method:
 
     @property
     def _signature(self) -> Any:
-        return inspect.signature(self.function).parameters
+        return parameters(self.function)
 
     def __call__(self, model: PairModel, pair: Pair, **options: Any) -> Explanation:
         """Explain `pair`, on the fast form of `model`; the result records the method and its parameters.
@@ -64,6 +65,7 @@ class Method:
         Raises:
             InputError: an option that the method does not have, or no side b where the method needs both.
         """
+        options = {name: plain(value) for name, value in options.items()}
         self._check(pair, options)
         generator = self._generator(options.get("generator"))
         with torch.inference_mode(False):
@@ -86,16 +88,15 @@ class Method:
             # A generator or a chunk can be handed to every method: one that draws nothing gives the same answer.
             if name not in self._signature and name not in ("generator", "chunk"):
                 raise unknown(f"parameter of {self.name}", name, self.defaults or ["none"])
-            if name not in CONTEXT and not _is_a(options[name], self._signature[name].annotation):
-                wanted = inspect.formatannotation(self._signature[name].annotation)
-                raise InputError(f"expected {name} of {self.name} to be {wanted}, got {options[name]!r}")
+            if name not in CONTEXT:
+                require(options[name], self._signature[name].annotation, f"{name} of {self.name}")
         generator = options.get("generator")
         if generator is not None and not (isinstance(generator, torch.Generator) and generator.device.type == "cpu"):
             raise InputError(f"expected generator to be a torch.Generator on the CPU, got {generator!r}")
         if not callable(options.get("score", cosine)):
             raise InputError(f"expected score to be a function of two embeddings, got {options['score']!r}")
         chunk = options.get("chunk")
-        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        if chunk is not None and (not is_a(chunk, int) or chunk < 1):
             raise InputError(f"expected chunk to be a whole number of images of at least 1, got {chunk!r}")
 
     def _run(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
@@ -111,11 +112,6 @@ class Method:
 def _is_fresh(generator: torch.Generator) -> bool:
     """Whether nothing was drawn from a generator since it was seeded."""
     return torch.equal(generator.get_state(), torch.Generator().manual_seed(generator.initial_seed()).get_state())
-
-
-def _is_a(value: Any, wanted: Any) -> bool:
-    """Whether a value is of an annotated type; a whole number is a float, too."""
-    return isinstance(value, wanted) or (isinstance(value, int) and isinstance(1.0, wanted))
 
 
 VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only"

@@ -21,12 +21,25 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from xaicl_lib.annotations import plain
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Pair
 
 KEY = ["model_key", "method_key", "pair_key", "metric_key"]
 COLUMNS = [*KEY, "model", "method", "metric", "value", "seconds", "seed", "version"]
-CODE = ("methods", "metrics", "augment.py", "draws.py", "graphs.py", "guided.py", "model.py", "pair.py", "registry.py", "scores.py")
+CODE = (
+    "methods",
+    "metrics",
+    "annotations.py",
+    "augment.py",
+    "draws.py",
+    "graphs.py",
+    "guided.py",
+    "model.py",
+    "pair.py",
+    "registry.py",
+    "scores.py",
+)
 LEFT_OVER = 3600  # seconds after which an unfinished file is nobody's
 
 
@@ -130,8 +143,13 @@ def digest(*parts: object) -> str:
             found.update(f"{array.dtype}{tuple(array.shape)}".encode())
             found.update(array.flatten().view(torch.uint8).numpy().tobytes())
         else:
-            found.update(json.dumps(part, sort_keys=True, default=key_of).encode())
+            found.update(json.dumps(part, sort_keys=True, default=_known_to_json).encode())
     return found.hexdigest()[:16]
+
+
+def _known_to_json(value: Any) -> Any:
+    number = plain(value)
+    return key_of(value) if number is value else number
 
 
 def key_of(value: Any) -> str:
