@@ -5,7 +5,7 @@ import torch
 from torch import Generator
 
 from tests.conftest import assert_close, random_pair
-from xaicl_lib import explain, measure
+from xaicl_lib import InputError, Pair, explain, measure
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics.sensitivity import explain_again
 from xaicl_lib.scores import cosine
@@ -48,3 +48,31 @@ def test_methods_that_draw_nothing_leave_a_generator_alone(projected) -> None:
         if not method.takes("generator"):
             assert explain(projected, random_pair(1), method.name, generator=generator).params["seed"] == 3
     assert torch.equal(generator.get_state(), before)
+
+
+def mirrored(x):
+    return x.flip(3)
+
+
+def test_a_method_with_a_transform_can_be_run_again_on_noisy_images(projected) -> None:
+    pair = random_pair(2)
+    whole = Pair(pair.a, mirrored(pair.a))
+    made = explain(projected, pair, "averaged_transforms", transform=mirrored)
+    plain = explain(projected, whole, "averaged_transforms")
+    given = {"metrics": ["max_sensitivity"], "draws": 2}
+    got = measure(projected, pair, made, **given)["max_sensitivity"]
+    assert got.isfinite().all()
+    assert measure(projected, pair, made, ["max_sensitivity"], radius=0.0)["max_sensitivity"].tolist() == [0, 0]
+    noisy = pair.shifted(0.5 * torch.randn(3, 24, 24, generator=Generator().manual_seed(0)))
+    again = explain(projected, noisy, "averaged_transforms", transform=mirrored)
+    assert not torch.equal(again.a, plain.a)
+    by_hand = noisy.facing(mirrored(noisy.a))
+    assert_close(again.a, explain(projected, by_hand, "averaged_transforms").a)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_a_transform_must_make_images(projected, noise) -> None:
+    pair = random_pair(2).shifted(torch.full((3, 24, 24), noise))
+    for transform in (lambda x: x[:, :1], lambda x: x * torch.nan, lambda x: x[:1], lambda x: 3):
+        with pytest.raises(InputError, match=r"side b: expected|as many images on side a"):
+            explain(projected, pair, "averaged_transforms", transform=transform)
