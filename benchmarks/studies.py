@@ -27,7 +27,8 @@ from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
 from xaicl_lib.evaluation.evaluate import Way
-from xaicl_lib.evaluation.store import code_version, digest, model_key
+from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.store import code_version, digest
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.studies.combined import compositions

@@ -105,6 +105,57 @@ def test_fast_follows_the_weights(pair) -> None:
     assert torch.equal(explain(model, pair).a, before.a)
 
 
+def behind_the_back(change):
+    """A change of a weight that neither its identity nor its version tells."""
+
+    def done(model: PairModel) -> None:
+        weight = model._parts["features"][3].weight
+        before = id(weight), weight._version
+        change(weight)
+        assert (id(weight), weight._version) == before
+
+    return done
+
+
+def with_buffer(model: PairModel) -> None:
+    model._parts["features"][1].running_mean.data.add_(1)
+
+
+def with_hook(model: PairModel) -> None:
+    model._parts["features"][2].register_forward_hook(lambda module, given, out: out * out)
+
+
+def with_number(model: PairModel) -> None:
+    model._parts["features"][1].eps = 1.0
+
+
+def with_layer(model: PairModel) -> None:
+    model._parts["features"][2] = nn.Tanh()
+
+
+CHANGES = {
+    "sign": behind_the_back(lambda w: w.data.mul_(-1)),
+    "order": behind_the_back(lambda w: w.data.copy_(w.data.flip(0, 1))),
+    "one bit": behind_the_back(lambda w: w.data[0, 0, 0, 0].mul_(1 + 1e-15)),
+    "tensor": behind_the_back(lambda w: setattr(w, "data", w.data * 2)),
+    "buffer": with_buffer,
+    "hook": with_hook,
+    "number": with_number,
+    "layer": with_layer,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_fast_sees_every_change(change, pair) -> None:
+    model = build("projected")
+    old, x = model.fast, model.normalize(pair.a)
+    assert model.fast is old
+    change(model)
+    assert model.fast is not old
+    assert model.fast is model.fast
+    assert_close(model.fast.embed_a(x), model.embed_a(x))
+
+
 def test_models_made_and_used_in_inference_mode_stay_usable(pair) -> None:
     with torch.inference_mode():
         model = PairModel(small_features(), small_head(), size=24, **STATS)

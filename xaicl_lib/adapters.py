@@ -27,7 +27,8 @@ def captum_forward(model: PairModel, score: Score = cosine) -> Callable[..., Ten
     """
 
     def forward(x_a: Tensor, x_b: Tensor | None = None) -> Tensor:
-        return score(model.fast.embed_a(x_a), None if x_b is None else model.fast.embed_b(x_b))
+        fast = model.fast
+        return score(fast.embed_a(x_a), None if x_b is None else fast.embed_b(x_b))
 
     return forward
 

@@ -109,6 +109,21 @@ class Pair:
                 object.__setattr__(noisy, name, side + pixels.to(side))
         return noisy
 
+    def facing(self, b: Float[Tensor, "n 3 h2 w2"]) -> "Pair":
+        """Side a with other images on side b, which are made from it, and without truth.
+
+        Raises:
+            InputError: images that no pair could have. Values outside [0, 1] are let through where noise has brought side a there.
+        """
+        low, high = torch.aminmax(self.a.detach())
+        if low >= 0 and high <= 1:
+            return Pair(self.a, b)
+        inside = torch.where(b.isfinite(), b.clamp(0, 1), b).detach() if isinstance(b, Tensor) else b
+        noisy = Pair(self.a.detach().clamp(0, 1), inside)  # all but the range is checked
+        for name, side in (("a", self.a), ("b", b)):
+            object.__setattr__(noisy, name, side)
+        return noisy
+
     def swap(self) -> "Pair":
         """The pair with its sides exchanged.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from xaicl_lib.annotations import is_a, parameters, plain, require
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -49,7 +50,7 @@ class Method:
 
     @property
     def _signature(self) -> Any:
-        return inspect.signature(self.function).parameters
+        return parameters(self.function)
 
     def __call__(self, model: PairModel, pair: Pair, **options: Any) -> Explanation:
         """Explain `pair`, on the fast form of `model`; the result records the method and its parameters.
@@ -57,20 +58,28 @@ class Method:
         Args:
             model: whose similarity is explained.
             pair: n pairs.
-            options: `score`, `generator` (None is seed 0), `chunk` (images in flight; decides memory, never the result)
-                and the method's own parameters.
+            options: `score`, `generator` (None is seed 0; one that was drawn from before gives, by its next number, the seed of the
+                method's own, so that `params["seed"]` always makes the same map again), `chunk` (images in flight; decides memory,
+                never the result) and the method's own parameters.
 
         Raises:
             InputError: an option that the method does not have, or no side b where the method needs both.
         """
+        options = {name: plain(value) for name, value in options.items()}
         self._check(pair, options)
+        generator = self._generator(options.get("generator"))
         with torch.inference_mode(False):
-            made = self._run(model.fast, pair.detach(), options)
+            made = self._run(model.fast, pair.detach(), {**options, "generator": generator})
         if self.facts["gradient"] and options.get("score", cosine) is cosine and bool((made.score > 1 - 1e-6).any()):
             warnings.warn(VANISHING, stacklevel=2)
-        generator = options.get("generator")
         own = {k: v for k, v in options.items() if k not in CONTEXT}
         return replace(made, method=self.name, params={**self.defaults, **own, "seed": generator.initial_seed() if generator else 0})
+
+    def _generator(self, given: torch.Generator | None) -> torch.Generator | None:
+        """The generator to draw from, as its seed makes it: the one given if nothing was drawn from it yet, or nothing will be."""
+        if given is None or not self.takes("generator") or _is_fresh(given):
+            return given
+        return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=given)))
 
     def _check(self, pair: Pair, options: dict[str, Any]) -> None:
         if pair.b is None and not self.facts["one_sided"] and options.get("transform") is None:
@@ -79,16 +88,15 @@ class Method:
             # A generator or a chunk can be handed to every method: one that draws nothing gives the same answer.
             if name not in self._signature and name not in ("generator", "chunk"):
                 raise unknown(f"parameter of {self.name}", name, self.defaults or ["none"])
-            if name not in CONTEXT and not _is_a(options[name], self._signature[name].annotation):
-                wanted = inspect.formatannotation(self._signature[name].annotation)
-                raise InputError(f"expected {name} of {self.name} to be {wanted}, got {options[name]!r}")
+            if name not in CONTEXT:
+                require(options[name], self._signature[name].annotation, f"{name} of {self.name}")
         generator = options.get("generator")
         if generator is not None and not (isinstance(generator, torch.Generator) and generator.device.type == "cpu"):
             raise InputError(f"expected generator to be a torch.Generator on the CPU, got {generator!r}")
         if not callable(options.get("score", cosine)):
             raise InputError(f"expected score to be a function of two embeddings, got {options['score']!r}")
         chunk = options.get("chunk")
-        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        if chunk is not None and (not is_a(chunk, int) or chunk < 1):
             raise InputError(f"expected chunk to be a whole number of images of at least 1, got {chunk!r}")
 
     def _run(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
@@ -101,9 +109,9 @@ class Method:
         return Explanation.concat([self.function(model, pair[k : k + step], **given) for k in range(0, len(pair), step)])
 
 
-def _is_a(value: Any, wanted: Any) -> bool:
-    """Whether a value is of an annotated type; a whole number is a float, too."""
-    return isinstance(value, wanted) or (isinstance(value, int) and isinstance(1.0, wanted))
+def _is_fresh(generator: torch.Generator) -> bool:
+    """Whether nothing was drawn from a generator since it was seeded."""
+    return torch.equal(generator.get_state(), torch.Generator().manual_seed(generator.initial_seed()).get_state())
 
 
 VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only"

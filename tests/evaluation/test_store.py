@@ -9,7 +9,8 @@ import torch
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, PairModel
-from xaicl_lib.evaluation.store import COLUMNS, KEY, LEFT_OVER, Store, digest, key_of, model_key, pair_keys
+from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.store import COLUMNS, KEY, LEFT_OVER, Store, digest, key_of, pair_keys
 from xaicl_lib.scores import cosine
 
 

@@ -1,11 +1,14 @@
 """Intervals that cover, tests that stay silent where there is nothing, corrections as in the book."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from xaicl_lib import InputError
+from xaicl_lib.statistics.bootstrap import resampled_means
 from xaicl_lib.statistics.paired import compare, holm, interval, rank_agreement, signed_ranks, summarise, tails, verdicts
 
 
@@ -19,6 +22,27 @@ def test_intervals_cover_the_mean_about_as_often_as_they_say(n: int, least: floa
     rng = np.random.default_rng(0)
     hits = [low <= 0.3 <= high for low, high in (interval(rng.normal(0.3, 1, n), seed=k) for k in range(300))]
     assert least <= np.mean(hits) <= 0.98
+
+
+@pytest.mark.parametrize("n", [2, 7, 51, 3001])
+def test_batches_of_draws_change_no_bit(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    drawn = np.random.default_rng(3).integers(0, n, (2000, n))
+    assert interval(values, seed=3) == tuple(np.quantile(values[drawn].mean(1), tails(n)))
+    counts = np.random.default_rng(3).multinomial(n, np.full(n, 1 / n), 2000)
+    assert np.allclose(resampled_means(values[:, None], seed=3)[:, 0], counts @ values / n, rtol=1e-12)
+
+
+def test_an_interval_of_many_values_needs_little_memory() -> None:
+    values = np.random.default_rng(0).normal(size=12_000)
+    tracemalloc.start()
+    try:
+        interval(values)
+        resampled_means(values[:, None])
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 90e6, "one batch of draws, not 2,000 times 12,000 numbers"
 
 
 def test_expanded_percentiles_are_those_of_student() -> None:

@@ -13,7 +13,8 @@ from torch import Generator
 from tqdm.auto import tqdm
 
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest, model_key, pair_keys
+from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest, pair_keys
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER, measure
 from xaicl_lib.metrics import metrics as metric_registry

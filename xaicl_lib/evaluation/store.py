@@ -1,6 +1,6 @@
 """The store of results: a folder of Parquet files that may be killed, shared and damaged, and still tells the truth.
 
-Values are kept under what they depend on: the model's weights, the method with its parameters, the pair's pixels, the
+Values are kept under what they depend on: what the model computes (`fingerprint`), the method with its parameters, the pair's pixels, the
 metric with its options, the library's code. One file holds one shard of pairs for one model and method; its name carries
 the checksum of its content, so a file is whole and unchanged, or not believed.
 """
@@ -20,9 +20,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from xaicl_lib.annotations import plain
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.sources import code_digest
-from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 
 KEY = ["model_key", "method_key", "pair_key", "metric_key"]
@@ -130,8 +130,13 @@ def digest(*parts: object) -> str:
             found.update(f"{array.dtype}{tuple(array.shape)}".encode())
             found.update(array.flatten().view(torch.uint8).numpy().tobytes())
         else:
-            found.update(json.dumps(part, sort_keys=True, default=key_of).encode())
+            found.update(json.dumps(part, sort_keys=True, default=_known_to_json).encode())
     return found.hexdigest()[:16]
+
+
+def _known_to_json(value: Any) -> Any:
+    number = plain(value)
+    return key_of(value) if number is value else number
 
 
 def key_of(value: Any) -> str:
@@ -154,12 +159,6 @@ def pair_keys(pair: Pair) -> list[str]:
     """What identifies each pair: its pixels, and its truth where it has one."""
     truth = [] if pair.truth is None else [pair.truth.a, pair.truth.b]
     return [digest(*(side[k] for side in pair.sides), *(mask[k] for mask in truth)) for k in range(len(pair))]
-
-
-def model_key(model: PairModel) -> str:
-    """What identifies a model: its weights, its modules, its input space."""
-    state = model._parts.state_dict()
-    return digest(*state.values(), list(state), str(model._parts), model.size, model._mean, model._std)
 
 
 def code_version() -> str:

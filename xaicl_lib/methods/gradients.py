@@ -143,9 +143,9 @@ def averaged_transforms(
         Maps of one value per pixel, >= 0, in units of the score; the score is that of image a and the end point.
 
     Raises:
-        InputError: sides of two sizes, a negative level or sigma, or `guided` on a network without ReLU.
+        InputError: sides of two sizes, a negative level or sigma, `guided` on a network without ReLU, or a transform that makes no images.
     """
-    end = pair if transform is None else Pair(pair.a, transform(pair.a))
+    end = pair if transform is None else pair.facing(transform(pair.a))
     sides = _sides(model, end, guided)
     _check_one_size(sides, "blending one image into the other")
     spread = _sigma(sides, level, sigma)

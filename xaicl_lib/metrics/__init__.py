@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from xaicl_lib.annotations import plain
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.metrics.registry import Curves, Metric, metrics
 from xaicl_lib.model import PairModel
@@ -77,7 +78,7 @@ def measure(
         Values (n,) by name, in the order asked for; with `curves`, also the curves of the areas among them.
 
     Raises:
-        InputError: an unknown metric or option, a name given twice, or maps that do not belong to the pairs.
+        InputError: an unknown metric or option, an option of another type, a name given twice, or maps that do not belong to the pairs.
 
     Example:
         >>> import torch
@@ -88,7 +89,7 @@ def measure(
         ['SI', 'SD']
     """
     wanted = [_registry(name) for name in _distinct(metrics)]
-    options = options if step is None else {**options, "step": step}
+    options = {name: plain(value) for name, value in (options if step is None else {**options, "step": step}).items()}
     _check_options(wanted, options)
     values: dict[str, Tensor] = {}
     found = Curves.nothing(len(pair))
@@ -122,3 +123,5 @@ def _check_options(wanted: Sequence[Metric], options: dict[str, Any]) -> None:
     for name in options:
         if name not in known and name not in context:
             raise unknown("option of these metrics", name, known)
+    for metric in wanted:
+        metric.check(options)

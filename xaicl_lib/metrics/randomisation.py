@@ -168,11 +168,15 @@ def _drawn(explanation: Explanation, pair: Pair) -> list[Tensor]:
 
 
 def rank_correlation(x: Float[Tensor, "n i j"], y: Float[Tensor, "n i j"]) -> Float[Tensor, " n"]:
-    """Spearman's rank correlation of the values of two maps, equal values sharing their mean rank; 0 where a map is constant."""
+    """Spearman's rank correlation of the values of two maps, equal values sharing their mean rank.
+
+    0 where a map is constant, NaN where one has NaN.
+    """
+    unknown = (x.isnan().flatten(1) | y.isnan().flatten(1)).any(1)
     a, b = (_mean_ranks(maps.flatten(1).double()) for maps in (x, y))
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     scale = a.norm(dim=1) * b.norm(dim=1)
-    return torch.where(scale > 0, (a * b).sum(1) / scale.clamp_min(1e-12), 0.0)
+    return torch.where(scale > 0, (a * b).sum(1) / scale.clamp_min(1e-12), 0.0).masked_fill(unknown, torch.nan)
 
 
 def _mean_ranks(values: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:

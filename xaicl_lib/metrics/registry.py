@@ -1,6 +1,5 @@
 """The registry of metrics, and what a metric returns."""
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from xaicl_lib.annotations import parameters, require
 from xaicl_lib.errors import unknown
 
 
@@ -83,8 +83,17 @@ class Metric:
     @property
     def options(self) -> dict[str, Any]:
         """The function's own options and their defaults."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return {p.name: p.default for p in parameters(self.function).values() if p.kind is p.KEYWORD_ONLY}
+
+    def check(self, options: dict[str, Any]) -> None:
+        """Let those of these options pass that the metric has.
+
+        Raises:
+            InputError: one is not of the type that the metric's function says.
+        """
+        known = parameters(self.function)
+        for name in options.keys() & self.options.keys():
+            require(options[name], known[name].annotation, f"{name} of {self.name}")
 
 
 class Metrics:

@@ -123,7 +123,7 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
     return network
 
 
-def branches(network: nn.ModuleDict) -> dict[str, nn.Module]:
+def branches(network: nn.ModuleDict) -> dict[str, Any]:
     """The modules of a network as `PairModel` takes them.
 
     With a momentum branch, side a is the query with its predictor and side b the momentum key without one; else both

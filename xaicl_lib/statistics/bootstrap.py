@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from xaicl_lib.statistics.paired import RESAMPLES
+from xaicl_lib.statistics.paired import RESAMPLES, batches
+
+AT_ONCE = 5_000_000  # counts drawn at a time, 40 MB: in smaller batches the products of matrices are rounded in another order
 
 
 def resampled_means(values: np.ndarray, draws: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Means (draws, k) of n rows (n, k) drawn again with replacement, whole rows at a time."""
-    counts = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), draws)
-    return counts @ values / len(values)
+    n, generator = len(values), np.random.default_rng(seed)
+    return np.concatenate([generator.multinomial(n, np.full(n, 1 / n), k) @ values / n for k in batches(n, draws, AT_ONCE)])
 
 
 def share(hits: int, n: int) -> tuple[float, float, float]:

@@ -69,6 +69,7 @@ def _against(name: str, lost: pd.Series, single: Mapping[str, pd.Series]) -> pd.
         raise InputError(f"expected {missing[0]!r} alone on the same models, levels and pairs, to compare {name!r} with")
     either = np.maximum(single[first], single[second]).loc[lost.index]
     table = pd.DataFrame({"lost": lost, "either": either})
+    table = table.where(table.notna().all(axis=1))  # all three means are of the same pairs
     return table.assign(value=table["lost"] - table["either"], augmentation=name).reset_index()
 
 

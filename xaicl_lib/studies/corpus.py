@@ -246,7 +246,8 @@ def against(table: pd.DataFrame, control: str = "random map", level: float = 0.0
 
     Returns:
         One row per metric, scenario and way: mean, low, high (of the difference, signed so that more is better: way minus control for
-        insertion, control minus way for deletion), n, p (corrected), better, worse.
+        insertion, control minus way for deletion), n, p (corrected), better, worse, undefined (explicands left out, for which the way or
+        the control has no value).
 
     Raises:
         InputError: no such control in the table.
@@ -258,12 +259,12 @@ def against(table: pd.DataFrame, control: str = "random map", level: float = 0.0
         wide = part.pivot(index=["model", "pair"], columns="way", values="value")[list(dict.fromkeys(part["way"]))]
         sign = 1 if metric.startswith("insertion") else -1
         gain = (sign * wide.sub(wide[control], axis=0)).drop(columns=control)
-        means = summarise(gain.melt(var_name="way", value_name="value"), ["way"]).drop(columns="undefined")
+        means = summarise(gain.melt(var_name="way", value_name="value"), ["way"])
         p = holm([signed_ranks(gain[way].to_numpy()) for way in means["way"]])
         frames.append(means.assign(metric=metric, scenario=scenario, p=p))
     found = pd.concat(frames, ignore_index=True)
     found["better"], found["worse"] = (found["p"] < level) & (found["mean"] > 0), (found["p"] < level) & (found["mean"] < 0)
-    return found[["metric", "scenario", "way", "mean", "low", "high", "n", "p", "better", "worse"]]
+    return found[["metric", "scenario", "way", "mean", "low", "high", "n", "p", "better", "worse", "undefined"]]
 
 
 def vary_sizes(

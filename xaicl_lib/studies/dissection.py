@@ -118,7 +118,8 @@ def dissect(
 @torch.no_grad()
 def _scores(model: PairModel, pair: Pair) -> np.ndarray:
     parts = [pair[k : k + 16] for k in range(0, len(pair), 16)]
-    scores = [cosine(*model.fast.embed([model.fast.normalize(side) for side in part.sides])) for part in parts]
+    fast = model.fast
+    scores = [cosine(*fast.embed([fast.normalize(side) for side in part.sides])) for part in parts]
     return torch.cat(scores).double().cpu().numpy()
 
 

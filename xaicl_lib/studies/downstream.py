@@ -13,7 +13,8 @@ import torch
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.evaluate import Way, evaluate
-from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest, model_key
+from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER
 from xaicl_lib.model import PairModel

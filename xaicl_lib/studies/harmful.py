@@ -189,12 +189,17 @@ def _judge(clean: Tensor, after: Tensor, grid: Callable[[Tensor], Tensor] | None
     found = {"agreement": agreement, "null": null}
     if truth is None:
         nothing = torch.full_like(agreement, torch.nan)
-        return {**found, "rank": nothing, "chance": nothing, "lost": (agreement <= null).double()}
+        return {**found, "rank": nothing, "chance": nothing, "lost": _at_most(agreement, null)}
     mask = truth if grid is None else moved(truth, grid)
     there = mask.flatten(1).any(1)
     rank = relevance_rank(resize_map(after, mask.shape[1:]), mask).double().masked_fill(~there, torch.nan)  # type: ignore[arg-type]
     chance = mask.double().mean((1, 2))
-    return {**found, "rank": rank, "chance": chance, "lost": (rank <= chance).double().masked_fill(~there, torch.nan)}
+    return {**found, "rank": rank, "chance": chance, "lost": _at_most(rank, chance)}
+
+
+def _at_most(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """1 where x <= y, else 0; NaN where there is nothing to compare."""
+    return (x <= y).double().masked_fill(x.isnan() | y.isnan(), torch.nan)
 
 
 def moved(mask: Bool[Tensor, "n h w"], grid: Callable[[Tensor], Tensor]) -> Bool[Tensor, "n h w"]:
@@ -204,7 +209,7 @@ def moved(mask: Bool[Tensor, "n h w"], grid: Callable[[Tensor], Tensor]) -> Bool
 
 
 def rank_correlation(x: Float[Tensor, "n i j"], y: Float[Tensor, "n i j"], inside: Bool[Tensor, "n i j"]) -> Float[Tensor, " n"]:
-    """Spearman's correlation of two maps over the cells inside, pair by pair; 0 where one of them is constant."""
+    """Spearman's correlation of two maps over the cells inside, pair by pair; 0 where one of them is constant, NaN where one has NaN."""
     out = []
     for a, b, there in zip(x, y, inside, strict=True):
         a, b = a[there], b[there]

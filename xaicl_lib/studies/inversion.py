@@ -177,8 +177,10 @@ def _search(
     mean, std = (torch.tensor(v, device=model.device, dtype=model.dtype).view(1, 3, 1, 1) for v in (MEAN, STD))
     low, high = -mean / std, (1 - mean) / std
 
+    fast = model.fast
+
     def features(z: Tensor) -> Tensor:
-        return network(model.fast.normalize(z * std + mean))
+        return network(fast.normalize(z * std + mean))
 
     goal_z = (targets.to(std) - mean) / std
     goal = features(goal_z).detach()
@@ -334,7 +336,8 @@ def last_over_first(table: pd.DataFrame, value: str) -> pd.DataFrame:
     Returns:
         Columns model, mean, low, high (95 % bootstrap over targets), n, undefined (targets whose ratio has no logarithm).
     """
-    ends = table.sort_values("depth", kind="stable").groupby(["model", "target"], sort=False)[value].agg(["first", "last"])
+    stages = table.sort_values("depth", kind="stable").groupby(["model", "target"], sort=False)[value]
+    ends = stages.agg(first=lambda v: v.iloc[0], last=lambda v: v.iloc[-1])  # pandas' own first and last pass over NaN to another stage
     rows = np.log((ends["last"] / ends["first"]).where(lambda ratio: ratio > 0)).rename("value").reset_index()
     found = summarise(rows.assign(place=rows["model"].map(list(dict.fromkeys(table["model"])).index)).sort_values("place"), ["model"])
     return found.assign(**{column: np.exp(found[column]) for column in ("mean", "low", "high")})

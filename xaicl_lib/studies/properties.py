@@ -100,7 +100,8 @@ def differences(table: pd.DataFrame, judge: str, reference: str) -> pd.DataFrame
 
     Returns:
         A row per metric and method, and one for all methods together (method "all"): property, mean of the difference in the direction
-        that is better, low, high (95 %, bootstrap over images), n.
+        that is better, low, high (95 %, bootstrap over images), n, undefined
+        (images that one of the judges has no value for).
 
     Raises:
         InputError: a judge that is not in the table.
@@ -111,7 +112,9 @@ def differences(table: pd.DataFrame, judge: str, reference: str) -> pd.DataFrame
     wide = table.pivot_table(index=["metric", "method", "image"], columns="judge", values="value", sort=False, observed=True)
     value = (wide[judge] - wide[reference]).rename("value").reset_index()
     value["value"] *= value["metric"].map({name: 1 if better else -1 for name, (_, better) in PROPERTIES.items()}).astype(float)
-    together = value.groupby(["metric", "image"], sort=False, observed=True)["value"].mean().reset_index().assign(method="all")
+    # An image that one method has no value for has no mean over all: that of the others would be another quantity.
+    together = value.groupby(["metric", "image"], sort=False, observed=True)["value"].agg(lambda v: v.mean(skipna=False))
+    together = together.reset_index().assign(method="all")
     found = summarise(pd.concat([value, together], ignore_index=True), ["metric", "method"])
     found.insert(0, "property", [PROPERTIES[name][0] for name in found["metric"]])
     return found

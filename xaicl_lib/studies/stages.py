@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -47,12 +48,28 @@ def up_to(model: PairModel, stage: str) -> nn.Module:
     Raises:
         InputError: no such stage or layer, or one that the forward pass does not call.
     """
-    network = copy.deepcopy(model.fast.features_a)
-    layers = dict(network.named_modules())
-    layer = stage if stage in layers and stage else stages(model).get(stage)
+    known = _stages_if_known(model)
+    layer = stage if stage and stage in dict(model.features_a.named_modules()) else known.get(stage)
     if layer is None:
-        raise InputError(f"unknown stage {stage!r} of {model.name!r}; there are: {', '.join(stages(model))}, and names of layers")
-    return _cut_graph(network, layer) if isinstance(network, fx.GraphModule) else _Stopped(network, layers[layer], layer)
+        names = ", ".join(known) or "those of its layers"
+        raise InputError(f"unknown stage {stage!r} of {model.name!r}; there are: {names}, and names of layers")
+    # Where norms are folded, a convolution gives what its norm gave: only stages are known to end behind both.
+    network = copy.deepcopy(model.fast.features_a if layer in known.values() else model.features_a)
+    if isinstance(network, fx.GraphModule) and not _is_called_whole(network, layer):
+        return _cut_graph(network, layer)
+    return _Stopped(network, dict(network.named_modules())[layer], layer)
+
+
+def _stages_if_known(model: PairModel) -> dict[str, str]:
+    try:
+        return stages(model)
+    except InputError:
+        return {}
+
+
+def _is_called_whole(network: fx.GraphModule, layer: str) -> bool:
+    """Whether a traced network calls a layer, or one around it, as a module, whose own code then runs."""
+    return any(node.op == "call_module" and f"{layer}.".startswith(f"{node.target}.") for node in network.graph.nodes)
 
 
 class _Reached(Exception):  # no error: it carries the result out of the forward pass
@@ -81,13 +98,25 @@ def _leave(module: nn.Module, given: Any, output: Tensor) -> None:
 
 
 def _cut_graph(network: fx.GraphModule, layer: str) -> fx.GraphModule:
-    """A traced network up to the last call within a layer: tracing leaves the calls of its parts only."""
+    """A traced network up to what the first call of a layer returned: tracing leaves the operations within it only."""
     nodes = list(network.graph.nodes)
-    inside = [k for k, node in enumerate(nodes) if node.op == "call_module" and f"{node.target}.".startswith(f"{layer}.")]
-    if not inside:
-        raise InputError(f"expected a layer that the forward pass calls, got {layer!r}")
-    for node in reversed(nodes[inside[-1] + 1 :]):
+    inside = [node for node in nodes if layer in _within(node)]
+    returned = [node for node in inside if set(node.users) - set(inside)]
+    lost = [node for node in nodes if node.op == "call_module" and f"{node.target}.".startswith(f"{layer}.") and layer not in _within(node)]
+    if len(returned) != 1:
+        what = (
+            "a traced network that knows which layer an operation is of, which it forgets when it is pickled"
+            if lost
+            else ("a layer that the forward pass calls" if not inside else "a layer that returns one tensor")
+        )
+        raise InputError(f"expected {what}, got {layer!r}")
+    for node in reversed(nodes[nodes.index(returned[0]) + 1 :]):
         network.graph.erase_node(node)
-    network.graph.output(nodes[inside[-1]])
+    network.graph.output(returned[0])
     network.recompile()
     return network
+
+
+def _within(node: fx.Node) -> Collection[str]:
+    """Names of the layers in whose first call an operation happened, as torch.fx notes them; later calls have a number behind them."""
+    return node.meta.get("nn_module_stack", {}).keys()

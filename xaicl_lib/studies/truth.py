@@ -72,8 +72,8 @@ def _drops(model: PairModel, pair: Pair, masks: list[Tensor], fill: str, chunk: 
     fits = torch.stack([_fits(moved) for moved in masks]).all(0)
     mean = torch.stack(drops).mean(0).double().cpu()
     elsewhere = mean[1:].mean(0).masked_fill(~fits, torch.nan)
-    flagged = pd.array(torch.where(fits, mean[0] <= elsewhere, False).tolist(), dtype="boolean")
-    flagged[(~fits).numpy()] = pd.NA
+    flagged = pd.array((mean[0] <= elsewhere).tolist(), dtype="boolean")
+    flagged[(mean[0].isnan() | elsewhere.isnan()).numpy()] = pd.NA
     area = torch.stack([moved[0].double().mean((1, 2)) for moved in masks]).mean(0)
     columns = {"pair": range(len(pair)), "score": score.double().cpu(), "area": area, "evidence": mean[0], "elsewhere": elsewhere}
     return pd.DataFrame(columns).assign(flagged=flagged)

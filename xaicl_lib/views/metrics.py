@@ -259,7 +259,7 @@ def paper_figure(ours: pd.DataFrame, paper: pd.DataFrame, *, model: str, other: 
                 hovertemplate="%{hovertext}<br>here %{y:.3f}, paper %{x:.3f}<extra></extra>",
             )
         )
-        titles.append(f"{name}: rank correlation {_rho(rows):.2f} over {len(rows)} methods")
+        titles.append(f"{name}: rank correlation {_rho(rows):.2f} over {len(rows.dropna(subset=['value', 'mean']))} methods")
     menu = _menu(names)
     for item in menu:
         for button, title in zip(item["buttons"], titles, strict=True):
@@ -320,7 +320,8 @@ def _error(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _rho(rows: pd.DataFrame) -> float:
-    return float(spearmanr(rows["value"], rows["mean"])[0]) if len(rows) > 2 else float("nan")
+    known = rows[["value", "mean"]].dropna()
+    return float(spearmanr(known["value"], known["mean"])[0]) if len(known) > 2 else float("nan")
 
 
 def intervals_figure(table: pd.DataFrame, *, x: str, group: str, title: str, zero: bool = True) -> go.Figure:

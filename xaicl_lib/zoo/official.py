@@ -151,7 +151,8 @@ def load_official(name: str, device: str | torch.device = "auto", *, file: str |
         warnings.warn(f"official/{own} is under {row.licence}: not for commercial use, and credit is due", stacklevel=3)
     network = empty_network(row)
     fill(network, _tensors(own, row, network, file))
-    return PairModel(**dict(network.items()), size=row.size, mean=row.mean, std=row.std, name=f"official/{own}").to(target)
+    parts: dict[str, Any] = dict(network.items())
+    return PairModel(**parts, size=row.size, mean=row.mean, std=row.std, name=f"official/{own}").to(target)
 
 
 def empty_network(row: Row) -> nn.ModuleDict:

@@ -1,0 +1,78 @@
+"""What a registered method records of a call, and what it lets through."""
+
+import pytest
+import torch
+from torch import Generator
+
+from tests.conftest import assert_close, random_pair
+from xaicl_lib import InputError, Pair, explain, measure
+from xaicl_lib.methods import methods
+from xaicl_lib.metrics.sensitivity import explain_again
+from xaicl_lib.scores import cosine
+
+DRAWING = {
+    "smooth_grad": {"samples": 3},
+    "averaged_transforms": {"level": 0.15},
+    "rise": {"masks": 20},
+    "random_map": {},
+    "pairwise_occlusion": {"masks": 300},
+}
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_what_is_recorded_makes_the_same_map_again(projected, name) -> None:
+    generator, pair = Generator().manual_seed(3), random_pair(2)
+    torch.rand(5, generator=generator)
+    first, second = (explain(projected, pair, name, generator=generator, **DRAWING[name]) for _ in range(2))
+    assert not torch.equal(first.a, second.a), "a generator goes on"
+    for made in (first, second):
+        again = explain_again(projected, pair, made, cosine, None)
+        assert again.params == made.params
+        assert_close(again.a, made.a)
+        assert_close(again.b, made.b)
+        assert measure(projected, pair, made, ["max_sensitivity"], radius=0.0)["max_sensitivity"].tolist() == [0, 0]
+
+
+def test_a_fresh_generator_is_recorded_by_its_own_seed(projected) -> None:
+    generator, pair = Generator().manual_seed(3), random_pair(1)
+    made = explain(projected, pair, "smooth_grad", generator=generator, samples=2)
+    assert made.params["seed"] == 3
+    assert explain(projected, pair, "smooth_grad", generator=generator, samples=2).params["seed"] != 3
+
+
+def test_methods_that_draw_nothing_leave_a_generator_alone(projected) -> None:
+    generator = Generator().manual_seed(3)
+    torch.rand(5, generator=generator)
+    before = generator.get_state()
+    for method in methods:
+        if not method.takes("generator"):
+            assert explain(projected, random_pair(1), method.name, generator=generator).params["seed"] == 3
+    assert torch.equal(generator.get_state(), before)
+
+
+def mirrored(x):
+    return x.flip(3)
+
+
+def test_a_method_with_a_transform_can_be_run_again_on_noisy_images(projected) -> None:
+    pair = random_pair(2)
+    whole = Pair(pair.a, mirrored(pair.a))
+    made = explain(projected, pair, "averaged_transforms", transform=mirrored)
+    plain = explain(projected, whole, "averaged_transforms")
+    given = {"metrics": ["max_sensitivity"], "draws": 2}
+    got = measure(projected, pair, made, **given)["max_sensitivity"]
+    assert got.isfinite().all()
+    assert measure(projected, pair, made, ["max_sensitivity"], radius=0.0)["max_sensitivity"].tolist() == [0, 0]
+    noisy = pair.shifted(0.5 * torch.randn(3, 24, 24, generator=Generator().manual_seed(0)))
+    again = explain(projected, noisy, "averaged_transforms", transform=mirrored)
+    assert not torch.equal(again.a, plain.a)
+    by_hand = noisy.facing(mirrored(noisy.a))
+    assert_close(again.a, explain(projected, by_hand, "averaged_transforms").a)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_a_transform_must_make_images(projected, noise) -> None:
+    pair = random_pair(2).shifted(torch.full((3, 24, 24), noise))
+    for transform in (lambda x: x[:, :1], lambda x: x * torch.nan, lambda x: x[:1], lambda x: 3):
+        with pytest.raises(InputError, match=r"side b: expected|as many images on side a"):
+            explain(projected, pair, "averaged_transforms", transform=transform)
