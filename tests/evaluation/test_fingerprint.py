@@ -116,7 +116,7 @@ def test_the_store_never_gives_the_values_of_another_network(tmp_path) -> None:
 
 
 def test_an_edit_of_a_module_or_of_what_it_calls_is_seen(monkeypatch) -> None:
-    from xaicl_lib.zoo import networks
+    from xaicl_lib.networks import small as networks
 
     model = load_model("simsiam", "cpu")
     vit = PairModel(networks.SlimViT((8, 8), 1, 2), size=16)
