@@ -15,7 +15,7 @@ import torch
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, evaluate, explain, measure
 from xaicl_lib.data.scenes import scene_pairs
-from xaicl_lib.evaluation import evaluate as evaluation
+from xaicl_lib.evaluation import job as jobs
 
 ROOT = Path(__file__).parents[2]
 METHODS = ["grad_cam", ("conditional_occlusion", {"window": 8, "stride": 8}), "random_map"]
@@ -52,13 +52,13 @@ class Counting:
 
     def __init__(self, monkeypatch) -> None:
         self.pairs = 0
-        compute = evaluation._compute
+        compute = jobs._compute
 
         def counted(model, job, metrics, rows):
             self.pairs += len(rows)
             return compute(model, job, metrics, rows)
 
-        monkeypatch.setattr(evaluation, "_compute", counted)
+        monkeypatch.setattr(jobs, "_compute", counted)
 
 
 def test_nothing_is_computed_twice(models, tmp_path, monkeypatch) -> None:
@@ -83,7 +83,7 @@ def test_what_values_depend_on(models, tmp_path, monkeypatch) -> None:
         assert counting.pairs == k, change
     evaluate(models[0], pair, [("smooth_grad", {"samples": 3})], ["SI"], store=tmp_path)
     assert counting.pairs == 6
-    monkeypatch.setattr(evaluation, "code_version", lambda: "another")
+    monkeypatch.setattr(jobs, "code_version", lambda: "another")
     evaluate(models[0], pair, ["smooth_grad"], ["SI"], store=tmp_path)
     assert counting.pairs == 7
 
@@ -150,16 +150,16 @@ SCRIPT = """
     import sys
     from tests.conftest import build, random_pair
     from xaicl_lib import evaluate
-    from xaicl_lib.evaluation import evaluate as evaluation
+    from xaicl_lib.evaluation import job as jobs
     import time
 
-    compute = evaluation._compute
+    compute = jobs._compute
 
     def slowly(*job):
         time.sleep(0.15)
         return compute(*job)
 
-    evaluation._compute = slowly
+    jobs._compute = slowly
     evaluate(build("projected"), random_pair(8), ["grad_cam", "random_map"], ["SI", "CD"], store=sys.argv[1], shard=1)
 """
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.evaluation.evaluate import Job, run
+from xaicl_lib.evaluation.job import Job, run
 from xaicl_lib.evaluation.store import Store, shard_name
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth

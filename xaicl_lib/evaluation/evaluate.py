@@ -1,97 +1,24 @@
 """Methods by models by metrics, pair by pair: one table, resumable, on one machine or many."""
 
 import os
-import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-import torch
-from torch import Generator
 from tqdm.auto import tqdm
 
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.evaluation.fingerprint import model_key
-from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest, pair_keys
+from xaicl_lib.evaluation.job import Job, Plan, run
+from xaicl_lib.evaluation.store import COLUMNS, Store, pair_keys
 from xaicl_lib.methods import methods as registry
-from xaicl_lib.metrics import PAPER, measure
+from xaicl_lib.metrics import PAPER
 from xaicl_lib.metrics import metrics as metric_registry
 from xaicl_lib.model import PairModel
-from xaicl_lib.pair import Pair, Truth
+from xaicl_lib.pair import Pair
 
 Way = str | tuple[str, Mapping[str, Any]]  # a method's name, with or without parameters
 TIDY = ["model", "method", "pair", "metric", "value", "seconds", "seed", "version"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to do with every shard of pairs for one model: a method, its parameters, what to measure.
-
-    Attributes:
-        label: of the method, in the table.
-        method, params: a registered method and its own parameters.
-        metrics: columns to measure.
-        options: of `measure` and `score`.
-        seed: of the generators handed to the method and the metrics.
-        chunk: images in flight.
-    """
-
-    label: str
-    method: str
-    params: dict[str, Any] = field(default_factory=dict)
-    metrics: tuple[str, ...] = PAPER
-    options: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    chunk: int | None = None
-
-    @property
-    def method_key(self) -> str:
-        """What identifies the explanations: everything that they depend on beside model and pair."""
-        return digest(self.method, self.params, self.options.get("score", "cosine"), self.seed, code_version())
-
-    def metric_key(self, metric: str) -> str:
-        """What identifies a measurement beside the explanation."""
-        known = metric_registry[metric].options
-        return digest(metric, {k: v for k, v in self.options.items() if k in known}, self.seed, code_version())
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One shard of pairs to be explained and measured by one plan for one model.
-
-    Attributes:
-        model, model_key: name and identity of the model.
-        plan: what to do.
-        first: number of the shard's first pair.
-        pair: the shard.
-        pair_keys: identity of each pair.
-        known: rows of this model and method that are stored already, of these pairs.
-    """
-
-    model: str
-    model_key: str
-    plan: Plan
-    first: int
-    pair: Pair
-    pair_keys: list[str]
-    known: pd.DataFrame
-
-    @property
-    def metric_keys(self) -> dict[str, str]:
-        """Identity of each metric."""
-        return {metric: self.plan.metric_key(metric) for metric in self.plan.metrics}
-
-    def lacking(self) -> dict[tuple[str, ...], list[int]]:
-        """What there is to compute: which pairs (by place in the shard) lack which metrics; each pair's pixels once."""
-        there = set(zip(self.known["pair_key"], self.known["metric_key"], strict=True))
-        groups: dict[tuple[str, ...], list[int]] = {}
-        for name in dict.fromkeys(self.pair_keys):
-            metrics = tuple(metric for metric, key in self.metric_keys.items() if (name, key) not in there)
-            if metrics:
-                groups.setdefault(metrics, []).append(self.pair_keys.index(name))
-        return groups
 
 
 def evaluate(
@@ -225,57 +152,9 @@ def _metric_keys(plan: Plan) -> list[str]:
     return [plan.metric_key(metric) for metric in plan.metrics]
 
 
-def run(model: PairModel, job: Job, store: Store | None) -> pd.DataFrame:
-    """The stored rows of a job and the others, computed and stored."""
-    new = []
-    for metrics, rows in job.lacking().items():
-        found = _compute(model, job, metrics, rows)
-        if store is not None:
-            store.write(found)
-        new.append(found)
-    return pd.concat([frame for frame in (job.known, *new) if len(frame)], ignore_index=True)
-
-
 def _numbered(job: Job, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of a job as the table has them: pairs by number, names as given this time."""
     metrics = {key: metric for metric, key in job.metric_keys.items()}
     numbers = pd.DataFrame({"pair_key": job.pair_keys, "pair": range(job.first, job.first + len(job.pair_keys))})
     table = numbers.merge(rows.drop_duplicates(["pair_key", "metric_key"]), on="pair_key", how="left")
     return table.assign(model=job.model, method=job.plan.label, metric=table["metric_key"].map(metrics))
-
-
-def _some(pair: Pair, rows: list[int]) -> Pair:
-    truth = pair.truth and Truth(pair.truth.a[rows], pair.truth.b[rows])
-    return Pair(pair.a[rows], None if pair.b is None else pair.b[rows], truth)
-
-
-def _compute(model: PairModel, job: Job, metrics: Sequence[str], rows: list[int]) -> pd.DataFrame:
-    plan, method, pair = job.plan, registry[job.plan.method], _some(job.pair, rows).to(model.device)
-    given = {"score": plan.options["score"]} if "score" in plan.options and method.takes("score") else {}
-    began = time.perf_counter()
-    explanation = method(model, pair, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **plan.params, **given)
-    explaining = _seconds_since(began, model)
-    found = []
-    for function in dict.fromkeys(metric_registry[metric].function for metric in metrics):
-        mine = [metric for metric in metrics if metric_registry[metric].function is function]
-        options = {k: v for k, v in plan.options.items() if k in metric_registry[mine[0]].options}
-        began = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "average drop is a share")  # the table says so by NaN, the summary by `undefined`
-            values = measure(model, pair, explanation, mine, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **options)
-        seconds = (explaining + _seconds_since(began, model)) / len(pair)
-        for metric, value in values.items():
-            key = {"model_key": job.model_key, "method_key": plan.method_key, "metric_key": plan.metric_key(metric)}
-            names = {"model": job.model, "method": plan.label, "metric": metric, "seed": plan.seed, "version": code_version()}
-            found.append(
-                pd.DataFrame(
-                    {"pair_key": [job.pair_keys[k] for k in rows], "value": value.double().cpu(), "seconds": seconds, **key, **names}
-                )
-            )
-    return pd.concat(found, ignore_index=True)[COLUMNS]
-
-
-def _seconds_since(began: float, model: PairModel) -> float:
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
-    return time.perf_counter() - began
