@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError, load_model
+from xaicl_lib.augment.views import Views, random_boxes, random_view
 from xaicl_lib.data.scenes import FACTORS, scene_set
 from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import load_data, training_labels
@@ -17,7 +18,6 @@ from xaicl_lib.training.finish import finish, spread
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
 from xaicl_lib.training.tasks import follow
 from xaicl_lib.training.train import MEAN, STD, Trainer, pictures
-from xaicl_lib.training.views import Views, random_boxes, random_view
 from xaicl_lib.zoo import load_classifier
 
 PHOTOS = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

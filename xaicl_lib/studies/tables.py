@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.data.photos import SAMPLES, list_images, load_images, open_photo
 from xaicl_lib.data.scenes import KINDS, scene_pairs
@@ -18,7 +19,6 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.training.views import Views, random_view
 
 GUIDED = {"guided": True}
 # The seventeen rows of Tables I to IV, labelled as `paper_tables` labels them.

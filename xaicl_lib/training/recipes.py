@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from xaicl_lib.augment.views import Views
 from xaicl_lib.networks.small import build_network
-from xaicl_lib.training.views import Views
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from xaicl_lib.augment.views import random_view
 from xaicl_lib.data.captions import captions, tokenize
 from xaicl_lib.errors import InputError
 from xaicl_lib.training import losses
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
 from xaicl_lib.training.tasks import TASKS, follow
-from xaicl_lib.training.views import random_view
 
 __all__ = ["MEAN", "RECIPES", "STD", "Recipe", "Trainer", "normalize"]
 

@@ -1,7 +1,7 @@
 """Image augmentations, batched on tensors, each a plain function of an explicit strength.
 
 Images are (n, 3, h, w) float RGB in [0, 1]; a strength is one number or a tensor (n,), one per image.
-Nothing here draws random strengths: whoever wants them draws them (see `xaicl_lib.training.views`); noise takes a generator.
+Nothing here draws random strengths: whoever wants them draws them (see `xaicl_lib.augment.views`); noise takes a generator.
 The functions equal `torchvision.transforms.v2.functional` where it has them and a strength is a single number (tests).
 The geometric ones are a grid, which says where each pixel comes from, and `sample`, which takes it from there: the same grid moves
 images, masks and maps.
