@@ -12,6 +12,7 @@ import torch
 from torch import Generator
 from tqdm.auto import tqdm
 
+from xaicl_lib.annotations import brief
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.fingerprint import model_key
 from xaicl_lib.methods import methods as registry
@@ -182,7 +183,7 @@ def _plans(
     for label, way in given:
         name, params = (way, {}) if isinstance(way, str) else way
         registry[name]
-        set_ = ", ".join(f"{k}={v}" for k, v in params.items())
+        set_ = ", ".join(f"{k}={brief(v)}" for k, v in params.items())
         plans.append(Plan(label or (f"{name}({set_})" if set_ else name), name, dict(params), tuple(metrics), options, seed, chunk))
     _require_distinct("method", [plan.label for plan in plans])
     _require_distinct("metric", list(metrics))
