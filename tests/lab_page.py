@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.check_pages import ROOT, watch
 
-BOOK = Path(os.environ.get("XAICL_BOOK_HTML", ROOT / "_build" / "html"))
+BOOK = Path(os.environ.get("XAICL_BOOK_HTML") or ROOT / "_build" / "html")
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a green picture that beeps
 PATIENCE = 60_000  # milliseconds, on a machine with other work
 GALLERY = "#a=cat&b=cat_view&model=simclr&method="

@@ -10,12 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tests.conftest import random_pair
-from xaicl_lib import InputError, explain, measure
-from xaicl_lib.annotations import is_a, parameters
+from tests.test_registry import mirrored
+from xaicl_lib import InputError, evaluate, explain, measure
+from xaicl_lib.annotations import brief, is_a, parameters
 from xaicl_lib.evaluation.store import digest
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics import metrics
 from xaicl_lib.registry import Method
+from xaicl_lib.views.figures import label
 
 GOOD_AND_BAD: list[tuple[Any, list[Any], list[Any]]] = [
     (int, [8, np.int64(8), np.int32(8)], [8.0, True, "8", np.float64(8), np.bool_(True), None]),
@@ -42,7 +44,7 @@ GOOD_AND_BAD: list[tuple[Any, list[Any], list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "good", "bad"), GOOD_AND_BAD, ids=lambda v: "" if isinstance(v, list) else str(v))
+@pytest.mark.parametrize(("wanted", "good", "bad"), GOOD_AND_BAD, ids=lambda v: str(v)[:30])
 def test_each_annotation(wanted: Any, good: list[Any], bad: list[Any]) -> None:
     for value in good:
         assert is_a(value, wanted), value
@@ -95,3 +97,18 @@ def test_options_of_metrics(projected) -> None:
     ):
         with pytest.raises(InputError, match=message):
             measure(projected, pair, made, ["SI", "max_sensitivity"], **given)
+
+
+def test_titles_have_room_for_every_value(projected) -> None:
+    noise = torch.rand(6, 6, 6, dtype=torch.float64)
+    made = explain(projected, random_pair(1), "integrated_jacobians", steps=2, reference=noise)
+    assert label(made) == "integrated_jacobians(steps=2, reference=tensor(6, 6, 6))"
+    assert label(explain(projected, random_pair(1), "averaged_transforms", transform=mirrored)) == "averaged_transforms(transform=mirrored)"
+    assert label(explain(projected, random_pair(1), "interaction_cam", reduction="max")) == "interaction_cam(reduction=max)"
+    assert brief(np.zeros((2, 3))) == "ndarray(2, 3)"
+    assert len(brief("long " * 100)) == 60
+    assert "\n" not in brief("two\nlines")
+    ways = [("integrated_jacobians", {"steps": 2, "reference": noise})]
+    assert evaluate(projected, random_pair(1), ways, ["SI"])["method"].tolist() == [label(made)]
+    with pytest.raises(InputError, match=r"to be int, got tensor\(6, 6, 6\)$"):
+        explain(projected, random_pair(1), "integrated_jacobians", steps=noise)

@@ -1,11 +1,13 @@
 """What a registered method records of a call, and what it lets through."""
 
+import warnings
+
 import pytest
 import torch
-from torch import Generator
+from torch import Generator, nn
 
 from tests.conftest import assert_close, random_pair
-from xaicl_lib import InputError, Pair, explain, measure
+from xaicl_lib import InputError, Pair, PairModel, explain, measure
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics.sensitivity import explain_again
 from xaicl_lib.scores import cosine
@@ -76,3 +78,63 @@ def test_a_transform_must_make_images(projected, noise) -> None:
     for transform in (lambda x: x[:, :1], lambda x: x * torch.nan, lambda x: x[:1], lambda x: 3):
         with pytest.raises(InputError, match=r"side b: expected|as many images on side a"):
             explain(projected, pair, "averaged_transforms", transform=transform)
+
+
+class Marked(nn.Module):
+    """A head whose embeddings are all zeros for dark images, and no numbers for bright ones."""
+
+    def forward(self, f):
+        light = f.mean((1, 2, 3)).unsqueeze(1)
+        z = f.flatten(1)
+        return torch.where(light < 0.3, 0 * z, torch.where(light > 0.7, torch.nan * z, z))
+
+
+MARKED = PairModel(nn.AvgPool2d(4), Marked(), size=24)
+
+
+def marked() -> Pair:
+    pair = random_pair(4)
+    a, b = pair.a / 5 + 0.4, pair.b / 5 + 0.4
+    a[1], b[3] = 0.1 * pair.a[1], 0.9 + 0.1 * pair.b[3]
+    return Pair(a, b)
+
+
+@pytest.mark.parametrize(
+    "method", [m.name for m in methods if m.name not in ("smooth_grad", "deep_similarity", "pairwise_occlusion", "rise")]
+)
+def test_pairs_without_a_score_are_named_with_the_cause(method) -> None:
+    message = (
+        r"no score to explain, so their maps mean nothing: pair 1 \(score 0: the embedding of side a is all zeros, which has no direction "
+        r"to compare\), pair 3 \(score nan: the embedding of side b is not finite\)$"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        made = explain(MARKED, marked(), method)
+    assert len(caught) == 1
+    assert made.score[1] == 0
+    assert made.score.isnan().tolist() == [False, False, False, True]
+
+
+def test_a_score_of_zero_between_embeddings_is_a_score() -> None:
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model, red = PairModel(nn.AvgPool2d(4), net, size=24), torch.zeros(1, 3, 24, 24)
+    red[:, 0] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert explain(model, Pair(red, red.roll(1, 1)), "input_x_gradient").score.item() == 0
+
+
+def test_only_some_of_many_pairs_are_named_and_a_score_can_be_at_fault() -> None:
+    pair = Pair(torch.zeros(7, 3, 24, 24))
+    with pytest.warns(UserWarning, match=r"pair 0 .*score nan: the score itself is not finite.* pair 4 [^p]*, \.\.\.$"):
+        explain(MARKED, pair, "input_x_gradient", score=lambda za, zb: za.sum(1) * torch.nan)
+
+
+def test_drops_of_no_score_are_undefined() -> None:
+    pair = marked()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = explain(MARKED, pair, "edges")
+    with pytest.warns(UserWarning, match=r"NaN for 2 of 4 pairs \(1, 3\)"):
+        found = measure(MARKED, pair, made, ["SAD", "CAD"])
+    for value in found.values():
+        assert value.isnan().tolist() == [False, True, False, True]

@@ -12,6 +12,22 @@ from xaicl_lib.errors import InputError
 NUMBERS: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (float, int), complex: (complex, float, int)}
 
 
+LONGEST = 60  # characters of a value in a title or a message
+
+
+def brief(value: Any) -> str:
+    """A parameter's value as a title has room for it: tensors by their shape, functions by their names, long text cut."""
+    if (shape := getattr(value, "shape", None)) is not None and not isinstance(value, np.generic):
+        return f"{type(value).__name__.lower()}{tuple(shape)}"
+    text = getattr(value, "__name__", None) or " ".join(str(value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether two values of a parameter are equal; of tensors and arrays only one and the same is equal to itself."""
+    return value is other or (not hasattr(value, "shape") and not hasattr(other, "shape") and bool(value == other))
+
+
 def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """A function's parameters by name, their annotations evaluated where they were written as text."""
     try:
@@ -32,7 +48,9 @@ def require(value: Any, wanted: Any, what: str) -> None:
         InputError: it is not; `what` it is called in the message.
     """
     if not is_a(value, wanted):
-        raise InputError(f"expected {what} to be {inspect.formatannotation(wanted)}, got {value!r}")
+        raise InputError(
+            f"expected {what} to be {inspect.formatannotation(wanted)}, got {brief(value) if hasattr(value, 'shape') else repr(value)}"
+        )
 
 
 def is_a(value: Any, wanted: Any) -> bool:

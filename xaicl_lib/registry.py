@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from xaicl_lib.annotations import is_a, parameters, plain, require
 from xaicl_lib.errors import InputError, unknown
@@ -72,6 +73,8 @@ class Method:
             made = self._run(model.fast, pair.detach(), {**options, "generator": generator})
         if self.facts["gradient"] and options.get("score", cosine) is cosine and bool((made.score > 1 - 1e-6).any()):
             warnings.warn(VANISHING, stacklevel=2)
+        if causes := _without_score(model.fast, pair, made.score, options):
+            warnings.warn(f"no score to explain, so their maps mean nothing: {causes}", stacklevel=2)
         own = {k: v for k, v in options.items() if k not in CONTEXT}
         return replace(made, method=self.name, params={**self.defaults, **own, "seed": generator.initial_seed() if generator else 0})
 
@@ -115,6 +118,35 @@ def _is_fresh(generator: torch.Generator) -> bool:
 
 
 VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only"
+
+
+NAMED = 5  # pairs in a warning
+
+
+@torch.no_grad()
+def _without_score(model: PairModel, pair: Pair, score: Tensor, options: dict[str, Any]) -> str:
+    """Which pairs have no score that an explanation could be of, and why; empty if all have one.
+
+    Their embeddings are computed again, for these pairs alone: methods return no embeddings.
+    """
+    is_cosine = options.get("score", cosine) is cosine
+    odd = (~score.isfinite() | (score == 0) & is_cosine).nonzero()[:, 0].tolist()
+    pair = pair if not odd or options.get("transform") is None else pair.facing(options["transform"](pair.a))
+    named: list[str] = []
+    for k in odd:
+        if len(named) < NAMED and (cause := _cause(model, pair[k], bool(score[k].isfinite()))):
+            named.append(f"pair {k} (score {score[k].item():g}: {cause})")
+    return ", ".join(named) + (", ..." if len(named) == NAMED < len(odd) else "")
+
+
+def _cause(model: PairModel, pair: Pair, is_finite: bool) -> str:
+    """Why one pair has no score; empty if it has one, such as embeddings at right angles."""
+    for name, z in zip("ab", model.embed([model.normalize(side) for side in pair.sides]), strict=False):
+        if not z.isfinite().all():
+            return f"the embedding of side {name} is not finite"
+        if is_finite and not z.any():
+            return f"the embedding of side {name} is all zeros, which has no direction to compare"
+    return "" if is_finite else "the score itself is not finite"
 
 
 class Methods:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError
+from xaicl_lib.data.corpora import photos_of
+from xaicl_lib.data.cue_conflict import cue_conflict_folder
 from xaicl_lib.data.photos import SAMPLES, imagenette, list_images, load_image, load_images, open_photo, photo_mosaics, sample_photo
 
 RAMP = np.linspace(0, 255, 16 * 12).round().astype(np.uint8).reshape(12, 16)  # h, w
@@ -219,6 +221,24 @@ def test_an_interrupted_download_is_said_and_done_again(tmp_path, monkeypatch) -
     assert len(imagenette("val", 16)[0]) == 1
     assert len(imagenette("train", 16)[0]) == 1  # no third download, which would raise
     assert [path.name for path in tmp_path.iterdir()] == ["imagenette2-160"]
+
+
+def test_an_empty_variable_names_no_folder(tmp_path, monkeypatch) -> None:
+    working, home = tmp_path / "working", tmp_path / "home"
+    (working / "train" / "church").mkdir(parents=True)
+    home.mkdir()
+    Image.new("RGB", (20, 20)).save(working / "train" / "church" / "0.png")
+    monkeypatch.chdir(working)
+    monkeypatch.setattr(Path, "home", lambda: home)
+    for name in ("XAICL_CACHE", "XAICL_IMAGENETTE", "XAICL_CUE_CONFLICT"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr("torchvision.datasets.Imagenette", Download(0))
+    assert len(imagenette("train", 16)[0]) == 1
+    assert (home / ".cache" / "xaicl" / "imagenette2-160").is_dir()
+    assert [path.name for path in working.iterdir()] == ["train"]
+    with pytest.raises(InputError, match=r"photos by class in train/, got 'None'"):
+        photos_of("church", 1, 16)
+    assert cue_conflict_folder() is None
 
 
 def test_images_of_subfolders(tmp_path) -> None:

@@ -74,6 +74,20 @@ def test_edges_are_those_of_the_library() -> None:
     close(in_node(code, pair.a.flatten().tolist()), want.a)
 
 
+def test_a_random_map_is_that_of_its_picture_wherever_a_link_is_opened() -> None:
+    code = """import { controls } from "lab/control_maps.js";
+    answer(given.map(([a, b, cells]) => controls.random_map(null, 12, cells ? { cells } : {}, { a, b })));"""
+    asks = [["cat", "dog", None], ["cat", "cat blur 2", None], ["dog", "cat", 9]]
+    first, second = in_node(code, asks), in_node(code, asks)
+    assert first == second, "another visit"
+    cat, dog, blurred, large = (torch.tensor(m["data"]) for m in (first[0]["a"], first[0]["b"], first[1]["b"], first[2]["b"]))
+    assert torch.equal(cat, torch.tensor(first[1]["a"]["data"]))
+    assert not torch.equal(cat, dog)
+    assert not torch.equal(cat, blurred)
+    assert (len(cat), len(large)) == (49, 81)
+    assert 0 <= float(large.min()) < 0.1 < 0.9 < float(large.max()) < 1
+
+
 @pytest.mark.parametrize("signed", [True, False])
 def test_stored_maps_come_back_within_half_a_byte(signed: bool) -> None:
     torch.manual_seed(0)

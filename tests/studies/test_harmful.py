@@ -100,6 +100,19 @@ def test_the_most_harmful_comes_first() -> None:
     assert table["drop"].to_numpy() == pytest.approx(0.15)
 
 
+def test_augmentations_of_different_numbers_of_levels() -> None:
+    rows = [
+        {"model": "m", "augmentation": name, "level": level, "pair": pair, "score": 1 - 0.1 * level, "lost": bool(level and pair < level)}
+        for name, levels in (("short", 3), ("long", 5))
+        for level in range(levels)
+        for pair in range(4)
+    ]
+    table = ranked(pd.DataFrame(rows)).set_index("augmentation")
+    assert table["worst"].to_dict() == {"long": 1.0, "short": 0.5}
+    assert table["mean"].to_dict() == {"long": 0.625, "short": 0.375}
+    assert not table.isna().any().any()
+
+
 def test_a_wide_blur_needs_no_more_than_the_image() -> None:
     assert blur(pairs().b, 8.0).std() < pairs().b.std() / 2
     with pytest.raises(InputError, match="at least two pairs"):

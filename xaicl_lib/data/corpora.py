@@ -77,7 +77,7 @@ def photos_of(
     """
     from xaicl_lib.data.photos import list_images, load_images
 
-    place = root or os.environ.get("XAICL_IMAGENETTE")
+    place = root or os.environ.get("XAICL_IMAGENETTE") or None
     folder = Path(place or "") / split
     if place is None or not folder.is_dir():
         raise InputError(f"expected photos by class in {split}/, got {str(place)!r}; name their folder by root or XAICL_IMAGENETTE")

@@ -263,7 +263,9 @@ def _download_imagenette() -> Path:
     """Imagenette in the user's cache, put there whole or not at all."""
     from torchvision.datasets import Imagenette
 
-    cache = Path(os.environ.get("XAICL_CACHE", Path.home() / ".cache" / "xaicl"))
+    from xaicl_lib.data.fetch import cache_folder
+
+    cache = cache_folder()
     whole, part = cache / "imagenette2-160", cache / "imagenette.part"
     if not whole.is_dir():
         try:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from xaicl_lib.annotations import brief
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.evaluation.fingerprint import model_key
 from xaicl_lib.evaluation.job import Job, Plan, run
@@ -109,7 +110,7 @@ def _plans(
     for label, way in given:
         name, params = (way, {}) if isinstance(way, str) else way
         registry[name]
-        set_ = ", ".join(f"{k}={v}" for k, v in params.items())
+        set_ = ", ".join(f"{k}={brief(v)}" for k, v in params.items())
         plans.append(Plan(label or (f"{name}({set_})" if set_ else name), name, dict(params), tuple(metrics), options, seed, chunk))
     _require_distinct("method", [plan.label for plan in plans])
     _require_distinct("metric", list(metrics))

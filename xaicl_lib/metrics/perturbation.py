@@ -273,7 +273,7 @@ def _average_drops(
 ) -> dict[str, Float[Tensor, " n"]]:
     masked = [_encode(s.embed, s.x * unit_scale(s.maps).unsqueeze(1), chunk or model.chunk(s.pixels)) for s in sides]
     s = score(*two(whole))
-    undefined = s <= 0
+    undefined = ~(s > 0)  # NaN as well
     if undefined.any():
         which = ", ".join(map(str, undefined.nonzero()[:5, 0].tolist()))
         warnings.warn(

@@ -226,14 +226,15 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per model and augmentation, the most harmful first: mean, low, high (share of maps lost over levels 1 to 5, 95 %
-        bootstrap over pairs), n, clean (share lost without any), worst (share lost at the last level), score (mean over levels), drop
+        bootstrap over pairs), n, clean (share lost without any), worst (share lost at its own last level), score (mean over levels), drop
         (of the score against the clean one).
     """
     hit = table[table["level"] > 0].assign(value=lambda t: t["lost"].astype(float))
     per_pair = hit.groupby(["model", "augmentation", "pair"], sort=False, as_index=False)[["value", "score"]].mean()
     means = summarise(per_pair, ["model", "augmentation"]).drop(columns="undefined").set_index(["model", "augmentation"])
     by = ["model", "augmentation"]
-    clean, last = (table[table["level"] == k].groupby(by, sort=False)[["lost", "score"]].mean() for k in (0, table["level"].max()))
+    highest = table.groupby(by, sort=False)["level"].transform("max")  # augmentations may have different numbers of levels
+    clean, last = (table[table["level"] == k].groupby(by, sort=False)[["lost", "score"]].mean() for k in (0, highest))
     means["clean"], means["worst"] = clean["lost"], last["lost"]
     means["score"] = per_pair.groupby(by, sort=False)["score"].mean()
     means["drop"] = clean["score"] - means["score"]

@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 from PIL import Image
 from torch import Tensor
 
+from xaicl_lib.annotations import brief, same
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 
@@ -76,7 +77,7 @@ def label(explanation: Explanation) -> str:
     from xaicl_lib.methods import methods
 
     defaults = methods[explanation.method].defaults if explanation.method in methods else {}  # another library's have no defaults here
-    own = [f"{k}={v}" for k, v in explanation.params.items() if k in defaults and v != defaults[k]]
+    own = [f"{k}={brief(v)}" for k, v in explanation.params.items() if k in defaults and not same(v, defaults[k])]
     return explanation.method + (f"({', '.join(own)})" if own else "")
 
 

@@ -1,10 +1,12 @@
 // The controls: maps that know nothing of the model, as `xaicl_lib.methods.controls` defines them.
 
+import { uniform } from "./random.js";
+
 const LUMA = [0.2989, 0.587, 0.114];
 
 export const controls = {
   edges: ({ a, b }, size) => ({ a: edges(a, size), b: edges(b, size) }),
-  random_map: (_, size, { cells = 7 }) => ({ a: random(cells), b: random(cells) }),
+  random_map: (_, size, { cells = 7 }, names) => ({ a: random(cells, names.a), b: random(cells, names.b) }),
 };
 
 // Magnitude of Sobel's gradient of the luma, edges repeated.
@@ -23,4 +25,10 @@ export function edges(pixels, size) {
   return { data, h: size, w: size };
 }
 
-const random = (cells) => ({ data: Float32Array.from({ length: cells * cells }, Math.random), h: cells, w: cells });
+// Each picture has its own numbers, drawn from its name, so that a link shows the same map everywhere; they are not torch's.
+function random(cells, name) {
+  return { data: Float32Array.from({ length: cells * cells }, uniform(seedOf(name))), h: cells, w: cells };
+}
+
+// A whole number under 2 ** 32 for a text (FNV-1a).
+const seedOf = (text) => new TextEncoder().encode(text).reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193) >>> 0, 0x811c9dc5);

@@ -29,7 +29,8 @@ export function createResults({ index, store, base }) {
     const control = controls[method.name];
     const asked = control ? { method: "deep_similarity", options: {} } : { method: method.name, options };
     const made = await team.run({ model: model.name, source: sourceOf(model), ...asked, ...pictures }, { progress, signal });
-    return { result: control ? { ...made, joint: undefined, ...control(pictures, model.size, options) } : made, origin: "in this browser" };
+    const names = { a: a.name, b: isChanged(change) ? `${b.name} ${change.name} ${change.strength}` : b.name };
+    return { result: control ? { ...made, joint: undefined, ...control(pictures, model.size, options, names) } : made, origin: "in this browser" };
   }
 
   const sourceOf = (model) => model.source ?? { base: new URL(`models/${model.name}/`, base).href };
