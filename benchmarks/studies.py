@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 
 from xaicl_lib import augment, list_models, load_model
+from xaicl_lib.augment.families import AUGMENTATIONS
 from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
@@ -35,7 +36,7 @@ from xaicl_lib.studies.combined import compositions
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
-from xaicl_lib.studies.harmful import AUGMENTATIONS, sweep
+from xaicl_lib.studies.harmful import sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import view_pairs

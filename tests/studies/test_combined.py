@@ -9,8 +9,9 @@ import torch
 from tests.conftest import build
 from tests.studies.test_harmful import pairs
 from xaicl_lib import InputError, augment
+from xaicl_lib.augment.families import AUGMENTATIONS, composition
 from xaicl_lib.studies.combined import compositions, only_together, square
-from xaicl_lib.studies.harmful import AUGMENTATIONS, composition, sweep
+from xaicl_lib.studies.harmful import sweep
 
 
 def test_two_are_one_after_the_other() -> None:

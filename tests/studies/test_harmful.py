@@ -6,7 +6,8 @@ import torch
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, Truth, augment, explain
-from xaicl_lib.studies.harmful import AUGMENTATIONS, Family, blur, middle, moved, rank_correlation, ranked, sweep
+from xaicl_lib.augment.families import AUGMENTATIONS, Family, blur, middle
+from xaicl_lib.studies.harmful import moved, rank_correlation, ranked, sweep
 
 FEW = {"darkening": AUGMENTATIONS["darkening"], "rotation": AUGMENTATIONS["rotation"]}
 

@@ -10,6 +10,7 @@ from torch import Generator, nn
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError, PairModel, augment, load_model
+from xaicl_lib.augment.operations import LUMA
 from xaicl_lib.networks.resnet import ResNet50
 from xaicl_lib.studies.colour import coarse, colour, colour_measures, colourless, error, hsv, hue_error, kept, lightness, saturation
 from xaicl_lib.studies.inversion import (
@@ -86,7 +87,7 @@ def test_the_priors_alone_make_a_flat_picture() -> None:
 
 def test_colour_that_a_network_drops_does_not_come_back() -> None:
     grey = nn.Conv2d(3, 1, 1, bias=False)
-    grey.weight.data = torch.tensor(augment.LUMA).view(1, 3, 1, 1) * torch.tensor(STD).view(1, 3, 1, 1)
+    grey.weight.data = torch.tensor(LUMA).view(1, 3, 1, 1) * torch.tensor(STD).view(1, 3, 1, 1)
     model = whole(grey)
     found = invert(model, targets(), "0", settings=PLAIN)
     left = colour_measures(found.pixels, targets(), cells=8)

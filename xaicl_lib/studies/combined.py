@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from xaicl_lib.augment.families import AUGMENTATIONS, Family, composition
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.statistics.paired import summarise
-from xaicl_lib.studies.harmful import AUGMENTATIONS, Family, composition
 
 # As recipes order them: where to look, the colours, then what happens to the pixels.
 ORDER = (
