@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head
 from xaicl_lib import InputError, PairModel, explain
-from xaicl_lib.graphs import cut, fold_batch_norms
+from xaicl_lib.layers import cut, fold_batch_norms
 from xaicl_lib.model import resolve_device
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.graphs import cut, fold_batch_norms
+from xaicl_lib.layers import cut, fold_batch_norms
 
 
 class MeanPool(nn.Module):

@@ -18,7 +18,7 @@ def names(*roots):
 
 def test_what_is_imported_counts_and_what_it_imports():
     behind = names("xaicl_lib.methods", "xaicl_lib.metrics")
-    assert {"methods/cam.py", "methods/rise.py", "metrics/perturbation.py", "model.py", "graphs.py", "draws.py", "errors.py"} <= behind
+    assert {"methods/cam.py", "methods/rise.py", "metrics/perturbation.py", "model.py", "layers.py", "draws.py", "errors.py"} <= behind
     assert not {file for file in behind if file.startswith(("views/", "studies/", "publishing/", "zoo/"))}
 
 
@@ -69,7 +69,7 @@ def test_each_change_counts_where_it_matters_and_nowhere_else(tmp_path):
         path.write_text(text)
         return [a != b for a, b in zip(before, after, strict=True)]
 
-    assert changed("graphs.py") == [True, True, True]
+    assert changed("layers.py") == [True, True, True]
     assert changed("lab/export/rules.py") == [False, True, False]
     assert changed("views/figures.py") == [False, False, True]
     assert changed("lab/static/lab.css") == [False, False, False]

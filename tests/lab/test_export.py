@@ -13,7 +13,7 @@ from tests.conftest import STATS, build, small_features, small_head
 from xaicl_lib import PairModel, load_model
 from xaicl_lib.__main__ import main
 from xaicl_lib.errors import InputError
-from xaicl_lib.guided import guided
+from xaicl_lib.layers import guided
 from xaicl_lib.zoo import list_models
 
 pytest.importorskip("onnx", reason="needs xaicl_lib[export]")

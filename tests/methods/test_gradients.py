@@ -7,7 +7,7 @@ from torch import nn
 
 from tests.conftest import STATS, assert_close, random_pair, small_features, small_head
 from xaicl_lib import InputError, Pair, PairModel
-from xaicl_lib.guided import guided
+from xaicl_lib.layers import guided
 from xaicl_lib.methods.gradients import averaged_transforms, input_x_gradient, smooth_grad
 from xaicl_lib.scores import cosine
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.guided import guided as guided_relus
+from xaicl_lib.layers import guided as guided_relus
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import COUNTER, complain, read_torch, shorten, state_of
 from xaicl_lib.errors import InputError
-from xaicl_lib.graphs import cut
+from xaicl_lib.layers import cut
 from xaicl_lib.model import PairModel, resolve_device
 from xaicl_lib.zoo.official import IMAGENET
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.guided import guided
 from xaicl_lib.lab.export.rules import rules
+from xaicl_lib.layers import guided
 from xaicl_lib.scores import cosine
 
 OPSET = 20

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.graphs import fold_batch_norms
+from xaicl_lib.layers import fold_batch_norms
 from xaicl_lib.model import PairModel
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
