@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xaicl_lib.__main__ import main
+from xaicl_lib.cli import main
 
 
 @pytest.fixture

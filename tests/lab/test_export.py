@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.conftest import STATS, build, small_features, small_head
 from xaicl_lib import PairModel, load_model
-from xaicl_lib.__main__ import main
+from xaicl_lib.cli import main
 from xaicl_lib.errors import InputError
 from xaicl_lib.layers import guided
 from xaicl_lib.zoo import list_models

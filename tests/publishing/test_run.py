@@ -170,7 +170,7 @@ def test_parameters_that_cannot_be_given_are_refused(value):
 CELLS = ("import time", "time.sleep(0.5)", "print('done')")
 PROGRAM = """
 import sys
-from xaicl_lib.__main__ import main, program
+from xaicl_lib.cli import main, program
 import xaicl_lib.publishing.run as run
 run.run_notebooks.__kwdefaults__["source"] = sys.argv[1]
 sys.argv = ["xaicl", "run", "--jobs", "2", "--out", sys.argv[2]]

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from xaicl_lib import __version__
-from xaicl_lib.__main__ import main
+from xaicl_lib.cli import main
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.book import with_sections, with_stamp
 from xaicl_lib.publishing.site import fetch_wheels, make_classroom, make_site, stamp

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import assert_close
 from tests.training.test_training import LABELS, PHOTOS, tiny, trainer_of
 from xaicl_lib import InputError, load_model
-from xaicl_lib.__main__ import main
+from xaicl_lib.cli import main
 from xaicl_lib.training.snapshots import check_epochs, keeper, snapshot_name
 from xaicl_lib.training.train import Trainer
 from xaicl_lib.zoo.bundled import model_card, read_weights

@@ -16,10 +16,10 @@ from tests.conftest import assert_close
 from tests.test_contract import SMALL
 from tests.zoo.published import checkpoint, random_state
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods, load_model
-from xaicl_lib.__main__ import main
 from xaicl_lib.checkpoints import simsiam
 from xaicl_lib.checkpoints.tf_bundle import Bundle
 from xaicl_lib.checkpoints.torch_file import fill, renamed
+from xaicl_lib.cli import main
 from xaicl_lib.data import fetch as download
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import list_official, model_card, official

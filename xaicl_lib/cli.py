@@ -1,0 +1,208 @@
+"""The command line: explain two photos, list models and methods, train, build the book."""
+
+import argparse
+import os
+import signal
+import sys
+from typing import Any
+
+from xaicl_lib.commands import (
+    run_book,
+    run_check,
+    run_evaluate,
+    run_execute,
+    run_explain,
+    run_export,
+    run_links,
+    run_methods,
+    run_models,
+    run_serve,
+    run_site,
+    run_train,
+)
+from xaicl_lib.errors import InputError, NotebookError
+
+Commands = Any  # what argparse gives for subparsers; its name there is private
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; 0 if it worked, 1 if a notebook or page failed, 2 (and one line on standard error) if its input could not be used."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except NotebookError as error:
+        print(f"xaicl: {error}", file=sys.stderr)
+        return 1
+    except InputError as error:
+        print(f"xaicl: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("xaicl: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_explain, _add_evaluate, _add_lists, _add_export, _add_train, _add_book, _add_run, _add_site, _add_serve):
+        add(commands)
+    return parser
+
+
+def _add_explain(commands: Commands) -> None:
+    explain = commands.add_parser("explain", help="explain the similarity of two images")
+    explain.add_argument("a", help="an image file, or a sample photo: astronaut, cat, coffee, rocket, temple, flower")
+    explain.add_argument("b", help="likewise")
+    explain.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
+    explain.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
+    explain.add_argument("--method", default="interaction_cam", help="see `methods` (default: %(default)s)")
+    explain.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated")
+    explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
+    explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
+    explain.set_defaults(run=run_explain)
+
+
+def _add_evaluate(commands: Commands) -> None:
+    evaluate = commands.add_parser("evaluate", help="measure methods on models, pair by pair, into a table")
+    evaluate.add_argument("--models", nargs="+", default=["simclr"], metavar="NAME", help="see `models` (default: simclr)")
+    evaluate.add_argument(
+        "--methods", nargs="+", default=["paper"], metavar="NAME", help="see `methods`; `paper`: all of its rows and ours"
+    )
+    evaluate.add_argument("--metrics", nargs="+", metavar="NAME", help="default: SI SD CI CD SAD CAD")
+    evaluate.add_argument(
+        "--pairs",
+        default="samples",
+        help="`samples`, a folder of photos (each beside a view of itself), or a kind of scenes such as same_object",
+    )
+    evaluate.add_argument("--count", type=int, default=6, help="pairs (default: %(default)s)")
+    evaluate.add_argument("--seed", type=_seed, default=0, help="of pairs and methods (default: %(default)s)")
+    evaluate.add_argument("--store", help="folder where values are kept as they come; a run that was stopped goes on from there")
+    evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
+    evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
+    evaluate.set_defaults(run=run_evaluate)
+
+
+def _add_lists(commands: Commands) -> None:
+    commands.add_parser("models", help="list the models").set_defaults(run=run_models)
+    commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=run_methods)
+
+
+def _add_export(commands: Commands) -> None:
+    export = commands.add_parser("export", help="write a model for the lab in the reader's browser")
+    export.add_argument("name", help="see `models`; your own: `from xaicl_lib.lab.export import export`")
+    export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
+    export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
+    export.set_defaults(run=run_export)
+
+
+def _add_train(commands: Commands) -> None:
+    train = commands.add_parser("train", help="train a bundled model anew; stop and start again at will")
+    train.add_argument("name", help="name of a recipe, such as simclr")
+    train.add_argument(
+        "--data", help="folder with train/ and val/ of photos by class (default: XAICL_IMAGENETTE, or a download of Imagenette)"
+    )
+    train.add_argument("--epochs", type=int, help="instead of the recipe's, which suit a CPU; on a GPU give a few hundred")
+    train.add_argument("--seed", type=int, help="instead of the recipe's")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    train.add_argument("--out", help="folder for checkpoint, weights and card (default: runs/NAME)")
+    train.add_argument(
+        "--keep", type=_epochs, default=(), metavar="N,N,...", help="epochs after which to keep a snapshot in OUT/snapshots; 0: untrained"
+    )
+    train.set_defaults(run=run_train)
+
+
+def _add_book(commands: Commands) -> None:
+    book = commands.add_parser("book", help="execute the notebooks and build the book")
+    book.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
+    book.add_argument("--out", default="_build", help="default: %(default)s")
+    book.add_argument("--edition", default="reader", choices=["reader", "teacher", "student"], help="solutions folded, open, or left out")
+    _add_pool(book)
+    book.set_defaults(run=run_book)
+
+
+def _add_run(commands: Commands) -> None:
+    run = commands.add_parser("run", help="execute notebooks, and nothing else; what did not change is kept")
+    run.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
+    run.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
+    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
+    run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
+    _add_pool(run)
+    run.set_defaults(run=run_execute)
+
+    check = commands.add_parser("check", help="run executed notebooks again and compare each output (needs nbval)")
+    check.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
+    check.add_argument("--out", default="_build/notebooks/quick", help="folder of the executed notebooks (default: %(default)s)")
+    check.add_argument("--jobs", type=_whole, metavar="N", help="notebooks at a time (default: the cores there are)")
+    check.set_defaults(run=run_check)
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=_whole, metavar="N", help="notebooks at a time, one thread each (default: the cores there are)")
+    parser.add_argument("--timeout", type=_seconds, default=21600, metavar="SECONDS", help="for each notebook (default: %(default)s)")
+
+
+def _add_site(commands: Commands) -> None:
+    site = commands.add_parser("site", help="copy the built book into one folder that any static host serves")
+    site.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
+    site.add_argument("--folder", help="default: OUT/site, or OUT/classroom")
+    site.add_argument("--classroom", action="store_true", help="with a server, the notebooks and wheels, for a room without internet")
+    site.add_argument("--no-wheels", action="store_true", help="without the wheels")
+    site.set_defaults(run=run_site)
+
+    links = commands.add_parser("links", help="ask every link of the built book that leads to another host")
+    links.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
+    links.set_defaults(run=run_links)
+
+
+def _add_serve(commands: Commands) -> None:
+    serve = commands.add_parser("serve", help="serve the built book on localhost")
+    serve.add_argument("--out", default="_build", help="default: %(default)s")
+    serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
+    serve.set_defaults(run=run_serve)
+
+
+def _seed(text: str) -> int:
+    """A seed that torch takes."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**63 - 1, got {text!r}")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    """A number of things."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """A time that passes."""
+    try:
+        if float(text) > 0:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+
+
+def _epochs(text: str) -> tuple[int, ...]:
+    """Epochs in a list with commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, such as 0,1,2,4, got {text!r}")
+    return tuple(map(int, parts))
+
+
+def program() -> int:
+    """The program itself: asked to end, it ends as after Ctrl-C, with all that it has started."""
+    signal.signal(signal.SIGTERM, _end)
+    return main()
+
+
+def _end(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
