@@ -19,7 +19,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -31,7 +34,7 @@ SUBPATH = "some/sub/path"
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 FLAGS = ["--no-sandbox", "--disable-gpu", *QUIET]
-PATIENCE = 30_000  # milliseconds for a page or a figure
+PATIENCE = 240_000  # milliseconds for a page or a figure: a slow machine is no error
 NOT_PAGES = {"_static", "_sources", "_images", "_downloads"}
 
 PROBLEMS_JS = """() => {
@@ -163,6 +166,7 @@ def check_page(browser: Any, address: str, name: str, device: str, book: Path, s
     width, height = WIDTHS[device]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="light")
     try:
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         problems: list[str] = []
         watch(page, address, problems)
@@ -246,9 +250,22 @@ def find_chromium() -> str:
     return found
 
 
-def main() -> int:
+def check_width(device: str, names: list[str], address: str, book: Path, screenshots: Path | None) -> int:
+    """Every page at one width, each with a profile of its own in one browser: how many failed."""
     from playwright.sync_api import sync_playwright
 
+    failed = 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        for name in names:
+            problems = check_page(browser, address, name, device, book, screenshots)
+            failed += bool(problems)
+            print("\n         ".join([f"{'failed' if problems else 'ok    '} {name} ({device})", *problems]), flush=True)
+        browser.close()
+    return failed
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description="Check the pages of the built book in headless Chromium.")
     parser.add_argument("book", nargs="?", type=Path, default=ROOT / "_build" / "html", help="folder of the book (default: %(default)s)")
     parser.add_argument("--screenshots", type=Path, help="folder for a picture of every page")
@@ -261,15 +278,8 @@ def main() -> int:
     print("failed the files" if files else "ok     the files", *files, sep="\n         ", flush=True)
     if arguments.screenshots:
         arguments.screenshots.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    with served(book) as address, sync_playwright() as playwright:
-        for name in names:
-            for device in WIDTHS:
-                browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-                problems = check_page(browser, address, name, device, book, arguments.screenshots)
-                browser.close()
-                failed += bool(problems)
-                print(f"{'failed' if problems else 'ok    '} {name} ({device})", *problems, sep="\n         ", flush=True)
+    with served(book) as address, ProcessPoolExecutor(len(WIDTHS), get_context("spawn")) as processes:
+        failed = sum(processes.map(check_width, WIDTHS, *(repeat(given) for given in (names, address, book, arguments.screenshots))))
     print(f"{len(names) * len(WIDTHS) - failed} passed, {failed} failed")
     return 1 if failed or files else 0
 

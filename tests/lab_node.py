@@ -24,7 +24,7 @@ const folder = (path) => readdirSync(path).map((name) => {
 """
 
 
-def in_node(code: str, given: Any = None, timeout: int = 120) -> Any:
+def in_node(code: str, given: Any = None, timeout: int = 600) -> Any:
     """What `code` answers; it may import the engine's modules from "lab/..." and sees `given`."""
     code = (READ + code).replace('"lab/', f'"{LAB.as_uri()}/')
     done = node(

@@ -18,7 +18,8 @@ from tests.check_pages import ROOT, watch
 
 BOOK = Path(os.environ.get("XAICL_BOOK_HTML") or ROOT / "_build" / "html")
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a green picture that beeps
-PATIENCE = 60_000  # milliseconds, on a machine with other work
+PATIENCE = 240_000  # milliseconds: a slow machine is no error
+expect.set_options(timeout=PATIENCE)
 GALLERY = "#a=cat&b=cat_view&model=simclr&method="
 
 
@@ -77,6 +78,7 @@ class Lab:
 
 def page_of(browser: Browser, address: str, **options: Any) -> Iterator[Lab]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     problems: list[str] = []
     watch(page, address, problems)

@@ -32,7 +32,7 @@ def in_node(code: str, given: Any = None) -> Any:
     code = (RUN + code).replace('"lab/', f'"{gallery.STATIC.as_uri()}/')
     done = node(
         ["--input-type=module", "--no-warnings", "-e", code],
-        return_completed_process=True, input=json.dumps(given), capture_output=True, text=True, timeout=60,
+        return_completed_process=True, input=json.dumps(given), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert isinstance(done, subprocess.CompletedProcess)
     assert done.returncode == 0, done.stderr
