@@ -1,7 +1,14 @@
 """Small networks, pairs and photos that the tests share."""
 
 import logging
+import multiprocessing
+import os
+from collections.abc import Iterator
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests share out the processors, not the work of each
 
 import pytest
 import torch
@@ -12,6 +19,16 @@ from xaicl_lib import Pair, PairModel
 collect_ignore = ["zoo/fixtures"]  # made once by packages that the project does not need
 logging.getLogger("torch.__trace").setLevel(logging.WARNING)  # its thousands of debug lines would all be kept by pytest
 DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServerContext]:
+    """Processes that begin as copies of one that has imported what an evaluation needs; each on its own takes seconds for that."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.conftest", "xaicl_lib.studies.evaluation", "distributed.nanny"])
+    forkserver.ensure_running()
+    yield context
+    forkserver._forkserver._stop()  # waits for it, so that nothing outlives the tests
 
 
 def small_features(seed: int = 0, channels: int = 6) -> nn.Sequential:

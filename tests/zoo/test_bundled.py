@@ -1,5 +1,6 @@
 """The bundled models load, are the ones their cards describe, and do what the cards say."""
 
+import functools
 import hashlib
 import json
 import shutil
@@ -122,10 +123,13 @@ def test_photo_models_reach_their_accuracy(some_photos, name) -> None:
     assert knn_accuracy(features[0], train[1], features[1], test[1]) > max(0.3, card["knn_accuracy"] - 0.16)
 
 
+drawn = functools.cache(scene_set)  # models of one size are asked about the same scenes
+
+
 @pytest.mark.parametrize("name", [n for n in list_models() if n.startswith("scenes")])
 def test_scene_models_reach_their_accuracies(name) -> None:
     model, card = load_model(name, "cpu"), model_card(name)
-    train, test = scene_set("train", model.size, 1200), scene_set("val", model.size, 400)
+    train, test = drawn("train", model.size, 1200), drawn("val", model.size, 400)
     features = [encode(model.fast.features_a, part[0]) for part in (train, test)]
     for k, factor in ((0, "shape"), (2, "colour"), (3, "background")):
         got = probe_accuracy(features[0], train[1][:, k], features[1], test[1][:, k])
