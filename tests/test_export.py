@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs xaicl_lib[export]
 from xaicl_lib.export import bundle, export  # noqa: E402
 from xaicl_lib.export.weights import Affine, prepare  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def operators_read_once() -> Iterator[None]:
-    """torch reads its table of some hundred operators, which is always the same, again for every graph; here it need not."""
-    registry = pytest.importorskip("torch.onnx._internal.exporter._registration").ONNXRegistry
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
-        yield
-
-
+pytestmark = pytest.mark.usefixtures("operators_read_once")
 CNNS = [name for name in list_models() if name != "moco_v3"]
 MAX_BUNDLED = 2_560_000  # bytes of weights
 
@@ -108,18 +99,9 @@ def compare(graphs: Graphs, model: PairModel, n: int, score: float, features: fl
 
 
 @pytest.fixture(scope="module")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Bundles of the package's models, each made once."""
-    made: dict[str, Graphs] = {}
-
-    def get(name: str) -> Graphs:
-        if name not in made:
-            folder = tmp_path_factory.mktemp("bundles") / name
-            export(load_model(name, "cpu"), folder)
-            made[name] = Graphs(folder)
-        return made[name]
-
-    return get
+def bundled(bundle_of: Callable[[str], Path]) -> Callable[[str], Graphs]:
+    """The graphs of the package's models, each opened once."""
+    return functools.cache(lambda name: Graphs(bundle_of(name)))
 
 
 @pytest.mark.parametrize("name", CNNS)

@@ -70,11 +70,16 @@ def test_input_space_is_that_of_the_training(name) -> None:
     assert_close(load_model(name, "cpu").normalize(pixels), normalize(pixels), rtol=1e-6, atol=1e-6)
 
 
+@functools.cache
+def some_scenes(size: int) -> torch.Tensor:
+    return scenes(120, size, torch.Generator().manual_seed(9))[0]
+
+
 @NAMES
 def test_models_are_not_collapsed(name) -> None:
     """As stored, on pictures that none of them was measured on."""
     model = load_model(name, "cpu")
-    pictures = scenes(120, model.size, torch.Generator().manual_seed(9))[0]
+    pictures = some_scenes(model.size)
     assert spread(model.embed_a(model.normalize(pictures)))["std"] > MIN_STD
     assert model_card(name)["spread"]["std"] > MIN_STD
     assert model_card(name)["spread"]["effective_rank"] > MIN_RANK
