@@ -1,17 +1,63 @@
 """Small networks, pairs and photos that the tests share."""
 
+import functools
 import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests share out the processors, not the work of each
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
-from xaicl_lib import Pair, PairModel
+from xaicl_lib import Pair, PairModel, load_model
 
 collect_ignore = ["checkpoints/fixtures"]  # made once by packages that the project does not need
 logging.getLogger("torch.__trace").setLevel(logging.WARNING)  # its thousands of debug lines would all be kept by pytest
 DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServerContext]:
+    """Processes that begin as copies of one that has imported what an evaluation needs; each on its own takes seconds for that."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.conftest", "xaicl_lib.evaluation.evaluate", "distributed.nanny"])
+    forkserver.ensure_running()
+    yield context
+    forkserver._forkserver._stop()  # waits for it, so that nothing outlives the tests
+
+
+@pytest.fixture(scope="session")
+def operators_read_once() -> Iterator[None]:
+    """torch reads its table of some hundred ONNX operators, which is always the same, anew for every graph; here it need not."""
+    registry = pytest.importorskip("torch.onnx._internal.exporter._registration").ONNXRegistry
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
+        yield
+
+
+@pytest.fixture(scope="session")
+def bundle_of(tmp_path_factory: pytest.TempPathFactory, operators_read_once: None) -> Callable[[str], Path]:
+    """Folder with the export of a bundled model, made once for all files of tests and all processes that run them; not to be changed."""
+    from xaicl_lib.lab.export import export
+
+    own = tmp_path_factory.getbasetemp()  # which with several processes lies in the folder of all
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "bundles"
+    folder.mkdir(exist_ok=True)
+
+    def get(name: str) -> Path:
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / name).exists():
+                export(load_model(name, "cpu"), folder / name)
+        return folder / name
+
+    return get
 
 
 def small_features(seed: int = 0, channels: int = 6) -> nn.Sequential:

@@ -148,10 +148,14 @@ def test_training_from_the_command_line(tmp_path, capsys, monkeypatch) -> None:
         assert says in capsys.readouterr().err
 
 
-def test_help_everywhere() -> None:
+def test_help_everywhere(capsys) -> None:
+    done = subprocess.run([sys.executable, "-m", "xaicl_lib", "--help"], capture_output=True, text=True, check=True)
+    assert "usage: xaicl" in done.stdout
     for words in ([], ["explain"], ["models"], ["methods"], ["train"], ["book"], ["serve"]):
-        done = subprocess.run([sys.executable, "-m", "xaicl_lib", *words, "--help"], capture_output=True, text=True, check=True)
-        assert "usage: xaicl" in done.stdout
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--help"])
+        assert left.value.code == 0
+        assert f"usage: {' '.join(['xaicl', *words])} " in capsys.readouterr().out
 
 
 def test_importing_is_light() -> None:

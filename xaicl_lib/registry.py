@@ -28,7 +28,7 @@ class Method:
         function: (model, pair, *, ...) -> Explanation, as it was written.
         facts: paper (bib key), where (section), family, needs, cost; and what views and the contract suite must know: `signed`
             (a negative value means something), `symmetric` (swapping the pair swaps the maps), `one_sided` (works without
-            side b), `gradient` (made from gradients of the score).
+            side b), `gradient` (made from gradients of the score). Where the defaults take long, `cheap`.
     """
 
     name: str
@@ -44,6 +44,11 @@ class Method:
     def defaults(self) -> dict[str, Any]:
         """The method's own parameters and their defaults."""
         return {p.name: p.default for p in self._signature.values() if p.name not in CONTEXT}
+
+    @property
+    def cheap(self) -> dict[str, Any]:
+        """Parameters with which a test or a demonstration runs the method in a moment; none where the defaults are as quick."""
+        return dict(self.facts.get("cheap", {}))
 
     def takes(self, option: str) -> bool:
         """Whether the method's answer depends on this option."""

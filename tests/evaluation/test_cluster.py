@@ -16,9 +16,11 @@ METHODS, METRICS = ["grad_cam", ("conditional_occlusion", {"window": 8, "stride"
 
 
 @pytest.fixture(scope="module")
-def client():
+def client(forks):
+    dask = pytest.importorskip("dask")
     with (
-        distributed.LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
         yield client

@@ -1,11 +1,7 @@
 """One table: right values, nothing computed twice, killed and resumed, on one machine and on workers."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +13,6 @@ from xaicl_lib import InputError, Pair, evaluate, explain, measure
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.evaluation import job as jobs
 
-ROOT = Path(__file__).parents[2]
 METHODS = ["grad_cam", ("conditional_occlusion", {"window": 8, "stride": 8}), "random_map"]
 METRICS = ["SI", "CD", "max_sensitivity"]
 
@@ -146,13 +141,7 @@ def test_bad_input(models, tmp_path) -> None:
             evaluate(**given)
 
 
-SCRIPT = """
-    import sys
-    from tests.conftest import build, random_pair
-    from xaicl_lib import evaluate
-    from xaicl_lib.evaluation import job as jobs
-    import time
-
+def evaluate_slowly(store: Path) -> None:
     compute = jobs._compute
 
     def slowly(*job):
@@ -160,27 +149,24 @@ SCRIPT = """
         return compute(*job)
 
     jobs._compute = slowly
-    evaluate(build("projected"), random_pair(8), ["grad_cam", "random_map"], ["SI", "CD"], store=sys.argv[1], shard=1)
-"""
+    evaluate(build("projected"), random_pair(8), ["grad_cam", "random_map"], ["SI", "CD"], store=store, shard=1)
 
 
-def start(store: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(store)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+def start(forks: ForkServerContext, store: Path) -> ForkServerProcess:
+    process = forks.Process(target=evaluate_slowly, args=(store,))
+    process.start()
+    return process
 
 
-def test_killed_three_times(tmp_path) -> None:
+def test_killed_three_times(tmp_path, forks) -> None:
     want = evaluate(build("projected"), random_pair(8), ["grad_cam", "random_map"], ["SI", "CD"])
     store, done = tmp_path / "store", 0
     for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(SCRIPT), str(store)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
-        while process.poll() is None and len(list(store.rglob("*.parquet"))) < done + 3:
+        process = start(forks, store)
+        while process.is_alive() and len(list(store.rglob("*.parquet"))) < done + 3:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         found = list(store.rglob("*.parquet"))
         assert done + 3 <= len(found) < 16, "it was killed in the middle"
         done = len(found)
@@ -191,9 +177,11 @@ def test_killed_three_times(tmp_path) -> None:
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
 
 
-def test_two_processes_on_one_store(tmp_path) -> None:
-    both = [start(tmp_path), start(tmp_path)]
-    assert [process.wait() for process in both] == [0, 0]
+def test_two_processes_on_one_store(tmp_path, forks) -> None:
+    both = [start(forks, tmp_path) for _ in range(2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     got = evaluate(build("projected"), random_pair(8), ["grad_cam", "random_map"], ["SI", "CD"], store=tmp_path)
     want = evaluate(build("projected"), random_pair(8), ["grad_cam", "random_map"], ["SI", "CD"])
     pd.testing.assert_frame_equal(values(got), values(want))

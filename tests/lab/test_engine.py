@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,8 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from xaicl_lib.lab.export import export
-
-    folder = tmp_path_factory.mktemp("bundle") / MODEL
-    export(load_model(MODEL, "cpu"), folder)
-    return folder
+def exported(bundle_of: Callable[[str], Path]) -> Path:
+    return bundle_of(MODEL)
 
 
 @pytest.fixture(scope="module")

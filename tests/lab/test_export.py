@@ -1,6 +1,8 @@
 """Exported bundles against torch: every graph by onnxruntime, weights as a reader gets them back, and what cannot be exported."""
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.conftest import STATS, build, small_features, small_head
+from tests.conftest import STATS, build, small_head
 from xaicl_lib import PairModel, load_model
 from xaicl_lib.cli import main
 from xaicl_lib.errors import InputError
@@ -23,6 +25,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs xaicl_lib[export]
 from xaicl_lib.lab.export import bundle, export  # noqa: E402
 from xaicl_lib.lab.export.weights import Affine, prepare  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("operators_read_once")
 CNNS = [name for name in list_models() if name != "moco_v3"]
 MAX_BUNDLED = 2_560_000  # bytes of weights
 
@@ -96,18 +99,9 @@ def compare(graphs: Graphs, model: PairModel, n: int, score: float, features: fl
 
 
 @pytest.fixture(scope="module")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Bundles of the package's models, each made once."""
-    made: dict[str, Graphs] = {}
-
-    def get(name: str) -> Graphs:
-        if name not in made:
-            folder = tmp_path_factory.mktemp("bundles") / name
-            export(load_model(name, "cpu"), folder)
-            made[name] = Graphs(folder)
-        return made[name]
-
-    return get
+def bundled(bundle_of: Callable[[str], Path]) -> Callable[[str], Graphs]:
+    """The graphs of the package's models, each opened once."""
+    return functools.cache(lambda name: Graphs(bundle_of(name)))
 
 
 @pytest.mark.parametrize("name", CNNS)
@@ -177,12 +171,12 @@ def test_sides_that_differ_and_double_precision(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("factor", [1e-7, 1.0, 1e6])
 def test_weights_that_half_precision_cannot_hold(factor: float, tmp_path: Path) -> None:
-    torch.manual_seed(5)
-    net = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.ReLU())  # the smallest factor leaves the bias alone, and so a cosine of 1
-    net[0].weight.data *= factor
-    export(PairModel(net, size=16, name="scaled"), tmp_path / "out")
+    model = tiny("scaled")
+    weight = model.features_a[0].weight  # type: ignore[index]
+    weight.data *= factor  # the smallest leaves the bias alone, and so a cosine of 1
+    export(model, tmp_path / "out")
     _, weights = bundle.read(tmp_path / "out")
-    assert away(weights["features.0.weight"], net[0].weight.data) < 1e-3
+    assert away(weights["features.0.weight"], weight.data) < 1e-3
 
 
 def test_norms_that_stay_are_affine() -> None:
@@ -327,7 +321,6 @@ def test_a_wrong_gradient_is_not_written(tmp_path: Path, monkeypatch: pytest.Mon
     from xaicl_lib.lab.export import rules
 
     monkeypatch.setattr(rules, "_convolution_backward", lambda *given: (torch.zeros_like(given[1]), None, None))
-    torch.manual_seed(4)
     with pytest.raises(InputError, match="pixgrad gives d1 that differs from torch's"):
-        export(PairModel(small_features(2), size=24), tmp_path / "out")
+        export(tiny(), tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """The bundled models load, are the ones their cards describe, and do what the cards say."""
 
+import functools
 import hashlib
 import json
 import shutil
@@ -70,11 +71,16 @@ def test_input_space_is_that_of_the_training(name) -> None:
     assert_close(load_model(name, "cpu").normalize(pixels), normalize(pixels), rtol=1e-6, atol=1e-6)
 
 
+@functools.cache
+def some_scenes(size: int) -> torch.Tensor:
+    return scenes(120, size, torch.Generator().manual_seed(9))[0]
+
+
 @NAMES
 def test_models_are_not_collapsed(name) -> None:
     """As stored, on pictures that none of them was measured on."""
     model = load_model(name, "cpu")
-    pictures = scenes(120, model.size, torch.Generator().manual_seed(9))[0]
+    pictures = some_scenes(model.size)
     assert spread(model.embed_a(model.normalize(pictures)))["std"] > MIN_STD
     assert model_card(name)["spread"]["std"] > MIN_STD
     assert model_card(name)["spread"]["effective_rank"] > MIN_RANK
@@ -123,10 +129,13 @@ def test_photo_models_reach_their_accuracy(some_photos, name) -> None:
     assert knn_accuracy(features[0], train[1], features[1], test[1]) > max(0.3, card["knn_accuracy"] - 0.16)
 
 
+drawn = functools.cache(scene_set)  # models of one size are asked about the same scenes
+
+
 @pytest.mark.parametrize("name", [n for n in list_models() if n.startswith("scenes")])
 def test_scene_models_reach_their_accuracies(name) -> None:
     model, card = load_model(name, "cpu"), model_card(name)
-    train, test = scene_set("train", model.size, 1200), scene_set("val", model.size, 400)
+    train, test = drawn("train", model.size, 1200), drawn("val", model.size, 400)
     features = [encode(model.fast.features_a, part[0]) for part in (train, test)]
     for k, factor in ((0, "shape"), (2, "colour"), (3, "background")):
         got = probe_accuracy(features[0], train[1][:, k], features[1], test[1][:, k])

@@ -13,7 +13,6 @@ import torch
 
 from tests.checkpoints.test_simclr_v2 import OPTIONS, TINY, tiny
 from tests.conftest import assert_close
-from tests.test_contract import SMALL
 from tests.zoo.published import checkpoint, random_state
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods, load_model
 from xaicl_lib.checkpoints import simsiam
@@ -21,6 +20,7 @@ from xaicl_lib.checkpoints.tf_bundle import Bundle
 from xaicl_lib.checkpoints.torch_file import fill, renamed
 from xaicl_lib.cli import main
 from xaicl_lib.data import fetch as download
+from xaicl_lib.methods import methods
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import list_official, model_card, official
 from xaicl_lib.zoo.bundled import load_classifier
@@ -285,7 +285,7 @@ def test_every_method_explains_every_architecture(name) -> None:
     want = cosine(model.embed_a(model.normalize(pair.a)), model.embed_b(model.normalize(pair.b)))
     assert model.symmetric == ("moco" not in name)
     for method in list_methods():
-        few = {"conditional_occlusion": {"window": 32, "stride": 32}}.get(method, SMALL.get(method, {}))
+        few = {"conditional_occlusion": {"window": 32, "stride": 32}}.get(method, methods[method].cheap)
         made = explain(model, pair, method, **few)
         torch.testing.assert_close(made.score, want, rtol=1e-3, atol=1e-4)
         assert made.a.isfinite().all(), method

@@ -43,7 +43,7 @@ def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, gui
     return Explanation(maps[0], maps[1] if pair.b is not None else None, s)
 
 
-@methods.add(**SAMMANI, where="Sec. III-A1", cost="100 forwards, 100 backwards", symmetric=True, one_sided=True)
+@methods.add(**SAMMANI, where="Sec. III-A1", cost="100 forwards, 100 backwards", symmetric=True, one_sided=True, cheap={"samples": 4})
 def smooth_grad(
     model: PairModel,
     pair: Pair,

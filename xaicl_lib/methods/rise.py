@@ -27,6 +27,7 @@ from xaicl_lib.scores import Score, cosine, two
     symmetric=True,
     one_sided=True,
     gradient=False,
+    cheap={"masks": 64},
 )
 @torch.no_grad()
 def rise(

@@ -59,6 +59,7 @@ def deep_similarity(model: PairModel, pair: Pair) -> Explanation:
     symmetric=True,
     one_sided=False,
     gradient=False,
+    cheap={"steps": 2},
 )
 @torch.no_grad()
 def integrated_jacobians(model: PairModel, pair: Pair, *, steps: int = 16, reference: Tensor | None = None) -> Explanation:
