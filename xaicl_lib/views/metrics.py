@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
-from scipy.stats import spearmanr
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods import methods
@@ -320,7 +319,7 @@ def _error(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _rho(rows: pd.DataFrame) -> float:
-    return float(spearmanr(rows["value"], rows["mean"])[0]) if len(rows) > 2 else float("nan")
+    return float(rows[["value", "mean"]].corr("spearman").iloc[0, 1]) if len(rows) > 2 else float("nan")
 
 
 def intervals_figure(table: pd.DataFrame, *, x: str, group: str, title: str, zero: bool = True) -> go.Figure:
