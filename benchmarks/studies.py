@@ -2,7 +2,7 @@
 
     python benchmarks/studies.py STUDY [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
 
-STUDY is truth, dissection, harmful, combined, inversion, grey, downstream or texture.
+STUDY is truth, preference, dissection, harmful, combined, inversion, grey, downstream or texture.
 
 Photos are those of XAICL_IMAGENETTE (validation part), for texture those of XAICL_CUE_CONFLICT. What a store has is not computed
 again. `downstream` takes the snapshots of trainings beside the bundled models:
@@ -27,9 +27,10 @@ from xaicl_lib.augment.families import AUGMENTATIONS
 from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
-from xaicl_lib.evaluation.evaluate import Way
+from xaicl_lib.evaluation.evaluate import Way, evaluate
 from xaicl_lib.evaluation.fingerprint import model_key
 from xaicl_lib.evaluation.store import code_version, digest
+from xaicl_lib.metrics import PAPER
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.studies.combined import compositions
@@ -39,7 +40,7 @@ from xaicl_lib.studies.downstream import downstream as measure_downstream
 from xaicl_lib.studies.harmful import sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
 from xaicl_lib.studies.stages import stages
-from xaicl_lib.studies.tables import view_pairs
+from xaicl_lib.studies.tables import WAYS, possible, view_pairs
 from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
 from xaicl_lib.studies.truth import intervene, localise
 from xaicl_lib.zoo import untrained
@@ -47,6 +48,7 @@ from xaicl_lib.zoo import untrained
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
 BEFORE = "untrained "  # begins the name of a model's network before its training
+LOCALISATION = ("pointing_game", "relevance_mass", "relevance_rank")
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 NAMES = [
     *("deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "pairwise_occlusion"),
@@ -89,6 +91,18 @@ def truth(models: list[str], n: int, store: str | None, device: str) -> Tables:
         few = {kind: pair[: n // 2] for kind, pair in pairs.items() if kind not in ("mosaic, same class", "same_background")}
         found.append(localise([model], few, ways, store=store))
     return {"truth": pd.concat(drops, ignore_index=True), "localisation": pd.concat(found, ignore_index=True)}
+
+
+def preference(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """The paper's metrics beside those that know where the object is: do they prefer the same methods?"""
+    frames = []
+    for name in models:
+        model = load_model(name, device)
+        ways = {**possible(WAYS, model), "conditional_occlusion": ("conditional_occlusion", {"stride": model.size // 12})}
+        del ways["integrated_jacobians"]  # takes as long as all the others together
+        found = evaluate(model, known_pairs(name, n)["same_object"], ways, [*LOCALISATION, *PAPER], store=store, adaptive=True)
+        frames.append(found.astype({"value": "float32"}))
+    return {"preference": pd.concat(frames, ignore_index=True)}
 
 
 def dissection(models: list[str], n: int, store: str | None, device: str) -> Tables:
@@ -209,7 +223,7 @@ def texture(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 
 STUDIES: dict[str, Callable[..., Tables]] = {
-    study.__name__: study for study in (truth, dissection, harmful, combined, inversion, grey, downstream, texture)
+    study.__name__: study for study in (truth, preference, dissection, harmful, combined, inversion, grey, downstream, texture)
 }
 
 

@@ -32,6 +32,17 @@ def test_values_are_those_of_the_method_with_its_transform() -> None:
     assert alone.loc[alone["transform"] == "horizontal flip", "value"].tolist() == pytest.approx(score.tolist(), rel=1e-6)
 
 
+def test_many_transforms_at_once_are_those_of_one_at_a_time() -> None:
+    """Seven photos: two transforms to a portion, then one; every row is where it was."""
+    models = [build("projected").to(torch.float32), PairModel(nn.Conv2d(3, 4, 3, 2), size=24, name="other")]
+    few = {**FEW, "rotation": TRANSFORMS["rotation 90"]}
+    together = dissect(models, photos(7), transforms=few, metrics=["SD"])
+    alone = pd.concat([dissect(models, photos(7), transforms={name: t}, metrics=["SD"]) for name, t in few.items()], ignore_index=True)
+    labels = [column for column in together if column != "value"]
+    pd.testing.assert_frame_equal(together[labels], alone[labels])
+    assert together["value"].tolist() == pytest.approx(alone["value"].tolist(), rel=1e-4, abs=1e-6)
+
+
 def test_models_without_relu_have_plain_rows_only() -> None:
     model = PairModel(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()), size=24, name="no relu")
     table = dissect([model], photos(1), transforms=FEW, metrics=["SD"])

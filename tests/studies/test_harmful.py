@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, Truth, augment, explain
@@ -84,6 +85,17 @@ def test_rank_correlation_by_hand() -> None:
     assert rank_correlation(x, x**3, inside).item() == pytest.approx(1)
     assert rank_correlation(x, -x, inside).item() == pytest.approx(-1)
     assert rank_correlation(x, torch.zeros_like(x), inside).item() == 0
+
+
+def test_rank_correlation_is_scipys_map_by_map() -> None:
+    """With equal values, and with another mask for each map; two cells inside are too few to say anything."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randint(0, 5, (6, 4, 5), generator=generator).float() for _ in range(2))
+    inside = torch.rand(6, 4, 5, generator=generator) > 0.4
+    inside[1], inside[2] = inside[0], False
+    inside[2, 0, :2] = True
+    slowly = [spearmanr(a[there], b[there])[0] if there.sum() > 2 else 0.0 for a, b, there in zip(x, y, inside, strict=True)]
+    assert rank_correlation(x, y, inside).tolist() == pytest.approx(slowly, abs=1e-9)
 
 
 def test_the_most_harmful_comes_first() -> None:

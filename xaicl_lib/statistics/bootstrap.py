@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy import special
 
 from xaicl_lib.statistics.paired import RESAMPLES, batches
 
@@ -21,8 +21,10 @@ def share(hits: int, n: int) -> tuple[float, float, float]:
     """A share with its 95 % interval after Wilson, which holds for few cases and for shares of 0 and 1."""
     if not n:
         return (np.nan,) * 3
-    low, high = binomtest(hits, n).proportion_ci(0.95, "wilson")
-    return hits / n, float(low), float(high)
+    z = special.ndtri(0.975)
+    middle, half = hits + z**2 / 2, z * np.sqrt(hits * (n - hits) / n + z**2 / 4)
+    low, high = (middle - half) / (n + z**2), (middle + half) / (n + z**2)
+    return hits / n, max(0.0, float(low)), min(1.0, float(high))
 
 
 def shares(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
-from scipy import stats
+from scipy import special
 
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.metrics import metrics
@@ -82,8 +82,8 @@ def tails(n: int, confidence: float = 0.95) -> tuple[float, float]:
     The plain percentiles (2.5 and 97.5 %) are too near for few values: of four they hold the true mean three times in four. The expanded
     ones of :cite:t:`hesterberg2015bootstrap` are as far apart as those of Student's interval, and nearly the plain ones for many.
     """
-    reach = stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(n / (n - 1))
-    return float(stats.norm.cdf(-reach)), float(stats.norm.cdf(reach))
+    reach = special.stdtrit(n - 1, (1 + confidence) / 2) * np.sqrt(n / (n - 1))
+    return float(special.ndtr(-reach)), float(special.ndtr(reach))
 
 
 def signed_ranks(difference: np.ndarray) -> float:
@@ -92,6 +92,8 @@ def signed_ranks(difference: np.ndarray) -> float:
     Differences that are NaN, of pairs without a value on one side, are left out. And 1 where the mean says one direction and the ranks the
     other, as when one large loss outweighs many small wins: then it cannot be said which is better.
     """
+    from scipy import stats  # takes half a second to import, which summaries need not wait for
+
     known = difference[~np.isnan(difference)]
     moved = known[known != 0]  # as the test has it: what did not change has no rank
     if not len(moved):
@@ -129,8 +131,9 @@ def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), le
     rows = []
     for model, part in table[table["metric"] == metric].groupby("model", sort=False):
         wide = part.pivot(index="pair", columns="method", values="value")[list(dict.fromkeys(part["method"]))]
+        values = {name: wide[name].to_numpy(float) for name in wide}
         both = [(a, b) for k, a in enumerate(wide) for b in wide.columns[k + 1 :] if not against or (a in against) != (b in against)]
-        found = [_two(wide[[a, b]].dropna(), sign) for a, b in both]
+        found = [_two(a, b, values[a] - values[b], sign) for a, b in both]
         corrected = holm([row[-1] for row in found])
         rows += [(model, *row[:-1], p, p < level) for row, p in zip(found, corrected, strict=True)]
     return pd.DataFrame(rows, columns=["model", "better", "worse", "difference", "n", "p", "significant"])
@@ -161,12 +164,14 @@ def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.0
     return pd.DataFrame(rows, columns=["metric", "model", "control", "better", "worse", "methods"])
 
 
-def _two(values: pd.DataFrame, sign: int) -> tuple[str, str, float, int, float]:
-    first, second = values.columns
-    if len(values) and sign * (values[first] - values[second]).mean() < 0:
-        first, second = second, first
-    difference = (values[first] - values[second]).to_numpy()
-    return first, second, float(difference.mean()) if len(difference) else np.nan, len(difference), signed_ranks(difference)
+def _two(first: str, second: str, difference: np.ndarray, sign: int) -> tuple[str, str, float, int, float]:
+    """The better one of two methods, the worse one, and what the pairs that know both say of the difference."""
+    known = difference[~np.isnan(difference)]
+    if not len(known):
+        return first, second, np.nan, 0, 1.0
+    if sign * known.mean() < 0:
+        first, second, known = second, first, -known
+    return first, second, float(known.mean()), len(known), signed_ranks(known)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -187,6 +192,8 @@ def rank_agreement(table: pd.DataFrame, one: str, other: str, *, confidence: flo
     Returns:
         A row per model: model, mean, low, high (bootstrap over pairs), n.
     """
+    from scipy import stats
+
     sign = [1 if metrics[name].facts["higher_is_better"] else -1 for name in (one, other)]
     rows = []
     for model, part in table.groupby("model", sort=False):

@@ -18,10 +18,12 @@ from xaicl_lib.pair import Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import resampled_means
 from xaicl_lib.statistics.paired import RESAMPLES, tails
+from xaicl_lib.studies.tables import possible
 
 Images = Float[Tensor, "n 3 h w"]
 METRICS = ("SI", "SD", "SAD")
 PLAIN, GUIDED = "plain", "guided"
+PAIRS_AT_ONCE = 16  # of several transforms, where there are few photos: many small batches take longer than few
 JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue, as the bundled models' recipe for photos has them
 
 
@@ -99,39 +101,34 @@ def dissect(
     from xaicl_lib.zoo import load_model
 
     loaded = [load_model(model, device) if isinstance(model, str) else model for model in models]
+    plain = {model.name: _embedded(model.fast, 0, photos) for model in loaded}
+    ways = {model.name: possible({v: ("averaged_transforms", {"guided": v == GUIDED}) for v in variants}, model) for model in loaded}
     frames = []
-    for name, transform in transforms.items():
-        pair = Pair(photos, transform(photos))
+    for names in _portions(list(transforms), PAIRS_AT_ONCE // max(1, len(photos))):
+        pair = Pair(photos.repeat(len(names), 1, 1, 1), torch.cat([transforms[name](photos) for name in names]))
         for model in loaded:
-            ways = {v: ("averaged_transforms", {"guided": v == GUIDED}) for v in variants if v == PLAIN or _has_relu(model, pair)}
-            scores = _scores(model, pair)
+            scores = cosine(plain[model.name].repeat(len(names), 1), _embedded(model.fast, 1, pair.sides[1])).double().cpu().numpy()
             alone = pd.DataFrame({"model": model.name, "variant": "none", "pair": range(len(pair)), "metric": "score", "value": scores})
-            if ways:
+            if ways[model.name]:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", message="average drop")  # these are NaN in the table, which says so
-                    table = evaluate(model, pair, ways, metrics, store=store, **options).rename(columns={"method": "variant"})
+                    table = evaluate(model, pair, ways[model.name], metrics, store=store, **options).rename(columns={"method": "variant"})
                 alone = pd.concat([table[list(alone.columns)], alone])
-            frames.append(alone.assign(transform=name))
-    return pd.concat(frames, ignore_index=True)
+            transform, photo = np.divmod(alone["pair"], len(photos))
+            frames.append(alone.assign(pair=photo, transform=np.array(names)[transform]))
+    order = {name: k for k, name in enumerate(transforms)}
+    return pd.concat(frames).sort_values("transform", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def _portions(names: list[str], size: int) -> list[list[str]]:
+    """At least one name a portion."""
+    return [names[k : k + max(1, size)] for k in range(0, len(names), max(1, size))]
 
 
 @torch.no_grad()
-def _scores(model: PairModel, pair: Pair) -> np.ndarray:
-    parts = [pair[k : k + 16] for k in range(0, len(pair), 16)]
-    fast = model.fast
-    scores = [cosine(*fast.embed([fast.normalize(side) for side in part.sides])) for part in parts]
-    return torch.cat(scores).double().cpu().numpy()
-
-
-def _has_relu(model: PairModel, pair: Pair) -> bool:
-    from xaicl_lib.errors import InputError
-    from xaicl_lib.methods import explain
-
-    try:
-        explain(model, pair[0], "input_x_gradient", guided=True)
-    except InputError:
-        return False
-    return True
+def _embedded(model: PairModel, side: int, images: Images) -> Float[Tensor, "n d"]:
+    embed = (model.embed_a, model.embed_b)[side]
+    return torch.cat([embed(model.normalize(part)) for part in images.split(16)])
 
 
 def identify(

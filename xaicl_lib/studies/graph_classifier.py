@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy import special
 from torch import Generator, Tensor, nn
 
 from xaicl_lib.errors import InputError
@@ -224,7 +224,7 @@ def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     It knows how results differ between draws of labelled items, not how they would on other items or after another training.
     """
     found = table.groupby(list(by), sort=False, observed=True)["value"].agg(["mean", "std", "count"]).reset_index()
-    half = stats.t.ppf(0.975, np.maximum(found["count"] - 1, 1)) * found["std"] / np.sqrt(found["count"])
+    half = special.stdtrit(np.maximum(found["count"] - 1, 1), 0.975) * found["std"] / np.sqrt(found["count"])
     return found.assign(low=found["mean"] - half, high=found["mean"] + half, n=found["count"]).drop(columns=["std", "count"])
 
 

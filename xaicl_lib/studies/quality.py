@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import minimize_scalar
 from torch import Generator, Tensor
 
 from xaicl_lib.data.drawing import render
@@ -93,6 +92,8 @@ def calibrated(judge: Judge, images: Float[Tensor, "n 3 h w"], labels: Int[Tenso
     Implements temperature scaling, Sec. 4.2 of :cite:t:`guo2017calibration`: logits and similarities have scales of their own, the
     probabilities of the right class do not.
     """
+    from scipy.optimize import minimize_scalar  # takes a while to import, which contrasts need not wait for
+
     evidence, target = judge.evidence(images).double().cpu(), labels.cpu()
     found = minimize_scalar(
         lambda log_t: F.cross_entropy(evidence / np.exp(log_t), target).item(), bounds=np.log(TEMPERATURES), method="bounded"

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.stats import binomtest
 from torch import Generator, Tensor
 
 from xaicl_lib.data.cue_conflict import Stimuli
@@ -309,6 +308,12 @@ def paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, l
     return pd.DataFrame(rows)
 
 
+def _sign_test(more: int, fewer: int) -> float:
+    from scipy.stats import binomtest  # takes half a second to import
+
+    return float(binomtest(more, more + fewer).pvalue)
+
+
 def _against(difference: pd.Series, source: pd.Series | None) -> dict[str, float]:
     known = difference.dropna()
     values = (known if source is None else known.groupby(source).mean()).to_numpy()
@@ -316,5 +321,5 @@ def _against(difference: pd.Series, source: pd.Series | None) -> dict[str, float
     more, fewer = int((values > 0).sum()), int((values < 0).sum())
     p = 1.0
     if more + fewer:
-        p = binomtest(more, more + fewer).pvalue if source is None else signed_ranks(values)
+        p = _sign_test(more, fewer) if source is None else signed_ranks(values)
     return {"difference": values.mean(), "low": low, "high": high, "n": len(values), "more": more, "fewer": fewer, "p": float(p)}

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
-from scipy.stats import spearmanr
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods import methods
@@ -321,7 +320,7 @@ def _error(rows: pd.DataFrame) -> dict[str, Any]:
 
 def _rho(rows: pd.DataFrame) -> float:
     known = rows[["value", "mean"]].dropna()
-    return float(spearmanr(known["value"], known["mean"])[0]) if len(known) > 2 else float("nan")
+    return float(known.corr("spearman").iloc[0, 1]) if len(known) > 2 else float("nan")
 
 
 def intervals_figure(table: pd.DataFrame, *, x: str, group: str, title: str, zero: bool = True) -> go.Figure:
