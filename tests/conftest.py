@@ -34,16 +34,19 @@ def forks() -> Iterator[ForkServerContext]:
 
 
 @pytest.fixture(scope="session")
-def operators_read_once() -> Iterator[None]:
-    """torch reads its table of some hundred ONNX operators, which is always the same, anew for every graph; here it need not."""
+def brisk_export() -> Iterator[None]:
+    """Exports without what torch does for each graph anew, reading its table of ONNX operators, and for error messages alone, noting
+    where each node was made.
+    """
     registry = pytest.importorskip("torch.onnx._internal.exporter._registration").ONNXRegistry
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
+        patch.setattr("torch.fx.config.do_not_emit_stack_traces", True, raising=False)
         yield
 
 
 @pytest.fixture(scope="session")
-def bundle_of(tmp_path_factory: pytest.TempPathFactory, operators_read_once: None) -> Callable[[str], Path]:
+def bundle_of(tmp_path_factory: pytest.TempPathFactory, brisk_export: None) -> Callable[[str], Path]:
     """Folder with the export of a bundled model, made once for all files of tests and all processes that run them; not to be changed."""
     from xaicl_lib.lab.export import export
 

@@ -22,10 +22,10 @@ pytest.importorskip("onnx", reason="needs xaicl_lib[export]")
 pytest.importorskip("onnxscript", reason="needs xaicl_lib[export]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs xaicl_lib[export]")
 
-from xaicl_lib.lab.export import bundle, export  # noqa: E402
+from xaicl_lib.lab.export import bundle, export, graphs  # noqa: E402
 from xaicl_lib.lab.export.weights import Affine, prepare  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("operators_read_once")
+pytestmark = pytest.mark.usefixtures("brisk_export")
 CNNS = [name for name in list_models() if name != "moco_v3"]
 MAX_BUNDLED = 2_560_000  # bytes of weights
 
@@ -203,7 +203,9 @@ def test_same_model_same_bytes(tmp_path: Path) -> None:
     assert all((tmp_path / "one" / f).read_bytes() == (tmp_path / "two" / f).read_bytes() for f in files)
 
 
-def test_graphs_say_nothing_of_where_they_were_made(tmp_path: Path) -> None:
+def test_graphs_say_nothing_of_where_they_were_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.fx.config.do_not_emit_stack_traces", False, raising=False)  # else there were nothing to say
+    monkeypatch.setattr(graphs, "_KNOWN", {})
     export(tiny(), tmp_path / "out")
     content = b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
     for word in (str(Path.cwd()), "site-packages", "pytorch", "torch.", 'File "'):

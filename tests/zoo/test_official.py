@@ -14,6 +14,7 @@ import torch
 from tests.checkpoints.test_simclr_v2 import OPTIONS, TINY, tiny
 from tests.conftest import assert_close
 from tests.zoo.published import checkpoint, random_state
+from tests.zoo.test_methods_on_models import FEW
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods, load_model
 from xaicl_lib.checkpoints import simsiam
 from xaicl_lib.checkpoints.tf_bundle import Bundle
@@ -285,8 +286,7 @@ def test_every_method_explains_every_architecture(name) -> None:
     want = cosine(model.embed_a(model.normalize(pair.a)), model.embed_b(model.normalize(pair.b)))
     assert model.symmetric == ("moco" not in name)
     for method in list_methods():
-        few = {"conditional_occlusion": {"window": 32, "stride": 32}}.get(method, methods[method].cheap)
-        made = explain(model, pair, method, **few)
+        made = explain(model, pair, method, **FEW.get(method, methods[method].cheap))
         torch.testing.assert_close(made.score, want, rtol=1e-3, atol=1e-4)
         assert made.a.isfinite().all(), method
         assert made.a.std() + made.b.std() > 0, method
