@@ -177,8 +177,10 @@ def _search(
     mean, std = (torch.tensor(v, device=model.device, dtype=model.dtype).view(1, 3, 1, 1) for v in (MEAN, STD))
     low, high = -mean / std, (1 - mean) / std
 
+    fast = model.fast  # asked once: each time it is asked it looks whether a weight has changed
+
     def features(z: Tensor) -> Tensor:
-        return network(model.fast.normalize(z * std + mean))
+        return network(fast.normalize(z * std + mean))
 
     goal_z = (targets.to(std) - mean) / std
     goal = features(goal_z).detach()
