@@ -177,7 +177,7 @@ def _search(
     mean, std = (torch.tensor(v, device=model.device, dtype=model.dtype).view(1, 3, 1, 1) for v in (MEAN, STD))
     low, high = -mean / std, (1 - mean) / std
 
-    fast = model.fast
+    fast = model.fast  # asked once: each time it is asked it looks whether a weight has changed
 
     def features(z: Tensor) -> Tensor:
         return network(fast.normalize(z * std + mean))
