@@ -144,9 +144,9 @@
 
   // Pairs to point at; their script and style are the lab's.
   if (document.querySelector(".xl-explorer")) {
-    const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("lab/lab.css", here).href });
+    const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("lab/page/lab.css", here).href });
     document.head.append(style);
-    import(new URL("lab/explorer.js", here)).then(({ renderAll }) => renderAll());
+    import(new URL("lab/page/explorer.js", here)).then(({ renderAll }) => renderAll());
   }
 
   const boxes = document.querySelectorAll(".xaicl-plot");

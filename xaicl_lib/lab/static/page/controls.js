@@ -1,6 +1,6 @@
 // What the reader sets: model, method and its options, a second row to compare with, a change of picture B, the look.
 
-import { CHANGES, changeOf } from "./augment.js";
+import { CHANGES, changeOf } from "../engine/augment.js";
 import { SCHEMES } from "./colours.js";
 import { field, fill, h, select, slider } from "./element.js";
 import { methodOf, modelOf } from "./state.js";

@@ -18,7 +18,7 @@ import { megabytes, seconds } from "./words.js";
 
 const FADE = 250; // ms after which maps that are being computed anew are shown as old
 
-export async function mount(element, { base = new URL("./", import.meta.url), linked = true } = {}) {
+export async function mount(element, { base = new URL("../", import.meta.url), linked = true } = {}) {
   const store = gallery(new URL("gallery/", base));
   try {
     const index = structuredClone(await store.index());

@@ -1,6 +1,6 @@
 // What the reader has chosen, and how a link says it. Whatever a link says that does not exist is left out.
 
-import { CHANGES, changeOf } from "./augment.js";
+import { CHANGES, changeOf } from "../engine/augment.js";
 import { SCHEMES } from "./colours.js";
 
 export const LOOK = { colours: SCHEMES[0].name, opacity: 0.8, style: "glow" };
