@@ -4,172 +4,110 @@ import { highWord, scheme } from "./colours.js";
 import { hasNegative, heat, largest, legend, number, paint } from "./draw.js";
 import { h, unique } from "./element.js";
 import { matchesOf, strongest, usual } from "./matches.js";
+import { OTHER, cellOf, clicked, jointOf, outlineOf, placeOf, pointedAt, pressed } from "./pointing.js";
 import { describe, place } from "./words.js";
 
 const PIXELS = 640; // of a canvas; the style sheet decides how large it is seen
-const OTHER = { a: "b", b: "a" };
-const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+const SIDES = ["a", "b"];
 
 // `point(pointer)`: called with {side, u, v, pinned} or null when the reader points at a place.
 export function createRow({ point, captions }) {
-  const readout = h("p", { class: "xl-readout", "aria-live": "polite", id: unique("readout") });
-  const canvases = { a: canvas("a"), b: canvas("b") };
-  const parts = {
+  const row = { point, parts: partsOf(), canvases: {}, shown: null, pointer: null }; // shown: {result, method, model, photos, look, matches}
+  for (const side of SIDES) row.canvases[side] = canvasOf(row, side);
+  return {
+    element: layOut(row, captions),
+    canvases: row.canvases,
+    show: (what) => show(row, what),
+    pointAt: (next) => { row.pointer = next; if (row.shown) draw(row); },
+    facts: () => (row.shown?.result ? { ...row.shown, ...factsOf(row.shown) } : null),
+  };
+}
+
+function partsOf() {
+  return {
+    readout: h("p", { class: "xl-readout", "aria-live": "polite", id: unique("readout") }),
     meter: h("div", { class: "xl-meter", "aria-hidden": "true" }),
     title: h("h3", { class: "xl-row-title" }), sentence: h("p", { class: "xl-sentence" }), meaning: h("p", { class: "xl-meaning" }),
     warning: h("p", { class: "xl-warning", role: "note", hidden: true }),
     bar: h("canvas", { class: "xl-bar", width: 256, height: 12, "aria-hidden": "true" }), ends: h("div", { class: "xl-ends" }),
   };
+}
+
+function layOut({ parts, canvases }, captions) {
   const figure = (side) => h("figure", { class: "xl-side" }, h("div", { class: "xl-frame" }, canvases[side]), captions[side]);
-  const element = h(
+  return h(
     "section", { class: "xl-row" },
     parts.title,
     h("div", { class: "xl-says" }, parts.sentence, parts.meter, parts.meaning, parts.warning),
-    h("div", { class: "xl-pair" }, figure("a"), figure("b")),
-    h("div", { class: "xl-scale" }, h("div", { class: "xl-bar-box" }, parts.bar, parts.ends), readout),
+    h("div", { class: "xl-pair" }, ...SIDES.map(figure)),
+    h("div", { class: "xl-scale" }, h("div", { class: "xl-bar-box" }, parts.bar, parts.ends), parts.readout),
   );
-  let shown = null; // {result, method, model, photos, look, matches}
-  let pointer = null;
+}
 
-  function canvas(side) {
-    const made = h("canvas", {
-      class: "xl-canvas", width: PIXELS, height: PIXELS, tabindex: "0", role: "application", "aria-describedby": readout.id,
-      "aria-roledescription": "picture with a saliency map",
-    });
-    const at = (event) => {
-      const box = made.getBoundingClientRect();
-      const share = (value, low, length) => Math.min(0.999, Math.max(0, (value - low) / length));
-      return { side, u: share(event.clientX, box.left, box.width), v: share(event.clientY, box.top, box.height) };
-    };
-    made.addEventListener("pointermove", (event) => { if (!pointer?.pinned) point({ ...at(event), pinned: false }); });
-    made.addEventListener("pointerleave", () => { if (!pointer?.pinned) point(null); });
-    made.addEventListener("click", (event) => {
-      const here = at(event);
-      const again = pointer?.pinned && pointer.side === side && sameCell(pointer, here);
-      point(again ? null : { ...here, pinned: true });
-    });
-    made.addEventListener("keydown", (event) => onKey(event, side));
-    made.addEventListener("blur", () => { if (!pointer?.pinned) point(null); });
-    return made;
-  }
+function canvasOf(row, side) {
+  const canvas = h("canvas", {
+    class: "xl-canvas", width: PIXELS, height: PIXELS, tabindex: "0", role: "application", "aria-describedby": row.parts.readout.id,
+    "aria-roledescription": "picture with a saliency map",
+  });
+  const unlessPinned = (pointer) => { if (!row.pointer?.pinned) row.point(pointer); };
+  const here = (event) => ({ side, ...placeOf(event, canvas), pinned: false });
+  canvas.addEventListener("pointermove", (event) => unlessPinned(here(event)));
+  canvas.addEventListener("pointerleave", () => unlessPinned(null));
+  canvas.addEventListener("blur", () => unlessPinned(null));
+  canvas.addEventListener("click", (event) => row.point(clicked(row.shown, row.pointer, here(event))));
+  canvas.addEventListener("keydown", (event) => onKey(row, side, event));
+  return canvas;
+}
 
-  function onKey(event, side) {
-    if (!shown?.result) return;
-    const { rows, columns } = grid(side);
-    if (event.key === "Escape") point(null);
-    else if (event.key === "Enter" || event.key === " ") point(pointer?.side === side ? { ...pointer, pinned: !pointer.pinned } : centre(side));
-    else if (STEPS[event.key]) point(pointer?.side === side ? moved(pointer, STEPS[event.key], rows, columns) : centre(side));
-    else return;
-    event.preventDefault();
-  }
+function onKey(row, side, event) {
+  if (!row.shown?.result) return;
+  const next = pressed(row.shown, row.pointer, side, event.key);
+  if (next === undefined) return;
+  row.point(next);
+  event.preventDefault();
+}
 
-  // The cells of a side that a reader moves over: those that are matched, or else those of the map.
-  function grid(side) {
-    const joint = jointOf();
-    if (joint) return side === "a" ? { rows: joint.ia, columns: joint.ja } : { rows: joint.ib, columns: joint.jb };
-    const { h: rows, w: columns } = shown.result[side];
-    return { rows, columns };
-  }
+function show(row, what) {
+  row.shown = { ...row.shown, ...what };
+  if (row.shown.result) label(row);
+  draw(row);
+}
 
-  const jointOf = () => shown.result.joint ?? shown.matches ?? null;
-  const cell = ({ side, u, v }) => { const { rows, columns } = grid(side); return [Math.floor(v * rows), Math.floor(u * columns)]; };
-  const sameCell = (one, two) => shown?.result && cell(one).join() === cell(two).join();
-  const centre = (side) => ({ side, u: 0.5, v: 0.5, pinned: false });
+// How the maps are coloured: both on one scale up to `limit`.
+function factsOf({ result, method, look }) {
+  const colours = scheme(look.colours);
+  const diverging = method.signed || hasNegative(result.a, result.b);
+  return { colours, diverging, limit: largest(result.a, result.b), map: diverging ? colours.signed : colours.unsigned };
+}
 
-  function outline([i, j], side) {
-    const { rows, columns } = grid(side);
-    return { x: j / columns, y: i / rows, w: 1 / columns, h: 1 / rows };
-  }
+// ---------------------------------------------------------------- in words
 
-  function show(what) {
-    shown = { ...shown, ...what };
-    if (shown.result) label();
-    draw();
-  }
+function label({ parts, canvases, shown }) {
+  const facts = factsOf(shown);
+  sayWhatIsSeen(parts, shown, facts);
+  drawScale(parts, shown.look, facts);
+  for (const side of SIDES) canvases[side].setAttribute("aria-label", spokenCanvas(shown, side, facts));
+}
 
-  function facts() {
-    const { result, method, look } = shown;
-    const colours = scheme(look.colours);
-    const diverging = method.signed || hasNegative(result.a, result.b);
-    return { colours, diverging, limit: largest(result.a, result.b), map: diverging ? colours.signed : colours.unsigned };
-  }
+function sayWhatIsSeen(parts, { result, method, model }, { colours, diverging }) {
+  const said = describe({ result, method, model, colours, diverging });
+  parts.title.textContent = `${method.title} · ${model.title}`;
+  parts.sentence.replaceChildren("These two pictures are ", h("strong", {}, said.score), said.rest);
+  parts.meter.replaceChildren(...meter(result.score, model.typical));
+  parts.meaning.textContent = said.meaning;
+  parts.warning.textContent = said.warning;
+  parts.warning.hidden = !said.warning;
+}
 
-  function label() {
-    const { result, method, model, look, photos } = shown;
-    const { colours, diverging, limit, map } = facts();
-    const said = describe({ result, method, model, colours, diverging });
-    parts.title.textContent = `${method.title} · ${model.title}`;
-    parts.sentence.replaceChildren("These two pictures are ", h("strong", {}, said.score), said.rest);
-    parts.meter.replaceChildren(...meter(result.score, model.typical));
-    parts.meaning.textContent = said.meaning;
-    parts.warning.textContent = said.warning;
-    parts.warning.hidden = !said.warning;
-    legend(parts.bar, { diverging, colours: map, opacity: look.opacity, style: look.style });
-    const ends = diverging ? [-limit, 0, limit] : [0, limit];
-    parts.ends.replaceChildren(...ends.map((value, k) => h("span", { class: k === ends.length - 1 ? "xl-limit" : "" }, number(value))));
-    for (const side of ["a", "b"]) {
-      const about = `${highWord(colours, diverging)} places: ${place(result[side])}`;
-      canvases[side].setAttribute("aria-label", `Picture ${side.toUpperCase()}, ${photos[side].title}, under its map. Strongest, ${about}. Arrow keys move over its cells, Enter pins one, Escape lets go.`);
-    }
-  }
+function drawScale({ bar, ends }, look, { diverging, limit, map }) {
+  legend(bar, { diverging, colours: map, opacity: look.opacity, style: look.style });
+  const values = diverging ? [-limit, 0, limit] : [0, limit];
+  ends.replaceChildren(...values.map((value, k) => h("span", { class: k === values.length - 1 ? "xl-limit" : "" }, number(value))));
+}
 
-  function draw() {
-    for (const side of ["a", "b"]) drawSide(side);
-    readout.replaceChildren(...(shown.result ? spoken() : [""]));
-  }
-
-  function drawSide(side) {
-    const { result, look, photos, fresh } = shown;
-    if (!result) return paint(canvases[side], photos[side].canvas, null);
-    const { limit, diverging, map } = facts();
-    const style = { ...look, colours: map, opacity: look.opacity * (fresh ? 1 : 0.35) };
-    const joint = jointOf();
-    if (pointer?.side === OTHER[side] && joint) return drawMatches(side, joint, look);
-    const overlay = heat(result[side], { ...style, limit, diverging });
-    const outlines = pointer?.side === side ? [pointedAt(side)] : [];
-    return paint(canvases[side], photos[side].canvas, overlay, { dim: look.style === "glow" ? 0.25 * look.opacity : 0, outlines });
-  }
-
-  function drawMatches(side, joint, look) {
-    const slice = matchesOf(joint, pointer.side, cell(pointer));
-    const diverging = hasNegative(joint);
-    const colours = scheme(look.colours)[diverging ? "signed" : "unsigned"];
-    const overlay = heat(slice, { limit: Math.max(largest(slice), usual(joint) / 2), diverging, colours, opacity: Math.max(0.6, look.opacity), style: "glow" });
-    paint(canvases[side], shown.photos[side].canvas, overlay, { dim: 0.45, outlines: [{ ...outline(strongest(slice), side), strong: false }] });
-  }
-
-  // Where the pointer is: its cell, or for occlusion the window that was hidden there.
-  function pointedAt(side) {
-    const { result, method, windowShare } = shown;
-    if (method.name !== "conditional_occlusion" || !windowShare) return outline(cell(pointer), side);
-    const { h: rows, w: columns } = result[side];
-    const start = (share, count) => (Math.floor(share * count) / Math.max(1, count - 1)) * (1 - windowShare);
-    return { x: start(pointer.u, columns), y: start(pointer.v, rows), w: windowShare, h: windowShare };
-  }
-
-  function spoken() {
-    const { result, matches, matchesBy } = shown;
-    if (!pointer) return ["Point at a place, or tap it, to see what it goes with."];
-    const map = result[pointer.side];
-    const value = map.data[Math.floor(pointer.v * map.h) * map.w + Math.floor(pointer.u * map.w)];
-    const name = pointer.side.toUpperCase();
-    const [i, j] = cell(pointer);
-    const said = `${name}, row ${i + 1}, column ${j + 1}: ${number(value)}.`;
-    const joint = jointOf();
-    if (!joint) return [said];
-    const slice = matchesOf(joint, pointer.side, [i, j]);
-    const [k, m] = strongest(slice);
-    const by = result.joint || !matches ? "" : ` by ${matchesBy}`;
-    return [`${said} It goes best with row ${k + 1}, column ${m + 1} of ${OTHER[pointer.side].toUpperCase()}${by}: ${number(slice.data[k * slice.w + m])}.${pointer.pinned ? " Pinned; Escape lets go." : ""}`];
-  }
-
-  return {
-    element,
-    show,
-    canvases,
-    pointAt(next) { pointer = next; if (shown) draw(); },
-    facts: () => (shown?.result ? { ...shown, ...facts() } : null),
-  };
+function spokenCanvas({ result, photos }, side, { colours, diverging }) {
+  const about = `${highWord(colours, diverging)} places: ${place(result[side])}`;
+  return `Picture ${side.toUpperCase()}, ${photos[side].title}, under its map. Strongest, ${about}. Arrow keys move over its cells, Enter pins one, Escape lets go.`;
 }
 
 // The score from 0 to 1, with a mark at what unrelated pictures get.
@@ -183,7 +121,51 @@ function meter(score, typical) {
   return [fill, mark];
 }
 
-function moved({ side, u, v, pinned }, [down, right], rows, columns) {
-  const step = (share, count, by) => (Math.min(count - 1, Math.max(0, Math.floor(share * count) + by)) + 0.5) / count;
-  return { side, u: step(u, columns, right), v: step(v, rows, down), pinned };
+// What is under the pointer.
+function spoken(shown, pointer) {
+  if (!pointer) return "Point at a place, or tap it, to see what it goes with.";
+  const map = shown.result[pointer.side];
+  const value = map.data[Math.floor(pointer.v * map.h) * map.w + Math.floor(pointer.u * map.w)];
+  const [i, j] = cellOf(shown, pointer);
+  return `${pointer.side.toUpperCase()}, row ${i + 1}, column ${j + 1}: ${number(value)}.${spokenMatch(shown, pointer, [i, j])}`;
+}
+
+function spokenMatch(shown, pointer, cell) {
+  const joint = jointOf(shown);
+  if (!joint) return "";
+  const slice = matchesOf(joint, pointer.side, cell);
+  const [k, m] = strongest(slice);
+  const by = shown.result.joint || !shown.matches ? "" : ` by ${shown.matchesBy}`;
+  const value = number(slice.data[k * slice.w + m]);
+  return ` It goes best with row ${k + 1}, column ${m + 1} of ${OTHER[pointer.side].toUpperCase()}${by}: ${value}.${pointer.pinned ? " Pinned; Escape lets go." : ""}`;
+}
+
+// ---------------------------------------------------------------- in colours
+
+function draw(row) {
+  for (const side of SIDES) drawSide(row, side);
+  row.parts.readout.replaceChildren(row.shown.result ? spoken(row.shown, row.pointer) : "");
+}
+
+function drawSide({ canvases, shown, pointer }, side) {
+  if (!shown.result) return paint(canvases[side], shown.photos[side].canvas, null);
+  if (pointer?.side === OTHER[side] && jointOf(shown)) return drawMatches(canvases[side], shown, pointer);
+  return drawMap(canvases[side], shown, side, pointer?.side === side ? [pointedAt(shown, pointer)] : []);
+}
+
+function drawMap(canvas, { result, method, look, photos, fresh }, side, outlines) {
+  const { limit, diverging, map } = factsOf({ result, method, look });
+  const overlay = heat(result[side], { ...look, colours: map, opacity: look.opacity * (fresh ? 1 : 0.35), limit, diverging });
+  paint(canvas, photos[side].canvas, overlay, { dim: look.style === "glow" ? 0.25 * look.opacity : 0, outlines });
+}
+
+// What goes with the cell under the pointer, on the other side.
+function drawMatches(canvas, shown, pointer) {
+  const [joint, side, { colours, opacity }] = [jointOf(shown), OTHER[pointer.side], shown.look];
+  const slice = matchesOf(joint, pointer.side, cellOf(shown, pointer));
+  const diverging = hasNegative(joint);
+  const limit = Math.max(largest(slice), usual(joint) / 2);
+  const map = scheme(colours)[diverging ? "signed" : "unsigned"];
+  const overlay = heat(slice, { limit, diverging, colours: map, opacity: Math.max(0.6, opacity), style: "glow" });
+  paint(canvas, shown.photos[side].canvas, overlay, { dim: 0.45, outlines: [{ ...outlineOf(shown, side, strongest(slice)), strong: false }] });
 }
