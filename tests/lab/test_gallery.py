@@ -145,6 +145,35 @@ def test_nonsense_in_a_link_is_left_out(text: str) -> None:
     assert got == initial
 
 
+POOR = {**INDEX, "models": [*INDEX["models"], {"name": "poor", "methods": ["hide"]}]}  # a bundle that computes one method alone
+HERE = {"model": "one", "method": "cam", "options": {"steps": 7}, "other": None}
+
+
+@pytest.mark.parametrize(
+    ("before", "chosen", "want"),
+    [
+        ({}, {"a": "dog"}, {"a": "dog"}),
+        ({}, {"model": "two"}, {"model": "two", "options": {}}),
+        ({}, {"model": "poor"}, {"model": "poor", "method": "hide", "options": {}}),
+        ({"other": ("one", "hide")}, {"model": "two"}, {"model": "two", "options": {}, "other": ("two", "hide")}),
+        ({"other": ("two", "cam")}, {"method": "hide"}, {"method": "hide", "other": ("two", "hide")}),
+        ({"other": ("two", "cam")}, {"model": "two"}, {"model": "two", "options": {}}),
+        ({"other": ("one", "hide")}, {"method": "hide"}, {"method": "hide"}),
+        ({"method": "hide", "other": ("poor", "hide")}, {"method": "cam"}, {"method": "cam"}),
+    ],
+)  # fmt: skip
+def test_a_choice_leaves_others_only_where_they_go_with_it(before: dict[str, Any], chosen: dict[str, Any], want: dict[str, Any]) -> None:
+    code = """import { settled } from "lab/page/state.js";
+    const [index, before, chosen] = given;
+    answer(settled(index, before, { ...before, ...chosen }));"""
+    before, want = _named({**HERE, **before}), _named({**HERE, **before, "other": None, **want})
+    assert in_node(code, [POOR, before, chosen]) == want
+
+
+def _named(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "other": dict(zip(("model", "method"), state["other"], strict=True)) if state["other"] else None}
+
+
 FILES = {
     "png": ("PNG", {}),
     "jpeg": ("JPEG", {}),
