@@ -8,7 +8,8 @@ from tests.check_pages import ROOT
 from tests.lab_node import LAB, in_node
 
 LONGEST = 80  # lines from the first of a function to its last, functions within it included
-SCRIPTS = sorted([*LAB.rglob("*.js"), *(ROOT / "xaicl_lib" / "views" / "static").rglob("*.js")])
+FOLDERS = (LAB, ROOT / "xaicl_lib" / "views" / "static", ROOT / "book" / "_static")
+SCRIPTS = sorted(path for folder in FOLDERS for path in folder.rglob("*.js"))
 LENGTHS = """
 import { createRequire } from "node:module";
 const { parse } = createRequire("file:///")("internal/deps/acorn/acorn/dist/acorn"); // the parser that Node brings for itself
