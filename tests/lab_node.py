@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -24,11 +25,11 @@ const folder = (path) => readdirSync(path).map((name) => {
 """
 
 
-def in_node(code: str, given: Any = None, timeout: int = 600) -> Any:
-    """What `code` answers; it may import the engine's modules from "lab/..." and sees `given`."""
+def in_node(code: str, given: Any = None, timeout: int = 600, flags: Sequence[str] = ()) -> Any:
+    """What `code` answers; it may import the lab's modules from "lab/..." and sees `given`."""
     code = (READ + code).replace('"lab/', f'"{LAB.as_uri()}/')
     done = node(
-        ["--input-type=module", "--no-warnings", "-e", code],
+        [*flags, "--input-type=module", "--no-warnings", "-e", code],
         return_completed_process=True, input=json.dumps(given), capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip
     assert isinstance(done, subprocess.CompletedProcess)

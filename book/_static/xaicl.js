@@ -1,6 +1,6 @@
 // Draws the figures of the book. Each is a .xaicl-plot followed by its JSON; plotly.js comes from beside this file, once per page.
-(() => {
-  "use strict";
+"use strict";
+{
   const here = document.currentScript.src;
   const root = document.documentElement;
   const NARROW = 520; // pixels: below, a figure of pictures takes the narrow form that its meta describes
@@ -143,16 +143,20 @@
   }
 
   // Pairs to point at; their script and style are the lab's.
-  if (document.querySelector(".xl-explorer")) {
-    const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("lab/lab.css", here).href });
+  function showPairs() {
+    const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("lab/page/lab.css", here).href });
     document.head.append(style);
-    import(new URL("lab/explorer.js", here)).then(({ renderAll }) => renderAll());
+    import(new URL("lab/page/explorer.js", here)).then(({ renderAll }) => renderAll());
   }
 
-  const boxes = document.querySelectorAll(".xaicl-plot");
-  if (boxes.length === 0) return;
-  const plots = new Map([...boxes].map((box) => [box, new Plot(box)]));
-  plotly();
-  follow(plots);
-  print(plots);
-})();
+  function showPlots(boxes) {
+    const plots = new Map(boxes.map((box) => [box, new Plot(box)]));
+    plotly();
+    follow(plots);
+    print(plots);
+  }
+
+  const boxes = [...document.querySelectorAll(".xaicl-plot")];
+  if (document.querySelector(".xl-explorer")) showPairs();
+  if (boxes.length > 0) showPlots(boxes);
+}

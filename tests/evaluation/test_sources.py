@@ -72,7 +72,7 @@ def test_each_change_counts_where_it_matters_and_nowhere_else(tmp_path):
     assert changed("layers.py") == [True, True, True]
     assert changed("lab/export/rules.py") == [False, True, False]
     assert changed("views/figures.py") == [False, False, True]
-    assert changed("lab/static/lab.css") == [False, False, False]
+    assert changed("lab/static/page/lab.css") == [False, False, False]
     assert changed("publishing/slides.py") == [False, False, False]
 
 

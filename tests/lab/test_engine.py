@@ -52,9 +52,9 @@ RUNS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {  # what of torch
 LIMIT = {"input_x_gradient": 3e-3, "smooth_grad": 3e-3, "averaged_transforms": 3e-3}  # a ReLU that flips by rounding; others 1e-4
 
 ALL_RUNS = """
-import { openBundle } from "lab/bundle.js";
-import { makeNet } from "lab/net.js";
-import { explain } from "lab/methods.js";
+import { openBundle } from "lab/engine/bundle.js";
+import { makeNet } from "lab/engine/net.js";
+import { explain } from "lab/engine/methods.js";
 const ort = await import(given.runtime);
 Object.assign(ort.env.wasm, { wasmBinary: gunzipSync(readFileSync(given.binary)).buffer, numThreads: 1 });
 const net = makeNet(await openBundle(folder(given.bundle), () => {}), ort);
@@ -149,9 +149,8 @@ def test_a_bar_moves_to_its_end(found: dict[str, Any]) -> None:
 
 
 def test_the_methods_and_defaults_are_the_librarys() -> None:
-    ours = in_node(
-        'import { METHODS } from "lab/methods.js"; answer(Object.fromEntries(Object.entries(METHODS).map(([k, v]) => [k, v.options])));'
-    )
+    ours = in_node("""import { METHODS } from "lab/engine/methods.js";
+    answer(Object.fromEntries(Object.entries(METHODS).map(([k, v]) => [k, v.options])));""")
     theirs = {m.name: m.defaults for m in methods}
     assert list(ours) == list(METHODS)
     elsewhere = {"seed", "rectangles", "noise", "transform", "reference"}  # a generator's, and what only Python can hand over
@@ -171,7 +170,8 @@ def test_pictures_are_resized_as_the_library_does(width: int, height: int, size:
     rgba = np.dstack([rgb, np.full((height, width), 255, np.uint8)])
     given = {"data": rgba.ravel().tolist(), "width": width, "height": height, "size": size}
     got = in_node(
-        'import { toModel } from "lab/images.js"; answer(toModel({ ...given, data: Uint8Array.from(given.data) }, given.size));', given
+        'import { toModel } from "lab/engine/images.js"; answer(toModel({ ...given, data: Uint8Array.from(given.data) }, given.size));',
+        given,
     )
     want = to_tensor(square(Image.fromarray(rgb), size)).flatten()
     worst = float((torch.tensor(got) - want).abs().max())
@@ -180,9 +180,8 @@ def test_pictures_are_resized_as_the_library_does(width: int, height: int, size:
 
 def test_checksums() -> None:
     lengths = [0, 1, 55, 56, 63, 64, 65, 119, 120, 1000]
-    code = (
-        'import { sha256 } from "lab/sha256.js"; answer(given.map((n) => sha256(Uint8Array.from({ length: n }, (_, k) => (k * 7) % 256))));'
-    )
+    code = """import { sha256 } from "lab/engine/sha256.js";
+    answer(given.map((n) => sha256(Uint8Array.from({ length: n }, (_, k) => (k * 7) % 256))));"""
     assert in_node(code, lengths) == [hashlib.sha256(bytes(k * 7 % 256 for k in range(n))).hexdigest() for n in lengths]
 
 
@@ -196,7 +195,7 @@ def test_half_precision_and_scales_are_widened_exactly() -> None:
         {"name": "w", "shape": [3, 20], "type": "float16", "offset": 0, "scale": 120},
         {"name": "v", "shape": [4], "type": "float32", "offset": 132, "scale": None},
     ]
-    code = 'import { widen } from "lab/bundle.js"; answer(widen(Uint8Array.from(given.data), given.rows));'
+    code = 'import { widen } from "lab/engine/bundle.js"; answer(widen(Uint8Array.from(given.data), given.rows));'
     got = in_node(code, {"data": list(data), "rows": rows})
     want = np.concatenate([(halves.astype(np.float32) * scale[:, None]).ravel(), vector])
     np.testing.assert_array_equal(np.array(got, np.float32), want)
@@ -204,14 +203,14 @@ def test_half_precision_and_scales_are_widened_exactly() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 5, 16, 64])
 def test_points_of_the_quadrature(n: int) -> None:
-    got = in_node('import { gaussLegendre } from "lab/methods.js"; answer(gaussLegendre(given));', n)
+    got = in_node('import { gaussLegendre } from "lab/engine/methods.js"; answer(gaussLegendre(given));', n)
     points, weights = np.polynomial.legendre.leggauss(n)
     np.testing.assert_allclose(got["points"], points, atol=1e-14)
     np.testing.assert_allclose(got["weights"], weights, rtol=1e-11)
 
 
 def test_random_numbers_are_uniform_and_normal_and_follow_their_seed() -> None:
-    code = """import { uniform, normal } from "lab/random.js";
+    code = """import { uniform, normal } from "lab/engine/random.js";
     const draw = uniform(3);
     answer([Array.from({ length: 20000 }, draw), normal(20001, uniform(4)), normal(5, uniform(4)), normal(5, uniform(5))]);"""
     even, bell, same, other = in_node(code)
@@ -267,7 +266,7 @@ def test_hostile_bundles_are_refused(exported: Path, tmp_path: Path) -> None:
         (places[name] / "model.json").write_bytes(content)
     (tmp_path / "empty").mkdir()
     places["empty"] = tmp_path / "empty"
-    code = """import { openBundle } from "lab/bundle.js";
+    code = """import { openBundle } from "lab/engine/bundle.js";
     const out = {};
     for (const [name, path] of Object.entries(given)) out[name] = await told(() => openBundle(folder(path), () => {}));
     answer(out);"""
@@ -280,7 +279,7 @@ def test_hostile_bundles_are_refused(exported: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the worker
 
 TALK = """async ({ base, elsewhere, a, b }) => {
-  const worker = new Worker("lab/worker.js", { type: "module" });
+  const worker = new Worker("lab/engine/worker.js", { type: "module" });
   const waiting = new Map(), ends = [], log = [];
   let last = 0;
   worker.onmessage = ({ data }) => {

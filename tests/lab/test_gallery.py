@@ -62,7 +62,7 @@ def test_changes_of_a_picture_are_those_of_the_library(name: str) -> None:
     strength, ours = CHANGES[name]
     x = picture()
     given = {"x": x.flatten().tolist(), "name": name.replace("brighter", "brightness"), "strength": strength}
-    code = 'import { change } from "lab/augment.js"; answer(change(Float32Array.from(given.x), 12, given));'
+    code = 'import { change } from "lab/engine/augment.js"; answer(change(Float32Array.from(given.x), 12, given));'
     close(in_node(code, given), ours(x))
 
 
@@ -70,12 +70,12 @@ def test_edges_are_those_of_the_library() -> None:
     pair = Pair(picture(1), picture(2))
     model = load_model("scenes_simclr", "cpu")
     want = explain(model, pair, "edges")
-    code = 'import { edges } from "lab/control_maps.js"; answer(edges(Float32Array.from(given), 12).data);'
+    code = 'import { edges } from "lab/engine/control_maps.js"; answer(edges(Float32Array.from(given), 12).data);'
     close(in_node(code, pair.a.flatten().tolist()), want.a)
 
 
 def test_a_random_map_is_that_of_its_picture_wherever_a_link_is_opened() -> None:
-    code = """import { controls } from "lab/control_maps.js";
+    code = """import { controls } from "lab/engine/control_maps.js";
     answer(given.map(([a, b, cells]) => controls.random_map(null, 12, cells ? { cells } : {}, { a, b })));"""
     asks = [["cat", "dog", None], ["cat", "cat blur 2", None], ["dog", "cat", 9]]
     first, second = in_node(code, asks), in_node(code, asks)
@@ -96,7 +96,7 @@ def test_stored_maps_come_back_within_half_a_byte(signed: bool) -> None:
     if signed:
         a = a * torch.sign(torch.randn_like(a))
     made = Explanation(a, b, torch.tensor([0.5]), joint=joint)
-    code = 'import { unpack } from "lab/gallery.js"; answer(unpack(given));'
+    code = 'import { unpack } from "lab/page/gallery.js"; answer(unpack(given));'
     got = in_node(code, gallery.packed(made))
     step = float(a.abs().max()) / (127 if signed else 255)
     assert got["score"] == 0.5
@@ -126,7 +126,7 @@ INDEX = {
 
 
 def test_a_link_says_the_whole_state() -> None:
-    code = """import { initial, read, write } from "lab/state.js";
+    code = """import { initial, read, write } from "lab/page/state.js";
     const state = { ...initial(given), a: "dog", model: "two", options: { steps: 7, kind: "y" }, other: { model: "two", method: "hide" },
       change: { name: "hue", strength: -0.2 }, look: { colours: "green", opacity: 0.4, style: "even" } };
     answer([state, read("#" + write(state, given), given), read("", given), initial(given)]);"""
@@ -139,10 +139,39 @@ def test_a_link_says_the_whole_state() -> None:
     "text", ["a=__proto__&b=zebra", "model=three&method=toString", "o.steps=1e9&o.kind=z", "with=one&change=melt+3", "opacity=x"]
 )
 def test_nonsense_in_a_link_is_left_out(text: str) -> None:
-    code = 'import { initial, read } from "lab/state.js"; answer([read(given[1], given[0]), initial(given[0])]);'
+    code = 'import { initial, read } from "lab/page/state.js"; answer([read(given[1], given[0]), initial(given[0])]);'
     got, initial = in_node(code, [INDEX, text])
     got["options"].pop("steps", None)  # a number too high is the highest
     assert got == initial
+
+
+POOR = {**INDEX, "models": [*INDEX["models"], {"name": "poor", "methods": ["hide"]}]}  # a bundle that computes one method alone
+HERE = {"model": "one", "method": "cam", "options": {"steps": 7}, "other": None}
+
+
+@pytest.mark.parametrize(
+    ("before", "chosen", "want"),
+    [
+        ({}, {"a": "dog"}, {"a": "dog"}),
+        ({}, {"model": "two"}, {"model": "two", "options": {}}),
+        ({}, {"model": "poor"}, {"model": "poor", "method": "hide", "options": {}}),
+        ({"other": ("one", "hide")}, {"model": "two"}, {"model": "two", "options": {}, "other": ("two", "hide")}),
+        ({"other": ("two", "cam")}, {"method": "hide"}, {"method": "hide", "other": ("two", "hide")}),
+        ({"other": ("two", "cam")}, {"model": "two"}, {"model": "two", "options": {}}),
+        ({"other": ("one", "hide")}, {"method": "hide"}, {"method": "hide"}),
+        ({"method": "hide", "other": ("poor", "hide")}, {"method": "cam"}, {"method": "cam"}),
+    ],
+)  # fmt: skip
+def test_a_choice_leaves_others_only_where_they_go_with_it(before: dict[str, Any], chosen: dict[str, Any], want: dict[str, Any]) -> None:
+    code = """import { settled } from "lab/page/state.js";
+    const [index, before, chosen] = given;
+    answer(settled(index, before, { ...before, ...chosen }));"""
+    before, want = _named({**HERE, **before}), _named({**HERE, **before, "other": None, **want})
+    assert in_node(code, [POOR, before, chosen]) == want
+
+
+def _named(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "other": dict(zip(("model", "method"), state["other"], strict=True)) if state["other"] else None}
 
 
 FILES = {
@@ -164,7 +193,7 @@ def test_a_file_says_its_size_before_it_is_decoded(name: str) -> None:
     frames = [Image.fromarray(np.random.default_rng(k).integers(0, 255, (37, 51, 3), np.uint8)) for k in range(2)]
     buffer = io.BytesIO()
     frames[0].save(buffer, kind, **options, **({"append_images": frames[1:]} if options.get("save_all") else {}))
-    code = 'import { inspect } from "lab/headers.js"; answer(inspect(Uint8Array.from(given)));'
+    code = 'import { inspect } from "lab/engine/headers.js"; answer(inspect(Uint8Array.from(given)));'
     got = in_node(code, list(buffer.getvalue()))
     assert got == {"format": kind.lower(), "width": 51, "height": 37, "animated": name.startswith("moving")}
 
@@ -173,7 +202,7 @@ def test_a_file_says_its_size_before_it_is_decoded(name: str) -> None:
     "data", [b"", b"hello", b"\x89PNG", b"\xff\xd8\xff", b"GIF89a", b"RIFF1234WEBP", b"\xff\xd8" + b"\xff\xe1\0\0" * 5]
 )
 def test_what_is_no_picture_is_none(data: bytes) -> None:
-    code = 'import { inspect } from "lab/headers.js"; answer(inspect(Uint8Array.from(given)));'
+    code = 'import { inspect } from "lab/engine/headers.js"; answer(inspect(Uint8Array.from(given)));'
     got = in_node(code, list(data))
     assert got is None or not (got["width"] and got["height"])
 
@@ -182,13 +211,13 @@ def test_what_is_no_picture_is_none(data: bytes) -> None:
     ("value", "text"), [(0, "0"), (0.1234, "0.12"), (-0.5, "\u22120.5"), (0.000342, "3.4 · 10⁻⁴"), (12345, "1.2 · 10⁴"), (1, "1")]
 )
 def test_numbers_are_short(value: float, text: str) -> None:
-    assert in_node('import { number } from "lab/draw.js"; answer(number(given));', value) == text
+    assert in_node('import { number } from "lab/page/draw.js"; answer(number(given));', value) == text
 
 
 def test_matches_of_a_cell_are_a_slice_of_the_joint_map() -> None:
     joint = torch.rand(2, 3, 4, 5)
     given = {"data": joint.flatten().tolist(), "ia": 2, "ja": 3, "ib": 4, "jb": 5}
-    code = """import { matchesOf, strongest, usual } from "lab/matches.js";
+    code = """import { matchesOf, strongest, usual } from "lab/page/matches.js";
     const joint = { ...given, data: Float32Array.from(given.data) };
     const of_a = matchesOf(joint, "a", [1, 2]);
     answer([of_a, matchesOf(joint, "b", [3, 1]), strongest(of_a), usual(joint)]);"""
@@ -203,7 +232,8 @@ def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(tmp
     gallery.write_model(tmp_path / "made", "scenes_simclr", 1)
     gallery.write_lab(tmp_path, [tmp_path / "made"], 1)
     assert (tmp_path / "models" / "scenes_simclr" / "model.json").is_file()
-    assert (tmp_path / "lab.js").is_file()
+    assert (tmp_path / "page" / "lab.js").is_file()
+    assert (tmp_path / "engine" / "worker.js").is_file()
     index = json.loads((tmp_path / "gallery" / "index.json").read_text())
     names = [*METHODS, *(method.name for method in methods if method.facts["family"] == "control")]
     assert sorted(m["name"] for m in index["methods"]) == sorted(names)
@@ -218,8 +248,8 @@ def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(tmp
         assert Image.open(tmp_path / "gallery" / "pictures" / f"{name}-64.png").size == (64, 64)
 
 
-SAID = """import { describe } from "lab/words.js";
-import { scheme } from "lab/colours.js";
+SAID = """import { describe } from "lab/page/words.js";
+import { scheme } from "lab/page/colours.js";
 const map = (data) => ({ data: Float32Array.from(data), h: 3, w: 3 });
 const { score, a, b, method, typical, diverging } = given;
 answer(describe({ result: { score, a: map(a), b: map(b) }, method, model: { typical }, colours: scheme("warm"), diverging }));"""

@@ -8,7 +8,7 @@ import pytest
 from tests.lab_node import in_node
 
 FAKE_NET = """
-import { explain } from "lab/methods.js";
+import { explain } from "lab/engine/methods.js";
 const card = { name: "<b>mine</b>", size: 4, guided: false, methods: given?.methods ?? ["conditional_occlusion"] };
 const encode = async (x) => ({ z: { data: Float32Array.from({ length: 2 * x.dims[0] }, (_, k) => 1 + k % 2), dims: [x.dims[0], 2] } });
 const net = { card, count: { forwards: 0, backwards: 0 }, normalize: (x) => x, encode };
@@ -89,7 +89,7 @@ globalThis.Worker = class { // answers as worker.js does; the one made as `given
     say("result", { result: { a: map, b: map, score: 0.5, seconds: 1, forwards: 6, notes: [] } });
   }
 };
-const { createTeam } = await import("lab/team.js");
+const { createTeam } = await import("lab/page/team.js");
 const team = createTeam("worker.js", given.cores);
 await team.load("net", { base: "x" });
 const bars = [];

@@ -1,6 +1,7 @@
 """What the book's lab page shows before anything is computed in the browser: pictures, models, methods, and results made here by torch.
 
-The page and its scripts are in `lab/static`. Numbers travel as JSON: maps quantised to bytes for the eye, whole for the page's check.
+The page's scripts are in `lab/static/page`, those that compute in the browser in `lab/static/engine`. Numbers travel as JSON: maps
+quantised to bytes for the eye, whole for the page's check.
 """
 
 import base64

@@ -108,8 +108,8 @@ class PairExplorer:
             raise InputError("expected anywidget to be installed; pip install 'xaicl_lib[views]'") from error
 
         class _Widget(anywidget.AnyWidget):
-            _esm = one_module(STATIC / "explorer.js")
-            _css = (STATIC / "lab.css").read_text(encoding="utf-8")
+            _esm = one_module(STATIC / "page" / "explorer.js")
+            _css = (STATIC / "page" / "lab.css").read_text(encoding="utf-8")
             facts = traitlets.Dict().tag(sync=True)
             results = traitlets.Dict().tag(sync=True)
             method = traitlets.Unicode().tag(sync=True)
@@ -135,7 +135,8 @@ def _window_share(explanation: Explanation, pair: Pair) -> float:
 
 def one_module(path: Path) -> str:
     """An ES module with everything it imports inside, each import an address that holds the imported module whole."""
-    return re.sub(r'from "\./([\w.]+)"', lambda found: f'from "{_address(path.with_name(found[1]))}"', path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r'from "(\.[\w./]+)"', lambda found: f'from "{_address((path.parent / found[1]).resolve())}"', text)
 
 
 @functools.cache

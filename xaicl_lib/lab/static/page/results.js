@@ -1,7 +1,7 @@
 // Results: made by torch beforehand where the gallery has them, else computed in the worker, and remembered.
 
-import { changeOf } from "./augment.js";
-import { controls } from "./control_maps.js";
+import { changeOf } from "../engine/augment.js";
+import { controls } from "../engine/control_maps.js";
 import { unpack } from "./gallery.js";
 import { seen } from "./pictures.js";
 import { createTeam } from "./team.js";
@@ -11,7 +11,7 @@ const KEPT = 60; // results in memory
 
 // An ask is {model, method, options, change, a, b}: entries of the index, and pictures.
 export function createResults({ index, store, base }) {
-  const team = createTeam(new URL("worker.js", base));
+  const team = createTeam(new URL("engine/worker.js", base));
   const kept = new Map();
   const keyOf = ({ model, method, options, change, a, b }) => JSON.stringify([model.name, method.name, options, isChanged(change) ? change : null, a.name, b.name]);
 

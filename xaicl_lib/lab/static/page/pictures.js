@@ -1,8 +1,8 @@
 // Pictures: of the gallery, and the reader's own, which are decoded here and stay in the browser.
 
-import { change, changeOf } from "./augment.js";
-import { inspect } from "./headers.js";
-import { toModel } from "./images.js";
+import { change, changeOf } from "../engine/augment.js";
+import { inspect } from "../engine/headers.js";
+import { toModel } from "../engine/images.js";
 
 export const SHOWN = 448; // pixels a side of a picture for the eye
 const MAX_BYTES = 100e6;

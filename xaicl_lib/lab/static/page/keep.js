@@ -1,6 +1,30 @@
 // What the reader takes away: a link, a picture, the numbers.
 
 import { number } from "./draw.js";
+import { button, h } from "./element.js";
+import { write } from "./state.js";
+
+export function keepBox(lab, check) {
+  const linkBox = h("input", { class: "xl-text", readonly: true, "aria-label": "Link to what you see", hidden: true });
+  return h("div", { class: "xl-box xl-keep", role: "group", "aria-label": "Keep and check" },
+    button("Copy link", () => copyLink(lab, linkBox)),
+    button("PNG", async () => download(await asPicture(shownRows(lab)), "explanation.png"), { "aria-label": "Download as PNG" }),
+    button("JSON", () => download(asJson(shownRows(lab), lab.state, linkTo(lab)), "explanation.json"), { "aria-label": "Download as JSON" }),
+    button("Check against torch", check), linkBox,
+    h("p", { class: "xl-hint" }, "Everything is computed in your browser. No picture is sent anywhere."));
+}
+
+const linkTo = ({ state, index }) => `${location.href.split("#")[0]}#${write(state, index)}`;
+const shownRows = ({ rows }) => rows.filter((row) => !row.element.hidden && row.facts()).map((row) => ({ facts: row.facts(), canvases: row.canvases }));
+
+async function copyLink(lab, linkBox) {
+  linkBox.value = linkTo(lab);
+  linkBox.hidden = false;
+  linkBox.select();
+  const copied = await navigator.clipboard?.writeText(linkBox.value).then(() => true, () => false);
+  const mine = lab.own.has(lab.state.a) || lab.own.has(lab.state.b) ? " Your own pictures are not in it." : "";
+  lab.status.say(`${copied ? "The link is copied." : "Here is the link."}${mine}`);
+}
 
 export function download(blob, name) {
   const url = URL.createObjectURL(blob);

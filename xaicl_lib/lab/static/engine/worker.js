@@ -11,7 +11,7 @@
  *      {id, type: "result", result}                                           of "load": {card, seconds}; of "run": see methods.js
  *      {id, type: "error", message, cancelled?}
  *
- * Everything comes from the folder of this file and the bundle; `message` is text for a reader, and may hold names from a bundle.
+ * Everything comes from the lab's folder, the one above this, and the bundle; `message` is text for a reader, and may hold names from a bundle.
  */
 import { download, fetchBundle, openBundle } from "./bundle.js";
 import { InputError } from "./errors.js";
@@ -22,7 +22,7 @@ const RUNTIME = "ort.wasm.bundle.min.mjs";
 const BINARY = "ort-wasm-simd-threaded.wasm";
 const BINARY_LIMIT = 64e6; // bytes
 const AWAKE = 2; // models; each takes tens of MB when all of its graphs have run
-const here = (file) => new URL(file, import.meta.url).href;
+const here = (file) => new URL(`../${file}`, import.meta.url).href;
 
 /** @type {Map<any, import("./net.js").Net>} */
 const nets = new Map();

@@ -1,9 +1,9 @@
 // What the reader sets: model, method and its options, a second row to compare with, a change of picture B, the look.
 
-import { CHANGES, changeOf } from "./augment.js";
+import { CHANGES, changeOf } from "../engine/augment.js";
 import { SCHEMES } from "./colours.js";
 import { field, fill, h, select, slider } from "./element.js";
-import { methodOf, modelOf } from "./state.js";
+import { methodOf, methodsFor, modelOf } from "./state.js";
 
 const FAMILIES = { perturbation: "hide parts", gradient: "follow gradients", activation: "weigh features", similarity: "take it apart", control: "controls" };
 
@@ -55,9 +55,6 @@ function modelMenu(index) {
   const own = index.models.filter((model) => model.own);
   return [...index.models.filter((model) => !model.own).map(entry), ...(own.length ? [{ group: "yours", options: own.map(entry) }] : []), ["+", "Open your own model …"]];
 }
-
-// Methods that a model's bundle can compute; the controls need none.
-export const methodsFor = (index, model) => index.methods.filter(({ name, family }) => !model.methods || family === "control" || model.methods.includes(name));
 
 function byFamily(list) {
   const families = [...new Set(list.map((one) => one.family))];

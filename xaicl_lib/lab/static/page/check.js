@@ -1,7 +1,38 @@
 // Is what the browser computes right? The same pair, computed here and compared with torch's own numbers.
 
 import { h } from "./element.js";
+import { loading, pictureOf, takeOver } from "./explaining.js";
 import { floats } from "./gallery.js";
+import { methodOf, modelOf } from "./state.js";
+
+// Runs the check of the chosen model and shows its table.
+export async function checkAgainstTorch(lab) {
+  const signal = takeOver(lab);
+  lab.checked.replaceChildren();
+  try {
+    await check(lab, modelOf(lab.index, lab.state.model), signal);
+  } catch (error) {
+    if (!signal.aborted) lab.status.say(error.message, { failed: true });
+  }
+}
+
+async function check(lab, model, signal) {
+  if (model.own) throw new Error("Torch's numbers are only there for the models of this page.");
+  const titleOf = (name) => methodOf(lab.index, name).title;
+  const stored = await lab.store.check(model.name);
+  const run = await runner(lab, model, stored, signal);
+  const lines = await compare(stored, run, (k, total, method) => lab.status.progress(`Checking ${titleOf(method)}`, k, total));
+  lab.checked.replaceChildren(table(lines, stored, titleOf, lab.index.torch));
+  lab.status.say(`Checked ${model.title} against torch: ${lines.every((line) => line.ok) ? "all agree" : "not all agree"}.`);
+}
+
+// Computes a method on the stored pair; its model is loaded first.
+async function runner(lab, model, stored, signal) {
+  await lab.results.load(model, loading(lab, model));
+  const [a, b] = await Promise.all([stored.a, stored.b].map(async (name) => (await pictureOf(lab, name)).input(model.size)));
+  const source = lab.results.sourceOf(model);
+  return ({ method, options }) => lab.results.run({ model: model.name, source, method, options, a, b }, { signal });
+}
 
 // Length of the difference over the length of what it should be.
 export function difference(got, want) {

@@ -1,7 +1,7 @@
 // Several workers on one run: each hides its share of the places, and the maps, zero elsewhere, are added up.
 
 import { Cancelled, connect } from "./client.js";
-import { METHODS } from "./methods.js";
+import { METHODS } from "../engine/methods.js";
 
 const MOST = 4; // each holds a network of its own
 

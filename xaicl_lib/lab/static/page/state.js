@@ -1,6 +1,6 @@
 // What the reader has chosen, and how a link says it. Whatever a link says that does not exist is left out.
 
-import { CHANGES, changeOf } from "./augment.js";
+import { CHANGES, changeOf } from "../engine/augment.js";
 import { SCHEMES } from "./colours.js";
 
 export const LOOK = { colours: SCHEMES[0].name, opacity: 0.8, style: "glow" };
@@ -15,6 +15,36 @@ export function initial(index) {
 
 export const methodOf = (index, name) => index.methods.find((one) => one.name === name);
 export const modelOf = (index, name) => index.models.find((one) => one.name === name);
+
+// Methods that a model's bundle can compute; the controls need none.
+export const methodsFor = (index, model) => index.methods.filter(({ name, family }) => !model.methods || family === "control" || model.methods.includes(name));
+
+// The model for pictures of a kind: the one chosen if it knows such pictures, else the first that does.
+export function suited(index, name, kind) {
+  const model = modelOf(index, name);
+  return model.own || model.kind === kind ? name : index.models.find((one) => one.kind === kind)?.name ?? name;
+}
+
+const hasMethod = (index, model, method) => methodsFor(index, modelOf(index, model)).some(({ name }) => name === method);
+
+// The state `wanted` after `before`, its choices possible together: a method that the model has, a comparison of two different things.
+export function settled(index, before, wanted) {
+  const known = hasMethod(index, wanted.model, wanted.method);
+  const method = known ? wanted.method : methodsFor(index, modelOf(index, wanted.model))[0].name;
+  const options = known && wanted.model === before.model ? wanted.options : {};
+  return { ...wanted, method, options, other: settledOther(index, before, { ...wanted, method }) };
+}
+
+// What both rows had in common follows the first; null where they would show the same, or a method that its model lacks.
+function settledOther(index, before, { model, method, other }) {
+  if (!other) return null;
+  const next = {
+    model: other.model === before.model ? model : other.model,
+    method: other.method === before.method ? method : other.method,
+  };
+  const isSame = next.model === model && next.method === method;
+  return isSame || !hasMethod(index, next.model, next.method) ? null : next;
+}
 
 // The state as the text behind the # of an address; own pictures and models cannot be in it.
 export function write(state, index) {

@@ -1,6 +1,6 @@
 // How the similarity went as the reader changed picture B: a dot for each strength that was tried.
 
-import { changeOf } from "./augment.js";
+import { changeOf } from "../engine/augment.js";
 
 const [WIDTH, HEIGHT, EDGE] = [240, 64, 8];
 const SVG = "http://www.w3.org/2000/svg";

@@ -1,0 +1,116 @@
+// Where a picture comes from: the gallery, or the reader's file, clipboard or camera.
+
+import { button, h } from "./element.js";
+import { fromCamera, fromFile } from "./pictures.js";
+
+// `take(side, picture)` gets the reader's own picture, `pick(side, name)` a name of the gallery.
+export function createChooser({ gallery, index, take, pick }) {
+  const chooser = { take, pick, side: "b", stream: null, ...partsOf() };
+  chooser.shoot = button("Take this picture", () => use(chooser, () => fromCamera(chooser.video)), { hidden: true, class: "xl-button xl-primary" });
+  chooser.file.addEventListener("change", () => { if (chooser.file.files[0]) use(chooser, () => fromFile(chooser.file.files[0])); });
+  chooser.dialog = dialogOf(chooser, thumbs(chooser, gallery, index));
+  chooser.dialog.addEventListener("click", (event) => { if (event.target === chooser.dialog) close(chooser); });
+  return { dialog: chooser.dialog, open: (side) => open(chooser, side), receive: (side, given) => receive(chooser, side, given) };
+}
+
+function partsOf() {
+  return {
+    title: h("h3", { class: "xl-dialog-title", id: "xl-chooser-title" }),
+    error: h("p", { class: "xl-error", role: "alert", hidden: true }),
+    video: h("video", { class: "xl-video", muted: true, playsinline: true, hidden: true, "aria-label": "What your camera sees" }),
+    file: h("input", { type: "file", accept: "image/*", class: "xl-file", id: "xl-file" }),
+  };
+}
+
+function thumbs(chooser, gallery, index) {
+  const picked = (name) => { close(chooser); chooser.pick(chooser.side, name); };
+  const thumb = ([name, { title }]) =>
+    h("button", { type: "button", class: "xl-thumb", title, onclick: () => picked(name) },
+      h("img", { src: gallery.thumbnail(name), alt: title, width: 72, height: 72, loading: "lazy" }));
+  return h("div", { class: "xl-thumbs" }, ...Object.entries(index.pictures).map(thumb));
+}
+
+function dialogOf(chooser, thumbnails) {
+  const { title, error, video, shoot, file } = chooser;
+  const leave = () => stopCamera(chooser);
+  return h(
+    "dialog", { class: "xl-dialog", "aria-labelledby": title.id, onclose: leave, oncancel: leave },
+    h("div", { class: "xl-dialog-head" }, title, button("Close", () => close(chooser), { class: "xl-button xl-quiet" })),
+    h("p", { class: "xl-private" }, "Your picture stays in this browser; it is sent nowhere."),
+    h("div", { class: "xl-own" },
+      h("label", { class: "xl-button xl-primary", for: "xl-file" }, "Open a file"), file,
+      button("Use the camera", () => startCamera(chooser)),
+      h("span", { class: "xl-hint" }, "or paste one, or drop it on a picture")),
+    error, video, shoot, thumbnails,
+  );
+}
+
+function choose(chooser, side) {
+  chooser.side = side;
+  chooser.title.textContent = `Picture ${side.toUpperCase()}`;
+}
+
+function open(chooser, side) {
+  choose(chooser, side);
+  say(chooser, "");
+  chooser.file.value = "";
+  chooser.dialog.showModal();
+}
+
+function close(chooser) {
+  stopCamera(chooser);
+  chooser.dialog.close();
+}
+
+function say({ error }, message) {
+  error.textContent = message;
+  error.hidden = !message;
+}
+
+async function use(chooser, make) {
+  say(chooser, "");
+  try {
+    const made = await make();
+    if (chooser.dialog.open) close(chooser);
+    chooser.take(chooser.side, made);
+  } catch (problem) {
+    if (!chooser.dialog.open) chooser.dialog.showModal();
+    say(chooser, problem.message);
+  }
+}
+
+// ---------------------------------------------------------------- the camera
+
+async function startCamera(chooser) {
+  say(chooser, "");
+  try {
+    chooser.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" }, audio: false });
+    await film(chooser);
+  } catch {
+    say(chooser, "No camera could be used: there is none, or the browser was not allowed to.");
+  }
+}
+
+async function film({ video, shoot, stream }) {
+  video.srcObject = stream;
+  await video.play();
+  video.hidden = shoot.hidden = false;
+  shoot.focus();
+}
+
+function stopCamera(chooser) {
+  chooser.stream?.getTracks().forEach((track) => track.stop());
+  chooser.stream = null;
+  chooser.video.hidden = chooser.shoot.hidden = true;
+}
+
+// ---------------------------------------------------------------- files
+
+// A file that was dropped or pasted.
+function receive(chooser, side, given) {
+  choose(chooser, side);
+  if (given) use(chooser, () => fromFile(given));
+  else use(chooser, () => { throw new Error("There is no picture in what you dropped or pasted."); });
+}
+
+export const fileOf = (transfer) => [...(transfer?.files ?? [])].find((one) => one.type.startsWith("image/")) ?? transfer?.files?.[0] ?? null;

@@ -1,0 +1,118 @@
+// From the reader's choices to what the rows show: the pictures at once, and the explanations as they come.
+
+import { Cancelled } from "./client.js";
+import { button } from "./element.js";
+import { fromGallery, shownChanged } from "./pictures.js";
+import { isChanged, windowShare } from "./results.js";
+import { methodOf, modelOf } from "./state.js";
+import { megabytes, seconds } from "./words.js";
+
+const FADE = 250; // ms after which maps that are being computed anew are shown as old
+
+// Ends what is being computed; the signal of what comes now.
+export function takeOver(lab) {
+  lab.job?.abort();
+  lab.job = new AbortController();
+  lab.status.begin();
+  return lab.job.signal;
+}
+
+export function cancel({ job, status }) {
+  job?.abort();
+  status.say("Stopped. The maps are those of before.");
+}
+
+// Shows what is chosen now; with `fresh` it is computed in any case.
+export async function renew(lab, { fresh = false } = {}) {
+  const wanted = asks(lab);
+  showRows(lab, wanted.length);
+  const signal = takeOver(lab);
+  const faded = setTimeout(() => fade(lab), FADE);
+  try {
+    const made = await explainAll(lab, wanted, signal, fresh);
+    if (!signal.aborted) said(lab, made);
+  } catch (error) {
+    if (!signal.aborted) failed(lab, error);
+  } finally {
+    clearTimeout(faded);
+  }
+}
+
+const fade = ({ rows }) => rows.forEach((row) => row.facts() && row.show({ fresh: false }));
+
+function failed({ status }, error) {
+  const stopped = error instanceof Cancelled;
+  status.say(stopped ? "Stopped." : error.message, { failed: !stopped });
+}
+
+// One ask for each row: what is chosen, and what it is compared with.
+function asks({ index, state }) {
+  const first = { model: modelOf(index, state.model), method: methodOf(index, state.method), options: state.options, change: state.change };
+  if (!state.other) return [first];
+  const method = methodOf(index, state.other.method);
+  return [first, { ...first, model: modelOf(index, state.other.model), method, options: method === first.method ? state.options : {} }];
+}
+
+function showRows({ rows, stage }, count) {
+  rows.forEach((row, k) => { row.element.hidden = k >= count; });
+  stage.classList.toggle("xl-two", count > 1);
+}
+
+async function explainAll(lab, wanted, signal, fresh) {
+  const [a, b] = await Promise.all([pictureOf(lab, lab.state.a), pictureOf(lab, lab.state.b)]);
+  if (signal.aborted) return [];
+  showPictures(lab, a, b, wanted[0].model.size);
+  const made = [];
+  for (const [k, ask] of wanted.entries()) made.push(await explain(lab, lab.rows[k], { ...ask, a, b }, signal, fresh));
+  return made;
+}
+
+// The reader's own picture of that name, or the gallery's, which is fetched once.
+export function pictureOf({ own, pictures, store, index }, name) {
+  if (own.has(name)) return own.get(name);
+  if (!pictures.has(name)) pictures.set(name, fromGallery(store, index, name).catch((error) => { pictures.delete(name); throw error; }));
+  return pictures.get(name);
+}
+
+function showPictures({ state, captions, rows, notes }, a, b, size) {
+  const canvas = shownChanged(b, state.change, size);
+  const photos = { a: { canvas: a.shown, title: a.title }, b: { canvas, title: isChanged(state.change) ? `${b.title}, changed` : b.title } };
+  for (const pair of captions) for (const side of ["a", "b"]) pair[side].text.textContent = photos[side].title;
+  rows.forEach((row) => row.show({ photos, look: state.look }));
+  notes.textContent = [...new Set([...a.notes, ...b.notes])].join(" ");
+  notes.hidden = !notes.textContent;
+}
+
+async function explain(lab, row, ask, signal, fresh) {
+  const progress = ({ done, total }) => lab.status.progress(`${ask.method.title}: ${done} of ${total}`, done, total);
+  const found = await lab.results.find(ask, { fresh, signal, progress, loading: loading(lab, ask.model) });
+  if (signal.aborted) return null;
+  row.show({ ...found, ...ask, ask, fresh: true, matches: null, matching: false, windowShare: windowShare(ask) });
+  return found;
+}
+
+// Tells how far a model is loaded.
+export const loading = ({ status }, model) => ({ done, total }) => {
+  const what = done < total ? `Loading ${model.title}: ${megabytes(done)} of ${megabytes(total)}` : `Starting ${model.title}`;
+  status.progress(what, done, done < total ? total : 0);
+};
+
+function said(lab, made) {
+  const [{ result, origin }] = made;
+  remember(lab, result.score);
+  if (origin === "in this browser") return lab.status.say(effort(made));
+  const again = button("Compute it here", () => renew(lab, { fresh: true }), { class: "xl-button xl-small" });
+  return lab.status.say(`Computed ${origin}.`, { more: [again] });
+}
+
+function effort(made) {
+  const took = made.reduce((sum, one) => sum + (one.result.seconds ?? 0), 0);
+  const passes = made.reduce((sum, one) => sum + (one.result.forwards ?? 0), 0);
+  return `Computed in this browser in ${seconds(took)}${passes ? `, ${passes} passes through the network` : ""}.`;
+}
+
+function remember({ trail, element, state }, score) {
+  trail.add(JSON.stringify([state.a, state.b, state.model, state.change.name === "none" ? null : state.change.name]), state.change, score);
+  const box = element.querySelector(".xl-trail");
+  if (box) trail.draw(box, state.change);
+}
