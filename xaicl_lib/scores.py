@@ -48,7 +48,7 @@ def corpus_similarity(
     linear in the corpus, so it takes two mean vectors (of unit embeddings for the cosine) however large corpus and foil are.
 
     Args:
-        corpus: embeddings to be like, from `xaicl_lib.data.corpora`.
+        corpus: embeddings to be like, from `xaicl_lib.model.embed_corpus`.
         foil: embeddings to be unlike; None for the similarity to the corpus alone.
         normalize: the cosine, in [-2, 2] with a foil; else the inner product, unbounded.
 
@@ -83,7 +83,7 @@ def class_evidence(
     """A score: the evidence for one class.
 
     Args:
-        classifier: from embeddings (n, d) to class scores (n, classes): of `load_classifier`, of `corpora.linear_probe`, your own.
+        classifier: from embeddings (n, d) to class scores (n, classes): of `load_classifier`, of `probes.linear_probe`, your own.
         index: of the class.
         probability: the softmax, in [0, 1], instead of the class score (logit).
 

@@ -19,7 +19,14 @@ from xaicl_lib.zoo import list_models, list_official, model_card
 
 # Parts of the reference and the modules (with those below them) that each shows; what is in none of them is the book's own machinery.
 PARTS = {
-    "pairs, models, scores": ("xaicl_lib.pair", "xaicl_lib.model", "xaicl_lib.scores", "xaicl_lib.registry", "xaicl_lib.errors"),
+    "pairs, models, scores": (
+        "xaicl_lib.pair",
+        "xaicl_lib.images",
+        "xaicl_lib.model",
+        "xaicl_lib.scores",
+        "xaicl_lib.registry",
+        "xaicl_lib.errors",
+    ),
     "methods": ("xaicl_lib.methods",),
     "metrics": ("xaicl_lib.metrics",),
     "images": ("xaicl_lib.data", "xaicl_lib.augment"),
