@@ -117,10 +117,8 @@ def dissect(
 
 @torch.no_grad()
 def _scores(model: PairModel, pair: Pair) -> np.ndarray:
-    parts = [pair[k : k + 16] for k in range(0, len(pair), 16)]
-    fast = model.fast
-    scores = [cosine(*fast.embed([fast.normalize(side) for side in part.sides])) for part in parts]
-    return torch.cat(scores).double().cpu().numpy()
+    z_a, z_b = (model.encode(pixels, side) for pixels, side in zip(pair.sides, "ab", strict=True))
+    return cosine(z_a, z_b).double().cpu().numpy()
 
 
 def _has_relu(model: PairModel, pair: Pair) -> bool:
