@@ -20,10 +20,12 @@ def run_explain(arguments: argparse.Namespace) -> None:
     from xaicl_lib import Pair, explain, load_model
     from xaicl_lib.data.photos import open_photo
     from xaicl_lib.methods import methods
+    from xaicl_lib.scores import resolve_score
 
     output = _output(arguments.output, (".html", ".png"))
     method = methods[arguments.method]
     params = _params(arguments.set, "the method", {"model", "pair", "method", "score", "generator", "chunk"})
+    params |= {"score": resolve_score(arguments.score)} if arguments.score else {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         model = load_model(arguments.model, arguments.device, file=arguments.file)
@@ -125,6 +127,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed)
     names = arguments.metrics or PAPER
     kept = {"store": arguments.store, "seed": arguments.seed, "adaptive": arguments.adaptive}
+    kept |= {"score": arguments.score} if arguments.score else {}
     made = [evaluate(m, pairs, possible(ways, m), names, **kept) for m in models]
     table = with_provenance(pd.concat(made, ignore_index=True), models[0], arguments.pairs)
     part = Path(f"{output}.part")

@@ -5,6 +5,7 @@ method that does not need side b explains them unchanged, on pairs without side 
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
@@ -12,8 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.registry import Entry, Registry
 
 Score = Callable[..., Tensor]  # (za, zb); zb is None for one-sided questions, whose scores ignore it
+scores: Registry[Entry] = Registry("score", Entry.of)  # facts: low and high, its bounds; symmetric; paper (bib key)
 SAME = 1e-6  # relative length of the difference of two means under which corpus and foil are the same
 
 
@@ -22,14 +25,29 @@ def two(embeddings: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     return embeddings[0], embeddings[1] if len(embeddings) > 1 else None
 
 
+@scores.add(low=-1.0, high=1.0, symmetric=True, paper="sammani2023visualizing")
 def cosine(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"] | None) -> Float[Tensor, " n"]:
     """Cosine of the angle between embeddings, in [-1, 1]; the score of every model in the papers."""
     return F.cosine_similarity(za, _given(zb), dim=1)
 
 
+@scores.add(low=-math.inf, high=math.inf, symmetric=True, paper="lin2023contrastive")
 def dot(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"] | None) -> Float[Tensor, " n"]:
     """Inner product of embeddings, unbounded."""
     return (za * _given(zb)).sum(1)
+
+
+def resolve_score(score: str | Score) -> Score:
+    """The score of that name; a function is a score itself.
+
+    Raises:
+        InputError: no score of that name, or neither a name nor a function.
+    """
+    if isinstance(score, str):
+        return scores[score].function
+    if not callable(score):
+        raise InputError(f"expected score to be a function of two embeddings or one of {', '.join(s.name for s in scores)}, got {score!r}")
+    return score
 
 
 def _given(zb: Tensor | None) -> Tensor:

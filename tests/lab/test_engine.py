@@ -18,9 +18,9 @@ from xaicl_lib import Pair, explain, load_model
 from xaicl_lib.errors import InputError
 from xaicl_lib.images import open_photo, sample_photo
 from xaicl_lib.lab.export import METHODS
+from xaicl_lib.methods import methods
 from xaicl_lib.methods.gradients import _noise
 from xaicl_lib.methods.occlusion import _rectangles
-from xaicl_lib.registry import methods
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="needs xaicl_lib[export]")

@@ -25,9 +25,9 @@ from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.images import sample_photo
 from xaicl_lib.lab.export import export
 from xaicl_lib.methods import explain, methods
+from xaicl_lib.methods.registry import Method
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.registry import Method
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card
 

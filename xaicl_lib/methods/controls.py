@@ -8,9 +8,9 @@ from torch import Generator, Tensor
 from xaicl_lib.augment import luma
 from xaicl_lib.draws import own_generator
 from xaicl_lib.errors import InputError
+from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.registry import methods
 from xaicl_lib.scores import Score, cosine
 
 CONTROL = {"family": "control", "needs": "nothing", "cost": "2 forwards, for the score alone", "one_sided": True, "gradient": False}
