@@ -117,7 +117,7 @@ def perturbation(
         if {f"S{name}", f"C{name}"} & set(columns):
             for side, pixels in zip(sides, pair.sides, strict=True):
                 side.baseline = BASELINES[baseline](pixels, side.x, model, generator)
-            found = _curves(Sweep(sides, whole, name == "I", score, chunk, model), tolerance)
+            found = _curves(_Sweep(sides, whole, name == "I", score, chunk, model), tolerance)
             curves = curves.join(found.rename({"S": f"S{name}", "C": f"C{name}"}))
     values = {name: area for name, area in curves.areas().items() if name in columns}
     if {"SAD", "CAD"} & set(columns):
@@ -203,7 +203,7 @@ def _counts(shape: Sequence[int], step: int | None, device: torch.device) -> Int
     return (torch.arange(steps + 1, device=device) * step).clamp(max=total)
 
 
-def _curves(sweep: "Sweep", tolerance: float) -> Curves:
+def _curves(sweep: "_Sweep", tolerance: float) -> Curves:
     """The curves of a sweep, of as many pairs at a time as memory allows."""
     n, count = sweep.shape
     step = max(1, AT_ONCE // (2 * count * sweep.whole[0][0].numel() * sweep.whole[0].element_size()))
@@ -212,7 +212,7 @@ def _curves(sweep: "Sweep", tolerance: float) -> Curves:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class _Sweep:
     """One insertion or deletion of n pairs, from which the points of its curves can be asked in any order."""
 
     sides: list[Side]
@@ -227,7 +227,7 @@ class Sweep:
         """Pairs and points of a curve."""
         return len(self.whole[0]), self.sides[0].steps + 1
 
-    def rows(self, part: slice) -> "Sweep":
+    def rows(self, part: slice) -> "_Sweep":
         """The sweep of some of the pairs."""
         return replace(self, sides=[side.rows(part) for side in self.sides], whole=[z[part] for z in self.whole])
 

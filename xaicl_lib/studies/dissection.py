@@ -25,7 +25,7 @@ PLAIN, GUIDED = "plain", "guided"
 JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue, as the bundled models' recipe for photos has them
 
 
-def colour_jitter(images: Images, generator: Generator | None = None) -> Images:
+def _colour_jitter(images: Images, generator: Generator | None = None) -> Images:
     """Brightness, contrast, saturation and hue changed, each by a random strength per image, in this order."""
     u = 2 * torch.rand(len(images), 4, generator=generator or Generator().manual_seed(0)) - 1  # row by row
     for k, change in enumerate((augment.brightness, augment.contrast, augment.saturation)):
@@ -49,7 +49,7 @@ def rotation(degrees: float) -> Callable[[Images], Images]:
 
 
 TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # the rows of Table VII
-    "colour jitter": colour_jitter,
+    "colour jitter": _colour_jitter,
     "blur": blur,
     "grayscale": augment.grayscale,
     "solarisation": augment.solarize,

@@ -151,7 +151,7 @@ def data_uri(image: Image.Image) -> str:
 
 
 @dataclass(frozen=True)
-class Frame:
+class _Frame:
     """Where the parts of a figure stand: the ends of its four pictures as shares of the width, and the pixels of a row's title."""
 
     columns: tuple[tuple[float, float], ...]
@@ -168,8 +168,8 @@ class Frame:
         return 1 - (k + 1) / count, 1 - k / count - title
 
 
-WIDE = Frame(((0.0, 0.235), (0.25, 0.485), (0.515, 0.75), (0.765, 1.0)), TITLE)
-NARROW = Frame(((0.0, 0.01), (0.0, 0.01), (0.0, 0.49), (0.51, 1.0)), 2 * TITLE - 8)  # for a phone: the maps alone, titles of two lines
+WIDE = _Frame(((0.0, 0.235), (0.25, 0.485), (0.515, 0.75), (0.765, 1.0)), TITLE)
+NARROW = _Frame(((0.0, 0.01), (0.0, 0.01), (0.0, 0.49), (0.51, 1.0)), 2 * TITLE - 8)  # for a phone: the maps alone, titles of two lines
 
 
 def _narrow(count: int, titles: Sequence[str]) -> dict[str, Any]:
