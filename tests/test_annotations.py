@@ -15,8 +15,8 @@ from xaicl_lib import InputError, evaluate, explain, measure
 from xaicl_lib.annotations import brief, is_a, parameters
 from xaicl_lib.evaluation.store import digest
 from xaicl_lib.methods import methods
+from xaicl_lib.methods.registry import Method
 from xaicl_lib.metrics import metrics
-from xaicl_lib.registry import Method
 from xaicl_lib.views.figures import label
 
 GOOD_AND_BAD: list[tuple[Any, list[Any], list[Any]]] = [

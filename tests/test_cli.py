@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xaicl_lib import Pair, load_model
 from xaicl_lib.cli import main
 
 
@@ -41,6 +42,14 @@ def test_explain_writes_a_picture(photos, tmp_path) -> None:
     assert Image.open(out).width > 600
 
 
+def test_a_score_by_its_name(photos, capsys) -> None:
+    model, pair = load_model("simclr", "cpu"), Pair.open(*photos, 96)
+    assert main(["explain", *photos, "--method", "grad_cam", "--score", "dot", "--device", "cpu"]) == 0
+    want = (model.encode(pair.a) * model.encode(pair.b, "b")).sum()
+    assert want > 1
+    assert f"score {want:.4f}" in capsys.readouterr().out
+
+
 def test_names_of_files_are_text(photos, tmp_path) -> None:
     evil = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     Image.open(photos[0]).save(evil)
@@ -70,6 +79,7 @@ def test_identical_photos_are_noted(photos, capsys) -> None:
             ["A", "B", "--method", "conditional_occlusion", "--set", "window=big"],
             "expected window of conditional_occlusion to be int | None, got 'big'",
         ),
+        (["A", "B", "--score", "euclid"], "unknown score 'euclid'; there are: cosine, dot"),
         (["A", "B", "--set", "score=dot"], "expected NAME=VALUE of a parameter of the method"),
         (["A", "B", "--method", "pairwise_occlusion", "--set", "scale=('a','b')"], "as pairs of numbers"),
         (["A", "B", "--device", "gpu"], "unknown or missing device 'gpu'"),

@@ -6,12 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from PIL import Image
 from torch import nn
 
 from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head
-from xaicl_lib import InputError, PairModel, explain
+from xaicl_lib import InputError, PairModel, explain, load_model
+from xaicl_lib.images import open_photo
 from xaicl_lib.layers import cut, fold_batch_norms
 from xaicl_lib.model import resolve_device
+from xaicl_lib.scores import corpus_similarity, cosine
 
 
 def test_normalize_is_mean_and_deviation(projected) -> None:
@@ -296,3 +299,53 @@ def test_scaled_chunk() -> None:
     model = build("projected")
     assert model.chunk(96 * 96) == 12
     assert model.chunk(10**9) == 4
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("chunk", [None, 1, 2, 7])
+def test_encoding_is_embedding_one_by_one(model, side, chunk) -> None:
+    """Slowly: the formula itself, image by image, on the plain form."""
+    images = random_pair(5).a
+    mean, std = (torch.tensor(STATS[k]).view(3, 1, 1) for k in ("mean", "std"))
+    parts = model._parts["features" if side == "a" else "features_b"], model._parts["head" if side == "a" else "head_b"]
+    want = torch.stack([parts[1](parts[0](((image - mean) / std)[None]))[0] for image in images])
+    assert_close(model.encode(images, side, chunk), want)
+    assert_close(model.encode_inputs((model.normalize(image[None]) for image in images), side), want)
+
+
+def test_encoding_leaves_no_gradient_and_no_trace(projected) -> None:
+    images = random_pair(2).a.requires_grad_()
+    with torch.enable_grad():
+        assert not projected.encode(images).requires_grad
+    assert images.grad is None
+    sizes: list[int] = []
+    projected.fast.features_a.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    projected.fast.encode(random_pair(5).a, chunk=2)
+    assert sizes == [2, 2, 1]
+
+
+def test_what_cannot_be_encoded(projected) -> None:
+    with pytest.raises(InputError, match="unknown side 'c'; there are: a, b"):
+        projected.encode(random_pair(1).a, "c")
+    for wrong in (random_pair(1).a[0], random_pair(1).a[:0]):
+        with pytest.raises(InputError, match=r"expected images \(n, 3, h, w\), at least one"):
+            projected.encode(wrong)
+
+
+def test_likeness_to_folders_tensors_and_texts(tmp_path) -> None:
+    model, images = build("two branches"), random_pair(4).b
+    score = model.like(images[:3], foil=images[3:])
+    want = corpus_similarity(model.embed_b(model.normalize(images[:3])), model.embed_b(model.normalize(images[3:])))
+    z = model.embed_a(model.normalize(random_pair(2).a))
+    assert_close(score(z, None), want(z, None))
+    assert_close(model.like(images)(z), corpus_similarity(model.encode(images, "b"))(z))
+    assert model.like(images[:3], foil=images[3:]).key == score.key
+    for k, image in enumerate(images[:3]):
+        Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy()).save(tmp_path / f"{k}.png")
+    assert_close(model.like(tmp_path)(z), model.like(open_photo([tmp_path / f"{k}.png" for k in range(3)]))(z))
+    with pytest.raises(InputError, match="a text side"):
+        model.like(["a star"])
+    reader = load_model("scenes_clip", "cpu")
+    z = reader.embed_text(["a star"])
+    want = 1 - cosine(z, reader.embed_text(["a disc"])).item()
+    assert reader.like(["a star"], foil=["a disc"])(z).item() == pytest.approx(want, abs=1e-5)

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from tests.conftest import assert_close, build, random_pair
-from xaicl_lib import InputError, Pair, Truth, evaluate, explain, list_metrics, measure
+from xaicl_lib import InputError, Pair, evaluate, explain, measure
+from xaicl_lib.metrics import list_metrics
 from xaicl_lib.metrics.randomisation import randomisation
+from xaicl_lib.pair import Truth
 from xaicl_lib.scores import class_evidence, corpus_similarity
 
 torch.manual_seed(3)
@@ -63,3 +65,18 @@ def test_a_method_for_pairs_says_that_it_needs_both(projected) -> None:
     for method in ("interaction_cam", "pairwise_occlusion", "deep_similarity", "averaged_transforms"):
         with pytest.raises(InputError, match=f"which {method} explains by both of its sides, got one without side b"):
             explain(projected, one_sided(), method)
+
+
+def test_a_photo_is_a_question_about_one_image(projected) -> None:
+    image = one_sided(1).a.float()
+    made = explain(projected, image, score=SCORE)
+    assert made.method == "grad_cam", "the default of pairs needs both sides"
+    assert made.b is None
+    assert_close(made.a, explain(projected, Pair(image), "grad_cam", score=SCORE).a)
+    photo = explain(projected, "cat", "conditional_occlusion", score=SCORE, stride=6)
+    assert_close(photo.score, SCORE(projected.encode(Pair.open("cat", None, projected).a), None))
+    assert explain(projected, random_pair(1)).method == "interaction_cam"
+    with pytest.raises(InputError, match=r"an image file, got 'no\.jpg', which does not exist"):
+        explain(projected, "no.jpg", score=SCORE)
+    with pytest.raises(InputError, match="a pair with two sides for this score"):
+        explain(projected, "cat")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.conftest import assert_close, random_pair
-from xaicl_lib import Explanation, InputError, Pair, Truth
+from xaicl_lib import Explanation, InputError, Pair
+from xaicl_lib.pair import Truth
 
 GOOD = torch.rand(2, 3, 8, 8)
 

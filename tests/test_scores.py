@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import assert_close
-from xaicl_lib import InputError
+from tests.conftest import assert_close, random_pair
+from xaicl_lib import InputError, evaluate, explain, measure
 from xaicl_lib.evaluation.store import key_of
-from xaicl_lib.scores import class_evidence, corpus_similarity, cosine, dot
+from xaicl_lib.scores import class_evidence, corpus_similarity, cosine, dot, scores
 
 G = torch.Generator().manual_seed(0)
 Z = torch.randn(5, 7, generator=G, dtype=torch.float64)
@@ -96,3 +96,47 @@ def test_names_in_the_store_follow_what_scores_are_made_of() -> None:
     assert key_of(corpus_similarity(CORPUS, FOIL)) == key_of(scores[0])
     with pytest.raises(InputError, match="give it a `key`"):
         key_of(class_evidence(lambda z: z, 0))
+
+
+@pytest.mark.parametrize("entry", list(scores), ids=lambda entry: entry.name)
+def test_the_facts_of_a_score_are_so(entry) -> None:
+    other = torch.randn(5, 7, generator=G, dtype=torch.float64)
+    for za, zb in ((Z, other), (Z, Z), (Z, -Z), (1e3 * Z, other)):
+        value = entry.function(za, zb)
+        assert ((value >= entry.facts["low"] - 1e-12) & (value <= entry.facts["high"] + 1e-12)).all()
+        assert torch.equal(value, entry.function(zb, za)) is entry.facts["symmetric"]
+    assert entry.summary
+    assert entry.function.__name__ == entry.name
+
+
+def test_scores_go_by_name_everywhere(projected, tmp_path) -> None:
+    assert [score.name for score in scores] == ["cosine", "dot"]
+    pair = random_pair(2)
+    by_name, given = (explain(projected, pair, "input_x_gradient", score=score) for score in ("dot", dot))
+    assert_close(by_name.score, (projected.encode(pair.a) * projected.encode(pair.b, "b")).sum(1))
+    assert torch.equal(by_name.a, given.a)
+    named, same, other = (measure(projected, pair, given, ["SD"], step=96, score=score)["SD"] for score in ("dot", dot, "cosine"))
+    assert torch.equal(named, same)
+    assert not torch.equal(named, other)
+    tables = [evaluate(projected, pair, ["grad_cam"], ["SD"], step=96, score=score, store=tmp_path) for score in ("dot", dot)]
+    assert tables[0].equals(tables[1]), "one key in the store, so nothing is computed again"
+    for call in (
+        lambda score: explain(projected, pair, score=score),
+        lambda score: measure(projected, pair, given, score=score),
+        lambda score: evaluate(projected, pair, ["grad_cam"], score=score),
+    ):
+        with pytest.raises(InputError, match="unknown score 'euclid'; there are: cosine, dot"):
+            call("euclid")
+        with pytest.raises(InputError, match="expected score to be a function of two embeddings or one of cosine, dot, got 3"):
+            call(3)
+
+
+def test_keys_of_scores_in_stores_stay() -> None:
+    assert key_of(cosine) == "xaicl_lib.scores.cosine"
+    assert key_of(dot) == "xaicl_lib.scores.dot"
+    assert key_of(scores["cosine"].function) == "xaicl_lib.scores.cosine"
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="score 'cosine' is registered already"):
+        scores.add()(cosine)

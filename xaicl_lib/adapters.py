@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.methods.registry import Method
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.registry import Method
 from xaicl_lib.scores import Score, cosine
 
 

@@ -59,6 +59,7 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
     explain.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     explain.add_argument("--method", default="interaction_cam", help="see `methods` (default: %(default)s)")
+    explain.add_argument("--score", help="what is explained: cosine or dot (default: cosine)")
     explain.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated")
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
@@ -72,6 +73,7 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument(
         "--methods", nargs="+", default=["paper"], metavar="NAME", help="see `methods`; `paper`: all of its rows and ours"
     )
+    evaluate.add_argument("--score", help="what is explained and measured: cosine or dot (default: cosine)")
     evaluate.add_argument("--metrics", nargs="+", metavar="NAME", help="default: SI SD CI CD SAD CAD")
     evaluate.add_argument(
         "--pairs",

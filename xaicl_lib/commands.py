@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.files import output_file, written_whole
 
 
 def run_explain(arguments: argparse.Namespace) -> None:
@@ -18,17 +19,18 @@ def run_explain(arguments: argparse.Namespace) -> None:
     import torch
 
     from xaicl_lib import Pair, explain, load_model
-    from xaicl_lib.data.photos import open_photo
     from xaicl_lib.methods import methods
+    from xaicl_lib.scores import resolve_score
 
-    output = _output(arguments.output, (".html", ".png"))
+    output = arguments.output and output_file(arguments.output, (".html", ".png"))
     method = methods[arguments.method]
     params = _params(arguments.set, "the method", {"model", "pair", "method", "score", "generator", "chunk"})
+    params |= {"score": resolve_score(arguments.score)} if arguments.score else {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         model = load_model(arguments.model, arguments.device, file=arguments.file)
     notes = [str(w.message) for w in caught]
-    pair = Pair(open_photo(arguments.a, model.size), open_photo(arguments.b, model.size))
+    pair = Pair.open(arguments.a, arguments.b, model)
     for source, image in ((arguments.a, pair.a), (arguments.b, pair.b)):
         if image is not None and bool((image.amax((2, 3)) - image.amin((2, 3)) < 1 / 255).all()):
             raise InputError(f"expected a picture of something, got {Path(source).name!r}, whose pixels all have one colour")
@@ -44,7 +46,14 @@ def run_explain(arguments: argparse.Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
     print(f"score {made.score.item():.4f}  {method.name} on {model.name}: {seconds:.2f} s")
     if output:
-        _write_explanation(output, arguments, model.name, made, pair, seconds, notes)
+        from xaicl_lib.views.figures import PHOTO_SIDE
+        from xaicl_lib.views.page import show
+
+        names = _shown(arguments.a), _shown(arguments.b)
+        title = f"Why {model.name} finds {names[0]} and {names[1]} {made.score.item():.2f} alike"
+        facts = {"model": model.name, "time": f"{seconds:.2f} s"}
+        photos = Pair.open(arguments.a, arguments.b, PHOTO_SIDE)
+        show(pair, made, output, names=names, photos=photos, title=title, facts=facts, notes=notes)
         print(f"written: {output}")
 
 
@@ -62,52 +71,6 @@ def _params(pairs: list[str], of: str, reserved: Collection[str] = ()) -> dict[s
     return params
 
 
-def _output(name: str | None, suffixes: tuple[str, ...]) -> Path | None:
-    """The output path, known to be writable before any work is done."""
-    if name is None:
-        return None
-    path = Path(name)
-    if path.suffix.lower() not in suffixes:
-        raise InputError(f"expected an output file that ends in {' or '.join(suffixes)}, got {name!r}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"expected an output file in a folder that exists, got {name!r}")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise InputError(f"expected an output file that may be written, got {name!r}: no permission")
-    return path
-
-
-def _write_explanation(path: Path, arguments: Any, model: str, made: Any, pair: Any, seconds: float, notes: list[str]) -> None:
-    from xaicl_lib import Pair
-    from xaicl_lib.data.photos import open_photo
-    from xaicl_lib.views import figures
-    from xaicl_lib.views.page import explanation_page
-
-    photos = Pair(open_photo(arguments.a, figures.PHOTO_SIDE), open_photo(arguments.b, figures.PHOTO_SIDE))
-    names = _shown(arguments.a), _shown(arguments.b)
-    part = path.with_name(path.name + ".part")
-    try:
-        if path.suffix.lower() == ".png":
-            figures.save_png(part, pair, made, names=names, photos=photos)
-        else:
-            own = {k: v for k, v in made.params.items() if v is not None}
-            facts = {
-                "model": model,
-                "method": made.method,
-                "parameters": own,
-                "score": f"{made.score.item():.4f}",
-                "time": f"{seconds:.2f} s",
-            }
-            figure = figures.pair_figure(pair, made, names=names, photos=photos)
-            title = f"Why {model} finds {names[0]} and {names[1]} {made.score.item():.2f} alike"
-            page = explanation_page(figure, title=title, alt=figures.alt_text([made], names), facts=facts, notes=notes)
-            part.write_text(page, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"expected an output file that can be written, got {str(path)!r}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """Measure methods on models, pair by pair, into a table."""
     import pandas as pd
@@ -116,7 +79,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     from xaicl_lib.evaluation.evaluate import PAPER, evaluate
     from xaicl_lib.studies.tables import WAYS, pairs_from, possible, with_provenance
 
-    output = _output(arguments.output, (".csv", ".parquet"))
+    output = output_file(arguments.output, (".csv", ".parquet"))
     models = [load_model(name, arguments.device) for name in arguments.models]
     ways = {label: way for name in arguments.methods for label, way in (WAYS.items() if name == "paper" else [(name, name)])}
     sizes = {model.size for model in models}
@@ -125,16 +88,11 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed)
     names = arguments.metrics or PAPER
     kept = {"store": arguments.store, "seed": arguments.seed, "adaptive": arguments.adaptive}
+    kept |= {"score": arguments.score} if arguments.score else {}
     made = [evaluate(m, pairs, possible(ways, m), names, **kept) for m in models]
     table = with_provenance(pd.concat(made, ignore_index=True), models[0], arguments.pairs)
-    part = Path(f"{output}.part")
-    try:
-        table.to_csv(part, index=False) if arguments.output.lower().endswith(".csv") else table.to_parquet(part, index=False)
-        os.replace(part, arguments.output)
-    except OSError as error:
-        raise InputError(f"expected an output file that can be written, got {arguments.output!r}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with written_whole(output) as part:
+        table.to_csv(part, index=False) if output.suffix.lower() == ".csv" else table.to_parquet(part, index=False)
     print(f"written: {output}, {len(table)} rows")
 
 

@@ -2,14 +2,19 @@
 
 import copy
 import operator
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import cut, fold_batch_norms
+from xaicl_lib.pair import Pair
+from xaicl_lib.scores import Score, corpus_similarity
+
+Source = Tensor | str | os.PathLike[str] | list[str]  # of a corpus
 
 
 class MeanPool(nn.Module):
@@ -192,6 +197,41 @@ class PairModel:
             raise InputError(f"expected a list of texts of at least one word each, got {texts!r}")
         return self._parts["text"](list(texts))
 
+    @torch.no_grad()
+    def encode(self, pixels: Float[Tensor, "n 3 h w"], side: str = "a", chunk: int | None = None) -> Float[Tensor, "n d"]:
+        """Embeddings of images in [0, 1], without gradients, on the fast form.
+
+        Args:
+            pixels: n images.
+            side: "a" or "b".
+            chunk: images in flight; None is as many as `chunk` says. It decides memory, never the result.
+
+        Raises:
+            InputError: no images, or no such side.
+        """
+        if pixels.ndim != 4 or not len(pixels):
+            raise InputError(f"expected images (n, 3, h, w), at least one, got {tuple(pixels.shape)}")
+        fast = self.fast
+        return fast.encode_inputs(map(fast.normalize, pixels.split(chunk or fast.chunk(pixels[0, 0].numel()))), side)
+
+    @torch.no_grad()
+    def encode_inputs(self, portions: Iterable[Float[Tensor, "k 3 h w"]], side: str = "a") -> Float[Tensor, "n d"]:
+        """As `encode`, of images that are made portion by portion in the model's input space, such as perturbed copies."""
+        if side not in ("a", "b"):
+            raise unknown("side", side, "ab")
+        embed = self.fast.embed_a if side == "a" else self.fast.embed_b
+        return torch.cat([embed(x) for x in portions])
+
+    def like(self, corpus: Source, foil: Source | None = None, *, normalize: bool = True) -> Score:
+        """A score for one-sided questions: how much more alike an image is to a corpus than to a foil.
+
+        Args:
+            corpus, foil: whatever `embed_corpus` takes: a folder of photos, a tensor of images, a list of texts.
+            normalize: as for `xaicl_lib.scores.corpus_similarity`, which says what is computed.
+        """
+        away = None if foil is None else embed_corpus(self, foil)
+        return corpus_similarity(embed_corpus(self, corpus), away, normalize)
+
     def embed(self, sides: Sequence[Float[Tensor, "n 3 h w"]]) -> list[Float[Tensor, "n d"]]:
         """Embeddings of the sides there are, one or two; in one batch where both run through the same modules."""
         return _in_one_batch((self.embed_a, self.embed_b), sides, self.symmetric)
@@ -226,6 +266,38 @@ class PairModel:
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self._parts.parameters())
         return f"PairModel({self.name!r}, size={self.size}, {count / 1e6:.2f}M parameters, {self.device})"
+
+
+@torch.no_grad()
+def embed_corpus(model: PairModel, source: Source, *, chunk: int | None = None) -> Float[Tensor, "m d"]:
+    """Embeddings of a corpus: of things to be alike, or of a foil, to be unlike.
+
+    A corpus is side b of a question whose side a is the image that is explained (the explicand), so images are embedded with the model's
+    side b.
+
+    Args:
+        model: whose space it is.
+        source: images (m, 3, h, w) in [0, 1], a folder of image files (its subfolders included), or a list of texts for an image-text
+            model.
+        chunk: images in flight.
+
+    Raises:
+        InputError: no images or texts, images that are none, or texts for a model without a text side.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 4), torch.nn.ReLU())
+        >>> embed_corpus(PairModel(net, size=32), torch.rand(5, 3, 32, 32)).shape
+        torch.Size([5, 8])
+    """
+    if isinstance(source, list):
+        return model.embed_text(source)
+    if isinstance(source, Tensor):
+        return model.encode(Pair(source).a, "b", chunk)
+    from xaicl_lib.images import list_images, open_photo
+
+    paths = list_images(source, recursive=True)
+    step = chunk or model.chunk(model.size**2)
+    return torch.cat([model.encode(open_photo(paths[k : k + step], model.size), "b", step) for k in range(0, len(paths), step)])
 
 
 def _attributes(parts: nn.Module) -> list[object]:

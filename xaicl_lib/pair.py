@@ -76,6 +76,29 @@ class Pair:
         sides = " and ".join(f"{s.shape[2]} x {s.shape[3]}" for s in self.sides)
         return f"Pair({len(self)} of {sides} pixels{', with truth' if self.truth else ''})"
 
+    @staticmethod
+    def open(a: Any, b: Any, size: Any) -> "Pair":
+        """A pair of photos from wherever they are.
+
+        Args:
+            a, b: whatever `xaicl_lib.images.open_photo` takes: a sample photo's name, a file, an image or array in memory; or lists of
+                n of these. `b` is None for one-sided questions.
+            size: side in pixels that the middle squares are resized to, or a model, whose size it then is.
+
+        Raises:
+            InputError: not a photo, no size, or a different number on either side.
+
+        Example:
+            >>> Pair.open("cat", "coffee", 96)
+            Pair(1 of 96 x 96 and 96 x 96 pixels)
+        """
+        from xaicl_lib.images import open_photo  # here, for Pillow should not be waited for by those who bring tensors
+
+        side = getattr(size, "size", size)
+        if not isinstance(side, int) or side < 1:
+            raise InputError(f"expected a model, or a size of at least one pixel, got {size!r}")
+        return Pair(open_photo(a, side), None if b is None else open_photo(b, side))
+
     @property
     def sides(self) -> tuple[Tensor, ...]:
         """The sides there are: (a, b), or (a,) for one-sided questions."""

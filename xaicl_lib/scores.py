@@ -5,6 +5,7 @@ method that does not need side b explains them unchanged, on pairs without side 
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
@@ -12,8 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.registry import Entry, Registry
 
 Score = Callable[..., Tensor]  # (za, zb); zb is None for one-sided questions, whose scores ignore it
+scores: Registry[Entry] = Registry("score", Entry.of)  # facts: low and high, its bounds; symmetric; paper (bib key)
 SAME = 1e-6  # relative length of the difference of two means under which corpus and foil are the same
 
 
@@ -22,14 +25,29 @@ def two(embeddings: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     return embeddings[0], embeddings[1] if len(embeddings) > 1 else None
 
 
+@scores.add(low=-1.0, high=1.0, symmetric=True, paper="sammani2023visualizing")
 def cosine(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"] | None) -> Float[Tensor, " n"]:
     """Cosine of the angle between embeddings, in [-1, 1]; the score of every model in the papers."""
     return F.cosine_similarity(za, _given(zb), dim=1)
 
 
+@scores.add(low=-math.inf, high=math.inf, symmetric=True, paper="lin2023contrastive")
 def dot(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"] | None) -> Float[Tensor, " n"]:
     """Inner product of embeddings, unbounded."""
     return (za * _given(zb)).sum(1)
+
+
+def resolve_score(score: str | Score) -> Score:
+    """The score of that name; a function is a score itself.
+
+    Raises:
+        InputError: no score of that name, or neither a name nor a function.
+    """
+    if isinstance(score, str):
+        return scores[score].function
+    if not callable(score):
+        raise InputError(f"expected score to be a function of two embeddings or one of {', '.join(s.name for s in scores)}, got {score!r}")
+    return score
 
 
 def _given(zb: Tensor | None) -> Tensor:
@@ -48,7 +66,7 @@ def corpus_similarity(
     linear in the corpus, so it takes two mean vectors (of unit embeddings for the cosine) however large corpus and foil are.
 
     Args:
-        corpus: embeddings to be like, from `xaicl_lib.data.corpora`.
+        corpus: embeddings to be like, from `xaicl_lib.model.embed_corpus`.
         foil: embeddings to be unlike; None for the similarity to the corpus alone.
         normalize: the cosine, in [-2, 2] with a foil; else the inner product, unbounded.
 
@@ -83,7 +101,7 @@ def class_evidence(
     """A score: the evidence for one class.
 
     Args:
-        classifier: from embeddings (n, d) to class scores (n, classes): of `load_classifier`, of `corpora.linear_probe`, your own.
+        classifier: from embeddings (n, d) to class scores (n, classes): of `load_classifier`, of `probes.linear_probe`, your own.
         index: of the class.
         probability: the softmax, in [0, 1], instead of the class score (logit).
 

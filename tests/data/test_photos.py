@@ -13,7 +13,7 @@ from tests.conftest import assert_close
 from xaicl_lib import InputError
 from xaicl_lib.data.corpora import photos_of
 from xaicl_lib.data.cue_conflict import cue_conflict_folder
-from xaicl_lib.data.photos import SAMPLES, imagenette, list_images, load_image, load_images, open_photo, photo_mosaics, sample_photo
+from xaicl_lib.data.photos import SAMPLES, imagenette, list_images, load_image, open_photo, photo_mosaics, sample_photo
 
 RAMP = np.linspace(0, 255, 16 * 12).round().astype(np.uint8).reshape(12, 16)  # h, w
 RGB = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 100)], 2)
@@ -112,7 +112,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path) -> None:
         Image.new("RGB", (9, 9), (value,) * 3).save(tmp_path / name, format="PNG")
     (tmp_path / "notes.txt").touch()
     assert [path.name for path in list_images(tmp_path)] == ["a.PNG", "b.png"]
-    assert load_images(tmp_path, 8).mean((1, 2, 3)).tolist() == [0, 1]
+    assert open_photo(list_images(tmp_path), 8).mean((1, 2, 3)).tolist() == [0, 1]
     (tmp_path / "sub").mkdir()
     with pytest.raises(InputError, match=r"without any of \.bmp"):
         list_images(tmp_path / "sub")

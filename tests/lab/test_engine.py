@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from tests.check_pages import FLAGS, ROOT, served
 from tests.lab_node import LAB, in_node
 from xaicl_lib import Pair, explain, load_model
-from xaicl_lib.data.photos import sample_photo, square, to_tensor
 from xaicl_lib.errors import InputError
+from xaicl_lib.images import open_photo, sample_photo
 from xaicl_lib.lab.export import METHODS
+from xaicl_lib.methods import methods
 from xaicl_lib.methods.gradients import _noise
 from xaicl_lib.methods.occlusion import _rectangles
-from xaicl_lib.registry import methods
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="needs xaicl_lib[export]")
@@ -173,7 +172,7 @@ def test_pictures_are_resized_as_the_library_does(width: int, height: int, size:
         'import { toModel } from "lab/engine/images.js"; answer(toModel({ ...given, data: Uint8Array.from(given.data) }, given.size));',
         given,
     )
-    want = to_tensor(square(Image.fromarray(rgb), size)).flatten()
+    want = open_photo(rgb, size).flatten()
     worst = float((torch.tensor(got) - want).abs().max())
     assert worst <= (1.01 / 255 if height > width else 1e-7)  # Pillow 13 begins with the height where 12 begins with the width
 

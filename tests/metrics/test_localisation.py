@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from tests.conftest import assert_close
-from xaicl_lib import Explanation, InputError, Pair, Truth
+from xaicl_lib import Explanation, InputError, Pair
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.metrics import measure
 from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Truth
 
 MODEL = PairModel(torch.nn.Identity(), size=4)
 ALL = ["pointing_game", "relevance_mass", "relevance_rank"]

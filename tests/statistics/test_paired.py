@@ -150,3 +150,17 @@ def test_bad_input() -> None:
         summarise(some, confidence=1.5)
     with pytest.raises(InputError, match="unknown metric of the table 'SD'; there are: SI"):
         compare(some, "SD")
+
+
+def test_differences_have_the_interval_of_their_pairs() -> None:
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(size=14) + 0.3, rng.normal(size=14)
+    a[3] = np.nan
+    row = compare(table({"a": a, "b": b}), "SI").iloc[0]
+    difference = (a - b)[~np.isnan(a)] * (1 if row["better"] == "a" else -1)
+    assert row["difference"] == pytest.approx(difference.mean())
+    assert (row["low"], row["high"]) == interval(difference)
+    narrow = compare(table({"a": a, "b": b}), "SI", level=0.5).iloc[0]
+    assert row["low"] < narrow["low"] < row["difference"] < narrow["high"] < row["high"]
+    alone = compare(table({"a": a[:1], "b": b[:1]}), "SI").iloc[0]
+    assert alone[["low", "high"]].isna().all(), "of one pair there is none"

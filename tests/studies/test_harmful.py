@@ -6,8 +6,9 @@ import torch
 from scipy.stats import spearmanr
 
 from tests.conftest import build, random_pair
-from xaicl_lib import InputError, Pair, Truth, augment, explain
+from xaicl_lib import InputError, Pair, augment, explain
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, blur, middle
+from xaicl_lib.pair import Truth
 from xaicl_lib.studies.harmful import moved, rank_correlation, ranked, sweep
 
 FEW = {"darkening": AUGMENTATIONS["darkening"], "rotation": AUGMENTATIONS["rotation"]}

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from tests.conftest import build, random_pair
-from xaicl_lib import InputError, Pair, PairModel, Truth
+from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.data.scenes import scene_pairs
+from xaicl_lib.pair import Truth
 from xaicl_lib.studies.truth import intervene, localise, mismatched, paint, specific
 
 

@@ -97,7 +97,8 @@ def test_evidence_of_a_model_without_scores_is_not_flagged() -> None:
     pair = random_pair(1)
     mask = torch.zeros(1, 24, 24, dtype=torch.bool)
     mask[:, :6, :6] = True
-    from xaicl_lib import Pair, Truth
+    from xaicl_lib import Pair
+    from xaicl_lib.pair import Truth
 
     given = Pair(pair.a, pair.b, Truth(mask, mask))
     assert truth.intervene([model], {"k": given})["flagged"].notna().all()

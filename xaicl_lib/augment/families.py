@@ -70,10 +70,10 @@ def _by_level(family: Family) -> Grid:
 
 
 def _one_after_another(grids: Sequence[Grid], images: Tensor, level: float) -> Float[Tensor, "n i j 2"]:
-    return functools.reduce(composed_grid, (grid(images, level) for grid in grids))
+    return functools.reduce(_composed_grid, (grid(images, level) for grid in grids))
 
 
-def composed_grid(first: Float[Tensor, "n i j 2"], second: Float[Tensor, "n i j 2"]) -> Float[Tensor, "n i j 2"]:
+def _composed_grid(first: Float[Tensor, "n i j 2"], second: Float[Tensor, "n i j 2"]) -> Float[Tensor, "n i j 2"]:
     """Where each pixel comes from when pixels moved by the first grid are moved by the second."""
     source = augment.sample(first.movedim(-1, 1), second, outside="border").movedim(1, -1)
     return source.masked_fill((second.abs() > 1).any(-1, keepdim=True), OUTSIDE)

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from xaicl_lib.data import fetch as download
-from xaicl_lib.data.photos import list_images, load_image
 from xaicl_lib.errors import InputError
+from xaicl_lib.images import list_images, load_image
 
 VARIABLE = "XAICL_CUE_CONFLICT"
 # The authors' repository at one commit, so that it cannot become another set of images; the images are a part of it.

@@ -34,11 +34,11 @@ class _CutError(Exception):
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, request: Any, file: Any, code: int, text: str, headers: Any, address: str) -> Any:
-        require_https(address)
+        _require_https(address)
         return super().redirect_request(request, file, code, text, headers, address)
 
 
-def require_https(address: str) -> None:
+def _require_https(address: str) -> None:
     """Raise unless the address is one of https.
 
     Raises:
@@ -50,7 +50,7 @@ def require_https(address: str) -> None:
 
 def https(address: str, headers: dict[str, str]) -> Any:
     """An open reply; redirections must be https, too. Proxies are those of the environment."""
-    require_https(address)
+    _require_https(address)
     return urllib.request.build_opener(_HttpsOnly).open(urllib.request.Request(address, headers=headers), timeout=TIMEOUT)
 
 

@@ -1,157 +1,24 @@
-"""Photos: from files, from folders, from the sample pictures of installed packages, from Imagenette.
+"""Photos in numbers: mosaics of sample photos that share exactly one, and Imagenette.
 
-Files come from anywhere, so their size is checked before they are decoded. Everything leaves here as float RGB in [0, 1].
+How a photo becomes a tensor is in `xaicl_lib.images`, whose functions can be had from here, too.
 """
 
-import importlib.util
 import os
 import shutil
 import tarfile
-import warnings
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Generator, Tensor
 
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.images import MORE_SAMPLES, SAMPLES, open_photo
+from xaicl_lib.images import list_images as list_images
+from xaicl_lib.images import load_image as load_image
+from xaicl_lib.images import sample_photo as sample_photo
 from xaicl_lib.pair import Pair, Truth
-
-MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
-MIN_SIDE = 8  # pixels
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not PostScript and its like, which are programs
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
-
-
-def load_image(path: str | os.PathLike[str], size: int | None = None) -> Float[Tensor, "1 3 h w"]:
-    """An image file as float RGB in [0, 1], turned upright, its middle square resized to `size` pixels if that is given.
-
-    Grey, palette, CMYK and 16-bit images become RGB, transparency is laid on white, of an animation the first frame is taken.
-
-    Raises:
-        InputError: no such file, not an image, truncated, under 8 pixels a side, or over 64 megapixels.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"expected an image file, got {str(path)!r}, which {'is a folder' if path.is_dir() else 'does not exist'}")
-    too_large = f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {path.name!r}, which says it has more"
-    try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(too_large)
-            if min(image.size) < MIN_SIDE:
-                size_found = f"{path.name!r} of {image.width} x {image.height}"
-                raise InputError(f"expected an image of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {size_found}")
-            rgb = _to_rgb(ImageOps.exif_transpose(image))
-    except InputError:
-        raise
-    except UnidentifiedImageError as error:
-        raise InputError(f"expected an image (JPEG, PNG, WebP, ...), got {path.name!r}, which is not one") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(too_large) from error
-    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # Pillow's own errors for damaged files
-        raise InputError(f"expected a whole image, got {path.name!r}, which cannot be decoded: {error}") from error
-    return to_tensor(square(rgb, size) if size else rgb)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip rather than scale
-        deep = np.asarray(image).astype(np.float64)
-        return Image.fromarray((deep / 257).clip(0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("32-bit float pixels have no agreed range")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def square(image: Image.Image, size: int) -> Image.Image:
-    """The middle square of an image, resized to `size` pixels a side with an antialiased bilinear filter."""
-    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-
-
-def to_tensor(image: Image.Image) -> Float[Tensor, "1 3 h w"]:
-    """An RGB image as float in [0, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float() / 255
-
-
-def load_images(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], size: int) -> Float[Tensor, "n 3 s s"]:
-    """Several files, or all images of a folder in the order of their names, as one batch of squares."""
-    if isinstance(paths, str | os.PathLike):
-        paths = list_images(paths)
-    return torch.cat([load_image(path, size) for path in paths])
-
-
-def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
-    """The image files of a folder, sorted by name; with `recursive` those of its subfolders, too.
-
-    Raises:
-        InputError: no such folder, or no image in it.
-    """
-    if not Path(folder).is_dir():
-        raise InputError(f"expected a folder of images, got {str(folder)!r}, which is not a folder")
-    found = sorted(path for path in Path(folder).glob("**/*" if recursive else "*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise InputError(f"expected a folder of images, got {str(folder)!r} without any of {', '.join(sorted(SUFFIXES))}")
-    return found
-
-
-def _skimage(name: str) -> Callable[[], np.ndarray]:
-    def load() -> np.ndarray:
-        import skimage.data
-
-        return getattr(skimage.data, name)()
-
-    return load
-
-
-def _sklearn(name: str) -> Callable[[], np.ndarray]:
-    def load() -> np.ndarray:
-        package = importlib.util.find_spec("sklearn")
-        if package is None or not package.submodule_search_locations:
-            raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
-        # The file as it lies there: importing its loader takes half a second.
-        with Image.open(Path(package.submodule_search_locations[0]) / "datasets" / "images" / name) as image:
-            return np.asarray(image)
-
-    return load
-
-
-# Pictures that come with scikit-image and scikit-learn themselves: real photos without a network.
-SAMPLES: dict[str, Callable[[], np.ndarray]] = {
-    "astronaut": _skimage("astronaut"),
-    "cat": _skimage("chelsea"),
-    "coffee": _skimage("coffee"),
-    "rocket": _skimage("rocket"),
-    "temple": _sklearn("china.jpg"),
-    "flower": _sklearn("flower.jpg"),
-}
-
-
-def sample_photo(name: str, size: int | None = None) -> Float[Tensor, "1 3 h w"]:
-    """A photo that scikit-image or scikit-learn carries: astronaut, cat, coffee, rocket, temple or flower."""
-    if name not in SAMPLES:
-        raise unknown("sample photo", name, SAMPLES)
-    image = Image.fromarray(np.asarray(SAMPLES[name]())).convert("RGB")
-    return to_tensor(square(image, size) if size else image)
-
-
-def open_photo(source: str | os.PathLike[str], size: int | None = None) -> Float[Tensor, "1 3 h w"]:
-    """A sample photo by its name, or any image file by its path."""
-    return sample_photo(str(source), size) if str(source) in SAMPLES else load_image(source, size)
-
-
-# More of them, less like what models are trained on; enough for mosaics of seven different photos.
-MORE_SAMPLES: dict[str, Callable[[], np.ndarray]] = {
-    "galaxies": _skimage("hubble_deep_field"),
-    "tissue": _skimage("immunohistochemistry"),
-    "retina": _skimage("retina"),
-}
 
 
 def photo_mosaics(
@@ -183,7 +50,7 @@ def photo_mosaics(
         raise unknown("thing to share", share, ["photo", "class"])
     if n < 1 or size < 16 or size % 2:
         raise InputError(f"expected at least one pair of an even size of at least 16 pixels, got {n} of {size}")
-    pool = torch.cat([_sample(make, size) for make in {**SAMPLES, **MORE_SAMPLES}.values()]) if photos is None else photos
+    pool = open_photo([make() for make in {**SAMPLES, **MORE_SAMPLES}.values()], size) if photos is None else photos
     each = torch.arange(len(pool)) if labels is None else torch.as_tensor(labels)
     members = [(each == label).nonzero()[:, 0] for label in each.unique()]
     if len(members) < 7:
@@ -195,10 +62,6 @@ def photo_mosaics(
     sides = [_tile(pool[torch.stack(side)], size) for side in zip(*cells, strict=True)]
     masks = [_cell_mask(torch.stack(side), size) for side in zip(*truth, strict=True)]
     return Pair(sides[0], sides[1], Truth(masks[0], masks[1]))
-
-
-def _sample(make: Callable[[], np.ndarray], size: int) -> Tensor:
-    return to_tensor(square(Image.fromarray(np.asarray(make())).convert("RGB"), size))
 
 
 def _mosaic_cells(u: Tensor, members: list[Tensor], share: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

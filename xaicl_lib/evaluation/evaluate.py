@@ -17,6 +17,7 @@ from xaicl_lib.metrics import PAPER
 from xaicl_lib.metrics import metrics as metric_registry
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
+from xaicl_lib.scores import resolve_score
 
 Way = str | tuple[str, Mapping[str, Any]]  # a method's name, with or without parameters
 TIDY = ["model", "method", "pair", "metric", "value", "seconds", "seed", "version"]
@@ -50,7 +51,7 @@ def evaluate(
         chunk: images in flight.
         device: where models given by name run.
         client: a `dask.distributed.Client`: the shards go to its workers; the store, then required, must be on a disk they all see.
-        options: of the metrics, and `score`, for methods and metrics alike.
+        options: of the metrics, and `score` (a function, or the name of one), for methods and metrics alike.
 
     Returns:
         One row per model, method, pair (counted from 0) and metric: value, seconds (to explain and to measure, per pair, when it was
@@ -59,6 +60,7 @@ def evaluate(
     Raises:
         InputError: no models, pairs or methods; a name given twice; unknown names or options; a store that cannot be written.
     """
+    options |= {"score": resolve_score(options["score"])} if "score" in options else {}
     given = [models] if isinstance(models, str | PairModel) else list(models)
     plans = _plans(methods, metrics, options, seed, chunk)
     loaded = _models(given, device)

@@ -21,13 +21,14 @@ from PIL import Image
 from torch import Tensor
 
 from xaicl_lib import augment
-from xaicl_lib.data.photos import photo_mosaics, sample_photo
+from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
+from xaicl_lib.images import sample_photo
 from xaicl_lib.lab.export import export
 from xaicl_lib.methods import explain, methods
+from xaicl_lib.methods.registry import Method
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.registry import Method
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card
 
@@ -278,8 +279,7 @@ def _model_entry(name: str, model: PairModel, seen: dict[str, Tensor]) -> dict[s
 
 def _strangers(model: PairModel, images: list[Tensor]) -> float:
     """Median score of different pictures of a kind: what a similarity is to be compared with."""
-    with torch.no_grad():
-        z = torch.cat([model.embed_a(model.normalize(image)) for image in images])
+    z = model.encode(torch.cat(images))
     return round(statistics.median(cosine(z[i : i + 1], z[j : j + 1]).item() for i, j in combinations(range(len(z)), 2)), 3)
 
 

@@ -4,9 +4,9 @@ import importlib
 import pkgutil
 from typing import Any
 
+from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.registry import methods
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -17,20 +17,21 @@ def list_methods() -> list[str]:
     return [method.name for method in methods]
 
 
-def explain(model: PairModel, pair: Pair, method: str = "interaction_cam", **params: Any) -> Explanation:
-    """Why `model` finds the images of each pair as alike as it does.
+def explain(model: PairModel, pair: Any, method: str | None = None, **params: Any) -> Explanation:
+    """Why `model` finds the images of each pair as alike as it does, or why a score of one image is what it is.
 
     Args:
         model: from `load_model`, or your own `PairModel`.
-        pair: n pairs of images in [0, 1].
-        method: one of `list_methods()`.
+        pair: n pairs of images in [0, 1]; or a photo, anything that `Pair.open` takes, for a question about one image, whose score comes
+            from `model.like` or `xaicl_lib.scores`.
+        method: one of `list_methods()`; None is "interaction_cam" for pairs and "grad_cam" for one image.
         params: the method's own parameters, and `score`, `generator`, `chunk` as for every method.
 
     Returns:
         One saliency map per side, unscaled, with the score they explain.
 
     Raises:
-        InputError: unknown method or parameter; the text lists what there is.
+        InputError: unknown method or parameter, whose text lists what there is; or something that is no photo.
 
     Example:
         >>> import torch
@@ -39,4 +40,5 @@ def explain(model: PairModel, pair: Pair, method: str = "interaction_cam", **par
         >>> explain(PairModel(net, size=32), pair, "grad_cam").a.shape
         torch.Size([1, 8, 8])
     """
-    return methods[method](model, pair, **params)
+    pair = pair if isinstance(pair, Pair) else Pair.open(pair, None, model)
+    return methods[method or ("interaction_cam" if pair.b is not None else "grad_cam")](model, pair, **params)

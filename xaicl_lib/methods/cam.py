@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.registry import methods
 from xaicl_lib.scores import Score, cosine, two
 
 

@@ -8,9 +8,9 @@ from torch import Generator, Tensor
 from xaicl_lib.augment import luma
 from xaicl_lib.draws import own_generator
 from xaicl_lib.errors import InputError
+from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.registry import methods
 from xaicl_lib.scores import Score, cosine
 
 CONTROL = {"family": "control", "needs": "nothing", "cost": "2 forwards, for the score alone", "one_sided": True, "gradient": False}
@@ -74,8 +74,4 @@ def _sobel(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:
 
 
 def _embeddings(model: PairModel, pair: Pair, chunk: int | None) -> tuple[Tensor, Tensor | None]:
-    def encode(images: Tensor, embed: object) -> Tensor:
-        step = chunk or model.chunk(images[0, 0].numel())
-        return torch.cat([embed(model.normalize(part)) for part in images.split(step)])  # type: ignore[operator]
-
-    return encode(pair.a, model.embed_a), None if pair.b is None else encode(pair.b, model.embed_b)
+    return model.encode(pair.a, "a", chunk), None if pair.b is None else model.encode(pair.b, "b", chunk)

@@ -8,10 +8,10 @@ from torch import Generator, Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.layers import guided as guided_relus
+from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.registry import methods
 from xaicl_lib.scores import Score, cosine, two
 
 SAMMANI = {"paper": "sammani2023visualizing", "family": "gradient", "needs": "gradient of the network", "signed": False, "gradient": True}

@@ -1,17 +1,17 @@
 """Perturbation methods: hide parts of the images and watch the score."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.registry import methods
 from xaicl_lib.scores import Score, cosine
 
 PAPER_SIDE, PAPER_WINDOW, PAPER_STRIDE = 224, 64, 8  # Sec. III-B1
@@ -64,8 +64,8 @@ def conditional_occlusion(
     """
     x_a = model.normalize(pair.a)
     x_b = None if pair.b is None else model.normalize(pair.b)
-    z_a = _encode(model.embed_a, x_a, chunk or model.chunk(x_a[0, 0].numel()))
-    z_b = None if x_b is None else _encode(model.embed_b, x_b, chunk or model.chunk(x_b[0, 0].numel()))
+    z_a = model.encode(pair.a, "a", chunk)
+    z_b = None if pair.b is None else model.encode(pair.b, "b", chunk)
     whole = score(z_a, z_b)  # (n,)
 
     def hide(x: Tensor, rescore: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -133,12 +133,12 @@ def pairwise_occlusion(
     _check_rectangles(masks, scale, ratio)
     generator = generator or Generator().manual_seed(0)
     whole, hidden, rectangles = [], [], []
-    for pixels, embed in zip(pair.sides, (model.embed_a, model.embed_b), strict=True):
+    for pixels, side in zip(pair.sides, "ab", strict=True):
         x = model.normalize(pixels)
         rows, columns = (inside.to(x.device) for inside in _rectangles(masks, scale, ratio, x.shape[2], x.shape[3], generator))
         images = chunk or model.chunk(x[0, 0].numel())
-        whole.append(_encode(embed, x, images))
-        hidden.append(_embed_hidden(embed, x, rows, columns, images))  # (n masks, d)
+        whole.append(model.encode(pixels, side, images))
+        hidden.append(model.encode_inputs(_hidden(x, rows, columns, images), side))  # (n masks, d)
         rectangles.append((rows.to(x), columns.to(x)))
     s = score(*whole)
     weights = (s.unsqueeze(1) - score(*hidden).view(-1, masks)).softmax(1)  # (n, masks)
@@ -174,18 +174,12 @@ def _rectangles(masks: int, scale: tuple, ratio: tuple, h: int, w: int, generato
     return rows, columns
 
 
-def _embed_hidden(embed: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor, columns: Tensor, chunk: int) -> Float[Tensor, "m d"]:
-    """Embeddings of every image with every rectangle hidden, image by image."""
+def _hidden(x: Tensor, rows: Tensor, columns: Tensor, chunk: int) -> Iterator[Float[Tensor, "k 3 h w"]]:
+    """Every image with every rectangle hidden, image by image, in portions."""
     masks = len(rows)
-    out = []
     for part in progress(torch.arange(len(x) * masks, device=x.device).split(chunk), "hiding rectangles"):
         item, k = part // masks, part % masks
-        out.append(embed(x[item].masked_fill_((rows[k].unsqueeze(2) & columns[k].unsqueeze(1)).unsqueeze(1), 0)))
-    return torch.cat(out)
-
-
-def _encode(embed: Callable[[Tensor], Tensor], x: Float[Tensor, "n 3 h w"], chunk: int) -> Float[Tensor, "n d"]:
-    return torch.cat([embed(part) for part in x.split(chunk)])
+        yield x[item].masked_fill_((rows[k].unsqueeze(2) & columns[k].unsqueeze(1)).unsqueeze(1), 0)
 
 
 def _occluded(

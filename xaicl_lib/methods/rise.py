@@ -10,10 +10,10 @@ from torch import Generator, Tensor
 
 from xaicl_lib.draws import own_generator
 from xaicl_lib.errors import InputError
+from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.registry import methods
 from xaicl_lib.scores import Score, cosine, two
 
 
@@ -78,7 +78,7 @@ def rise(
     seed = generator.initial_seed() if generator else 0
     embeds = (model.embed_a, model.embed_b)
     sides = [model.normalize(pixels) for pixels in pair.sides]
-    whole = [_encode(embed, x, chunk or model.chunk(x[0, 0].numel())) for embed, x in zip(embeds, sides, strict=False)]
+    whole = [model.encode(pixels, side, chunk) for pixels, side in zip(pair.sides, "ab", strict=False)]
 
     def rescore(k: int, item: int, images: Tensor) -> Tensor:
         z = [embeds[k](images) if j == k else other[item].expand(len(images), -1) for j, other in enumerate(whole)]
@@ -93,10 +93,6 @@ def rise(
         maps.append((torch.stack([m for m, _ in made]), torch.stack([e for _, e in made])))
     (map_a, error_a), (map_b, error_b) = maps[0], maps[1] if len(maps) > 1 else (None, None)
     return Explanation(map_a, map_b, score(*two(whole)), error_a=error_a, error_b=error_b)
-
-
-def _encode(embed: Callable[[Tensor], Tensor], x: Float[Tensor, "n 3 h w"], chunk: int) -> Float[Tensor, "n d"]:
-    return torch.cat([embed(part) for part in x.split(chunk)])
 
 
 def _estimate(

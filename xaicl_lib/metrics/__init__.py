@@ -14,6 +14,7 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.metrics.registry import Curves, Metric, metrics
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.scores import resolve_score
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -71,8 +72,8 @@ def measure(
         metrics: names from `list_metrics()`; those that need the same embeddings share them.
         step: pixels changed at a time in insertion and deletion; None is the image's shorter side.
         curves: return insertion and deletion curves, too.
-        options: `score`, `generator`, `chunk` as for methods, and the options of single metrics (`adaptive`, `insertion`, `deletion`;
-            `radius`, `draws`; ...).
+        options: `score` (a function, or the name of one), `generator`, `chunk` as for methods, and the options of single metrics
+            (`adaptive`, `insertion`, `deletion`; `radius`, `draws`; ...).
 
     Returns:
         Values (n,) by name, in the order asked for; with `curves`, also the curves of the areas among them.
@@ -89,7 +90,8 @@ def measure(
         ['SI', 'SD']
     """
     wanted = [_registry(name) for name in _distinct(metrics)]
-    options = {name: plain(value) for name, value in (options if step is None else {**options, "step": step}).items()}
+    given = options if step is None else {**options, "step": step}
+    options = {name: resolve_score(value) if name == "score" else plain(value) for name, value in given.items()}
     _check_options(wanted, options)
     values: dict[str, Tensor] = {}
     found = Curves.nothing(len(pair))

@@ -1,7 +1,7 @@
 """Insertion, deletion and average drop of a pair: what the score does while pixels come and go in the order of the maps."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -111,13 +111,13 @@ def perturbation(
             raise unknown("baseline", name, BASELINES)
     model = model.fast
     sides = [_side(model, k, pair, explanation, step) for k in range(len(pair.sides))]
-    whole = [_encode(side.embed, side.x, chunk or model.chunk(side.pixels)) for side in sides]
+    whole = [model.encode(pixels, side.name, chunk) for side, pixels in zip(sides, pair.sides, strict=True)]
     curves = Curves.nothing(len(pair))
     for name, baseline in {"I": insertion, "D": deletion}.items():
         if {f"S{name}", f"C{name}"} & set(columns):
             for side, pixels in zip(sides, pair.sides, strict=True):
                 side.baseline = BASELINES[baseline](pixels, side.x, model, generator)
-            found = _curves(Sweep(sides, whole, name == "I", score, chunk, model), tolerance)
+            found = _curves(_Sweep(sides, whole, name == "I", score, chunk, model), tolerance)
             curves = curves.join(found.rename({"S": f"S{name}", "C": f"C{name}"}))
     values = {name: area for name, area in curves.areas().items() if name in columns}
     if {"SAD", "CAD"} & set(columns):
@@ -156,14 +156,14 @@ class Side:
     """One side of n pairs, ready to be changed pixel by pixel.
 
     Attributes:
-        embed: of this side.
+        name: "a" or "b".
         x, baseline: (n, 3, h, w) in the model's input space; what pixels are and what they are without.
         maps: (n, h, w) resized to the image.
         rank: (n, h, w) place of each pixel in the order of its map.
         counts: (k + 1,) pixels changed at each point of a curve.
     """
 
-    embed: Callable[[Tensor], Tensor]
+    name: str
     x: Float[Tensor, "n 3 h w"]
     maps: Float[Tensor, "n h w"]
     rank: Int[Tensor, "n h w"]
@@ -190,7 +190,7 @@ def _side(model: PairModel, k: int, pair: Pair, explanation: Explanation, step: 
     maps = resize_map((explanation.a, explanation.b)[k].to(x), x.shape[2:])  # type: ignore[union-attr, arg-type]
     counts = _counts(pair.a.shape[2:], step, x.device)
     counts = (counts * x[0, 0].numel()).div(pair.a[0, 0].numel(), rounding_mode="floor")
-    return Side((model.embed_a, model.embed_b)[k], x, maps, ranks(maps), counts, x)
+    return Side("ab"[k], x, maps, ranks(maps), counts, x)
 
 
 def _counts(shape: Sequence[int], step: int | None, device: torch.device) -> Int[Tensor, " k"]:
@@ -203,7 +203,7 @@ def _counts(shape: Sequence[int], step: int | None, device: torch.device) -> Int
     return (torch.arange(steps + 1, device=device) * step).clamp(max=total)
 
 
-def _curves(sweep: "Sweep", tolerance: float) -> Curves:
+def _curves(sweep: "_Sweep", tolerance: float) -> Curves:
     """The curves of a sweep, of as many pairs at a time as memory allows."""
     n, count = sweep.shape
     step = max(1, AT_ONCE // (2 * count * sweep.whole[0][0].numel() * sweep.whole[0].element_size()))
@@ -212,7 +212,7 @@ def _curves(sweep: "Sweep", tolerance: float) -> Curves:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class _Sweep:
     """One insertion or deletion of n pairs, from which the points of its curves can be asked in any order."""
 
     sides: list[Side]
@@ -227,7 +227,7 @@ class Sweep:
         """Pairs and points of a curve."""
         return len(self.whole[0]), self.sides[0].steps + 1
 
-    def rows(self, part: slice) -> "Sweep":
+    def rows(self, part: slice) -> "_Sweep":
         """The sweep of some of the pairs."""
         return replace(self, sides=[side.rows(part) for side in self.sides], whole=[z[part] for z in self.whole])
 
@@ -248,30 +248,26 @@ class Sweep:
         new = (k < side.steps) if self.inserting else (k > 0)
         empty = (k == (0 if self.inserting else side.steps)) & ~side.baseline.any()
         if empty.any():
-            z[empty] = side.embed(side.baseline[:1])
+            z[empty] = self.model.encode_inputs([side.baseline[:1]], side.name)
         new = new & ~empty
         todo = new.nonzero()[:, 0]
         if len(todo):
-            z[todo] = self._encode_changed(side, item[todo], side.counts[k[todo]])
+            z[todo] = self.model.encode_inputs(self._changed(side, item[todo], side.counts[k[todo]]), side.name)
         return z, new.long()
 
-    def _encode_changed(self, side: Side, item: Tensor, count: Tensor) -> Tensor:
-        out = []
+    def _changed(self, side: Side, item: Tensor, count: Tensor) -> Iterator[Float[Tensor, "k 3 h w"]]:
+        """The images of pairs `item` with as many pixels changed, in portions."""
         present, absent = (side.x, side.baseline) if self.inserting else (side.baseline, side.x)
         for part in progress(torch.arange(len(item), device=item.device).split(self.chunk or self.model.chunk(side.pixels)), "points"):
             taken = side.rank[item[part]] < count[part].view(-1, 1, 1)
-            out.append(side.embed(torch.where(taken.unsqueeze(1), present[item[part]], absent[item[part]])))
-        return torch.cat(out)
-
-
-def _encode(embed: Callable[[Tensor], Tensor], x: Tensor, chunk: int) -> Tensor:
-    return torch.cat([embed(part) for part in x.split(chunk)])
+            yield torch.where(taken.unsqueeze(1), present[item[part]], absent[item[part]])
 
 
 def _average_drops(
     sides: list[Side], whole: list[Tensor], score: Score, chunk: int | None, model: PairModel
 ) -> dict[str, Float[Tensor, " n"]]:
-    masked = [_encode(s.embed, s.x * unit_scale(s.maps).unsqueeze(1), chunk or model.chunk(s.pixels)) for s in sides]
+    dimmed = [(s.x * unit_scale(s.maps).unsqueeze(1)).split(chunk or model.chunk(s.pixels)) for s in sides]
+    masked = [model.encode_inputs(portions, s.name) for portions, s in zip(dimmed, sides, strict=True)]
     s = score(*two(whole))
     undefined = ~(s > 0)  # NaN as well
     if undefined.any():

@@ -14,7 +14,7 @@ CALM = 0.2  # share of the whole curve's roughness that its calmest stretch is b
 AT_A_TIME = 0.1  # share of the intervals that are halved before the bound is looked at again
 
 
-class Pointwise(Protocol):
+class _Pointwise(Protocol):
     """What a sweep offers: n pairs with `k + 1` points each, which can be asked for in any order."""
 
     @property
@@ -25,7 +25,7 @@ class Pointwise(Protocol):
         """Scores of pair `item` at point `k`, one simultaneous and one conditional for each side; and how many images each took."""
 
 
-def every_point(sweep: Pointwise) -> Curves:
+def every_point(sweep: _Pointwise) -> Curves:
     """The curves of a sweep, point by point."""
     n, count = sweep.shape
     scores, encoded = sweep.points(torch.arange(n).repeat_interleave(count), torch.arange(count).repeat(n))
@@ -33,7 +33,7 @@ def every_point(sweep: Pointwise) -> Curves:
     return _curves(scores.view(n, count, -1).mT, encoded.view(n, count).sum(1), nothing, nothing)
 
 
-def adaptive(sweep: Pointwise, tolerance: float) -> Curves:
+def adaptive(sweep: _Pointwise, tolerance: float) -> Curves:
     r"""The curves of a sweep from few of their points, so that the areas are those of all points up to `tolerance`.
 
     Between known points a curve is taken for a Brownian bridge: over an interval of L steps whose variance per step is

@@ -1,6 +1,6 @@
 """The registry of metrics, and what a metric returns."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xaicl_lib.annotations import parameters, require
-from xaicl_lib.errors import unknown
+from xaicl_lib.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,34 +96,9 @@ class Metric:
             require(options[name], known[name].annotation, f"{name} of {self.name}")
 
 
-class Metrics:
-    """The metrics by column, in the order of their definition."""
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, Metric] = {}
-
-    def add(self, **columns: dict[str, Any]) -> Callable[[Callable[..., Measured]], Callable[..., Measured]]:
-        """Register the decorated function for these columns, each with its facts."""
-
-        def register(function: Callable[..., Measured]) -> Callable[..., Measured]:
-            for name, facts in columns.items():
-                if name in self._metrics:
-                    raise ValueError(f"metric {name!r} is registered already")
-                self._metrics[name] = Metric(name, function, facts)
-            return function
-
-        return register
-
-    def __getitem__(self, name: str) -> Metric:
-        if name not in self._metrics:
-            raise unknown("metric", name, self._metrics)
-        return self._metrics[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._metrics
-
-    def __iter__(self) -> Iterator[Metric]:
-        return iter(self._metrics.values())
+def _columns(function: Callable[..., Measured], **columns: dict[str, Any]) -> list[Metric]:
+    """A metric for each column with its facts."""
+    return [Metric(name, function, facts) for name, facts in columns.items()]
 
 
-metrics = Metrics()
+metrics: Registry[Metric] = Registry("metric", _columns)

@@ -13,13 +13,21 @@ import yaml
 
 import xaicl_lib
 from xaicl_lib.methods import methods
+from xaicl_lib.methods.registry import Method
 from xaicl_lib.metrics import metrics
-from xaicl_lib.registry import Method
+from xaicl_lib.scores import scores
 from xaicl_lib.zoo import list_models, list_official, model_card
 
 # Parts of the reference and the modules (with those below them) that each shows; what is in none of them is the book's own machinery.
 PARTS = {
-    "pairs, models, scores": ("xaicl_lib.pair", "xaicl_lib.model", "xaicl_lib.scores", "xaicl_lib.registry", "xaicl_lib.errors"),
+    "pairs, models, scores": (
+        "xaicl_lib.pair",
+        "xaicl_lib.images",
+        "xaicl_lib.model",
+        "xaicl_lib.scores",
+        "xaicl_lib.registry",
+        "xaicl_lib.errors",
+    ),
     "methods": ("xaicl_lib.methods",),
     "metrics": ("xaicl_lib.metrics",),
     "images": ("xaicl_lib.data", "xaicl_lib.augment"),
@@ -55,6 +63,7 @@ def methods_page() -> str:
         )
         for m in listed
     ]
+    scores_ = [(f"`{s.name}`", s.summary, _range(s.facts), f"{{cite:t}}`{s.facts['paper']}`") for s in scores]
     parameters = [(f"`{m.name}`", ", ".join(f"`{k}={v!r}`" for k, v in m.defaults.items()) or "none") for m in listed]
     return "\n".join(
         [
@@ -65,6 +74,9 @@ def methods_page() -> str:
             "\n## Parameters\n",
             "With their defaults; every method also takes `score`, `generator` and `chunk`.\n",
             *_table(("method", "parameters"), parameters),
+            "\n## Scores\n",
+            "What is explained, by name or as a function of two embeddings; `model.like(corpus, foil)` makes scores of one image.\n",
+            *_table(("score", "what it says", "range", "source"), scores_),
         ]
     )
 
@@ -74,7 +86,7 @@ def metrics_page() -> str:
     head = ("metric", "what it says", "what it needs", "options", "source")
     rows = [
         (
-            f"**{m.name}**<br>{DIRECTIONS[m.facts['higher_is_better']]} is better<br>{_end(m.facts['low'])} to {_end(m.facts['high'])}",
+            f"**{m.name}**<br>{DIRECTIONS[m.facts['higher_is_better']]} is better<br>{_range(m.facts)}",
             m.facts["says"],
             m.facts["needs"],
             ", ".join(f"`{name}`" for name in m.options if name not in ("score", "generator", "chunk")) or "none",
@@ -281,6 +293,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _address(method: Method) -> str:
     return f"{method.function.__module__}.{method.name}"
+
+
+def _range(facts: Mapping[str, Any]) -> str:
+    ends = [_end(facts[name]) for name in ("low", "high")]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _end(value: float) -> str:

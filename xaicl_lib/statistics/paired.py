@@ -102,7 +102,7 @@ def signed_ranks(difference: np.ndarray) -> float:
     return float(stats.wilcoxon(moved).pvalue) if ranks.sum() * moved.sum() > 0 else 1.0
 
 
-def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), level: float = 0.05) -> pd.DataFrame:
+def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), level: float = 0.05, seed: int = 0) -> pd.DataFrame:
     """Which methods are better than which by a metric, model by model, pair against the same pair.
 
     Wilcoxon's signed-rank test for each two methods, corrected for their number by Holm's procedure within a model. Where no
@@ -113,30 +113,43 @@ def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), le
         metric: whose direction is known from the registry.
         against: compare with these methods only, such as the controls: fewer questions, which fewer pairs can answer. (Twelve pairs, for
             example, can never decide one of 190 comparisons: the smallest p value of their test is 2 / 2**12.)
-        level: of the corrected tests.
+        level: of the corrected tests; intervals hold 1 - level.
+        seed: of the intervals' resampling.
 
     Returns:
         A row for each model and two methods, the one with the better mean first: model, better, worse, difference (mean over pairs of
-        better minus worse), n, p (corrected), significant.
+        better minus worse), low and high (its bootstrap interval over pairs, see `interval`, of each comparison on its own), n,
+        p (corrected for all comparisons of the model, so an interval without 0 alone decides nothing), significant.
 
     Raises:
         InputError: a metric or method that is not in the table.
     """
+    rows = [
+        (*names, _mean_of(difference), *interval(difference, confidence=1 - level, seed=seed), len(difference), p, p < level)
+        for names, difference, p in _compared(table, metric, against)
+    ]
+    return pd.DataFrame(rows, columns=["model", "better", "worse", "difference", "low", "high", "n", "p", "significant"])
+
+
+def _mean_of(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else np.nan
+
+
+def _compared(table: pd.DataFrame, metric: str, against: Sequence[str]) -> Iterator[tuple[tuple[str, str, str], np.ndarray, float]]:
+    """For each model and two methods: (model, better, worse), the differences over pairs, and the corrected p value."""
     if metric not in set(table["metric"]):
         raise unknown("metric of the table", metric, table["metric"].unique())
     for method in against:
         if method not in set(table["method"]):
             raise unknown("method of the table", method, table["method"].unique())
     sign = 1 if metrics[metric].facts["higher_is_better"] else -1
-    rows = []
     for model, part in table[table["metric"] == metric].groupby("model", sort=False):
         wide = part.pivot(index="pair", columns="method", values="value")[list(dict.fromkeys(part["method"]))]
         values = {name: wide[name].to_numpy(float) for name in wide}
         both = [(a, b) for k, a in enumerate(wide) for b in wide.columns[k + 1 :] if not against or (a in against) != (b in against)]
         found = [_two(a, b, values[a] - values[b], sign) for a, b in both]
-        corrected = holm([row[-1] for row in found])
-        rows += [(model, *row[:-1], p, p < level) for row, p in zip(found, corrected, strict=True)]
-    return pd.DataFrame(rows, columns=["model", "better", "worse", "difference", "n", "p", "significant"])
+        corrected = holm([signed_ranks(difference) for *_, difference in found])
+        yield from (((model, better, worse), difference, p) for (better, worse, difference), p in zip(found, corrected, strict=True))
 
 
 def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.05) -> pd.DataFrame:
@@ -155,7 +168,8 @@ def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.0
     """
     rows = []
     for metric in dict.fromkeys(table["metric"]):
-        found = compare(table[table["metric"] == metric], metric, against=controls, level=level)
+        tested = [(*names, p < level) for names, _, p in _compared(table, metric, controls)]  # without intervals, which nobody asks for
+        found = pd.DataFrame(tested, columns=["model", "better", "worse", "significant"])
         for model, part in found.groupby("model", sort=False):
             sure = part[part["significant"]]
             for name in controls:
@@ -164,14 +178,10 @@ def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.0
     return pd.DataFrame(rows, columns=["metric", "model", "control", "better", "worse", "methods"])
 
 
-def _two(first: str, second: str, difference: np.ndarray, sign: int) -> tuple[str, str, float, int, float]:
-    """The better one of two methods, the worse one, and what the pairs that know both say of the difference."""
+def _two(first: str, second: str, difference: np.ndarray, sign: int) -> tuple[str, str, np.ndarray]:
+    """The better of two methods, the worse, and by how much, over the pairs that know both."""
     known = difference[~np.isnan(difference)]
-    if not len(known):
-        return first, second, np.nan, 0, 1.0
-    if sign * known.mean() < 0:
-        first, second, known = second, first, -known
-    return first, second, float(known.mean()), len(known), signed_ranks(known)
+    return (second, first, -known) if len(known) and sign * known.mean() < 0 else (first, second, known)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -15,12 +15,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
-from xaicl_lib.data.corpora import embed_corpus
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.metrics import measure
 from xaicl_lib.metrics.randomisation import randomised, rank_correlation
-from xaicl_lib.model import PairModel
+from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
 from xaicl_lib.statistics.paired import holm, signed_ranks, summarise

@@ -27,7 +27,7 @@ PAIRS_AT_ONCE = 16  # of several transforms, where there are few photos: many sm
 JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue, as the bundled models' recipe for photos has them
 
 
-def colour_jitter(images: Images, generator: Generator | None = None) -> Images:
+def _colour_jitter(images: Images, generator: Generator | None = None) -> Images:
     """Brightness, contrast, saturation and hue changed, each by a random strength per image, in this order."""
     u = 2 * torch.rand(len(images), 4, generator=generator or Generator().manual_seed(0)) - 1  # row by row
     for k, change in enumerate((augment.brightness, augment.contrast, augment.saturation)):
@@ -51,7 +51,7 @@ def rotation(degrees: float) -> Callable[[Images], Images]:
 
 
 TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # the rows of Table VII
-    "colour jitter": colour_jitter,
+    "colour jitter": _colour_jitter,
     "blur": blur,
     "grayscale": augment.grayscale,
     "solarisation": augment.solarize,
@@ -101,13 +101,13 @@ def dissect(
     from xaicl_lib.zoo import load_model
 
     loaded = [load_model(model, device) if isinstance(model, str) else model for model in models]
-    plain = {model.name: _embedded(model.fast, 0, photos) for model in loaded}
+    plain = {model.name: model.encode(photos, "a") for model in loaded}
     ways = {model.name: possible({v: ("averaged_transforms", {"guided": v == GUIDED}) for v in variants}, model) for model in loaded}
     frames = []
     for names in _portions(list(transforms), PAIRS_AT_ONCE // max(1, len(photos))):
         pair = Pair(photos.repeat(len(names), 1, 1, 1), torch.cat([transforms[name](photos) for name in names]))
         for model in loaded:
-            scores = cosine(plain[model.name].repeat(len(names), 1), _embedded(model.fast, 1, pair.sides[1])).double().cpu().numpy()
+            scores = cosine(plain[model.name].repeat(len(names), 1), model.encode(pair.sides[1], "b")).double().cpu().numpy()
             alone = pd.DataFrame({"model": model.name, "variant": "none", "pair": range(len(pair)), "metric": "score", "value": scores})
             if ways[model.name]:
                 with warnings.catch_warnings():
@@ -123,12 +123,6 @@ def dissect(
 def _portions(names: list[str], size: int) -> list[list[str]]:
     """At least one name a portion."""
     return [names[k : k + max(1, size)] for k in range(0, len(names), max(1, size))]
-
-
-@torch.no_grad()
-def _embedded(model: PairModel, side: int, images: Images) -> Float[Tensor, "n d"]:
-    embed = (model.embed_a, model.embed_b)[side]
-    return torch.cat([embed(model.normalize(part)) for part in images.split(16)])
 
 
 def identify(

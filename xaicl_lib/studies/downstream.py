@@ -134,7 +134,7 @@ def _facts(checkpoint: Checkpoint, data: tuple[Data, Data] | None, store: str | 
 @torch.no_grad()
 def _similarities(model: PairModel, pair: Pair) -> pd.DataFrame:
     assert pair.b is not None  # checked before
-    z_a, z_b = (embed(model.normalize(side)) for embed, side in ((model.embed_a, pair.a), (model.embed_b, pair.b)))
+    z_a, z_b = model.encode(pair.a), model.encode(pair.b, "b")
     return pd.DataFrame({"model": model.name, "pair": range(len(pair)), "score": cosine(z_a, z_b).double().cpu().numpy()})
 
 

@@ -77,9 +77,7 @@ def nearest(
 
     Queries are side a, the gallery is side b. An image does not find itself: equal pictures are left out.
     """
-    model = model.fast
-    z_a, z_b = (F.normalize(torch.cat([embed(model.normalize(part)) for part in images.split(64)])).cpu() for embed, images in
-                ((model.embed_a, queries), (model.embed_b, gallery)))  # fmt: skip
+    z_a, z_b = (F.normalize(model.encode(images, side)).cpu() for images, side in ((queries, "a"), (gallery, "b")))
     scores = z_a @ z_b.T  # (n, m)
     for row, query in enumerate(queries):
         scores[row, (gallery == query).flatten(1).all(1).cpu()] = -2

@@ -46,7 +46,7 @@ def rld(
         InputError: embeddings that are no finite (n, d) of at least two different points, labels that are missing or of one class
             only, or a temperature that is not above 0.
     """
-    x, classes, t = checked(embeddings), classes_of(labels, len(embeddings)), temperatures_of(temperature)
+    x, classes, t = checked(embeddings), classes_of(labels, len(embeddings)), _temperatures_of(temperature)
     y = classes.to(x.device)
     mean, log_sums = _row_sums(x, t, block)
     within = torch.zeros(len(t), dtype=torch.float64, device=x.device)
@@ -67,7 +67,7 @@ def similarity_graph(embeddings: Float[Tensor, "n d"], temperature: float, *, bl
     Raises:
         InputError: as `rld`.
     """
-    x, t = checked(embeddings), temperatures_of(temperature)
+    x, t = checked(embeddings), _temperatures_of(temperature)
     mean, log_sums = _row_sums(x, t, block)
     parts = [next(_weights(d.div_(-mean), rows, t, log_sums)) for rows, d in _strips(x, block)]
     return torch.cat(parts) * len(x) ** 2
@@ -147,7 +147,7 @@ def classes_of(labels: Labels, n: int) -> Int[Tensor, " n"]:
     return torch.from_numpy(classes)
 
 
-def temperatures_of(temperature: float | Sequence[float]) -> Float[Tensor, " t"]:
+def _temperatures_of(temperature: float | Sequence[float]) -> Float[Tensor, " t"]:
     """Temperatures as float64.
 
     Raises:
@@ -189,7 +189,7 @@ def curves(
     if len(counts) != 1:
         raise InputError(f"expected embeddings of the same items for at least one model, got {sorted(counts)} items")
     (n,) = counts
-    y, t = classes_of(labels, n), temperatures_of(temperatures).tolist()
+    y, t = classes_of(labels, n), _temperatures_of(temperatures).tolist()
     generator = Generator().manual_seed(seed)
     draws = [torch.arange(n), *(torch.randperm(n, generator=generator)[: n // 2] for _ in range(halves))]
     rows = [

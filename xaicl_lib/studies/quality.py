@@ -50,9 +50,7 @@ class Judge:
     @torch.no_grad()
     def evidence(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
         """The score of every class for every image."""
-        model = self.model.fast
-        parts = images.split(model.chunk(images[0, 0].numel()))
-        z = torch.cat([model.embed_a(model.normalize(part)) for part in parts])
+        z = self.model.encode(images)
         return torch.stack([score(z, None) for score in self.scores], 1)
 
 

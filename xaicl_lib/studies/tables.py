@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.data.photos import SAMPLES, list_images, load_images, open_photo
 from xaicl_lib.data.scenes import KINDS, scene_pairs
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.images import SAMPLES, list_images, open_photo
 from xaicl_lib.methods import explain
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
@@ -94,15 +94,14 @@ def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
         return scene_pairs(count, source, size, generator)
     if source == "samples":
         names = list(SAMPLES)
-        photos = [open_photo(names[k % len(names)], size) for k in range(count)]
-        return view_pairs(torch.cat(photos), generator)
+        return view_pairs(open_photo([names[k % len(names)] for k in range(count)], size), generator)
     if not Path(source).is_dir():
         raise InputError(f"expected pairs from `samples`, a folder of photos, or a kind of scenes ({', '.join(KINDS)}), got {source!r}")
     paths = list_images(source, recursive=True)
     if len(paths) < count:
         raise InputError(f"expected at least {count} photos in {source!r}, got {len(paths)}")
     chosen = torch.randperm(len(paths), generator=generator)[:count].tolist()
-    return view_pairs(load_images([paths[k] for k in chosen], size), generator)
+    return view_pairs(open_photo([paths[k] for k in chosen], size), generator)
 
 
 def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.DataFrame:

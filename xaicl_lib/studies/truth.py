@@ -62,12 +62,12 @@ def intervene(
 
 
 def _drops(model: PairModel, pair: Pair, masks: list[Tensor], fill: str, chunk: int | None) -> pd.DataFrame:
-    whole = [_embed(model, k, side, chunk) for k, side in enumerate(pair.sides)]
+    whole = [model.encode(pixels, side, chunk) for side, pixels in zip("ab", pair.sides, strict=True)]
     score = cosine(*whole)
     drops = []  # of either side: (1 + places, n)
     for k, (side, moved) in enumerate(zip(pair.sides, masks, strict=True)):
         painted = torch.cat([paint(side, mask, fill) for mask in moved])
-        z = _embed(model, k, painted, chunk).view(len(moved), len(side), -1)
+        z = model.encode(painted, "ab"[k], chunk).view(len(moved), len(side), -1)
         drops.append(torch.stack([score - cosine(*((row, whole[1]) if k == 0 else (whole[0], row))) for row in z]))
     fits = torch.stack([_fits(moved) for moved in masks]).all(0)
     mean = torch.stack(drops).mean(0).double().cpu()
@@ -77,12 +77,6 @@ def _drops(model: PairModel, pair: Pair, masks: list[Tensor], fill: str, chunk: 
     area = torch.stack([moved[0].double().mean((1, 2)) for moved in masks]).mean(0)
     columns = {"pair": range(len(pair)), "score": score.double().cpu(), "area": area, "evidence": mean[0], "elsewhere": elsewhere}
     return pd.DataFrame(columns).assign(flagged=flagged)
-
-
-def _embed(model: PairModel, side: int, pixels: Tensor, chunk: int | None) -> Tensor:
-    model, size = model.fast, chunk or model.chunk(pixels[0, 0].numel())
-    embed = (model.embed_a, model.embed_b)[side]
-    return torch.cat([embed(model.normalize(part)) for part in pixels.split(size)])
 
 
 def paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: str = "around") -> Float[Tensor, "n 3 h w"]:

@@ -9,11 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from xaicl_lib import augment
-from xaicl_lib.data.corpora import embed_corpus
 from xaicl_lib.errors import InputError
 from xaicl_lib.metrics.localisation import relevance_mass
 from xaicl_lib.metrics.randomisation import rank_correlation
-from xaicl_lib.model import PairModel
+from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Explanation, resize_map
 from xaicl_lib.studies.corpus import Way, explain_corpus
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 from datetime import date
 from pathlib import Path
@@ -13,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.files import written_whole
 from xaicl_lib.networks.text import Reader
 from xaicl_lib.probes import PROBE_C, knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import Data, known, training_labels
@@ -51,7 +51,7 @@ def spread(embeddings: Float[Tensor, "n d"]) -> dict[str, float]:
     return {"std": float(z.std(0).mean() * z.shape[1] ** 0.5), "effective_rank": float(entropy.exp())}
 
 
-def check_spread(name: str, found: dict[str, float], d: int) -> None:
+def _check_spread(name: str, found: dict[str, float], d: int) -> None:
     """Refuse a collapsed model.
 
     Raises:
@@ -114,11 +114,11 @@ def finish(trainer: Trainer, train: Data, test: Data, folder: Path) -> dict[str,
     stored = store(network)
     embeddings = encode(nn.Sequential(network["features"], network["head"]), test[0])
     found = spread(embeddings)
-    check_spread(recipe.name, found, embeddings.shape[1])
+    _check_spread(recipe.name, found, embeddings.shape[1])
     weights = save(stored)
     card = {
         **what_it_is(trainer, recipe.name),
-        "data": data_line(recipe, len(train[0]), len(test[0])),
+        "data": _data_line(recipe, len(train[0]), len(test[0])),
         **measured(trainer, train, test),
         "spread": {k: round(v, 4) for k, v in found.items()},
         **how_it_came(trainer, weights),
@@ -160,8 +160,9 @@ def how_it_came(trainer: Trainer, weights: bytes) -> dict[str, Any]:
 def write_model(folder: Path, card: dict[str, Any], weights: bytes) -> None:
     """The weights, and then their card."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{card['name']}.safetensors", weights)
-    write_whole(folder / f"{card['name']}.json", (json.dumps(card, indent=1) + "\n").encode())
+    for suffix, data in (("safetensors", weights), ("json", (json.dumps(card, indent=1) + "\n").encode())):
+        with written_whole(folder / f"{card['name']}.{suffix}") as part:
+            part.write_bytes(data)
 
 
 HEADS = {
@@ -179,7 +180,7 @@ LICENCES = {
 }
 
 
-def data_line(recipe: Recipe, train: int, test: int) -> str:
+def _data_line(recipe: Recipe, train: int, test: int) -> str:
     """What was learned from and measured on, in words."""
     if recipe.data == "captions":
         kinds = "half with one object, half with two, captions drawn anew at each step"
@@ -224,13 +225,6 @@ def asked(trainer: Trainer, alone: Data, whole: Data) -> dict[str, Any]:
         "zero_shot_relation": relation_accuracy(encode(image, whole[0][two]), whole[1][two], read),
         "zero_shot_says": "share of scenes whose nearest text is right: one text for each value of a factor; of two opposite relations",
     }
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
 
 
 def hardware(device: torch.device) -> str:

@@ -36,7 +36,7 @@ def normalize(pixels: Tensor) -> Tensor:
     return (pixels - mean) / std
 
 
-def fast_bfloat16(device: torch.device) -> bool:
+def _fast_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 faster than in float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
@@ -70,9 +70,9 @@ class Trainer:
             raise InputError(f"expected at least one batch of {recipe.batch} photos, got {len(photos)}")
         self.recipe, self.photos, self.out, self.device = recipe, photos, Path(out), torch.device(device)
         self.labels = _checked_labels(recipe, labels, len(photos))
-        self.mixed = fast_bfloat16(self.device)
+        self.mixed = _fast_bfloat16(self.device)
         self.network = recipe.network().to(self.device).to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(recipe, self.network)
+        self.optimizer = _make_optimizer(recipe, self.network)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch, self.seconds = 0, 0.0
         self.history: list[dict[str, float]] = []
@@ -187,7 +187,7 @@ class Trainer:
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
 
 
-def make_optimizer(recipe: Recipe, network: nn.ModuleDict) -> torch.optim.Optimizer:
+def _make_optimizer(recipe: Recipe, network: nn.ModuleDict) -> torch.optim.Optimizer:
     """The recipe's optimiser; a predictor whose rate is constant is a second group, a temperature one without decay."""
     learning = {name: p for name, p in network.named_parameters() if p.requires_grad}
     apart = [p for name, p in learning.items() if name.startswith("predictor.") and recipe.predictor_lr]

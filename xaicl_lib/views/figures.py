@@ -30,10 +30,10 @@ WIDTH, TITLE, HEADER, FOOTER, RIGHT = 740, 26, 28, 84, 58  # pixels: the width m
 
 @dataclass(frozen=True)
 class Row:
-    """One explanation, ready to draw: two maps (i, j) on one scale."""
+    """One explanation, ready to draw: two maps (i, j) on one scale, or one map."""
 
     title: str
-    maps: tuple[np.ndarray, np.ndarray]
+    maps: tuple[np.ndarray, ...]
     limit: float  # largest absolute value in either map
     diverging: bool
 
@@ -57,19 +57,20 @@ def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
     """
     if not explanations:
         raise InputError("expected at least one explanation to draw, got none")
+    for explanation in explanations:
+        if explanation.b is None:
+            raise InputError(f"expected an explanation of two sides to draw, got one of {explanation.method!r} without side b")
     return [_row(explanation[index]) for explanation in explanations]
 
 
 def _row(explanation: Explanation) -> Row:
-    if explanation.b is None:
-        raise InputError(f"expected an explanation of two sides to draw, got one of {explanation.method!r} without side b")
-    a, b = (side[0].float().cpu().numpy() for side in (explanation.a, explanation.b))
-    limit = float(max(abs(a).max(), abs(b).max()))
+    maps = tuple(side[0].float().cpu().numpy() for side in (explanation.a, explanation.b) if side is not None)
+    limit = max(float(abs(side).max()) for side in maps)
     title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
     from xaicl_lib.methods import methods
 
     signed = explanation.method in methods and methods[explanation.method].facts["signed"]
-    return Row(title, (a, b), limit, signed or bool(min(a.min(), b.min()) < 0))
+    return Row(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
 
 
 def label(explanation: Explanation) -> str:
@@ -83,9 +84,9 @@ def label(explanation: Explanation) -> str:
 
 def alt_text(explanations: Sequence[Explanation], names: tuple[str, str] = ("A", "B"), index: int = 0) -> str:
     """What is seen in the figure, for readers who do not see it: where each map is strongest."""
-    parts = [f"Pair of {names[0]} and {names[1]}."]
-    for row in rows(explanations, index):
-        places = " and ".join(f"{_where(side)} of {name}" for side, name in zip(row.maps, names, strict=True))
+    parts = [names[0] if explanations[0].b is None else f"Pair of {names[0]} and {names[1]}."]
+    for row in (_row(explanation[index]) for explanation in explanations):
+        places = " and ".join(f"{_where(side)} of {name}" for side, name in zip(row.maps, names, strict=False))
         parts.append(f"{row.title}: strongest at the {places}.")
     return " ".join(parts)
 
@@ -150,7 +151,7 @@ def data_uri(image: Image.Image) -> str:
 
 
 @dataclass(frozen=True)
-class Frame:
+class _Frame:
     """Where the parts of a figure stand: the ends of its four pictures as shares of the width, and the pixels of a row's title."""
 
     columns: tuple[tuple[float, float], ...]
@@ -167,8 +168,8 @@ class Frame:
         return 1 - (k + 1) / count, 1 - k / count - title
 
 
-WIDE = Frame(((0.0, 0.235), (0.25, 0.485), (0.515, 0.75), (0.765, 1.0)), TITLE)
-NARROW = Frame(((0.0, 0.01), (0.0, 0.01), (0.0, 0.49), (0.51, 1.0)), 2 * TITLE - 8)  # for a phone: the maps alone, titles of two lines
+WIDE = _Frame(((0.0, 0.235), (0.25, 0.485), (0.515, 0.75), (0.765, 1.0)), TITLE)
+NARROW = _Frame(((0.0, 0.01), (0.0, 0.01), (0.0, 0.49), (0.51, 1.0)), 2 * TITLE - 8)  # for a phone: the maps alone, titles of two lines
 
 
 def _narrow(count: int, titles: Sequence[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ NAME = 26 / 720  # above a row of pictures, as a share of the width
 DODGE = 0.07  # of a stage, between the models' bars
 
 
-def to_image(pixels: Picture) -> Image.Image:
+def _to_image(pixels: Picture) -> Image.Image:
     """Pixels in [0, 1] as a picture of their own size."""
     return Image.fromarray((pixels.detach().float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
 
@@ -35,7 +35,7 @@ def sheet(rows: Sequence[Sequence[Picture]], cell: int = CELL) -> Image.Image:
     inner = cell - 2 * EDGE
     for i, row in enumerate(rows):
         for j, pixels in enumerate(row):
-            out.paste(to_image(pixels).resize((inner, inner), Image.Resampling.BICUBIC), (j * cell + EDGE, i * cell + EDGE))
+            out.paste(_to_image(pixels).resize((inner, inner), Image.Resampling.BICUBIC), (j * cell + EDGE, i * cell + EDGE))
     return out
 
 

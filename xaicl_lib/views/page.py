@@ -1,9 +1,16 @@
-"""A self-contained HTML page of one explanation, for the command line."""
+"""Explanations shown: in a notebook, on a page of the book, in a file of their own."""
 
 import html
+import os
+from collections.abc import Mapping, Sequence
 from string import Template
 
 import plotly.graph_objects as go
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.files import output_file, written_whole
+from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.views import figures, render
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -28,7 +35,83 @@ $notes
 """)
 
 
-def explanation_page(figure: go.Figure, *, title: str, alt: str, facts: dict[str, object], notes: list[str]) -> str:
+def show(
+    pair: Pair,
+    explanations: Explanation | Sequence[Explanation],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    index: int = 0,
+    photos: Pair | None = None,
+    title: str | None = None,
+    facts: Mapping[str, object] | None = None,
+    notes: Sequence[str] = (),
+) -> go.Figure | render.BookFigure | None:
+    """A pair beside its maps: a figure to be the last line of a cell, or a file.
+
+    Args:
+        pair: that was explained; of a pair without side b the image and its maps.
+        explanations: one, or several for a row each.
+        out: FILE.html, which needs nothing else, or FILE.png.
+        names: of both sides.
+        index: which pair of the batch.
+        photos: the same pair in more pixels, for the eye.
+        title, facts, notes: of an HTML page.
+
+    Returns:
+        The figure, while the book is built with what it says to those who do not see it; None where a file was written.
+
+    Raises:
+        InputError: nothing to show, explanations of other pairs, or a file that cannot be written.
+    """
+    made = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    _check(pair, made)
+    if out is None:
+        return render.show(_figure(pair, made, names, index, photos), figures.alt_text(made, names, index))
+    path = output_file(out, (".html", ".png"))
+    with written_whole(path) as part:
+        if path.suffix.lower() == ".png":
+            figures.save_png(part, pair, made, index=index, names=names, photos=photos)
+        else:
+            alike = f"{names[0]}" if pair.b is None else f"{names[0]} and {names[1]}"
+            text = _page(
+                _figure(pair, made, names, index, photos),
+                title=title or f"{alike}: {', '.join(map(figures.label, made))}",
+                alt=figures.alt_text(made, names, index),
+                facts={**(facts or {}), **_facts(made, index)},
+                notes=notes,
+            )
+            part.write_text(text, encoding="utf-8")
+    return None
+
+
+def _check(pair: Pair, made: list[Explanation]) -> None:
+    if not made:
+        raise InputError("expected at least one explanation to show, got none")
+    for one in made:
+        if len(one) != len(pair) or (one.b is None) != (pair.b is None):
+            raise InputError(f"expected explanations of the pairs to show, {pair!r}, got {one!r} of {len(one)}")
+
+
+def _figure(pair: Pair, made: list[Explanation], names: tuple[str, str], index: int, photos: Pair | None) -> go.Figure:
+    if pair.b is not None:
+        return figures.pair_figure(pair, made, index=index, names=names, photos=photos)
+    from xaicl_lib.views.corpus import maps_figure
+
+    return maps_figure((photos or pair).a[index], {figures.label(one): one for one in made}, index=index)
+
+
+def _facts(made: list[Explanation], index: int) -> dict[str, object]:
+    """What a page says of each explanation: with several, each under its method."""
+    told: dict[str, object] = {}
+    for one in made:
+        own = {name: value for name, value in one.params.items() if value is not None}
+        facts = {"method": one.method, "parameters": own, "score": f"{one.score[index].item():.4f}"}
+        told |= facts if len(made) == 1 else {f"{figures.label(one)}, {name}": value for name, value in facts.items() if name != "method"}
+    return told
+
+
+def _page(figure: go.Figure, *, title: str, alt: str, facts: Mapping[str, object], notes: Sequence[str]) -> str:
     """HTML text that shows the figure, its facts and notes with nothing loaded from anywhere.
 
     All text is escaped: titles carry file names, which come from outside.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from xaicl_lib.methods import methods
-from xaicl_lib.metrics import metrics
 
 
 def methods_table() -> pd.DataFrame:
@@ -23,21 +22,6 @@ def methods_table() -> pd.DataFrame:
     order = ["perturbation", "gradient", "activation", "similarity", "control"]
     table = pd.DataFrame(rows)
     return table.sort_values("family", key=lambda column: column.map(order.index), kind="stable").set_index("method")
-
-
-def metrics_table() -> pd.DataFrame:
-    """A row for each registered metric: its direction, what it says, what it needs, and its source."""
-    rows = [
-        {
-            "metric": m.name,
-            "better": "higher" if m.facts["higher_is_better"] else "lower",
-            "says": m.facts["says"],
-            "needs": m.facts["needs"],
-            "source": f"{m.facts['paper']}, {m.facts['where']}",
-        }
-        for m in metrics
-    ]
-    return pd.DataFrame(rows).set_index("metric")
 
 
 def provenance(table: pd.DataFrame, **counted: str) -> str:

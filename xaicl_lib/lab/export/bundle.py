@@ -94,7 +94,7 @@ def write(folder: Path, card: dict[str, Any], files: Mapping[str, bytes]) -> Non
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".xaicl-") as scratch:
             fresh, old = Path(scratch) / "new", Path(scratch) / "old"
             fresh.mkdir()
-            for name, data in {**files, CARD: dump(card)}.items():
+            for name, data in {**files, CARD: _dump(card)}.items():
                 (fresh / name).write_bytes(data)
             if folder.exists():
                 os.replace(folder, old)
@@ -108,7 +108,7 @@ def write(folder: Path, card: dict[str, Any], files: Mapping[str, bytes]) -> Non
         raise InputError(f"expected a folder that can be written, got {str(folder)!r}: {error.strerror or error}") from error
 
 
-def dump(card: dict[str, Any]) -> bytes:
+def _dump(card: dict[str, Any]) -> bytes:
     """A card as text, one tensor a line."""
     rows = card["weights"]["tensors"]
     table = "[\n" + ",\n".join(f"   {json.dumps(row)}" for row in rows) + "\n  ]"

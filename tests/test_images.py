@@ -1,0 +1,91 @@
+"""Photos from memory, addresses and lists become what their files become; what is no photo gets one line that says so."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from tests.conftest import assert_close, build
+from xaicl_lib import InputError, Pair
+from xaicl_lib.images import load_image, open_photo
+
+RGB = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a photo.png")
+    return tmp_path / "a photo.png"
+
+
+@pytest.mark.parametrize("size", [None, 12])
+def test_a_picture_is_the_same_from_wherever_it_is(photo, size) -> None:
+    want = load_image(photo, size)
+    for same in (photo, str(photo), photo.as_uri(), Image.fromarray(RGB), Image.open(photo), RGB):
+        assert torch.equal(open_photo(same, size), want)
+
+
+def test_floats_and_tensors_keep_their_values() -> None:
+    want = torch.from_numpy(RGB).permute(2, 0, 1)[None] / 255
+    for same in (RGB / 255, want, want[0], torch.from_numpy(RGB).permute(2, 0, 1), want.double()):
+        assert_close(open_photo(same), want, rtol=1e-6)
+    assert open_photo(want) is want, "nothing is rounded, nothing is copied"
+    grey = RGB[..., 0]
+    for same in (grey, grey / 255):
+        assert_close(open_photo(same), want[:, :1].expand(-1, 3, -1, -1), rtol=1e-6)
+
+
+def test_the_middle_square_of_floats_is_that_of_bytes_up_to_rounding() -> None:
+    bytes_, floats = open_photo(RGB, 12), open_photo(RGB / 255, 12)
+    inside = slice(1, -1)  # Pillow blends the outermost rows with what was cut off
+    assert_close(floats[:, :, inside], bytes_[:, :, inside], atol=1.5 / 255, rtol=0)
+    slowly = F.interpolate(torch.from_numpy(RGB[5:25]).permute(2, 0, 1)[None].double() / 255, (12, 12), mode="bilinear", antialias=True)
+    assert_close(floats, slowly, rtol=1e-5)
+
+
+def test_lists_make_batches(photo) -> None:
+    got = open_photo(["cat", photo, RGB, torch.rand(2, 3, 9, 9)], 16)
+    assert got.shape == (5, 3, 16, 16)
+    assert torch.equal(got[1:2], load_image(photo, 16))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (7, "expected a sample's name, a file, .* or a list of these, got int"),
+        (None, "got NoneType"),
+        ("https://example.org/a.jpg", "expected a file, got the address 'https://example.org/a.jpg'; download it first"),
+        ("file:///no/such.png", "got '/no/such.png', which does not exist"),
+        (RGB[..., :2], r"expected an array \(h, w, 3\) or \(h, w\), got \(30, 20, 2\)"),
+        (RGB.transpose(2, 0, 1), r"got \(3, 30, 20\)"),
+        (RGB.astype(int), r"bytes \(uint8\) or floats in \[0, 1\], got int64"),
+        (RGB.astype(float), r"expected floats in \[0, 1\], got \[0, 255\]"),
+        (np.full((9, 9), np.nan), r"got \[nan, nan\]"),
+        (RGB[:4], "at least 8 x 8 pixels, got a picture of mode RGB of 20 x 4"),
+        (torch.rand(30, 20, 3), r"expected a tensor \(3, h, w\) or \(n, 3, h, w\), got \(30, 20, 3\)"),
+        (torch.zeros(3, 9, 9, dtype=torch.long), "or floats in .*, got int64"),
+        (torch.rand(0, 3, 9, 9), "expected images of at least 8 x 8 pixels"),
+        (Image.fromarray(np.zeros((9, 9), np.float32)), "a picture of mode F, which cannot be decoded: 32-bit float"),
+        ([], "at least one photo, all of one size or resized to one, got none"),
+        (["cat", RGB], "got 300 x 451, 30 x 20"),
+    ],
+)
+def test_what_is_no_photo_is_told_in_a_line(wrong, says) -> None:
+    with pytest.raises(InputError, match=says) as error:
+        open_photo(wrong)
+    assert "\n" not in str(error.value)
+
+
+def test_a_pair_is_opened_at_the_size_of_its_model(photo) -> None:
+    model = build("projected")
+    pair = Pair.open("cat", photo, model)
+    assert torch.equal(pair.a, open_photo("cat", 24))
+    assert torch.equal(pair.b, load_image(photo, 24))
+    assert Pair.open([RGB] * 3, ["cat", "coffee", photo], 16).b.shape == (3, 3, 16, 16)
+    assert Pair.open(RGB, None, 16).b is None
+    for size in (0, "24", None, 2.5):
+        with pytest.raises(InputError, match="expected a model, or a size of at least one pixel"):
+            Pair.open("cat", "cat", size)
+    with pytest.raises(InputError, match="as many images on side a as on side b, got 1 and 2"):
+        Pair.open("cat", ["cat", "cat"], 16)

@@ -1,0 +1,41 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from xaicl_lib.errors import InputError
+
+
+def output_file(name: str | os.PathLike[str], suffixes: Sequence[str]) -> Path:
+    """The path of a file to be written, known to be writable before any work is done.
+
+    Raises:
+        InputError: another ending, no such folder, or no permission.
+    """
+    path = Path(name)
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"expected an output file that ends in {' or '.join(suffixes)}, got {str(name)!r}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"expected an output file in a folder that exists, got {str(name)!r}")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise InputError(f"expected an output file that may be written, got {str(name)!r}: no permission")
+    return path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place at the end and is gone after any error.
+
+    Raises:
+        InputError: the disk is full, or whatever else keeps a file from being written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"expected an output file that can be written, got {str(path)!r}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)

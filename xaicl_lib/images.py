@@ -1,0 +1,236 @@
+"""Photos as tensors: files, sample pictures of installed packages, pictures and arrays in memory.
+
+Files come from anywhere, so their size is checked before they are decoded. Everything leaves here as float RGB in [0, 1].
+"""
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from xaicl_lib.errors import InputError, unknown
+
+MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
+MIN_SIDE = 8  # pixels
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not PostScript and its like, which are programs
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+KINDS = (
+    "a sample's name, a file, a file:// address, a PIL image, an array (h, w, 3) or (h, w), a tensor (3, h, w) or (n, 3, h, w), "
+    "or a list of these"
+)
+
+
+def open_photo(source: Any, size: int | None = None) -> Float[Tensor, "n 3 h w"]:
+    """Photos as float RGB in [0, 1], from wherever they are.
+
+    Args:
+        source: the name of a sample photo (see `SAMPLES`), an image file, its file:// address, a PIL image, an array (h, w, 3) or (h, w),
+            bytes or float in [0, 1], a tensor (3, h, w) or (n, 3, h, w) likewise; or a list of these, which makes a batch.
+        size: side in pixels that the middle square is resized to, with an antialiased bilinear filter; None leaves photos as they are.
+
+    Raises:
+        InputError: none of these, no such file, values out of range, under 8 pixels a side, or a list without or of several sizes.
+    """
+    if isinstance(source, list | tuple):
+        return _batch([open_photo(one, size) for one in source])
+    if isinstance(source, Tensor):
+        return _of_tensor(source, size)
+    if isinstance(source, np.ndarray):
+        return _of_array(source, size)
+    if isinstance(source, Image.Image):
+        with _decoding(what := f"a picture of mode {source.mode}"):
+            return _of_image(_upright(source, what), size)
+    if isinstance(source, str | os.PathLike):
+        return sample_photo(str(source), size) if str(source) in SAMPLES else load_image(_path(source), size)
+    raise InputError(f"expected {KINDS}, got {type(source).__name__}")
+
+
+def _batch(photos: list[Tensor]) -> Tensor:
+    if len({photo.shape[1:] for photo in photos}) != 1:
+        sizes = ", ".join(f"{photo.shape[2]} x {photo.shape[3]}" for photo in photos)
+        raise InputError(f"expected at least one photo, all of one size or resized to one, got {sizes or 'none'}")
+    return torch.cat(photos)
+
+
+def _path(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The file of a file:// address; a path as it is."""
+    if not isinstance(source, str) or "://" not in source:
+        return source
+    if not source.startswith("file://"):
+        raise InputError(f"expected a file, got the address {source!r}; download it first")
+    return url2pathname(urlsplit(source).path)
+
+
+def _of_tensor(pixels: Tensor, size: int | None) -> Tensor:
+    if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3:
+        raise InputError(f"expected a tensor (3, h, w) or (n, 3, h, w), got {tuple(pixels.shape)}")
+    pixels = pixels if pixels.ndim == 4 else pixels.unsqueeze(0)
+    if not len(pixels) or min(pixels.shape[2:]) < MIN_SIDE:
+        raise InputError(f"expected images of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {tuple(pixels.shape)}")
+    return _resized(_unit(pixels), size)
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    """Bytes, or floats in [0, 1], as floats in [0, 1]."""
+    if pixels.dtype == torch.uint8:
+        return pixels.float() / 255
+    if not pixels.is_floating_point():
+        raise InputError(f"expected bytes (uint8) or floats in [0, 1], got {str(pixels.dtype).removeprefix('torch.')}")
+    low, high = (v.item() for v in torch.aminmax(pixels.detach()))
+    if not (low >= 0 and high <= 1):  # also true of NaN
+        raise InputError(f"expected floats in [0, 1], got [{low:.4g}, {high:.4g}]")
+    return pixels
+
+
+def _resized(pixels: Tensor, size: int | None) -> Tensor:
+    h, w = pixels.shape[2:]
+    if size is None or (h, w) == (size, size):
+        return pixels
+    side = min(h, w)
+    top, left = (h - side) // 2, (w - side) // 2
+    square = pixels[:, :, top : top + side, left : left + side]
+    return F.interpolate(square, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def _of_array(pixels: np.ndarray, size: int | None) -> Tensor:
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise InputError(f"expected an array (h, w, 3) or (h, w), got {pixels.shape}")
+    rgb = np.stack([pixels] * 3, 2) if pixels.ndim == 2 else pixels
+    if rgb.dtype == np.uint8:
+        return open_photo(Image.fromarray(np.ascontiguousarray(rgb)), size)
+    if rgb.dtype.kind != "f":
+        raise InputError(f"expected an array of bytes (uint8) or floats in [0, 1], got {rgb.dtype}")
+    return _of_tensor(torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1), size)
+
+
+def load_image(path: str | os.PathLike[str], size: int | None = None) -> Float[Tensor, "1 3 h w"]:
+    """An image file as float RGB in [0, 1], turned upright, its middle square resized to `size` pixels if that is given.
+
+    Grey, palette, CMYK and 16-bit images become RGB, transparency is laid on white, of an animation the first frame is taken.
+
+    Raises:
+        InputError: no such file, not an image, truncated, under 8 pixels a side, or over 64 megapixels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"expected an image file, got {str(path)!r}, which {'is a folder' if path.is_dir() else 'does not exist'}")
+    with _decoding(repr(path.name)), Image.open(path, formats=FORMATS) as image:
+        rgb = _upright(image, repr(path.name))
+    return _of_image(rgb, size)
+
+
+@contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """Pillow's own errors as one line about what is decoded."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+            yield
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"expected an image (JPEG, PNG, WebP, ...), got {what}, which is not one") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(what) from error
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # of damaged files
+        raise InputError(f"expected a whole image, got {what}, which cannot be decoded: {error}") from error
+
+
+def _too_large(what: str) -> InputError:
+    return InputError(f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {what}, which says it has more")
+
+
+def _upright(image: Image.Image, what: str) -> Image.Image:
+    """A picture of a size that can be, as RGB."""
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(what)
+    if min(image.size) < MIN_SIDE:
+        raise InputError(f"expected an image of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {what} of {image.width} x {image.height}")
+    return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip rather than scale
+        deep = np.asarray(image).astype(np.float64)
+        return Image.fromarray((deep / 257).clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("32-bit float pixels have no agreed range")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _of_image(rgb: Image.Image, size: int | None) -> Float[Tensor, "1 3 h w"]:
+    square = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR) if size else rgb
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
+def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
+    """The image files of a folder, sorted by name; with `recursive` those of its subfolders, too.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"expected a folder of images, got {str(folder)!r}, which is not a folder")
+    found = sorted(path for path in Path(folder).glob("**/*" if recursive else "*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise InputError(f"expected a folder of images, got {str(folder)!r} without any of {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _skimage(name: str) -> Callable[[], np.ndarray]:
+    def load() -> np.ndarray:
+        import skimage.data
+
+        return getattr(skimage.data, name)()
+
+    return load
+
+
+def _sklearn(name: str) -> Callable[[], np.ndarray]:
+    def load() -> np.ndarray:
+        package = importlib.util.find_spec("sklearn")
+        if package is None or not package.submodule_search_locations:
+            raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
+        # The file as it lies there: importing its loader takes half a second.
+        with Image.open(Path(package.submodule_search_locations[0]) / "datasets" / "images" / name) as image:
+            return np.asarray(image)
+
+    return load
+
+
+# Pictures that come with scikit-image and scikit-learn themselves: real photos without a network.
+SAMPLES: dict[str, Callable[[], np.ndarray]] = {
+    "astronaut": _skimage("astronaut"),
+    "cat": _skimage("chelsea"),
+    "coffee": _skimage("coffee"),
+    "rocket": _skimage("rocket"),
+    "temple": _sklearn("china.jpg"),
+    "flower": _sklearn("flower.jpg"),
+}
+# More of them, less like what models are trained on; enough for mosaics of seven different photos.
+MORE_SAMPLES: dict[str, Callable[[], np.ndarray]] = {
+    "galaxies": _skimage("hubble_deep_field"),
+    "tissue": _skimage("immunohistochemistry"),
+    "retina": _skimage("retina"),
+}
+
+
+def sample_photo(name: str, size: int | None = None) -> Float[Tensor, "1 3 h w"]:
+    """A photo that scikit-image or scikit-learn carries: astronaut, cat, coffee, rocket, temple or flower."""
+    if name not in SAMPLES:
+        raise unknown("sample photo", name, SAMPLES)
+    return open_photo(np.asarray(SAMPLES[name]()), size)
