@@ -31,6 +31,7 @@ def test_a_name_of_the_front_counts_as_taken_from_where_it_is_defined():
 
     assert set(sources.imported(ast.parse("from xaicl_lib import Pair, load_model"))) == {"xaicl_lib.pair", "xaicl_lib.zoo"}
     assert set(sources.imported(ast.parse("from xaicl_lib import augment"))) == {"xaicl_lib.augment"}
+    assert set(sources.imported(ast.parse("from xaicl_lib import evaluate"))) == {"xaicl_lib.evaluation.evaluate"}
 
 
 def test_weights_and_tables_count_and_styles_of_pages_do_not():

@@ -80,7 +80,7 @@ def _origin(module: str, name: str) -> str:
 
 @functools.cache
 def _offered() -> dict[str, str]:
-    """Name to module of what the library's own front imports from its modules."""
+    """Name to module of what the library's own front offers, what it imports only when asked for included."""
     tree = ast.parse((TOP / "__init__.py").read_text(encoding="utf-8"))
     taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and _is_ours(node.module or "")]
     return {alias.asname or alias.name: node.module or "" for node in taken for alias in node.names}
