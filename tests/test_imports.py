@@ -68,4 +68,6 @@ def test_every_import_is_in_the_graph() -> None:
     assert "xaicl_lib.evaluation.cluster" in found["xaicl_lib.evaluation.evaluate"]
     assert "xaicl_lib.pair" in found["xaicl_lib.commands"]
     assert set(found) == set(modules())
+    offered = imported(ast.parse("from xaicl_lib import Pair, evaluate, show"))
+    assert list(offered) == ["xaicl_lib.pair", "xaicl_lib.evaluation.evaluate", "xaicl_lib.views.page"]
     assert "xaicl_lib.model" in set(imports_of("xaicl_lib.methods.cam"))

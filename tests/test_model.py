@@ -317,6 +317,7 @@ def test_encoding_leaves_no_gradient_and_no_trace(projected) -> None:
     images = random_pair(2).a.requires_grad_()
     with torch.enable_grad():
         assert not projected.encode(images).requires_grad
+        assert not projected.encode_inputs([projected.normalize(images)]).requires_grad
     assert images.grad is None
     sizes: list[int] = []
     projected.fast.features_a.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
