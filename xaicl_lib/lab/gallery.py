@@ -24,7 +24,7 @@ from xaicl_lib import augment
 from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.images import sample_photo
-from xaicl_lib.lab.export import export
+from xaicl_lib.lab.export import METHODS, export
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.methods.registry import Method
 from xaicl_lib.model import PairModel
@@ -136,6 +136,11 @@ CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, larg
 }
 
 
+def menu() -> list[str]:
+    """Names of the methods that the browser computes, first what is best to begin with; one that has no place of its own comes last."""
+    return [*ORDER, *(name for name in METHODS if name not in ORDER)]
+
+
 def write_model(folder: Path, name: str, pairs: int | None = None) -> None:
     """Write what the page shows of one model into a new folder: results of each pair, what to check the browser by, its bundle.
 
@@ -177,7 +182,7 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
         "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
         "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in PAIRS[:pairs]],
         "models": entries,
-        "methods": [method_entry(methods[name]) for name in ORDER],
+        "methods": [method_entry(methods[name]) for name in menu()],
         "torch": torch.__version__,
     }
     _write_json(gallery / "index.json", index)
@@ -210,7 +215,7 @@ def _image(pixels: Tensor) -> Image.Image:
 def _write_results(folder: Path, model: PairModel, name: str, pairs: Iterable[tuple[str, ...]], seen: dict[str, Tensor]) -> None:
     for a, b, *_ in pairs:
         pair = Pair(seen[a], seen[b])
-        made = {method: packed(_explain(model, pair, method)) for method in ORDER}
+        made = {method: packed(_explain(model, pair, method)) for method in menu()}
         _write_json(folder / f"{a}--{b}--{name}.json", made)
 
 
