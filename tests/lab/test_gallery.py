@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +230,10 @@ def test_matches_of_a_cell_are_a_slice_of_the_joint_map() -> None:
     close(of_b["data"], joint[:, :, 3, 1])
 
 
-def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(tmp_path: Path) -> None:
+def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(
+    tmp_path: Path, bundle_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "export", lambda model, folder: shutil.copytree(bundle_of(model.name), folder))
     gallery.write_model(tmp_path / "made", "scenes_simclr", 1)
     gallery.write_lab(tmp_path, [tmp_path / "made"], 1)
     assert (tmp_path / "models" / "scenes_simclr" / "model.json").is_file()
