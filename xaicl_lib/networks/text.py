@@ -12,6 +12,12 @@ from xaicl_lib.networks.transformer import TransformerBlock
 HEADS = 4
 
 
+def _normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Normal values, those that `nn.Embedding` draws; on the meta device none, since to draw there torch imports its compiler: a second."""
+    empty = torch.empty(*shape)
+    return empty if empty.is_meta else std * torch.randn(*shape)
+
+
 class TextEncoder(nn.Module):
     """Tokens to embeddings: a few transformer blocks over words and their places, then the mean over the words, (n, t) to (n, d).
 
@@ -21,8 +27,8 @@ class TextEncoder(nn.Module):
 
     def __init__(self, c: int, depth: int, d: int) -> None:
         super().__init__()
-        self.words = nn.Embedding(len(WORDS) + 1, c)
-        self.places = nn.Parameter(0.02 * torch.randn(LENGTH, c))
+        self.words = nn.Embedding.from_pretrained(_normal(len(WORDS) + 1, c), freeze=False)
+        self.places = nn.Parameter(_normal(LENGTH, c, std=0.02))
         self.blocks = nn.Sequential(*(TransformerBlock(c, HEADS) for _ in range(depth)))
         self.norm, self.out = nn.LayerNorm(c), nn.Linear(c, d)
 
