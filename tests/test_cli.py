@@ -10,6 +10,7 @@ from PIL import Image
 
 from xaicl_lib import Pair, load_model
 from xaicl_lib.cli import main
+from xaicl_lib.errors import NotebookError
 
 
 @pytest.fixture
@@ -234,3 +235,32 @@ def test_run_with_bad_input(arguments, says, tmp_path, capsys) -> None:
     assert main(["run", *arguments, "--out", str(tmp_path / "out")]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--jobs", "0", "expected a whole number of at least 1, got '0'"),
+        ("--jobs", "two", "expected a whole number of at least 1, got 'two'"),
+        ("--timeout", "0", "expected a number of seconds above 0, got '0'"),
+        ("--timeout", "nan", "expected a number of seconds above 0, got 'nan'"),
+    ],
+)
+def test_limits_of_a_run_that_are_none(option, value, says, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", option, value])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_run_that_failed_ends_with_1_and_a_line_for_each_notebook(monkeypatch, capsys) -> None:
+    def fail(*_, **__):
+        raise NotebookError("2 of 3 notebooks failed\n01_a, cell 2 of 3: KeyError\n02_b: the kernel died")
+
+    monkeypatch.setattr("xaicl_lib.publishing.run.run_notebooks", fail)
+    assert main(["run"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "xaicl: 2 of 3 notebooks failed",
+        "01_a, cell 2 of 3: KeyError",
+        "02_b: the kernel died",
+    ]
