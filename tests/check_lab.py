@@ -308,10 +308,10 @@ def test_axe_finds_nothing_serious(kept: Lab, theme: str) -> None:
 
 def _axe() -> Path:
     from xaicl_lib.errors import InputError
-    from xaicl_lib.publishing.assets import npm_parts
+    from xaicl_lib.publishing.assets import _npm_parts
 
     try:
-        return npm_parts(*AXE, ROOT / ".assets") / "axe.min.js"
+        return _npm_parts(*AXE, ROOT / ".assets") / "axe.min.js"
     except InputError as error:
         pytest.skip(str(error))
 

@@ -55,9 +55,9 @@ def test_a_toy_is_found_by_the_library_the_tables_the_command_line_and_the_lab(t
     assert measure(model, pair, made, ["toy_metric"])["toy_metric"].tolist() == [3.0, 3.0]
     table = evaluate(model, pair, ["toy_method", "grad_cam"], ["toy_metric"], score="toy_score")
     assert table[table["method"] == "toy_method"]["value"].tolist() == [1.0, 1.0]
-    assert "toy_method" in reference.methods_page()
-    assert "toy_score" in reference.methods_page()
-    assert "**toy_metric**" in reference.metrics_page()
+    assert "toy_method" in reference._methods_page()
+    assert "toy_score" in reference._methods_page()
+    assert "**toy_metric**" in reference._metrics_page()
     assert main(["methods"]) == 0
     assert "toy_method" in capsys.readouterr().out
     monkeypatch.setattr(gallery, "METHODS", (*export.METHODS, "toy_method"))

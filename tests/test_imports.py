@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from xaicl_lib.evaluation.sources import TOP, imported, imports_of
+from xaicl_lib.evaluation.sources import TOP, _imports_of, imported
 
 
 def modules() -> list[str]:
@@ -70,4 +70,4 @@ def test_every_import_is_in_the_graph() -> None:
     assert set(found) == set(modules())
     offered = imported(ast.parse("from xaicl_lib import Pair, evaluate, show"))
     assert list(offered) == ["xaicl_lib.pair", "xaicl_lib.evaluation.evaluate", "xaicl_lib.views.page"]
-    assert "xaicl_lib.model" in set(imports_of("xaicl_lib.methods.cam"))
+    assert "xaicl_lib.model" in set(_imports_of("xaicl_lib.methods.cam"))

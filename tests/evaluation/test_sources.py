@@ -6,12 +6,12 @@ import pytest
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation import sources
-from xaicl_lib.evaluation.sources import TOP, code_digest, files_behind
+from xaicl_lib.evaluation.sources import TOP, _files_behind, code_digest
 from xaicl_lib.evaluation.store import code_version
 
 
 def names(*roots):
-    return {path.relative_to(TOP).as_posix() for path in files_behind(roots)}
+    return {path.relative_to(TOP).as_posix() for path in _files_behind(roots)}
 
 
 def test_what_is_imported_counts_and_what_it_imports():
@@ -53,7 +53,7 @@ def copied(tmp_path, monkeypatch):
 
 
 def forget():
-    for cached in (sources.code_digest, sources.imports_of, sources._offered, sources._file_digest):
+    for cached in (sources.code_digest, sources._imports_of, sources._offered, sources._file_digest):
         cached.cache_clear()
 
 

@@ -10,7 +10,7 @@ import torch
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, PairModel
 from xaicl_lib.evaluation.fingerprint import model_key
-from xaicl_lib.evaluation.store import COLUMNS, KEY, LEFT_OVER, Store, digest, key_of, pair_keys
+from xaicl_lib.evaluation.store import COLUMNS, KEY, LEFT_OVER, Store, _key_of, digest, pair_keys
 from xaicl_lib.scores import cosine
 
 
@@ -122,9 +122,9 @@ def test_keys_of_models() -> None:
 
 
 def test_keys_of_functions() -> None:
-    assert key_of(cosine) == "xaicl_lib.scores.cosine"
+    assert _key_of(cosine) == "xaicl_lib.scores.cosine"
     with pytest.raises(InputError, match="give it a `key`"):
-        key_of(lambda za, zb: za)
+        _key_of(lambda za, zb: za)
     assert digest({"score": cosine}) != digest({"score": "cosine"})
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest(torch.ones(2)) != digest(torch.ones(2, dtype=torch.float64))

@@ -23,7 +23,7 @@ pytest.importorskip("onnxscript", reason="needs xaicl_lib[export]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs xaicl_lib[export]")
 
 from xaicl_lib.lab.export import bundle, export, graphs  # noqa: E402
-from xaicl_lib.lab.export.weights import Affine, prepare  # noqa: E402
+from xaicl_lib.lab.export.weights import _Affine, prepare  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("brisk_export")
 CNNS = [name for name in list_models() if name != "moco_v3"]
@@ -187,7 +187,7 @@ def test_norms_that_stay_are_affine() -> None:
     nn.init.normal_(norm.bias)
     for shape in ((4, 5), (4, 5, 3)):
         x = torch.randn(shape)
-        torch.testing.assert_close(Affine(norm)(x), norm(x))
+        torch.testing.assert_close(_Affine(norm)(x), norm(x))
 
 
 def tiny(name: str = "tiny") -> PairModel:

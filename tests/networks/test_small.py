@@ -9,13 +9,13 @@ from torch import nn
 
 from tests.conftest import assert_close
 from xaicl_lib import PairModel
-from xaicl_lib.networks.small import SlimViT, branches, build_network, predictor_head, sine_positions
+from xaicl_lib.networks.small import _predictor_head, _sine_positions, _SlimViT, branches, build_network
 from xaicl_lib.networks.transformer import Attention
 from xaicl_lib.training.recipes import RECIPES
 
 
 def test_positions_equal_their_formula() -> None:
-    got = sine_positions(3, 5, 8)
+    got = _sine_positions(3, 5, 8)
     for row in range(3):
         for column in range(5):
             y, x = (row + 0.5) * 8 / 3, (column + 0.5) * 8 / 5
@@ -24,9 +24,9 @@ def test_positions_equal_their_formula() -> None:
 
 
 def test_finer_grids_have_finer_positions() -> None:
-    coarse, fine = sine_positions(4, 4, 16).view(4, 4, 16), sine_positions(12, 12, 16).view(12, 12, 16)
+    coarse, fine = _sine_positions(4, 4, 16).view(4, 4, 16), _sine_positions(12, 12, 16).view(12, 12, 16)
     assert_close(fine[1::3, 1::3], coarse, rtol=1e-5, atol=1e-6)  # every third one is in the middle of a coarse cell
-    assert not torch.allclose(sine_positions(4, 6, 16), sine_positions(6, 4, 16))
+    assert not torch.allclose(_sine_positions(4, 6, 16), _sine_positions(6, 4, 16))
 
 
 def test_attention_equals_torchs() -> None:
@@ -43,7 +43,7 @@ def test_attention_equals_torchs() -> None:
 @pytest.mark.parametrize("size", [(64, 64), (96, 96), (48, 80)])
 def test_tokens_come_back_in_their_places(size) -> None:
     torch.manual_seed(0)
-    vit = SlimViT((4, 8, 16), depth=0).eval()
+    vit = _SlimViT((4, 8, 16), depth=0).eval()
     black, dotted = torch.zeros(1, 3, *size), torch.zeros(1, 3, *size)
     dotted[0, :, 20, 36] = 5  # pixel (20, 36) belongs to token (2, 4)
     change = (vit(dotted) - vit(black)).abs().sum((0, 1))
@@ -56,7 +56,7 @@ def test_tokens_come_back_in_their_places(size) -> None:
 
 def test_tokens_know_where_they_are_and_see_each_other() -> None:
     torch.manual_seed(0)
-    vit = SlimViT((4, 8, 16), depth=1, heads=2).eval()
+    vit = _SlimViT((4, 8, 16), depth=1, heads=2).eval()
     grey = torch.full((1, 3, 64, 64), 0.3)
     out = vit(grey)[0].flatten(1).T
     assert torch.pdist(out).min() > 1e-4
@@ -92,7 +92,7 @@ def test_older_cards_build_the_network_they_always_did() -> None:
 
 def test_predictor_is_two_layers_without_norm_at_its_end() -> None:
     torch.manual_seed(0)
-    predictor = predictor_head(6, 3).eval()
+    predictor = _predictor_head(6, 3).eval()
     z = torch.randn(4, 6)
     first, norm, _, last = predictor
     hidden = ((z @ first.weight.T) / (1 + norm.eps) ** 0.5).relu()

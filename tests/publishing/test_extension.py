@@ -7,7 +7,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from sphinx import addnodes
 
-from xaicl_lib.publishing.extension import ENOUGH, _link_terms, _readable, description, glossary_terms
+from xaicl_lib.publishing.extension import ENOUGH, _glossary_terms, _link_terms, _readable, description
 from xaicl_lib.publishing.run import ROOT
 
 
@@ -43,7 +43,7 @@ def test_pages_of_reference_are_left_alone(page):
 
 
 def test_the_books_own_glossary_is_read():
-    terms = glossary_terms((ROOT / "book" / "glossary.md").read_text())
+    terms = _glossary_terms((ROOT / "book" / "glossary.md").read_text())
     assert {"pair", "Grad-CAM", "feature map", "fill"} <= set(terms)
     assert len(terms) == len({term.lower() for term in terms}) >= 30
 

@@ -9,7 +9,7 @@ import xaicl_lib
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics import metrics
 from xaicl_lib.publishing import reference
-from xaicl_lib.publishing.chapters import chapter_list, with_chapters
+from xaicl_lib.publishing.chapters import _chapter_list, with_chapters
 from xaicl_lib.zoo import list_models, model_card
 
 
@@ -18,20 +18,20 @@ def rows(text):
 
 
 def test_every_method_and_metric_has_its_row():
-    found = {row[0]: row for row in rows(reference.methods_page())}
+    found = {row[0]: row for row in rows(reference._methods_page())}
     for method in methods:
         row = found[f"{{py:func}}`~{method.function.__module__}.{method.name}`<br>{method.facts['family']}"]
         assert ("Signed." in row[1]) == method.facts["signed"]
         assert ("one side alone" in row[1]) == method.facts["one_sided"]
         assert row[3].startswith(f"{{cite:t}}`{method.facts['paper']}`")
-    found = {row[0].split("<br>")[0]: row for row in rows(reference.metrics_page())}
+    found = {row[0].split("<br>")[0]: row for row in rows(reference._metrics_page())}
     for metric in metrics:
         direction = "higher is better" if metric.facts["higher_is_better"] else "lower is better"
         assert direction in found[f"**{metric.name}**"][0]
 
 
 def test_every_model_has_its_card():
-    text = reference.models_page()
+    text = reference._models_page()
     for name in list_models():
         card = model_card(name)
         part = text.split(f"### {name}\n")[1].split("\n### ")[0]
@@ -41,7 +41,7 @@ def test_every_model_has_its_card():
 
 
 def test_the_reference_has_each_public_thing_once_and_nothing_private():
-    pages = reference.api_pages()
+    pages = reference._api_pages()
     lines = [line.split(":: ")[1] for text in pages.values() for line in text.splitlines() if line.startswith(".. auto")]
     assert len(lines) == len(set(lines))
     for name in xaicl_lib.__all__:
@@ -82,7 +82,7 @@ def executed(folder, name="01_a"):
 
 
 def test_a_run_has_its_page(tmp_path):
-    pages = reference.runs_pages([executed(tmp_path)])
+    pages = reference._runs_pages([executed(tmp_path)])
     assert set(pages) == {"runs", "run_01_a"}
     found = rows(pages["run_01_a"])
     for row in (
@@ -103,7 +103,7 @@ def test_a_run_without_a_manifest_says_so(tmp_path):
     path = executed(tmp_path)
     (tmp_path / "manifest.json").unlink()
     for entry in ("device", "time, start of Python included", "processor time", "cores"):
-        assert [entry, "not noted"] in rows(reference.runs_pages([path])["run_01_a"])
+        assert [entry, "not noted"] in rows(reference._runs_pages([path])["run_01_a"])
 
 
 def test_the_first_page_lists_the_chapters_of_the_table_of_contents(tmp_path):
@@ -115,6 +115,6 @@ def test_the_first_page_lists_the_chapters_of_the_table_of_contents(tmp_path):
         ]
     }
     line = "- [A | chapter](../notebooks/01_a.ipynb), *25 minutes*: what a *pair* is"
-    assert chapter_list(toc, {"01_a": path}, "../") == f"**One**\n\n{line}"
+    assert _chapter_list(toc, {"01_a": path}, "../") == f"**One**\n\n{line}"
     assert with_chapters("a <!-- chapters --> b", toc, {"01_a": path}) == f"a **One**\n\n{line} b"
     assert with_chapters("nothing", toc, {}) == "nothing"

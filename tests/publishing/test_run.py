@@ -24,15 +24,15 @@ from filelock import FileLock
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing import run
-from xaicl_lib.publishing.assets import check_integrity, extract, mathjax
+from xaicl_lib.publishing.assets import _check_integrity, _extract, mathjax
 from xaicl_lib.publishing.book import (
     NotebookError,
+    _page_outputs,
+    _public_address,
+    _with_figures,
+    _with_repository,
     check_pages,
-    page_outputs,
-    public_address,
     repository_address,
-    with_figures,
-    with_repository,
 )
 from xaicl_lib.publishing.build import serve
 from xaicl_lib.publishing.pool import cores
@@ -312,10 +312,10 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(tmp_path):
     file = tmp_path / "package.tgz"
     file.write_bytes(b"content")
     digest = base64.b64encode(hashlib.sha512(b"content").digest()).decode()
-    check_integrity(file, f"sha512-{digest}")
+    _check_integrity(file, f"sha512-{digest}")
     file.write_bytes(b"Content")
     with pytest.raises(InputError, match="not the pinned package"):
-        check_integrity(file, f"sha512-{digest}")
+        _check_integrity(file, f"sha512-{digest}")
 
 
 def pack(path, *members):
@@ -329,11 +329,11 @@ def pack(path, *members):
 
 def test_only_the_wanted_parts_are_extracted(tmp_path):
     package = pack(tmp_path / "p.tgz", *[(f"package/{n}", tarfile.REGTYPE) for n in ("a.js", "fonts/f.woff", "b.js", "fontsy/x")])
-    extract(package, tmp_path / "out", ("a.js", "fonts/"))
+    _extract(package, tmp_path / "out", ("a.js", "fonts/"))
     found = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
     assert found == ["a.js", "fonts/f.woff"]
     with pytest.raises(InputError, match=r"lacks c\.js"):
-        extract(package, tmp_path / "again", ("a.js", "c.js"))
+        _extract(package, tmp_path / "again", ("a.js", "c.js"))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_only_the_wanted_parts_are_extracted(tmp_path):
 def test_unsafe_members_are_refused(tmp_path, name, kind):
     package = pack(tmp_path / "p.tgz", (name, kind))
     with pytest.raises(InputError, match="unsafe member"):
-        extract(package, tmp_path / "deep" / "out", ("fonts/",))
+        _extract(package, tmp_path / "deep" / "out", ("fonts/",))
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["p.tgz"]
 
 
@@ -387,7 +387,7 @@ def test_without_network_and_cache_the_message_says_so(tmp_path, monkeypatch):
     ],
 )
 def test_only_public_addresses_count_and_credentials_never_do(remote, address):
-    assert public_address(remote) == address
+    assert _public_address(remote) == address
 
 
 def test_the_environment_goes_first_and_must_be_right(tmp_path, monkeypatch):
@@ -402,14 +402,14 @@ def test_the_environment_goes_first_and_must_be_right(tmp_path, monkeypatch):
 
 def test_buttons_appear_only_with_an_address():
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    assert with_repository(config, None) == config
+    assert _with_repository(config, None) == config
     assert not config["html"]["use_repository_button"]
     assert "launch_buttons" not in config
-    made = with_repository(config, "https://github.com/someone/xaicl")
+    made = _with_repository(config, "https://github.com/someone/xaicl")
     assert made["html"]["use_repository_button"]
     assert made["repository"]["branch"] == "main"
     assert "colab_url" in made["launch_buttons"]
-    assert "launch_buttons" not in with_repository(config, "https://gitlab.example.org/a/b")  # Colab reads GitHub alone
+    assert "launch_buttons" not in _with_repository(config, "https://gitlab.example.org/a/b")  # Colab reads GitHub alone
 
 
 # Pages
@@ -461,7 +461,7 @@ def test_a_notebook_that_was_never_executed_fails(tmp_path):
 
 def test_only_outputs_are_counted():
     page = f'<figure class="xaicl-plot"></figure><img src="logo.png">{STREAM}<div class="cell_output"><img src="a.png"></div>'
-    assert page_outputs(page) == {"cells": 2, "figures": 0, "pictures": 1}
+    assert _page_outputs(page) == {"cells": 2, "figures": 0, "pictures": 1}
 
 
 def test_prose_can_show_a_figure_of_a_notebook(tmp_path) -> None:
@@ -471,7 +471,7 @@ def test_prose_can_show_a_figure_of_a_notebook(tmp_path) -> None:
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_x.ipynb")
     executed = {"01_x": tmp_path / "01_x.ipynb"}
-    assert with_figures("a\n<!-- figure 01_x 1 -->\nb", executed) == f"a\n```{{raw}} html\n{plot}\n```\nb"
+    assert _with_figures("a\n<!-- figure 01_x 1 -->\nb", executed) == f"a\n```{{raw}} html\n{plot}\n```\nb"
     for missing in ("<!-- figure 01_x 2 -->", "<!-- figure 02_y 1 -->"):
         with pytest.raises(NotebookError, match="expected figure"):
-            with_figures(missing, executed)
+            _with_figures(missing, executed)

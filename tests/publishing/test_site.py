@@ -12,8 +12,8 @@ import pytest
 from xaicl_lib import __version__
 from xaicl_lib.cli import main
 from xaicl_lib.errors import InputError
-from xaicl_lib.publishing.book import with_sections, with_stamp
-from xaicl_lib.publishing.site import fetch_wheels, make_classroom, make_site, stamp
+from xaicl_lib.publishing.book import _with_sections, _with_stamp
+from xaicl_lib.publishing.site import _fetch_wheels, make_classroom, make_site, stamp
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def test_the_stamp_says_version_and_date(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert stamp() == f"xaicl {__version__}, built 1970-01-02"
     config = {"title": "T", "html": {"favicon": "f"}}
-    assert with_stamp(config, "reader") == {
+    assert _with_stamp(config, "reader") == {
         "title": "T",
         "html": {"favicon": "f", "extra_footer": f'<p class="xaicl-stamp">xaicl {__version__}, built 1970-01-02</p>'},
     }
-    teacher = with_stamp(config, "teacher")
+    teacher = _with_stamp(config, "teacher")
     assert teacher["title"] == "T (teacher's edition)"
     assert "teacher's edition" in teacher["html"]["extra_footer"]
 
@@ -93,12 +93,12 @@ def test_wheels_that_cannot_be_had_are_said_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(InputError, match="wheels could not be had"):
-        fetch_wheels(tmp_path / "no_project_here", tmp_path / "wheels", "", ())
+        _fetch_wheels(tmp_path / "no_project_here", tmp_path / "wheels", "", ())
 
 
 def test_generated_pages_join_the_table_of_contents():
     toc = {"root": "a", "parts": [{"caption": "c", "chapters": [{"file": "b"}, {"file": "api"}]}]}
-    made = with_sections(toc, {"api": ["api_x", "api_y"]})
+    made = _with_sections(toc, {"api": ["api_x", "api_y"]})
     assert made["parts"][0]["chapters"] == [{"file": "b"}, {"file": "api", "sections": [{"file": "api_x"}, {"file": "api_y"}]}]
     assert toc["parts"][0]["chapters"][1] == {"file": "api"}
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, PairModel, load_model
-from xaicl_lib.networks.small import SlimViT
+from xaicl_lib.networks.small import _SlimViT
 from xaicl_lib.studies.organization import curves, layer_features, relative_to, rld, similarity_graph, with_intervals
 from xaicl_lib.zoo import untrained
 
@@ -186,7 +186,7 @@ def test_layers_are_what_the_modules_give() -> None:
 
 def test_layers_of_a_transformer_and_of_any_model() -> None:
     torch.manual_seed(0)
-    vit = PairModel(SlimViT((8, 8, 16), 3, 2), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=32)
+    vit = PairModel(_SlimViT((8, 8, 16), 3, 2), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=32)
     photos = random_pair(2, (32, 32)).a.float()
     found = layer_features(vit, photos)
     assert list(found) == ["block 1", "block 2", "features", "embedding"]

@@ -10,9 +10,9 @@ from tests.conftest import assert_close
 from tests.training.test_training import LABELS, PHOTOS, tiny, trainer_of
 from xaicl_lib import InputError, load_model
 from xaicl_lib.cli import main
-from xaicl_lib.training.snapshots import check_epochs, keeper, snapshot_name
+from xaicl_lib.training.snapshots import _snapshot_name, check_epochs, keeper
 from xaicl_lib.training.train import Trainer
-from xaicl_lib.zoo.bundled import model_card, read_weights
+from xaicl_lib.zoo.bundled import _read_weights, model_card
 
 
 def files(folder) -> dict[str, bytes]:
@@ -34,13 +34,13 @@ def test_a_snapshot_is_the_network_after_its_epoch(tmp_path, name) -> None:
     assert list(seen) == [0, 1, 2, 3]
     assert sorted(files(tmp_path / "snapshots")) == [f"{name}_epoch0.safetensors", f"{name}_epoch2.safetensors"]
     for epoch in (0, 2):
-        card = model_card(snapshot_name(name, epoch), tmp_path / "snapshots")
+        card = model_card(_snapshot_name(name, epoch), tmp_path / "snapshots")
         assert (card["epochs"], len(card["history"])) == (epoch, epoch)
-        weights = read_weights(tmp_path / "snapshots" / f"{card['name']}.safetensors", card["sha256"])
+        weights = _read_weights(tmp_path / "snapshots" / f"{card['name']}.safetensors", card["sha256"])
         for key, value in seen[epoch].items():
             want = value.half().float() if value.is_floating_point() else value
             assert torch.equal(weights[key], want), key
-    model = load_model(snapshot_name(name, 2), "cpu", folder=tmp_path / "snapshots")
+    model = load_model(_snapshot_name(name, 2), "cpu", folder=tmp_path / "snapshots")
     network = recipe.network()
     network.load_state_dict(seen[2])
     x = torch.rand(2, 3, 32, 32)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError, load_model
-from xaicl_lib.augment.views import Views, random_boxes, random_view
+from xaicl_lib.augment.views import Views, _random_boxes, random_view
 from xaicl_lib.data.scenes import FACTORS, scene_set
 from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import load_data, training_labels
@@ -45,7 +45,7 @@ EACH = pytest.mark.parametrize("name", ["simclr", "barlow_twins", "simsiam", "mo
 
 def test_boxes_lie_inside_and_mirror_half_the_time() -> None:
     views = Views()
-    left, top, width, height = random_boxes(4000, views, torch.Generator().manual_seed(0)).unbind(1)
+    left, top, width, height = _random_boxes(4000, views, torch.Generator().manual_seed(0)).unbind(1)
     assert (left >= 0).all()
     assert (left + width.abs() <= 1 + 1e-6).all()
     assert (top + height <= 1 + 1e-6).all()

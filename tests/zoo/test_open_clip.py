@@ -6,7 +6,7 @@ import torch
 from tests.conftest import assert_close
 from xaicl_lib import InputError, Pair, explain, load_model
 from xaicl_lib.scores import corpus_similarity
-from xaicl_lib.zoo.open_clip import from_open_clip
+from xaicl_lib.zoo.open_clip import _from_open_clip
 
 open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed (extra: clip)")
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
@@ -29,7 +29,7 @@ def network(request):
 
 
 def test_images_and_texts_are_embedded_as_open_clip_does(network) -> None:
-    model = from_open_clip(network, tokenize)
+    model = _from_open_clip(network, tokenize)
     x = torch.randn(3, 3, model.size, model.size)
     assert_close(model.embed_a(x), network.encode_image(x), rtol=1e-4, atol=1e-5)
     assert_close(model.fast.embed_a(x), network.encode_image(x), rtol=1e-3, atol=1e-5)
@@ -39,7 +39,7 @@ def test_images_and_texts_are_embedded_as_open_clip_does(network) -> None:
 
 
 def test_maps_towards_a_text(network) -> None:
-    model = from_open_clip(network, tokenize, mean=(0.5, 0.5, 0.5), std=(0.3, 0.3, 0.3))
+    model = _from_open_clip(network, tokenize, mean=(0.5, 0.5, 0.5), std=(0.3, 0.3, 0.3))
     z = model.embed_text(TEXTS)
     score, pair = corpus_similarity(z[:1], z[1:]), Pair(torch.rand(2, 3, model.size, model.size))
     for method, params in (("grad_cam", {}), ("conditional_occlusion", {}), ("rise", {"masks": 20}), ("input_x_gradient", {})):
@@ -53,10 +53,10 @@ def test_what_does_not_fit_is_named(tmp_path) -> None:
     torch.manual_seed(0)
     network = open_clip.CLIP(embed_dim=12, vision_cfg=IMAGE["transformer"], text_cfg=TEXT).eval()
     with pytest.raises(InputError, match=r"expected images of 32 x 32 pixels"):
-        from_open_clip(network, tokenize).embed_a(torch.rand(1, 3, 40, 32))
+        _from_open_clip(network, tokenize).embed_a(torch.rand(1, 3, 40, 32))
     network.visual.pool_type = "avg"
     with pytest.raises(InputError, match="a vision transformer with a class token or a ResNet of CLIP, got VisionTransformer"):
-        from_open_clip(network, tokenize)
+        _from_open_clip(network, tokenize)
     with pytest.raises(InputError, match="unknown model 'open_clip/none'; there are"):
         load_model("open_clip/none")
     with pytest.raises(InputError, match=r"unknown weights '' of 'open_clip/ViT-B-32'; there are: .*openai"):

@@ -38,7 +38,7 @@ def _chance(n: int, probability: float, generator: Generator) -> Tensor:
     return torch.rand(n, generator=generator) < probability
 
 
-def random_boxes(n: int, views: Views, generator: Generator) -> Float[Tensor, "n 4"]:
+def _random_boxes(n: int, views: Views, generator: Generator) -> Float[Tensor, "n 4"]:
     """Crop boxes (left, top, width, height) in fractions of a square photo; some of them mirrored (negative width)."""
     area = _uniform(n, *views.scale, generator)
     ratio = _uniform(n, math.log(views.ratio[0]), math.log(views.ratio[1]), generator).exp()
@@ -71,7 +71,7 @@ def random_view(images: Float[Tensor, "n 3 h w"], views: Views, generator: Gener
     n = len(images)
     if views.rotation:
         images = augment.rotate(images, _uniform(n, -views.rotation, views.rotation, generator))
-    out = augment.resized_crop(images, random_boxes(n, views, generator), views.size)
+    out = augment.resized_crop(images, _random_boxes(n, views, generator), views.size)
     out = jitter(out, views, generator)
     out = augment.grayscale(out, _chance(n, views.grayscale_chance, generator).float())
     sigma = _uniform(n, *views.blur_sigma, generator) * views.size / 224

@@ -28,25 +28,25 @@ def code_digest(*roots: str) -> str:
         InputError: not a module of this library.
     """
     digest = hashlib.sha256()
-    for path in files_behind(roots):
+    for path in _files_behind(roots):
         digest.update(path.relative_to(TOP).as_posix().encode() + b"\0" + _file_digest(path))
     return digest.hexdigest()[:16]
 
 
-def files_behind(roots: Iterable[str]) -> list[Path]:
+def _files_behind(roots: Iterable[str]) -> list[Path]:
     """Files of the library that these modules depend on: their own, those of what they import, and the data beside them."""
     waiting, seen = list(roots), set[str]()
     while waiting:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += imports_of(name)
+            waiting += _imports_of(name)
     modules = {_file(name) for name in seen}
     return sorted(modules | {path for folder in {module.parent for module in modules} - {TOP} for path in _data(folder)})
 
 
 @functools.cache
-def imports_of(name: str) -> tuple[str, ...]:
+def _imports_of(name: str) -> tuple[str, ...]:
     """Modules of the library that a module names in its import statements; a package that looks for its modules has all of them."""
     path = _file(name)
     tree = ast.parse(path.read_text(encoding="utf-8"))

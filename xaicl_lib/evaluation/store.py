@@ -136,10 +136,10 @@ def digest(*parts: object) -> str:
 
 def _known_to_json(value: Any) -> Any:
     number = plain(value)
-    return key_of(value) if number is value else number
+    return _key_of(value) if number is value else number
 
 
-def key_of(value: Any) -> str:
+def _key_of(value: Any) -> str:
     """What stands in a key for a value that JSON does not know: a function's `key` if it has one, else where it is defined.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xaicl_lib.model import MeanPool
 
 
-class Bottleneck(nn.Module):
+class _Bottleneck(nn.Module):
     """Residual block of three convolutions, the last four times as wide; a projected shortcut where the shape changes."""
 
     def __init__(self, c_in: int, c: int, stride: int = 1, project: bool = False) -> None:
@@ -68,7 +68,7 @@ class ResNet50(nn.Module):
 
 
 def _stage(c_in: int, c: int, count: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(Bottleneck(c_in, c, stride, project=True), *(Bottleneck(4 * c, c) for _ in range(count - 1)))
+    return nn.Sequential(_Bottleneck(c_in, c, stride, project=True), *(_Bottleneck(4 * c, c) for _ in range(count - 1)))
 
 
 def perceptron(*widths: int, last_norm: str = "plain", last_bias: bool = False) -> nn.Sequential:

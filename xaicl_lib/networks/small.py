@@ -52,12 +52,12 @@ def _projection_head(c: int, hidden: int, d: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def predictor_head(d: int, hidden: int) -> nn.Sequential:
+def _predictor_head(d: int, hidden: int) -> nn.Sequential:
     """A two-layer perceptron from embeddings to predictions of the other view's: (n, d) to (n, d)."""
     return nn.Sequential(nn.Linear(d, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, d))
 
 
-def sine_positions(i: int, j: int, c: int, span: float = 8.0) -> Float[Tensor, "ij c"]:
+def _sine_positions(i: int, j: int, c: int, span: float = 8.0) -> Float[Tensor, "ij c"]:
     """Fixed positions of an i x j grid of tokens: a quarter of the channels each for the sine and cosine of row and column.
 
     The grid always spans the same range, so that a photo in more pixels has finer positions, not farther ones.
@@ -71,7 +71,7 @@ def sine_positions(i: int, j: int, c: int, span: float = 8.0) -> Float[Tensor, "
     return torch.cat([angle_i.sin(), angle_i.cos(), angle_j.sin(), angle_j.cos()], 1)
 
 
-class SlimViT(nn.Module):
+class _SlimViT(nn.Module):
     """A vision transformer (:cite:t:`dosovitskiy2021image`) whose patch tokens come back as a map: (n, 3, h, w) to (n, c, h / 8, w / 8).
 
     Differs: tokens are made by a few small convolutions, as :cite:t:`xiao2021early` advise, not by one of 8 x 8; there is
@@ -90,13 +90,13 @@ class SlimViT(nn.Module):
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
         x = self.tokens(x)  # (n, c, i, j)
         n, c, i, j = x.shape
-        tokens = x.flatten(2).mT + sine_positions(i, j, c).to(x)  # (n, i * j, c)
+        tokens = x.flatten(2).mT + _sine_positions(i, j, c).to(x)  # (n, i * j, c)
         return self.norm(self.blocks(tokens)).mT.reshape(n, c, i, j)
 
 
 BACKBONES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "slim_resnet": lambda recipe: slim_resnet(tuple(recipe["widths"])),
-    "slim_vit": lambda recipe: SlimViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"]),
+    "slim_vit": lambda recipe: _SlimViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"]),
 }
 
 
@@ -109,7 +109,7 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
     features = BACKBONES[recipe.get("architecture", "slim_resnet")](recipe)
     network = nn.ModuleDict({"features": features, "head": _projection_head(recipe["widths"][-1], recipe["hidden"], recipe["embedding"])})
     if recipe.get("predictor"):
-        network["predictor"] = predictor_head(recipe["embedding"], recipe["predictor"])
+        network["predictor"] = _predictor_head(recipe["embedding"], recipe["predictor"])
     if recipe.get("classes"):
         network["classifier"] = nn.Linear(recipe["embedding"], recipe["classes"])
     if recipe.get("momentum"):

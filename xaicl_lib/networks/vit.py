@@ -37,7 +37,7 @@ class Attention(nn.Module):
         return F.linear(values, self.proj.weight)
 
 
-class Perceptron(nn.Module):
+class _Perceptron(nn.Module):
     """Two layers with an exact GELU between them."""
 
     def __init__(self, c: int) -> None:
@@ -54,7 +54,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, c: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.attn = nn.LayerNorm(c, EPSILON), Attention(c, heads)
-        self.norm2, self.mlp = nn.LayerNorm(c, EPSILON), Perceptron(c)
+        self.norm2, self.mlp = nn.LayerNorm(c, EPSILON), _Perceptron(c)
 
     def forward(self, x: Float[Tensor, "n t c"]) -> Float[Tensor, "n t c"]:
         x = x + self.attn(self.norm1(x))
@@ -135,7 +135,7 @@ class ClassToken(nn.Module):
 
     def __init__(self, c: int) -> None:
         super().__init__()
-        self.norm2, self.mlp, self.norm = nn.LayerNorm(c, EPSILON), Perceptron(c), nn.LayerNorm(c, EPSILON)
+        self.norm2, self.mlp, self.norm = nn.LayerNorm(c, EPSILON), _Perceptron(c), nn.LayerNorm(c, EPSILON)
 
     def forward(self, features: Float[Tensor, "n c i j"]) -> Float[Tensor, "n c"]:
         token = features.sum((2, 3))

@@ -43,7 +43,7 @@ def place_assets(static: Path, cache: Path) -> None:
 
 def mathjax(cache: Path) -> Path:
     """Folder with the needed parts of MathJax, fetched by npm into `cache` the first time."""
-    return npm_parts(MATHJAX, MATHJAX_INTEGRITY, MATHJAX_PARTS, cache)
+    return _npm_parts(MATHJAX, MATHJAX_INTEGRITY, MATHJAX_PARTS, cache)
 
 
 def place_onnxruntime(folder: Path, cache: Path) -> None:
@@ -52,7 +52,7 @@ def place_onnxruntime(folder: Path, cache: Path) -> None:
     Raises:
         InputError: it is neither in `cache` nor to be fetched, or the fetched package is not the pinned one.
     """
-    script, binary = (npm_parts(ONNXRUNTIME, ONNXRUNTIME_INTEGRITY, ONNXRUNTIME_PARTS, cache) / part for part in ONNXRUNTIME_PARTS)
+    script, binary = (_npm_parts(ONNXRUNTIME, ONNXRUNTIME_INTEGRITY, ONNXRUNTIME_PARTS, cache) / part for part in ONNXRUNTIME_PARTS)
     packed = binary.with_name(binary.name + ".gz")
     if not packed.is_file():
         draft = packed.with_suffix(".part")
@@ -63,7 +63,7 @@ def place_onnxruntime(folder: Path, cache: Path) -> None:
         shutil.copy2(file, folder / file.name)
 
 
-def npm_parts(package: str, integrity: str, parts: tuple[str, ...], cache: Path) -> Path:
+def _npm_parts(package: str, integrity: str, parts: tuple[str, ...], cache: Path) -> Path:
     """Folder with those parts of an npm package, fetched into `cache` the first time.
 
     Raises:
@@ -74,14 +74,14 @@ def npm_parts(package: str, integrity: str, parts: tuple[str, ...], cache: Path)
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             packed = _npm_pack(package, Path(scratch))
-            check_integrity(packed, integrity)
-            extract(packed, Path(scratch) / "parts", parts)
+            _check_integrity(packed, integrity)
+            _extract(packed, Path(scratch) / "parts", parts)
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(Path(scratch) / "parts", folder)
     return folder
 
 
-def check_integrity(file: Path, integrity: str) -> None:
+def _check_integrity(file: Path, integrity: str) -> None:
     """Refuse a file whose digest is not the pinned one, written as npm writes it: `sha512-<base64>`."""
     name, _, want = integrity.partition("-")
     got = base64.b64encode(hashlib.new(name, file.read_bytes()).digest()).decode()
@@ -89,7 +89,7 @@ def check_integrity(file: Path, integrity: str) -> None:
         raise InputError(f"{file.name} is not the pinned package: expected {integrity}, got {name}-{got}")
 
 
-def extract(package: Path, folder: Path, parts: tuple[str, ...]) -> None:
+def _extract(package: Path, folder: Path, parts: tuple[str, ...]) -> None:
     """Write those files of an npm package that `parts` names (folders end with a slash) below `folder`.
 
     Raises:

@@ -42,11 +42,11 @@ def stage(root: Path, executed: list[Path], source: Path, repository: str | None
             _stage_slides(text, source / "extra" / "slides", by_name)
             page.unlink()
         else:
-            page.write_text(edited(with_figures(text, by_name), edition), encoding="utf-8")
+            page.write_text(edited(_with_figures(text, by_name), edition), encoding="utf-8")
     below = write_reference(source / "book" / "reference", executed)
-    (source / "_toc.yml").write_text(yaml.safe_dump(with_sections(toc, below), sort_keys=False))
-    config = with_repository(yaml.safe_load((root / "_config.yml").read_text()), repository)
-    (source / "_config.yml").write_text(yaml.safe_dump(with_stamp(config, edition), sort_keys=False))
+    (source / "_toc.yml").write_text(yaml.safe_dump(_with_sections(toc, below), sort_keys=False))
+    config = _with_repository(yaml.safe_load((root / "_config.yml").read_text()), repository)
+    (source / "_config.yml").write_text(yaml.safe_dump(_with_stamp(config, edition), sort_keys=False))
     return staged
 
 
@@ -58,11 +58,11 @@ def _stage_notebook(path: Path, target: Path, edition: str) -> Path:
 
 def _stage_slides(text: str, folder: Path, executed: dict[str, Path]) -> None:
     folder.mkdir(parents=True)
-    page = deck(text, lambda name, number: notebook_figure(name, number, executed), stamp())
+    page = deck(text, lambda name, number: _notebook_figure(name, number, executed), stamp())
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
-def with_stamp(config: dict[str, Any], edition: str) -> dict[str, Any]:
+def _with_stamp(config: dict[str, Any], edition: str) -> dict[str, Any]:
     """Settings with version and date at the foot of every page, and the edition's name where it is not the reader's."""
     which = "" if edition == "reader" else f" · {edition}'s edition"
     html = {**config.get("html", {}), "extra_footer": f'<p class="xaicl-stamp">{stamp()}{which}</p>'}
@@ -70,19 +70,19 @@ def with_stamp(config: dict[str, Any], edition: str) -> dict[str, Any]:
     return {**config, "title": title, "html": html}
 
 
-def with_sections(toc: Any, below: dict[str, list[str]]) -> Any:
+def _with_sections(toc: Any, below: dict[str, list[str]]) -> Any:
     """The table of contents with pages put below others: `below` has for a file the files of its sections."""
     if isinstance(toc, list):
-        return [with_sections(entry, below) for entry in toc]
+        return [_with_sections(entry, below) for entry in toc]
     if not isinstance(toc, dict):
         return toc
-    made = {key: with_sections(value, below) for key, value in toc.items()}
+    made = {key: _with_sections(value, below) for key, value in toc.items()}
     if files := below.get(made.get("file", "")):
         made["sections"] = [*made.get("sections", []), *({"file": file} for file in files)]
     return made
 
 
-def with_figures(text: str, executed: dict[str, Path]) -> str:
+def _with_figures(text: str, executed: dict[str, Path]) -> str:
     """Prose with each `<!-- figure NOTEBOOK K -->` replaced by the K-th figure (from 1) of that executed notebook.
 
     Raises:
@@ -90,12 +90,12 @@ def with_figures(text: str, executed: dict[str, Path]) -> str:
     """
 
     def figure(match: re.Match[str]) -> str:
-        return f"```{{raw}} html\n{notebook_figure(match[1], int(match[2]), executed)}\n```"
+        return f"```{{raw}} html\n{_notebook_figure(match[1], int(match[2]), executed)}\n```"
 
     return re.sub(r"<!-- figure (\w+) (\d+) -->", figure, text)
 
 
-def notebook_figure(name: str, number: int, executed: dict[str, Path]) -> str:
+def _notebook_figure(name: str, number: int, executed: dict[str, Path]) -> str:
     """HTML of the K-th figure (from 1) of an executed notebook.
 
     Raises:
@@ -109,7 +109,7 @@ def notebook_figure(name: str, number: int, executed: dict[str, Path]) -> str:
     return shown[number - 1]
 
 
-def with_repository(config: dict[str, Any], address: str | None) -> dict[str, Any]:
+def _with_repository(config: dict[str, Any], address: str | None) -> dict[str, Any]:
     """Settings with buttons to the repository at `address` and, where they can read it, to Colab and Binder; without one no buttons."""
     if address is None:
         return config
@@ -131,7 +131,7 @@ def repository_address(root: Path) -> str | None:
         InputError: XAICL_REPOSITORY_URL is set to something that is not a public address.
     """
     if given := os.environ.get("XAICL_REPOSITORY_URL"):
-        if (address := public_address(given)) is None:
+        if (address := _public_address(given)) is None:
             raise InputError(f"expected XAICL_REPOSITORY_URL to be like https://host/owner/name, got {given!r}")
         return address
     command = ["git", "-C", str(root), "remote", "get-url", "origin"]
@@ -139,15 +139,15 @@ def repository_address(root: Path) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return public_address(done.stdout.strip()) if done.returncode == 0 else None
+    return _public_address(done.stdout.strip()) if done.returncode == 0 else None
 
 
-def public_address(remote: str) -> str | None:
+def _public_address(remote: str) -> str | None:
     """The https address of a git remote on a public host, without credentials; None for paths, local hosts and other schemes.
 
-    >>> public_address("git@github.com:someone/xaicl.git")
+    >>> _public_address("git@github.com:someone/xaicl.git")
     'https://github.com/someone/xaicl'
-    >>> public_address("/home/someone/xaicl") is None
+    >>> _public_address("/home/someone/xaicl") is None
     True
     """
     short = re.fullmatch(r"(?:[\w.-]+@)?([\w.-]+\.[a-zA-Z]+):(?!//)([^\s:]+)", remote)  # user@host:owner/name
@@ -180,7 +180,7 @@ def check_pages(executed: list[Path], pages: Path) -> None:
         page = pages / f"{path.stem}.html"
         if not page.is_file():
             raise NotebookError(f"{path.name} has no page in the book; is it in _toc.yml?")
-        want, got = notebook_outputs(path), page_outputs(page.read_text(encoding="utf-8"))
+        want, got = _notebook_outputs(path), _page_outputs(page.read_text(encoding="utf-8"))
         if want["cells"] == 0:
             raise NotebookError(f"{path.name} holds no outputs at all; it was not executed")
         for kind, count in want.items():
@@ -199,7 +199,7 @@ def check_site(pages: Path) -> None:
         raise NotebookError(f"the built pages are not fit to publish: {'; '.join(found[:8])}{more}")
 
 
-def notebook_outputs(path: Path) -> dict[str, int]:
+def _notebook_outputs(path: Path) -> dict[str, int]:
     """How many cells with output, figures and pictures an executed notebook holds."""
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.get("outputs") and not HIDDEN & set(c.metadata.get("tags", ()))]
     data = [output.get("data", {}) for cell in cells for output in cell.outputs]
@@ -208,7 +208,7 @@ def notebook_outputs(path: Path) -> dict[str, int]:
     return {"cells": len(cells), "figures": sum(text.count(PLOT) for text in pages), "pictures": len(pictures)}
 
 
-def page_outputs(text: str) -> dict[str, int]:
+def _page_outputs(text: str) -> dict[str, int]:
     """The same counts of a page's HTML; a place for output that is empty does not count."""
     parser = _Outputs()
     parser.feed(text)

@@ -14,10 +14,10 @@ MARK = "<!-- chapters -->"
 
 def with_chapters(text: str, toc: dict[str, Any], executed: Mapping[str, Path], folder: str = "../") -> str:
     """The text with `<!-- chapters -->` replaced by a list of the notebooks in the table of contents, part by part."""
-    return text.replace(MARK, chapter_list(toc, executed, folder)) if MARK in text else text
+    return text.replace(MARK, _chapter_list(toc, executed, folder)) if MARK in text else text
 
 
-def chapter_list(toc: dict[str, Any], executed: Mapping[str, Path], folder: str) -> str:
+def _chapter_list(toc: dict[str, Any], executed: Mapping[str, Path], folder: str) -> str:
     """Markdown: under each part's name a line for each of its notebooks."""
     made = []
     for caption, files in _parts(toc):

@@ -26,10 +26,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
 
 
-def glossary_terms(text: str) -> list[str]:
+def _glossary_terms(text: str) -> list[str]:
     """The terms that a Markdown page with a `{glossary}` defines, in its order.
 
-    >>> glossary_terms('''```{glossary}
+    >>> _glossary_terms('''```{glossary}
     ... pair
     ...   Two images.
     ...
@@ -44,7 +44,7 @@ def glossary_terms(text: str) -> list[str]:
 
 def _load_terms(app: Sphinx) -> None:
     page = app.srcdir / f"{GLOSSARY}.md"
-    terms = glossary_terms(page.read_text(encoding="utf-8")) if page.is_file() else []
+    terms = _glossary_terms(page.read_text(encoding="utf-8")) if page.is_file() else []
     app.env.xaicl_terms = {term.lower(): term for term in terms}  # type: ignore[attr-defined]
 
 

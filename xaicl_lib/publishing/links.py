@@ -20,7 +20,7 @@ LINKS = {
 }
 
 
-def pages_of(book: Path) -> list[Path]:
+def _pages_of(book: Path) -> list[Path]:
     """Every page of the book."""
     return [path for path in sorted(book.rglob("*.html")) if not NOT_PAGES & set(path.relative_to(book).parts)]
 
@@ -29,7 +29,7 @@ def check_links(book: Path) -> list[str]:
     """A line for each reference that leads nowhere within the folder or out of it: `page: reference`. Other hosts are not asked."""
     return [
         f"{page.relative_to(book)}: {reference}"
-        for page in pages_of(book)
+        for page in _pages_of(book)
         for reference in dict.fromkeys(_read(page).references)
         if not _leads_somewhere(page, reference, book)
     ]
@@ -38,7 +38,7 @@ def check_links(book: Path) -> list[str]:
 def check_basics(book: Path) -> list[str]:
     """A line for each page without language, title, description or heading, with an undescribed picture or figure, or too heavy."""
     found = []
-    for page in pages_of(book):
+    for page in _pages_of(book):
         name, facts = page.relative_to(book).as_posix(), _read(page)
         if facts.redirect:
             continue

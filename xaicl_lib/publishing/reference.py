@@ -42,14 +42,14 @@ DIRECTIONS = {True: "higher", False: "lower"}
 def write_reference(folder: Path, executed: Sequence[Path]) -> dict[str, list[str]]:
     """Write all pages into a folder `book/reference`; for the table of contents, the pages that stand below others."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {"methods": methods_page(), "metrics": metrics_page(), "models": models_page(), **api_pages(), **runs_pages(executed)}
+    pages = {"methods": _methods_page(), "metrics": _metrics_page(), "models": _models_page(), **_api_pages(), **_runs_pages(executed)}
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
     place = "book/reference/"
     return {f"{place}{head}": [f"{place}{n}" for n in pages if n.startswith(mark)] for head, mark in (("api", "api_"), ("runs", "run_"))}
 
 
-def methods_page() -> str:
+def _methods_page() -> str:
     """Every registered method with its facts, then the parameters of each."""
     order = {name: k for k, name in enumerate(("perturbation", "gradient", "activation", "similarity", "control"))}
     listed = sorted(methods, key=lambda m: order.get(m.facts["family"], len(order)))
@@ -81,7 +81,7 @@ def methods_page() -> str:
     )
 
 
-def metrics_page() -> str:
+def _metrics_page() -> str:
     """Every registered metric with its direction, range, meaning, needs, options and source."""
     head = ("metric", "what it says", "what it needs", "options", "source")
     rows = [
@@ -99,7 +99,7 @@ def metrics_page() -> str:
     return "\n".join(["# Table of metrics\n", text, link, *_table(head, rows)])
 
 
-def models_page() -> str:
+def _models_page() -> str:
     """A card for each model: those in the package with all that their training wrote, and those that others published."""
     own = [line for name in list_models() for line in _card(model_card(name))]
     head = ("name", "head", "maps from", "parameters", "input", "licence", "paper")
@@ -154,7 +154,7 @@ def _card(card: dict[str, Any]) -> list[str]:
     ]
 
 
-def api_pages() -> dict[str, str]:
+def _api_pages() -> dict[str, str]:
     """The reference of public functions and classes: a first page with what `xaicl_lib` itself offers, and one for each part."""
     seen: set[int] = set()
     top = _documented("xaicl_lib", [(name, getattr(xaicl_lib, name)) for name in xaicl_lib.__all__], seen)
@@ -216,7 +216,7 @@ def _documented(module: str, things: Iterable[tuple[str, Any]], seen: set[int]) 
     return "\n".join(["```{eval-rst}", *lines, "```"]) if lines else ""
 
 
-def runs_pages(executed: Sequence[Path]) -> dict[str, str]:
+def _runs_pages(executed: Sequence[Path]) -> dict[str, str]:
     """A page for each executed notebook: what it ran with and where its time went; and one table of all."""
     rows, pages = [], {}
     for path in executed:

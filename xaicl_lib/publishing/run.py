@@ -30,7 +30,7 @@ PROFILES = ("quick", "full")
 RESULT = re.compile(r"results/[\w-]+\.parquet")
 
 
-class NotebooksFailed(NotebookError):
+class _NotebooksFailed(NotebookError):
     """Notebooks that did not run to their end, a line for each; what was executed well is kept."""
 
 
@@ -79,7 +79,7 @@ def run_notebooks(
     Raises:
         InputError: unknown notebook, profile or parameter, a folder that cannot be written to, or one that another run works in; nothing
             is executed then.
-        NotebooksFailed: some failed; a line for each names notebook, cell, error and how to run it alone.
+        _NotebooksFailed: some failed; a line for each names notebook, cell, error and how to run it alone.
     """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
@@ -92,7 +92,7 @@ def run_notebooks(
         failures = _execute(todo, target, min(at_once, max(1, len(todo))), timeout, patience)
         _print_table(plans, kept, _read_manifest(target), {failure.job.name for failure in failures})
     if failures:
-        raise NotebooksFailed("\n".join([f"{len(failures)} of {len(plans)} notebooks failed", *map(_failure, failures)]))
+        raise _NotebooksFailed("\n".join([f"{len(failures)} of {len(plans)} notebooks failed", *map(_failure, failures)]))
     return [target / plan.path.name for plan in plans]
 
 

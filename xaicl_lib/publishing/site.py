@@ -92,11 +92,11 @@ def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True)
     facts = {"platform": sys.platform, "python": f"{sys.version_info.major}.{sys.version_info.minor}", "version": __version__}
     (folder / "README.md").write_text(README.format(**facts, date=time.strftime("%Y-%m-%d")))
     if wheels:
-        fetch_wheels(root, folder / "wheels")
+        _fetch_wheels(root, folder / "wheels")
     return folder
 
 
-def fetch_wheels(root: Path, folder: Path, extra: str = "[views]", beside: tuple[str, ...] = BESIDE) -> None:
+def _fetch_wheels(root: Path, folder: Path, extra: str = "[views]", beside: tuple[str, ...] = BESIDE) -> None:
     """Put the package's wheel and those of all it needs into a folder.
 
     Raises:

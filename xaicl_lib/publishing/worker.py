@@ -28,7 +28,7 @@ def tell(**facts: Any) -> None:
     print(f"{MARK}{json.dumps(facts)}", flush=True)
 
 
-class TellingEngine(NBClientEngine):
+class _TellingEngine(NBClientEngine):
     """Papermill's own engine, which tells of each cell as it begins."""
 
     @classmethod
@@ -37,7 +37,7 @@ class TellingEngine(NBClientEngine):
 
         def cell_start(cell: nbformat.NotebookNode, cell_index: int | None = None, **more: Any) -> None:
             if cell_index in places:
-                tell(cell=places[cell_index], of=len(places), line=first_line(cell.source))
+                tell(cell=places[cell_index], of=len(places), line=_first_line(cell.source))
             begin(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start
@@ -51,7 +51,7 @@ def numbered(notebook: nbformat.NotebookNode) -> dict[int, int]:
     return {index: number for number, index in enumerate(own, start=1)}
 
 
-def first_line(source: str) -> str:
+def _first_line(source: str) -> str:
     """The first line of a cell that says something."""
     return next((line.strip() for line in source.splitlines() if line.strip()), "")
 
@@ -77,7 +77,7 @@ def execute(plan: dict[str, Any]) -> None:
 
 def main() -> int:
     """Execute the plan that the command line names: 0, or 1 after telling what went wrong."""
-    papermill_engines.register("telling", TellingEngine)
+    papermill_engines.register("telling", _TellingEngine)
     try:
         execute(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     except Exception as error:  # of the notebook, the kernel, the disk or papermill: the line is told, the process ends

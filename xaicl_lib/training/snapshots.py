@@ -8,7 +8,7 @@ from xaicl_lib.training.finish import halved, how_it_came, what_it_is, write_mod
 from xaicl_lib.training.train import Trainer
 
 
-def snapshot_name(recipe: str, epoch: int) -> str:
+def _snapshot_name(recipe: str, epoch: int) -> str:
     """The name of the model that a training was after an epoch; 0 is the untrained network."""
     return f"{recipe}_epoch{epoch}"
 
@@ -17,7 +17,7 @@ def keeper(epochs: Collection[int], folder: Path) -> Callable[[Trainer], None]:
     """What writes snapshots of a training into a folder, to be given to `Trainer.run`.
 
     A snapshot is `RECIPE_epochN.safetensors`, the state of the network in half precision, and a card with what the training was till
-    then, without accuracies; `load_model(snapshot_name(recipe, n), folder=folder)` loads it. Unlike a finished model it may be
+    then, without accuracies; `load_model(_snapshot_name(recipe, n), folder=folder)` loads it. Unlike a finished model it may be
     collapsed or untrained.
 
     Args:
@@ -31,7 +31,7 @@ def keeper(epochs: Collection[int], folder: Path) -> Callable[[Trainer], None]:
         if trainer.epoch not in epochs:
             return
         weights = save(halved(trainer.network))
-        card = {**what_it_is(trainer, snapshot_name(trainer.recipe.name, trainer.epoch)), **how_it_came(trainer, weights)}
+        card = {**what_it_is(trainer, _snapshot_name(trainer.recipe.name, trainer.epoch)), **how_it_came(trainer, weights)}
         write_model(folder, card, weights)
 
     return keep
@@ -48,7 +48,7 @@ def check_epochs(epochs: Collection[int], trainer: Trainer, folder: Path) -> Non
         if epoch > last:
             raise InputError(f"expected epochs to keep from 0 (untrained) to {last}, the last one, got {epoch}")
         gone = epoch < trainer.epoch or (epoch == trainer.epoch and trainer.epoch > 0)
-        if gone and not (folder / f"{snapshot_name(name, epoch)}.json").is_file():
+        if gone and not (folder / f"{_snapshot_name(name, epoch)}.json").is_file():
             raise InputError(
                 f"expected epochs to keep that are still to come, got {epoch}: the training in {str(trainer.out)!r} is at epoch "
                 f"{trainer.epoch} already; name another folder or remove it"

@@ -23,7 +23,7 @@ HEAD = "none: cosine on mean-pooled features"
 CLASSIFIERS = ("fc.", "head.", "head_dist.", "heads.", "classifier.", "last_linear.")
 
 
-class TimmMap(nn.Module):
+class _TimmMap(nn.Module):
     """The last features of a timm network as a map; of tokens those of patches, the class and register tokens left out."""
 
     def __init__(self, network: Any) -> None:
@@ -100,7 +100,7 @@ def _timm(own: str, file: Path | None) -> tuple[nn.Module, dict[str, Any]]:
         _read_into(net, file, f"timm/{own}")
     facts = net.pretrained_cfg
     size = facts.get("input_size", (3, 224, 224))[-1]
-    return TimmMap(net), {"size": size, "mean": facts.get("mean", IMAGENET[0]), "std": facts.get("std", IMAGENET[1])}
+    return _TimmMap(net), {"size": size, "mean": facts.get("mean", IMAGENET[0]), "std": facts.get("std", IMAGENET[1])}
 
 
 def _near(own: str, names: list[str]) -> list[str]:

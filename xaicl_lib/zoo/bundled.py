@@ -118,13 +118,13 @@ def _network(card: dict[str, Any], folder: Path) -> nn.ModuleDict:
     with torch.device("meta"):  # no time is spent on random values, none are drawn
         network = build_network(card["recipe"])
     try:
-        network.load_state_dict(read_weights(folder / f"{card['name']}.safetensors", card["sha256"]), assign=True)
+        network.load_state_dict(_read_weights(folder / f"{card['name']}.safetensors", card["sha256"]), assign=True)
     except RuntimeError as error:
         raise InputError(f"the weights of {card['name']!r} do not fit the network of its card: {error}") from error
     return network
 
 
-def read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
+def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     """Tensors of a safetensors file, widened to float32, after its checksum was found right.
 
     Raises:

@@ -21,7 +21,7 @@ from xaicl_lib.model import PairModel, resolve_device
 HEAD = "the model's own projection into the space that images and texts share"
 
 
-class TokenShares(nn.Module):
+class _TokenShares(nn.Module):
     """What each patch gives the class token in the last attention, and an even share of the rest: (n, 3, h, w) to (n, c, i, j)."""
 
     def __init__(self, visual: Any) -> None:
@@ -54,7 +54,7 @@ class TokenShares(nn.Module):
         return self.last.ls_1(F.linear(values, attention.out_proj.weight))
 
 
-class FromToken(nn.Module):
+class _FromToken(nn.Module):
     """The class token from its shares, through the rest of the network: (n, c, i, j) to (n, d)."""
 
     def __init__(self, visual: Any) -> None:
@@ -68,7 +68,7 @@ class FromToken(nn.Module):
         return token if self.proj is None else token @ self.proj
 
 
-class ConvolutionMap(nn.Module):
+class _ConvolutionMap(nn.Module):
     """The last map of CLIP's ResNets, before their attention pool."""
 
     def __init__(self, visual: Any) -> None:
@@ -82,7 +82,7 @@ class ConvolutionMap(nn.Module):
         return x
 
 
-class TextSide(nn.Module):
+class _TextSide(nn.Module):
     """Texts to embeddings, by the model's own tokenizer."""
 
     def __init__(self, network: Any, tokenizer: Callable[[list[str]], Tensor]) -> None:
@@ -94,7 +94,7 @@ class TextSide(nn.Module):
         return self.network.encode_text(self.tokenizer(texts).to(next(self.network.parameters()).device))
 
 
-def from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, name: str = "open_clip", **facts: Any) -> PairModel:
+def _from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, name: str = "open_clip", **facts: Any) -> PairModel:
     """A model made by open_clip, with its text side.
 
     Args:
@@ -110,9 +110,9 @@ def from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, na
     features: nn.Module
     head: nn.Module
     if hasattr(visual, "attnpool"):
-        features, head = ConvolutionMap(visual), visual.attnpool
+        features, head = _ConvolutionMap(visual), visual.attnpool
     elif getattr(visual, "pool_type", None) == "tok" and visual.attn_pool is None and hasattr(visual.transformer.resblocks[-1], "ls_2"):
-        features, head = TokenShares(visual), FromToken(visual)
+        features, head = _TokenShares(visual), _FromToken(visual)
     else:
         raise InputError(f"expected a vision transformer with a class token or a ResNet of CLIP, got {type(visual).__name__}")
     size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
@@ -120,7 +120,7 @@ def from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, na
     given = {key: value for key, value in {**own, **facts}.items() if value is not None}
     network.visual = nn.Identity()  # so that the text side does not hold the images' as well
     try:
-        return PairModel(features, head, text=TextSide(network, tokenizer), name=name, **given)
+        return PairModel(features, head, text=_TextSide(network, tokenizer), name=name, **given)
     finally:
         network.visual = visual
 
@@ -157,7 +157,7 @@ def load_open_clip(name: str, device: str | torch.device = "auto", *, file: str 
         raise InputError(f"{name} cannot be had: {reason}; without a network give load_model({name!r}, file=PATH) its weights") from error
     if file is not None:
         _read_into(network, Path(file), name)
-    return from_open_clip(network, tokenizer, name=name).to(target)
+    return _from_open_clip(network, tokenizer, name=name).to(target)
 
 
 def open_clip_card(name: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Weight:
         return wide if self.scale is None else wide * _along_first(self.scale, wide)
 
 
-class Affine(nn.Module):
+class _Affine(nn.Module):
     """A batch norm in evaluation: each channel times a number plus a number."""
 
     scale: Tensor
@@ -85,7 +85,7 @@ def _along_first(vector: Tensor, like: Tensor) -> Tensor:
 
 
 def _replace_norms(parts: nn.Module) -> None:
-    affine: dict[nn.Module, Affine] = {}
+    affine: dict[nn.Module, _Affine] = {}
     for name, layer in list(parts.named_modules(remove_duplicate=False)):
         if type(layer) in NORMS and layer.running_var is not None:
-            parts.set_submodule(name, affine.setdefault(layer, Affine(layer)))
+            parts.set_submodule(name, affine.setdefault(layer, _Affine(layer)))
