@@ -5,13 +5,13 @@
 # the end of a block such as relu(x + conv(x)). copy.deepcopy keeps it. pickle does not: the graph is traced anew from its flat generated
 # code, so the sum and the ReLU of a block belong to no module afterwards, and only leaf modules still name themselves. Nothing warns.
 #
-# Seen with torch 2.15.0, Python 3.11: owners of add and relu ['0'], ['0'] when traced and when deep-copied; [], [] after pickle.
+# Seen with torch 2.14.1 and 2.15.0, Python 3.11: owners of add and relu ['0'], ['0'] when traced and when deep-copied; [], [] after pickle.
 # Exits with 0 while that is so, with 1 when it has changed.
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.15.0 numpy==2.4.6
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.14.1 numpy==2.4.6
 "$folder/venv/bin/python" - << 'PROGRAM'
 import copy
 import pickle

@@ -14,11 +14,11 @@ import psutil
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.guard import COMMAND, end_tree
-from xaicl_lib.publishing.worker import MARK
 
 CEILING = 6 * 3600.0  # seconds a job may take; slowness is no error, so this is generous
 PATIENCE = 300.0  # seconds a job may stand still
 IDLE = 0.02  # share of a core that counts as standing still; an idle kernel takes some 0.3 % for its heartbeat
+MARK = "\x1e"  # before what a process tells: the record separator, which begins a JSON text in a stream (RFC 7464)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 PACKAGES = Path(__file__).resolve().parents[2]  # the folder that holds this library
 NEWS = 60.0  # seconds between lines where no terminal shows the progress

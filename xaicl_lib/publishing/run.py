@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from xaicl_lib.errors import InputError, NotebookError, unknown
 from xaicl_lib.evaluation.sources import code_digest, imported
-from xaicl_lib.publishing.pool import CEILING, PATIENCE, WORKER, Job, Outcome, before, chosen_jobs, side_by_side, surroundings
+from xaicl_lib.publishing.pool import CEILING, MARK, PATIENCE, WORKER, Job, Outcome, before, chosen_jobs, side_by_side, surroundings
 
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout: the notebooks and the book's prose are not part of the installed package
 PROFILES = ("quick", "full")
@@ -246,7 +246,7 @@ def _job(plan: Plan, scratch: Path, environment: Mapping[str, str]) -> Job:
     orders = {"source": plan.path, "draft": scratch / plan.path.name, "folder": plan.path.parent}
     file = scratch / f"{name}.json"
     file.write_text(json.dumps({**{key: str(path.resolve()) for key, path in orders.items()}, "parameters": plan.inject}), encoding="utf-8")
-    return Job(name, (WORKER, str(file)), environment)
+    return Job(name, (WORKER, str(file), MARK), environment)
 
 
 def _kernel(scratch: Path) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """Executes one notebook by papermill and tells how far it is; called as a process of its own through `guard.py`.
 
-    python -P guard.py worker.py PLAN.json
+    python -P guard.py worker.py PLAN.json MARK
 
 The plan names `source`, `draft` (the executed copy, there only when all went well), `parameters` and `folder` (where the kernel works).
-What it tells goes to standard output, a JSON text a line behind `MARK`: `{"cell": 3, "of": 20, "line": "x = 1"}` when a cell begins,
+What it tells goes to standard output, a JSON text a line behind the mark: `{"cell": 3, "of": 20, "line": "x = 1"}` when a cell begins,
 `{"error": ...}` or `{"processor": 12.3}`, seconds with the kernel's, at the end. Like the guard it does not load the library.
 """
 
@@ -13,19 +13,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# What the next imports would load beside what they need, a second and a third of one: a grammar of addresses, a reader of clusters' files.
+if __name__ == "__main__":
+    for _unused in ("rfc3987_syntax", "pyarrow"):
+        sys.modules[_unused] = None  # type: ignore[assignment]
+
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-MARK = "\x1e"  # the record separator, which begins a JSON text in a stream (RFC 7464)
 NEVER = 10**6  # seconds; whoever started this process decides what takes too long
 
 
 def tell(**facts: Any) -> None:
     """One line for the process that started this one."""
-    print(f"{MARK}{json.dumps(facts)}", flush=True)
+    print(f"{sys.argv[2]}{json.dumps(facts)}", flush=True)
 
 
 class _TellingEngine(NBClientEngine):
