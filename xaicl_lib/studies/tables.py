@@ -66,7 +66,7 @@ def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = N
 
 
 def possible(ways: Mapping[str, Any], model: PairModel) -> dict[str, Any]:
-    """The ways that a model allows: guided ones need a ReLU, which most transformers lack."""
+    """The ways that a model allows: guided ones need a ReLU, which transformers have in their heads if anywhere."""
     guided = [label for label, way in ways.items() if not isinstance(way, str) and way[1].get("guided")]
     if not guided:
         return dict(ways)
