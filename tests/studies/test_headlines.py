@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xaicl_lib.metrics import metrics
-from xaicl_lib.studies.headlines import HEADLINES, SENSITIVITY, SIX, counted, headlines, over_models, printed
+from xaicl_lib.studies.headlines import HEADLINES, SENSITIVITY, SIX, VARIANTS, counted, headlines, over_models, printed, told, ways_of
 from xaicl_lib.studies.tables import WAYS
 
 
@@ -38,6 +38,10 @@ def test_what_is_better_holds(gain, cell) -> None:
     assert set(got["claim"]) == {one.says}, "claims about methods that are not there are left out"
     assert (np.sign(got["difference"]) == gain).all()
     assert set(counted(got).loc[one.says]) == {cell}
+    said = told(got[got["model"] == "m0"]).loc[one.says]
+    assert list(said.index) == list(SIX)
+    assert said["SI"].startswith(f"{gain + 0.055:+.3f} (")
+    assert said["SD"].endswith({1.0: "holds", -1.0: "contrary"}[gain])
 
 
 def test_four_pairs_decide_nothing_but_seven_models_may() -> None:
@@ -58,3 +62,13 @@ def test_what_the_paper_prints() -> None:
     assert got.loc["Gradient interaction helps (mean)", "SD"] == "0 of 5"
     assert got.loc["Conditional before pairwise occlusion", ["SI", "SD"]].tolist() == ["5 of 5", "2 of 5"]
     assert list(got.columns) == list(SIX)
+
+
+def test_labels_of_claims_are_calls() -> None:
+    """Those of the paper's rows are the rows; those of variants are labelled by what they set."""
+    found = ways_of(HEADLINES)
+    assert found == {label: WAYS[label] for label in found}
+    assert len(found) == 12
+    made = ways_of(VARIANTS["simclr"] + VARIANTS["scenes_simclr"])
+    assert made["averaged_transforms(level=0.15, sigma=published)"] == ("averaged_transforms", {"level": 0.15, "sigma": "published"})
+    assert made["pairwise_occlusion(temperature=0.5)"] == ("pairwise_occlusion", {"temperature": 0.5})

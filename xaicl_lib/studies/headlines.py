@@ -1,6 +1,8 @@
 """What the paper says of its methods in a sentence each, tested on a table of ours: holds, contrary, or undecided."""
 
+from ast import literal_eval
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,6 +52,53 @@ SENSITIVITY = (
     Headline("Averaged Transforms less sensitive than Input x Gradient", "averaged_transforms", "input_x_gradient", ("max_sensitivity",)),
     Headline("Averaged Transforms less sensitive than Smooth-Grad", "averaged_transforms", "smooth_grad", ("max_sensitivity",)),
 )
+LOCALISED = ("pointing_game", "relevance_mass", "relevance_rank")
+# Variants that the paper leaves open, by the model that they are tried on: the first before the second, of which neither is claimed.
+VARIANTS = {
+    "simclr": (
+        Headline("Smooth-Grad: the published noise before SmoothGrad's", "smooth_grad(sigma=published)", "smooth_grad"),
+        Headline(
+            "Averaged Transforms (N): the published noise before SmoothGrad's",
+            "averaged_transforms(level=0.15, sigma=published)",
+            "averaged_transforms(level=0.15)",
+        ),
+    ),
+    "moco_v3": tuple(
+        Headline(f"{says}: guided in the head before plain", f"{method}(guided=True)", method)
+        for says, method in {
+            "Input x Gradient": "input_x_gradient",
+            "Smooth-Grad": "smooth_grad",
+            "Averaged Transforms": "averaged_transforms",
+        }.items()
+    ),
+    "scenes_simclr": tuple(
+        Headline(
+            f"Pairwise occlusion: temperature {t} before none", f"pairwise_occlusion(temperature={t})", "pairwise_occlusion", LOCALISED
+        )
+        for t in (1.0, 0.5, 0.25)
+    ),
+}
+
+
+def ways_of(claims: tuple[Headline, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The methods of some claims as `evaluate` takes them, by their labels."""
+    labels = dict.fromkeys(label for one in claims for label in (one.worse, one.better))
+    return {label: (label.split("(")[0], _options(label)) for label in labels}
+
+
+def _options(label: str) -> dict[str, Any]:
+    """The options that a label names: "smooth_grad(sigma=published, samples=4)" has sigma "published" and samples 4."""
+    named = label.partition("(")[2].removesuffix(")")
+    pairs = [one.split("=") for one in named.split(", ") if one]
+    return {name: _value(text) for name, text in pairs}
+
+
+def _value(text: str) -> Any:
+    """A number or a truth value, and otherwise a word."""
+    try:
+        return literal_eval(text)
+    except ValueError:
+        return text
 
 
 def headlines(table: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES, *, level: float = 0.05) -> pd.DataFrame:
@@ -79,6 +128,13 @@ def counted(found: pd.DataFrame) -> pd.DataFrame:
 
     counts = found.groupby(["claim", "metric"], sort=False)["verdict"].agg(cell)
     return counts.unstack()[list(dict.fromkeys(found["metric"]))].loc[list(dict.fromkeys(found["claim"]))]
+
+
+def told(found: pd.DataFrame) -> pd.DataFrame:
+    """By how much each claim of one model holds, as "+0.12 (+0.10 to +0.15) holds": a row for each claim, a column for each metric."""
+    text = [f"{row.difference:+.3f} ({row.low:+.2f} to {row.high:+.2f}) {row.verdict}" for row in found.itertuples()]
+    wide = found.assign(text=text).pivot(index="claim", columns="metric", values="text")
+    return wide.loc[list(dict.fromkeys(found["claim"])), list(dict.fromkeys(found["metric"]))]
 
 
 def printed(claims: tuple[Headline, ...] = HEADLINES) -> pd.DataFrame:

@@ -36,6 +36,7 @@ BRIEF = {"max_sensitivity": "max s."}
 OPTIONS = {
     "guided=True": "guided",
     "level=0.15": "noisy",
+    "sigma=published": "published noise",
     "reduction=max": "max",
     "reduction=attention": "attention",
     "gradient_interaction=False": "no GI",
