@@ -68,8 +68,21 @@ def test_level_is_a_share_of_the_range_of_both_images(projected) -> None:
     sides = [projected.normalize(side) for side in narrow.sides]
     for k in range(2):
         both = torch.cat([side[k].flatten() for side in sides])
-        sigma = 0.15 * (both.max() - both.min()).item()
-        assert_close(smooth_grad(projected, narrow[k], samples=2).a, smooth_grad(projected, narrow[k], samples=2, sigma=sigma).a)
+        spread = (both.max() - both.min()).item()
+        for rule, sigma in (("smoothgrad", 0.15 * spread), ("published", 0.15 / spread)):
+            named, outright = (smooth_grad(projected, narrow[k], samples=2, sigma=one) for one in (rule, sigma))
+            assert_close(named.a, outright.a)
+            named, outright = (averaged_transforms(projected, narrow[k], level=0.15, sigma=one) for one in (rule, sigma))
+            assert_close(named.b, outright.b)
+        assert_close(smooth_grad(projected, narrow[k], samples=2).a, smooth_grad(projected, narrow[k], samples=2, sigma=0.15 * spread).a)
+
+
+def test_rules_of_the_noise_that_cannot_be(projected) -> None:
+    with pytest.raises(InputError, match="unknown rule of the noise 'ours'; there are: smoothgrad, published"):
+        smooth_grad(projected, random_pair(1), sigma="ours")
+    grey = Pair(*(torch.tensor((0.4, 0.5, 0.6)).double().view(1, 3, 1, 1).expand(1, 3, 8, 8) for _ in "ab"))
+    with pytest.raises(InputError, match="more than one value"):
+        averaged_transforms(projected, grey, level=0.1, sigma="published")
 
 
 def slow_transforms(model, xa, xb, sigma=0.0, seed=0):

@@ -6,7 +6,7 @@ import torch
 from tests.conftest import assert_close, random_pair
 from xaicl_lib import InputError, Pair
 from xaicl_lib.methods.controls import edges, random_map
-from xaicl_lib.methods.occlusion import _rectangles, pairwise_occlusion
+from xaicl_lib.methods.occlusion import _rectangles, _weights, pairwise_occlusion
 from xaicl_lib.scores import cosine
 
 
@@ -37,6 +37,38 @@ def test_equals_a_loop_over_draws(model) -> None:
         assert_close(made.b[n], wants[1], rtol=1e-5)
 
 
+def test_weights_of_standardised_drops() -> None:
+    """Drops of two values, each half of the time, are +1 and -1 once standardised; one high among m - 1 equal ones is sqrt(m - 1)."""
+    half = torch.tensor([[0.3, 0.1] * 4, [3.0, 1.0] * 4]).double()
+    for temperature in (0.5, 1.0, 2.0):
+        up = torch.tensor(2 / temperature).double().sigmoid() / 4
+        assert_close(_weights(half, temperature), torch.stack([up, 0.25 - up]).repeat(4).expand(2, 8))  # whatever the scale
+    single = torch.tensor([[0.7, 0, 0, 0, 0]]).double()
+    odds = torch.tensor(2.0 + 0.5).double().exp()  # sqrt(4) above the mean, against 1 / sqrt(4) below it
+    assert_close(_weights(single, 1.0)[0, 0], odds / (odds + 4))
+    assert_close(_weights(torch.ones(1, 5).double(), 0.1), torch.full((1, 5), 0.2, dtype=torch.float64))
+    assert_close(_weights(half, None), half.softmax(1))
+
+
+def test_a_high_temperature_counts_the_rectangles(projected) -> None:
+    """All draws count alike then, and each on one side: cover and weight add up, and only which side won is left of the model."""
+    pair = random_pair(1)
+    made = pairwise_occlusion(projected, pair, masks=7, temperature=1e9)
+    g = torch.Generator().manual_seed(0)
+    cover = []
+    for side in pair.sides:
+        rows, columns = (inside.double() for inside in _rectangles(7, (0.1, 0.3), (1.0, 1.5), *side.shape[2:], g))
+        cover.append(torch.einsum("kh,kw->khw", rows, columns))
+    won = [k for k in range(2**7) if torch.allclose(_of(k, cover[0]), made.a[0] * 7, atol=1e-6)]
+    assert len(won) == 1
+    assert_close(_of(2**7 - 1 - won[0], cover[1]), made.b[0] * 7, atol=1e-6)
+
+
+def _of(bits: int, cover: torch.Tensor) -> torch.Tensor:
+    """The sum of the rectangles whose bit is set."""
+    return sum((one for k, one in enumerate(cover) if bits >> k & 1), torch.zeros_like(cover[0]))
+
+
 def test_black_pixels_do_not_count_as_hidden(projected) -> None:
     """Half of side a is zero in the model's input space; its map must not light up all of it."""
     mean = torch.tensor((0.4, 0.5, 0.6), dtype=torch.float64).view(1, 3, 1, 1).expand(1, 3, 24, 24)
@@ -59,7 +91,9 @@ def test_rectangles_are_as_asked() -> None:
         assert inside.any(0).all()  # that reach every place
 
 
-@pytest.mark.parametrize("options", [{"masks": 0}, {"scale": (0.3, 0.1)}, {"scale": (0.0, 0.1)}, {"ratio": (0.0, 1.0)}, {"scale": (0.1,)}])
+@pytest.mark.parametrize(
+    "options", [{"masks": 0}, {"scale": (0.3, 0.1)}, {"scale": (0.0, 0.1)}, {"ratio": (0.0, 1.0)}, {"scale": (0.1,)}, {"temperature": 0}]
+)
 def test_rectangles_that_cannot_be(projected, pair, options) -> None:
     with pytest.raises(InputError, match="expected"):
         pairwise_occlusion(projected, pair, **options)

@@ -219,11 +219,23 @@ def test_scale_of_maps() -> None:
     assert unit_scale(maps).tolist() == [[[0.0, 0.5], [0.75, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]
 
 
-@pytest.mark.parametrize("baseline", ["zero", "blur", "shuffle"])
+@pytest.mark.parametrize("baseline", ["zero", "blur", "scaled_blur", "shuffle"])
 def test_baselines(projected, pair, baseline) -> None:
     _, curves = measure(projected, pair, random_maps(pair), ["SI", "SD"], curves=True, insertion=baseline, deletion=baseline)
     assert_close(curves.points["SI"][:, :, 0], curves.points["SD"][:, :, -1])
     assert_close(curves.points["SI"][:, :, -1], curves.points["SD"][:, :, 0])
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(224, 11), (96, 5), (64, 3), (24, 3), (448, 21)])
+def test_a_scaled_blur_is_the_papers_in_proportion(projected, side, kernel) -> None:
+    from xaicl_lib.augment import gaussian_blur
+    from xaicl_lib.metrics.perturbation import BASELINES
+
+    pixels = random_pair(1, (side, side + 2)).a
+    got = BASELINES["scaled_blur"](pixels, projected.normalize(pixels), projected, None)
+    assert_close(got, projected.normalize(gaussian_blur(pixels, 5 * side / 224, kernel)))
+    unscaled = BASELINES["blur"](pixels, projected.normalize(pixels), projected, None)
+    assert torch.allclose(got, unscaled) == (side == 224)
 
 
 def test_shuffled_baseline_keeps_the_colours(projected, pair) -> None:

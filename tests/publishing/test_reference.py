@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import re
+from pathlib import Path
 
 import nbformat
 
@@ -60,6 +62,35 @@ def _find(address):
 
     module, name = address.rsplit(".", 1)
     return getattr(importlib.import_module(module), name)
+
+
+def test_every_difference_is_on_its_page():
+    """As many rows as the sources have lines that begin with the label, each with its whole text."""
+    sources = Path(xaicl_lib.__file__).parent.rglob("*.py")
+    labels = sum(len(re.findall(r"^ +Differs: ", path.read_text(), re.MULTILINE)) for path in sources)
+    found = rows(reference._differences_page())[2:]
+    assert labels == len(found) > 20
+    by_place = {row[0].split("`")[1].rsplit(".", 1)[1]: row for row in found}
+    assert "{math}`" in by_place["smooth_grad"][2]
+    assert "{cite:t}`sammani2023visualizing`" in by_place["smooth_grad"][1]
+    assert not [row for row in found if ":math:" in row[2] or not row[2].endswith(".")]
+
+
+def test_differences_are_read_without_running_anything(tmp_path):
+    folder = tmp_path / "lib"
+    (folder / "part").mkdir(parents=True)
+    lines = [
+        "raise SystemExit",
+        "class A:",
+        "    def b(self):",
+        '        """Says.',
+        "",
+        "        Differs: from :cite:t:`one2000`",
+        "        `twice`.",
+    ]
+    (folder / "part" / "m.py").write_text("\n".join([*lines, "", "        Args:", "            self: it.", '        """']))
+    (folder / "__init__.py").write_text('"""Nothing."""')
+    assert reference.differences(folder) == [("part", "lib.part.m.A.b", ["one2000"], "Differs from {cite:t}`one2000` `twice`.")]
 
 
 def executed(folder, name="01_a"):

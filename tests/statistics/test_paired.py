@@ -9,7 +9,7 @@ from scipy import stats
 
 from xaicl_lib import InputError
 from xaicl_lib.statistics.bootstrap import resampled_means
-from xaicl_lib.statistics.paired import compare, holm, interval, rank_agreement, signed_ranks, summarise, tails, verdicts
+from xaicl_lib.statistics.paired import claimed, compare, holm, interval, rank_agreement, signed_ranks, summarise, tails, verdicts
 
 
 def table(values: dict[str, np.ndarray], metric: str = "SI", model: str = "m") -> pd.DataFrame:
@@ -164,3 +164,30 @@ def test_differences_have_the_interval_of_their_pairs() -> None:
     assert row["low"] < narrow["low"] < row["difference"] < narrow["high"] < row["high"]
     alone = compare(table({"a": a[:1], "b": b[:1]}), "SI").iloc[0]
     assert alone[["low", "high"]].isna().all(), "of one pair there is none"
+
+
+def test_a_claim_holds_or_its_contrary_or_neither() -> None:
+    rng = np.random.default_rng(7)
+    base = rng.normal(size=16)
+    shifts = {"yes": 1.0, "no": -1.0, "even": 0.0}
+    noise = np.resize([0.1, -0.1], 16) * np.arange(1, 17)
+    made = pd.concat(
+        table({"a": base + (step * np.linspace(0.5, 1.5, 16) if step else noise), "b": base, "c": base + 9}, metric, model)
+        for model, step in shifts.items()
+        for metric in ("SI", "SD")
+    )
+    got = claimed(made, "a", "b", ["SI", "SD"]).set_index(["metric", "model"])
+    assert got.loc["SI", "verdict"].to_dict() == {"yes": "holds", "no": "contrary", "even": "undecided"}
+    assert got.loc["SD", "verdict"].to_dict() == {"yes": "contrary", "no": "holds", "even": "undecided"}, "less deletion is better"
+    assert got.loc[("SD", "yes"), "difference"] == pytest.approx(-1.0)
+    assert got.loc[("SI", "yes"), "p"] == pytest.approx(6 * 2 / 2**16), "Holm over three models and two metrics"
+    assert claimed(made, "a", "b", ["SI"])["p"].min() == pytest.approx(3 * 2 / 2**16)
+
+
+def test_a_claim_passes_over_models_without_one_of_the_methods() -> None:
+    made = pd.concat([table({"a": np.arange(6.0), "b": np.zeros(6)}), table({"a": np.arange(6.0)}, model="k")])
+    got = claimed(made, "a", "b", ["SI"])
+    assert got["model"].tolist() == ["m"]
+    assert (got["n"].item(), got["difference"].item()) == (6, 2.5)
+    with pytest.raises(InputError, match="unknown method of the table 'd'"):
+        claimed(made, "a", "d", ["SI"])

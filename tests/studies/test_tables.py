@@ -6,7 +6,7 @@ import torch
 
 from xaicl_lib import InputError, explain, load_model
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, beside_paper, grouped, possible, view_pairs
+from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, beside_paper, grouped, orders, possible, view_pairs
 from xaicl_lib.views.figures import label
 
 
@@ -87,3 +87,18 @@ def test_inside_and_outside_of_our_intervals() -> None:
         beside_paper(summary, "simclr", "BYOL")
     with pytest.raises(InputError, match="got none for 'barlow'"):
         beside_paper(summary, "barlow", "Barlow Twins")
+
+
+def test_orders_across_families_say_nothing_of_those_within() -> None:
+    """Our means: the paper's order of the families, each turned around within."""
+    paper = paper_tables("I").query("model == 'SimCLRv2 1x' and metric == 'CD'").set_index("method")["value"]
+    family = paper.index.map(lambda name: WAYS[name][0] in ("input_x_gradient", "smooth_grad", "averaged_transforms"))
+    rows = [("m", way, k, "CD", v) for way, value in paper.items() for k, v in enumerate((-value, 0.001 - value))]
+    table = pd.DataFrame(rows, columns=["model", "method", "pair", "metric", "value"])
+    table.loc[table["method"].isin(paper.index[family]), "value"] -= 10
+    row = orders(table, {"m": "SimCLRv2 1x"}, draws=300).iloc[0]
+    assert (row["methods"], row["activation"], row["gradient"]) == (17, pytest.approx(-1), pytest.approx(-1))
+    assert row["within"] < -0.9
+    assert row["low"] <= row["within"] <= row["high"]
+    assert row["across"] > 0.4, "gradients lie below all others, there and here"
+    assert row["p"] < 0.01

@@ -29,12 +29,15 @@ def test_every_method_explains_every_model(name) -> None:
 
 
 @MODELS
-def test_guided_where_there_are_relus_all_the_way(name) -> None:
+def test_guided_where_there_are_relus_in_both_branches(name) -> None:
+    """Those of the head are enough: a vision transformer has no others."""
     model = load_model(name, "cpu")
-    relus = [m for m in model.features_a.modules() if isinstance(m, torch.nn.ReLU)]
-    if relus:
+    branches = [(model.features_a, model.head_a), (model.features_b, model.head_b)]
+    relus = [sum(isinstance(m, torch.nn.ReLU) for part in branch for m in part.modules()) for branch in branches]
+    if all(relus):
         plain, guided = (explain(model, photos(model.size), "input_x_gradient", guided=g) for g in (False, True))
         assert not torch.allclose(plain.a, guided.a)
+        assert not torch.allclose(plain.b, guided.b)
     else:
         with pytest.raises(InputError, match="expected a network with ReLUs"):
             explain(model, photos(model.size), "input_x_gradient", guided=True)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import guided as guided_relus
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
@@ -15,6 +15,7 @@ from xaicl_lib.progress import progress
 from xaicl_lib.scores import Score, cosine, two
 
 SAMMANI = {"paper": "sammani2023visualizing", "family": "gradient", "needs": "gradient of the network", "signed": False, "gradient": True}
+NOISE = ("smoothgrad", "published")  # rules for the noise's standard deviation
 BLENDS = tuple(round(1 - k / 10, 1) for k in range(1, 10))  # 0.9, ..., 0.1
 
 
@@ -26,10 +27,11 @@ def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, gui
     :math:`M_a = \max_c |x_a \odot \partial s / \partial x_a|`, and the same for side b.
 
     Args:
-        model: any model; one with ReLUs for `guided`.
+        model: any model; one with ReLUs, if only in its head, for `guided`.
         pair: n pairs.
         score: what is explained.
-        guided: pass back only positive gradients at every ReLU.
+        guided: pass back only positive gradients at every ReLU. Where only the head has ReLUs, as in vision transformers with a
+            projection head, only there: what comes back from the features on is the plain gradient of another direction.
 
     Returns:
         Maps of one value per pixel, >= 0, in units of the score.
@@ -53,7 +55,7 @@ def smooth_grad(
     chunk: int | None = None,
     samples: int = 50,
     level: float = 0.15,
-    sigma: float | None = None,
+    sigma: float | str = "smoothgrad",
     guided: bool = False,
 ) -> Explanation:
     r"""Strength of the gradient averaged over noisy copies of the pair, times the pixel.
@@ -63,24 +65,27 @@ def smooth_grad(
     :math:`M_a = \max_c |x_a \odot \frac{1}{K} \sum_k \nabla_{x_a} s(x_a + \epsilon_k, x_b + \epsilon_k)|`.
 
     Differs: :math:`\sigma` = level * (max - min), SmoothGrad's own definition, with the range taken over both images of a
-    pair; the published code divides the level by the range. Give `sigma` to follow any other rule.
+    pair. The published code divides the level by the range, which is `sigma="published"`: for normalised photos about a twentieth.
+    The stored tables of this project are made with SmoothGrad's definition.
 
     Args:
-        model: any model; one with ReLUs for `guided`.
+        model: any model; one with ReLUs, if only in its head, for `guided`.
         pair: n pairs; both sides of one size.
         score: what is explained.
         generator: of the noise, which is drawn once and used for every pair.
         chunk: noisy images in flight.
         samples: noisy copies of the pair.
         level: standard deviation of the noise as a share of the range of the normalised pixels.
-        sigma: standard deviation outright, in the model's input space, instead of `level`.
+        sigma: the rule: "smoothgrad" (level * range), "published" (level / range), or the standard deviation outright, in the model's
+            input space, whatever the level.
         guided: pass back only positive gradients at every ReLU.
 
     Returns:
         Maps of one value per pixel, >= 0, in units of the score, which is that of the clean pair.
 
     Raises:
-        InputError: sides of two sizes, no samples, a negative level or sigma, or `guided` on a network without ReLU.
+        InputError: sides of two sizes, no samples, a negative level or sigma, a rule that is not known or, for "published", images
+            of one value, or `guided` on a network without ReLU.
     """
     if samples < 1:
         raise InputError(f"expected at least one sample, got {samples}")
@@ -116,7 +121,7 @@ def averaged_transforms(
     chunk: int | None = None,
     transform: Callable | None = None,
     level: float = 0.0,
-    sigma: float | None = None,
+    sigma: float | str = "smoothgrad",
     guided: bool = False,
 ) -> Explanation:
     r"""Strength of the gradient averaged along the way from image a to its transform, times the pixel.
@@ -126,24 +131,27 @@ def averaged_transforms(
     :math:`M_a = \max_c |x_a \odot \mathrm{mean}_\lambda \partial s_\lambda / \partial x_a|` and
     :math:`M_b = \max_c |\tilde x_{0.1} \odot \mathrm{mean}_\lambda \partial s_\lambda / \partial \tilde x_\lambda|`.
 
+    Differs: the noise of variant N is SmoothGrad's own, unless `sigma` says otherwise; see `smooth_grad`.
+
     Without `guided`, image a runs through the network once: its mean gradient is the gradient of the mean, and so one backward pass.
 
     Args:
-        model: any model; one with ReLUs for `guided`.
+        model: any model; one with ReLUs, if only in its head, for `guided`.
         pair: n pairs; both sides of one size.
         score: what is explained.
         generator: of the noise, which is drawn once and used for every pair.
         chunk: images in flight.
         transform: from pixels (n, 3, h, w) in [0, 1] to such pixels; takes the place of side b by the transform of side a.
         level: noise on the blends, as a share of the range of the normalised pixels (the paper's variant N).
-        sigma: its standard deviation outright, in the model's input space, instead of `level`.
+        sigma: the rule of the noise, or its standard deviation outright, as of `smooth_grad`.
         guided: pass back only positive gradients at every ReLU (the paper's variant G).
 
     Returns:
         Maps of one value per pixel, >= 0, in units of the score; the score is that of image a and the end point.
 
     Raises:
-        InputError: sides of two sizes, a negative level or sigma, `guided` on a network without ReLU, or a transform that makes no images.
+        InputError: sides of two sizes, noise as `smooth_grad` refuses it, `guided` on a network without ReLU, or a transform that makes
+            no images.
     """
     end = pair if transform is None else pair.facing(transform(pair.a))
     sides = _sides(model, end, guided)
@@ -194,12 +202,12 @@ def _average_along_blends(
 
 
 def _sides(model: PairModel, pair: Pair, guided: bool) -> list[Tensor]:
-    """The sides there are in the model's input space, after a look at whether its features have ReLUs if gradients are to be guided."""
+    """The sides there are in the model's input space, after a look at whether there are ReLUs if gradients are to be guided."""
     sides = [model.normalize(side) for side in pair.sides]
-    if guided:  # a head's ReLUs alone would guide nothing that is seen in the pixels
-        for features, x in zip((model.features_a, model.features_b), sides, strict=False):
+    if guided:
+        for embed, x in zip((model.embed_a, model.embed_b), sides, strict=False):
             with torch.no_grad(), guided_relus():
-                features(x[:1])
+                embed(x[:1])
     return sides
 
 
@@ -229,15 +237,19 @@ def _check_one_size(sides: list[Tensor], why: str) -> None:
         raise InputError(f"expected sides of one size for {why}, got {sizes[0]} and {sizes[1]}")
 
 
-def _sigma(sides: list[Tensor], level: float, sigma: float | None) -> Float[Tensor, "n 1 1 1"]:
+def _sigma(sides: list[Tensor], level: float, sigma: float | str) -> Float[Tensor, "n 1 1 1"]:
     """Standard deviation of the noise for each pair."""
-    if level < 0 or (sigma is not None and sigma < 0):
+    if isinstance(sigma, str) and sigma not in NOISE:
+        raise unknown("rule of the noise", sigma, NOISE)
+    if level < 0 or (not isinstance(sigma, str) and sigma < 0):
         raise InputError(f"expected level and sigma of at least 0, got level={level}, sigma={sigma}")
-    if sigma is not None:
+    if not isinstance(sigma, str):
         return sides[0].new_full((len(sides[0]), 1, 1, 1), sigma)
     low = torch.stack([x.amin((1, 2, 3)) for x in sides]).amin(0)
     high = torch.stack([x.amax((1, 2, 3)) for x in sides]).amax(0)
-    return (level * (high - low)).view(-1, 1, 1, 1)
+    if sigma == "published" and (high == low).any():
+        raise InputError('expected pairs of more than one value for sigma="published", which divides by their range')
+    return (level * (high - low) if sigma == "smoothgrad" else level / (high - low)).view(-1, 1, 1, 1)
 
 
 def _noise(x: Tensor, count: int, generator: Generator | None) -> Callable[[Tensor], Tensor]:

@@ -103,6 +103,7 @@ def pairwise_occlusion(
     masks: int = 100,
     scale: tuple = (0.1, 0.3),
     ratio: tuple = (1.0, 1.5),
+    temperature: float | None = None,
 ) -> Explanation:
     r"""Where random rectangles, hidden in both images at once, make the score drop.
 
@@ -111,8 +112,13 @@ def pairwise_occlusion(
     whose embedding has the *smaller* norm in that draw, for it probably lost its strongest evidence; the other image gets
     nothing from that draw.
 
-    Differs: the published code finds the hidden area by looking for pixels whose channels add up to zero, so that black pixels of the photo
-    count as hidden; here the rectangles themselves are kept. They are drawn once and used for every pair.
+    Drops of a cosine are small, so that this softmax is nearly flat: every draw counts almost alike, and the maps are nearly how many
+    rectangles cover a pixel on the side whose embedding shrank more. With a `temperature` T, drops are standardised over the draws first:
+    :math:`w = \mathrm{softmax}((d - \bar d) / (T \, \mathrm{sd}(d)))`, whatever their scale.
+
+    Differs: the paper takes the softmax of the scores; here it is that of the drops, for a score is high where nothing of importance was
+    hidden. The published code finds the hidden area by looking for pixels whose channels add up to zero, so that black pixels of the photo
+    count as hidden; here the rectangles themselves are kept. They are drawn once and used for every pair. `temperature` is ours.
 
     Args:
         model: any model.
@@ -123,14 +129,17 @@ def pairwise_occlusion(
         masks: draws.
         scale: smallest and largest area of a rectangle, as a share of the image.
         ratio: smallest and largest height over width, drawn evenly on the logarithm.
+        temperature: None for the drops as they are, or what standardised drops are divided by: the smaller, the fewer draws count.
 
     Returns:
         Maps of one value per pixel, >= 0, without unit; both maps share weights that sum to 1 over the draws.
 
     Raises:
-        InputError: no masks, or a scale or ratio that is no range.
+        InputError: no masks, a scale or ratio that is no range, or a temperature that is not above 0.
     """
     _check_rectangles(masks, scale, ratio)
+    if temperature is not None and not temperature > 0:
+        raise InputError(f"expected a temperature above 0, or None, got {temperature!r}")
     generator = generator or Generator().manual_seed(0)
     whole, hidden, rectangles = [], [], []
     for pixels, side in zip(pair.sides, "ab", strict=True):
@@ -141,13 +150,21 @@ def pairwise_occlusion(
         hidden.append(model.encode_inputs(_hidden(x, rows, columns, images), side))  # (n masks, d)
         rectangles.append((rows.to(x), columns.to(x)))
     s = score(*whole)
-    weights = (s.unsqueeze(1) - score(*hidden).view(-1, masks)).softmax(1)  # (n, masks)
+    weights = _weights(s.unsqueeze(1) - score(*hidden).view(-1, masks), temperature)
     norm_a, norm_b = (z.norm(dim=1).view(-1, masks) for z in hidden)
     maps = [
         torch.einsum("nk,kh,kw->nhw", weights * smaller, rows, columns)
         for smaller, (rows, columns) in zip((norm_a <= norm_b, norm_a > norm_b), rectangles, strict=True)
     ]
     return Explanation(maps[0], maps[1], s)
+
+
+def _weights(drops: Float[Tensor, "n masks"], temperature: float | None) -> Float[Tensor, "n masks"]:
+    """What each draw counts; with equal drops, all alike."""
+    if temperature is None:
+        return drops.softmax(1)
+    spread = drops.std(1, keepdim=True, correction=0)
+    return ((drops - drops.mean(1, keepdim=True)) / (temperature * spread.clamp_min(torch.finfo(drops.dtype).tiny))).softmax(1)
 
 
 def _check_rectangles(masks: int, scale: tuple, ratio: tuple) -> None:

@@ -1,10 +1,12 @@
-"""Pages that the library writes about itself: methods, metrics, models, its public functions, and the runs of the notebooks."""
+"""Pages that the library writes about itself: methods, metrics, models, where it differs, its functions, and the runs of the notebooks."""
 
+import ast
 import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +38,15 @@ PARTS = {
     "exercises": ("xaicl_lib.exercises",),
     "other libraries": ("xaicl_lib.adapters",),
 }
+FIRST = ("methods", "metrics", "studies")  # of the folders, in the table of differences
 DIRECTIONS = {True: "higher", False: "lower"}
 
 
 def write_reference(folder: Path, executed: Sequence[Path]) -> dict[str, list[str]]:
     """Write all pages into a folder `book/reference`; for the table of contents, the pages that stand below others."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {"methods": _methods_page(), "metrics": _metrics_page(), "models": _models_page(), **_api_pages(), **_runs_pages(executed)}
+    own = {"methods": _methods_page(), "metrics": _metrics_page(), "models": _models_page(), "differences": _differences_page()}
+    pages = {**own, **_api_pages(), **_runs_pages(executed)}
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
     place = "book/reference/"
@@ -127,6 +131,56 @@ def _models_page() -> str:
             *_table(head, rows),
         ]
     )
+
+
+def _differences_page() -> str:
+    """Every place where the library departs from a paper or from its published code, as the docstring there says after `Differs:`."""
+    found = sorted(differences(), key=lambda one: (FIRST.index(one[0]) if one[0] in FIRST else len(FIRST), one[0]))
+    rows = [
+        (f"{{py:obj}}`~{address}`<br>{folder}", ", ".join(f"{{cite:t}}`{k}`" for k in keys), says) for folder, address, keys, says in found
+    ]
+    return "\n".join(
+        [
+            "# Where we differ\n",
+            "Everything here is written from the formulas of the papers. Where a formula left something open, where a published program",
+            "does something else than its paper says, or where we chose another way, the docstring says so after *Differs:*. This table",
+            f"is all of them, collected from the source: {len(rows)} places. Numbers can be those of a paper only up to these.\n",
+            *_table(("where", "of", "what differs"), rows),
+        ]
+    )
+
+
+def differences(root: Path | None = None) -> list[tuple[str, str, list[str], str]]:
+    """Folder, address, bibliography keys and text of every `Differs:` in the docstrings below a folder, by default the library's own.
+
+    Sources are read, not imported, so that it does not matter which libraries are there.
+    """
+    root = root or Path(xaicl_lib.__file__).parent
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        parts = (root.name, *path.relative_to(root).with_suffix("").parts)
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        for name, text in _docstrings(ast.parse(path.read_text(encoding="utf-8"))):
+            keys = list(dict.fromkeys(key.strip() for keys in re.findall(r":cite:[tp]:`([^`]+)`", text) for key in keys.split(",")))
+            folder = parts[1] if len(parts) > 2 else ""
+            texts = [part.removeprefix("Differs:") for part in text.split("\n\n") if part.startswith("Differs:")]
+            found += [(folder, ".".join(filter(None, (module, name))), keys, _myst(part)) for part in texts]
+    return found
+
+
+def _docstrings(node: ast.AST, above: str = "") -> Iterator[tuple[str, str]]:
+    """The names, dotted from the module's top, and docstrings of a module and of all functions and classes in it."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield above, ast.get_docstring(node) or ""
+        for child in (one for one in node.body if isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)):
+            yield from _docstrings(child, f"{above}.{child.name}" if above else child.name)
+
+
+def _myst(text: str) -> str:
+    """A docstring's words after the label for a page: one line that begins like a sentence, roles as MyST writes them."""
+    line = re.sub(r":([a-z]+(?::[a-z]+)?):`", r"{\1}`", " ".join(text.split()))
+    line = f"Differs {line}" if line.startswith("from ") else line
+    return line[:1].upper() + line[1:]
 
 
 def _card(card: dict[str, Any]) -> list[str]:

@@ -62,6 +62,41 @@ def fisher_interval(r: float, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def concordance(
+    x: Values, y: Float[np.ndarray, " m"], groups: Sequence[Hashable]
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+    """How far two orders of m things agree on two of one group, and on two of different groups.
+
+    Kendall's tau split in two: of all pairs of things, the share that x and y order alike minus the share that they order against each
+    other; equal values count for neither.
+
+    Returns:
+        Within and across groups, each (d,) from -1 to 1; NaN where there are no such pairs.
+    """
+    of = pd.factorize(np.asarray(groups))[0]
+    i, j = np.triu_indices(len(of), 1)
+    alike = np.sign(x[:, i] - x[:, j]) * np.sign(y[i] - y[j])
+    return tuple(alike[:, same].mean(1) if same.any() else np.full(len(x), np.nan) for same in (of[i] == of[j], of[i] != of[j]))  # type: ignore[return-value]
+
+
+def chance_within(
+    x: Float[np.ndarray, " m"], y: Float[np.ndarray, " m"], groups: Sequence[Hashable], *, draws: int = RESAMPLES, seed: int = 0
+) -> float:
+    """How often orders within the groups that know nothing of each other agree, or disagree, as much: a p value, both ways.
+
+    Values of x change places within their group, so that what the groups themselves are worth stays as it is.
+
+    Returns:
+        (1 + draws as far from 0) / (1 + draws); NaN without a group of two.
+    """
+    of, generator = pd.factorize(np.asarray(groups))[0], np.random.default_rng(seed)
+    shuffled = np.tile(x, (draws, 1))
+    for group in range(of.max() + 1):
+        shuffled[:, of == group] = generator.permuted(shuffled[:, of == group], axis=1)
+    found, chance = concordance(x[None], y, groups)[0][0], concordance(shuffled, y, groups)[0]
+    return float((1 + (np.abs(chance) >= abs(found) - 1e-12).sum()) / (1 + draws)) if np.isfinite(found) else np.nan
+
+
 def correlate(
     scores: pd.DataFrame,
     *,

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -16,9 +17,11 @@ from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.data.scenes import KINDS, scene_pairs
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.images import SAMPLES, list_images, open_photo
-from xaicl_lib.methods import explain
+from xaicl_lib.methods import explain, methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
+from xaicl_lib.statistics.correlation import chance_within, concordance, resampled, weighted_means
+from xaicl_lib.statistics.paired import holm
 
 GUIDED = {"guided": True}
 # The seventeen rows of Tables I to IV, labelled as `paper_tables` labels them.
@@ -47,6 +50,7 @@ PAPER_WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 OWN_WAYS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in ("integrated_jacobians", "edges", "random_map")}
 WAYS = {**PAPER_WAYS, **OWN_WAYS}
 GROUPS = {"insertion": ("SI", "CI"), "deletion": ("SD", "CD"), "average drop": ("SAD", "CAD")}
+GROUPED = tuple(name for names in GROUPS.values() for name in names)
 VIEWS = Views(scale=(0.35, 1.0))  # milder crops than in training, so that most views still show what the photo is of
 
 
@@ -62,7 +66,7 @@ def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = N
 
 
 def possible(ways: Mapping[str, Any], model: PairModel) -> dict[str, Any]:
-    """The ways that a model allows: guided ones need a ReLU, which most transformers lack."""
+    """The ways that a model allows: guided ones need a ReLU, which transformers have in their heads if anywhere."""
     guided = [label for label, way in ways.items() if not isinstance(way, str) and way[1].get("guided")]
     if not guided:
         return dict(ways)
@@ -154,3 +158,54 @@ def grouped(summary: pd.DataFrame) -> pd.DataFrame:
             mean = float(torch.tensor([means.get(name, torch.nan) for name in names]).mean())
             rows.append((model, method, group, mean if group == "insertion" else 1 - mean))
     return pd.DataFrame(rows, columns=["model", "method", "group", "value"])
+
+
+def orders(table: pd.DataFrame, models: Mapping[str, str], *, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How far our order of the methods is the paper's: over all of them, within families and across.
+
+    Methods of different families differ so much that a correlation over all of them says little of the methods within one. So pairs
+    of methods are counted (see `xaicl_lib.statistics.correlation.concordance`): those of one family, and those of two. As in the
+    paper, deep similarity is one of the activation methods.
+
+    Args:
+        table: as from `evaluate`.
+        models: by the name of ours, the paper's name of the model to put beside it.
+        draws: of the bootstrap over pairs of photos, and of orders by chance.
+        seed: of both.
+
+    Returns:
+        A row for each model and metric of Tables I to IV: model, metric, methods, pooled (Spearman's over all), activation and gradient
+        (Spearman's within), across and within (concordance), low and high (95 % interval of within over pairs of photos), p (of within,
+        against orders that are random within families, corrected by Holm's procedure for all rows).
+    """
+    paper = paper_tables("I", "II", "III", "IV")
+    rows = [
+        {"model": f"{ours} and {other}", "metric": metric, **_order(part, known[known["metric"] == metric], draws, seed)}
+        for ours, other in models.items()
+        for known in [paper[paper["model"] == other]]
+        for metric in GROUPED
+        for part in [table[(table["model"] == ours) & (table["metric"] == metric)]]
+        if len(part)
+    ]
+    found = pd.DataFrame(rows)
+    return found.assign(p=holm(found["p"].tolist()))
+
+
+def _order(ours: pd.DataFrame, paper: pd.DataFrame, draws: int, seed: int) -> dict[str, float]:
+    """A row of `orders`, with p as it is before the correction."""
+    wide = ours.pivot(index="method", columns="pair", values="value")
+    both = paper.set_index("method")["value"].reindex(wide.index).dropna()
+    values = wide.loc[both.index].to_numpy(float)
+    families = np.array(["activation" if f == "similarity" else f for f in map(_family, both.index)])
+    sampled = weighted_means(values, resampled(range(values.shape[1]), draws, seed))  # row 0 is the sample itself
+    within, across = concordance(sampled, both.to_numpy(float), families.tolist())
+    mean = pd.Series(sampled[0], both.index)
+    each = {one: mean[families == one].corr(both[families == one], "spearman") for one in ("activation", "gradient")}
+    low, high = np.nanpercentile(within[1:], [2.5, 97.5])
+    p = chance_within(sampled[0], both.to_numpy(float), families.tolist(), draws=draws, seed=seed)
+    pooled = mean.corr(both, "spearman")
+    return {"methods": len(both), "pooled": pooled, **each, "across": across[0], "within": within[0], "low": low, "high": high, "p": p}
+
+
+def _family(label: str) -> str:
+    return str(methods[label.split("(")[0]].facts["family"])

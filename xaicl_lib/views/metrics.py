@@ -36,6 +36,7 @@ BRIEF = {"max_sensitivity": "max s."}
 OPTIONS = {
     "guided=True": "guided",
     "level=0.15": "noisy",
+    "sigma=published": "published noise",
     "reduction=max": "max",
     "reduction=attention": "attention",
     "gradient_interaction=False": "no GI",
@@ -69,7 +70,7 @@ def curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
     """
     names = list(next(iter(curves.values())).points)
     figure = make_subplots(
-        -(-len(names) // 2), 2, subplot_titles=[_panel(name) for name in names], vertical_spacing=0.16, horizontal_spacing=0.1
+        -(-len(names) // 2), 2, subplot_titles=[panel(name) for name in names], vertical_spacing=0.16, horizontal_spacing=0.1
     )
     for k, name in enumerate(names):
         for j, (label, found) in enumerate(curves.items()):
@@ -86,7 +87,7 @@ def curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
     return figure
 
 
-def _panel(name: str) -> str:
+def panel(name: str) -> str:
     """The metric's name with an arrow towards better; short, for a phone shows two side by side."""
     return f"{BRIEF.get(name, name)} {'↑' if metrics[name].facts['higher_is_better'] else '↓'}"
 
@@ -103,10 +104,10 @@ def table_figure(summary: pd.DataFrame, *, digits: int = 2) -> go.Figure:
     figure = go.Figure([_heat(summary[summary["model"] == model], names, ways, digits) for model in models])
     for k, trace in enumerate(figure.data):
         trace.visible = k == 0
-    heads = [_panel(name) for name in names]
+    heads = [panel(name) for name in names]
     figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(names))), ticktext=heads)
     figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(ways))), ticktext=[short(way) for way in ways])
-    figure.update_layout(**PLAIN, height=100 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 84, "b": 6}, updatemenus=_menu(models))
+    figure.update_layout(**PLAIN, height=100 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 84, "b": 6}, updatemenus=menu_of(models))
     return figure
 
 
@@ -133,7 +134,7 @@ def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
 
 
-def _menu(names: Sequence[str], above: int = 34) -> list[dict[str, Any]]:
+def menu_of(names: Sequence[str], above: int = 34) -> list[dict[str, Any]]:
     """A menu that shows one trace at a time, so many pixels above the plot; none for a single one."""
     if len(names) < 2:
         return []
@@ -173,9 +174,9 @@ def verdicts_figure(verdicts: pd.DataFrame) -> go.Figure:
             z=z, text=text, texttemplate="%{text}", textfont=TEXT, hovertext=notes, hovertemplate="%{hovertext}<extra></extra>",
             colorscale=VERDICT, zmin=-1, zmax=1, showscale=False, xgap=2, ygap=2, visible=k == 0,
         ))  # fmt: skip
-    figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(names))), ticktext=[_panel(name) for name in names])
+    figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(names))), ticktext=[panel(name) for name in names])
     figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(models))), ticktext=models)
-    menu = _menu([short(control) for control in controls])
+    menu = menu_of([short(control) for control in controls])
     figure.update_layout(**PLAIN, height=100 + 30 * len(models), margin={"l": 100, "r": 6, "t": 84, "b": 6}, updatemenus=menu)
     return figure
 
@@ -216,7 +217,7 @@ def groups_figure(grouped: pd.DataFrame) -> go.Figure:
         )
     figure.update_xaxes(**BARE, side="top", tickangle=-50)
     figure.update_yaxes(**BARE, autorange="reversed")
-    figure.update_layout(**PLAIN, height=136 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 120, "b": 6}, updatemenus=_menu(names, 70))
+    figure.update_layout(**PLAIN, height=136 + 27 * len(ways), margin={"l": 160, "r": 6, "t": 120, "b": 6}, updatemenus=menu_of(names, 70))
     return figure
 
 
@@ -259,7 +260,7 @@ def paper_figure(ours: pd.DataFrame, paper: pd.DataFrame, *, model: str, other: 
             )
         )
         titles.append(f"{name}: rank correlation {_rho(rows):.2f} over {len(rows.dropna(subset=['value', 'mean']))} methods")
-    menu = _menu(names)
+    menu = menu_of(names)
     for item in menu:
         for button, title in zip(item["buttons"], titles, strict=True):
             button["args"].append({"title.text": title})

@@ -1,0 +1,74 @@
+"""Claims of the paper against tables whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xaicl_lib.metrics import metrics
+from xaicl_lib.studies.headlines import HEADLINES, SENSITIVITY, SIX, VARIANTS, counted, headlines, over_models, printed, told, ways_of
+from xaicl_lib.studies.tables import WAYS
+
+
+def made(gain: float, models: int = 2, pairs: int = 12) -> pd.DataFrame:
+    """Every claim's better method is better by `gain` on every pair, plus a little that differs from pair to pair."""
+    rows = []
+    for one in HEADLINES + SENSITIVITY:
+        for metric in one.columns:
+            sign = 1 if metrics[metric].facts["higher_is_better"] else -1
+            for m in range(models):
+                rows += [(f"m{m}", f"{one.says}/{way}", k, metric, v) for k in range(pairs) for way, v in
+                         ((one.better, sign * (gain + (k + m) / 100)), (one.worse, 0.0))]  # fmt: skip
+    return pd.DataFrame(rows, columns=["model", "method", "pair", "metric", "value"])
+
+
+def of_one(table: pd.DataFrame, says: str) -> pd.DataFrame:
+    part = table[table["method"].str.startswith(f"{says}/")]
+    return part.assign(method=part["method"].str.removeprefix(f"{says}/"))
+
+
+def test_claims_name_rows_of_the_table() -> None:
+    assert {name for one in HEADLINES + SENSITIVITY for name in (one.better, one.worse)} <= set(WAYS)
+    assert len({one.says for one in HEADLINES + SENSITIVITY}) == len(HEADLINES + SENSITIVITY)
+
+
+@pytest.mark.parametrize(("gain", "cell"), [(1.0, "2 · 0 of 2"), (-1.0, "0 · 2 of 2")])
+def test_what_is_better_holds(gain, cell) -> None:
+    one = HEADLINES[3]
+    got = headlines(of_one(made(gain), one.says))
+    assert set(got["claim"]) == {one.says}, "claims about methods that are not there are left out"
+    assert (np.sign(got["difference"]) == gain).all()
+    assert set(counted(got).loc[one.says]) == {cell}
+    said = told(got[got["model"] == "m0"]).loc[one.says]
+    assert list(said.index) == list(SIX)
+    assert said["SI"].startswith(f"{gain + 0.055:+.3f} (")
+    assert said["SD"].endswith({1.0: "holds", -1.0: "contrary"}[gain])
+
+
+def test_four_pairs_decide_nothing_but_seven_models_may() -> None:
+    one = SENSITIVITY[1]
+    got = headlines(of_one(made(1.0, models=7, pairs=4), one.says), SENSITIVITY)
+    assert set(got["verdict"]) == {"undecided"}
+    row = over_models(got).iloc[0]
+    assert (row["in_favour"], row["models"]) == (7, 7)
+    assert row["p"] == pytest.approx(2 / 2**7)
+    assert row["difference"] == pytest.approx(1.045)
+    assert row["low"] < 1.045 < row["high"]
+    assert headlines(of_one(made(1.0), one.says), HEADLINES[:1]).empty
+
+
+def test_what_the_paper_prints() -> None:
+    """Read off Tables I to IV by eye: with gradient interaction SD is higher, so worse, on all five models."""
+    got = printed()
+    assert got.loc["Gradient interaction helps (mean)", "SD"] == "0 of 5"
+    assert got.loc["Conditional before pairwise occlusion", ["SI", "SD"]].tolist() == ["5 of 5", "2 of 5"]
+    assert list(got.columns) == list(SIX)
+
+
+def test_labels_of_claims_are_calls() -> None:
+    """Those of the paper's rows are the rows; those of variants are labelled by what they set."""
+    found = ways_of(HEADLINES)
+    assert found == {label: WAYS[label] for label in found}
+    assert len(found) == 12
+    made = ways_of(VARIANTS["simclr"] + VARIANTS["scenes_simclr"])
+    assert made["averaged_transforms(level=0.15, sigma=published)"] == ("averaged_transforms", {"level": 0.15, "sigma": "published"})
+    assert made["pairwise_occlusion(temperature=0.5)"] == ("pairwise_occlusion", {"temperature": 0.5})

@@ -1,0 +1,164 @@
+"""What the paper says of its methods in a sentence each, tested on a table of ours: holds, contrary, or undecided."""
+
+from ast import literal_eval
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xaicl_lib.data.paper import paper_tables
+from xaicl_lib.metrics import metrics
+from xaicl_lib.statistics.paired import claimed, holm, interval, signed_ranks
+
+SIX = ("SI", "SD", "CI", "CD", "SAD", "CAD")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A claim that one method is better than another.
+
+    Attributes:
+        says: the claim in our words.
+        better: the method that it prefers.
+        worse: the other one.
+        columns: by which metrics.
+        where: its place in :cite:t:`sammani2023visualizing`.
+    """
+
+    says: str
+    better: str
+    worse: str
+    columns: tuple[str, ...] = SIX
+    where: str = "Sec. V-C"
+
+
+INTERACTION = {"mean": "", "max": "reduction=max", "attention": "reduction=attention"}
+HEADLINES = (
+    Headline("Conditional before pairwise occlusion", "conditional_occlusion", "pairwise_occlusion"),
+    Headline("Averaged Transforms before Input x Gradient", "averaged_transforms", "input_x_gradient"),
+    Headline("Averaged Transforms before Smooth-Grad", "averaged_transforms", "smooth_grad"),
+    Headline("Interaction-CAM before Grad-CAM", "interaction_cam", "grad_cam"),
+    *(
+        Headline(
+            f"Gradient interaction helps ({name})",
+            f"interaction_cam({option})" if option else "interaction_cam",
+            f"interaction_cam({', '.join(filter(None, (option, 'gradient_interaction=False')))})",
+        )
+        for name, option in INTERACTION.items()
+    ),
+)
+SENSITIVITY = (
+    Headline("Averaged Transforms less sensitive than Input x Gradient", "averaged_transforms", "input_x_gradient", ("max_sensitivity",)),
+    Headline("Averaged Transforms less sensitive than Smooth-Grad", "averaged_transforms", "smooth_grad", ("max_sensitivity",)),
+)
+LOCALISED = ("pointing_game", "relevance_mass", "relevance_rank")
+# Variants that the paper leaves open, by the model that they are tried on: the first before the second, of which neither is claimed.
+VARIANTS = {
+    "simclr": (
+        Headline("Smooth-Grad: the published noise before SmoothGrad's", "smooth_grad(sigma=published)", "smooth_grad"),
+        Headline(
+            "Averaged Transforms (N): the published noise before SmoothGrad's",
+            "averaged_transforms(level=0.15, sigma=published)",
+            "averaged_transforms(level=0.15)",
+        ),
+    ),
+    "moco_v3": tuple(
+        Headline(f"{says}: guided in the head before plain", f"{method}(guided=True)", method)
+        for says, method in {
+            "Input x Gradient": "input_x_gradient",
+            "Smooth-Grad": "smooth_grad",
+            "Averaged Transforms": "averaged_transforms",
+        }.items()
+    ),
+    "scenes_simclr": tuple(
+        Headline(
+            f"Pairwise occlusion: temperature {t} before none", f"pairwise_occlusion(temperature={t})", "pairwise_occlusion", LOCALISED
+        )
+        for t in (1.0, 0.5, 0.25)
+    ),
+}
+
+
+def ways_of(claims: tuple[Headline, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The methods of some claims as `evaluate` takes them, by their labels."""
+    labels = dict.fromkeys(label for one in claims for label in (one.worse, one.better))
+    return {label: (label.split("(")[0], _options(label)) for label in labels}
+
+
+def _options(label: str) -> dict[str, Any]:
+    """The options that a label names: "smooth_grad(sigma=published, samples=4)" has sigma "published" and samples 4."""
+    named = label.partition("(")[2].removesuffix(")")
+    pairs = [one.split("=") for one in named.split(", ") if one]
+    return {name: _value(text) for name, text in pairs}
+
+
+def _value(text: str) -> Any:
+    """A number or a truth value, and otherwise a word."""
+    try:
+        return literal_eval(text)
+    except ValueError:
+        return text
+
+
+def headlines(table: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES, *, level: float = 0.05) -> pd.DataFrame:
+    """Every claim on every model by every metric.
+
+    Asks of our models what Sec. V-C of :cite:t:`sammani2023visualizing` says of its own.
+
+    Args:
+        table: as from `evaluate`; claims about methods that are not in it are left out.
+        claims: what is tested.
+        level: of the tests, corrected for all metrics and models of one claim.
+
+    Returns:
+        The rows of `xaicl_lib.statistics.paired.claimed` with the column claim before them.
+    """
+    there = [one for one in claims if {one.better, one.worse} <= set(table["method"]) and set(one.columns) <= set(table["metric"])]
+    rows = [claimed(table, one.better, one.worse, one.columns, level=level).assign(claim=one.says) for one in there]
+    columns = ["claim", "metric", "model", "difference", "low", "high", "n", "p", "verdict"]
+    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+
+
+def counted(found: pd.DataFrame) -> pd.DataFrame:
+    """On how many models each claim holds and on how many its contrary, as "2 · 0 of 7": a row for each claim, a column for each metric."""
+
+    def cell(verdict: pd.Series) -> str:
+        return f"{(verdict == 'holds').sum()} · {(verdict == 'contrary').sum()} of {len(verdict)}"
+
+    counts = found.groupby(["claim", "metric"], sort=False)["verdict"].agg(cell)
+    return counts.unstack()[list(dict.fromkeys(found["metric"]))].loc[list(dict.fromkeys(found["claim"]))]
+
+
+def told(found: pd.DataFrame) -> pd.DataFrame:
+    """By how much each claim of one model holds, as "+0.12 (+0.10 to +0.15) holds": a row for each claim, a column for each metric."""
+    text = [f"{row.difference:+.3f} ({row.low:+.2f} to {row.high:+.2f}) {row.verdict}" for row in found.itertuples()]
+    wide = found.assign(text=text).pivot(index="claim", columns="metric", values="text")
+    return wide.loc[list(dict.fromkeys(found["claim"])), list(dict.fromkeys(found["metric"]))]
+
+
+def printed(claims: tuple[Headline, ...] = HEADLINES) -> pd.DataFrame:
+    """On how many of the paper's models its own Tables I to IV favour each claim, as "5 of 5": rows and columns as in `counted`."""
+    values = paper_tables("I", "II", "III", "IV").pivot(index=["model", "method"], columns="metric", values="value")
+    rows = {}
+    for one in claims:
+        better, worse = (values.xs(name, level="method") for name in (one.better, one.worse))
+        gain = (better - worse)[list(one.columns)] * [1 if metrics[name].facts["higher_is_better"] else -1 for name in one.columns]
+        rows[one.says] = {name: f"{(gain[name] > 0).sum()} of {gain[name].count()}" for name in one.columns}
+    return pd.DataFrame(rows).T.rename_axis("claim")
+
+
+def over_models(found: pd.DataFrame, *, level: float = 0.05) -> pd.DataFrame:
+    """The same claims with the model as what was drawn, for metrics of too few pairs to decide on any one model.
+
+    Returns:
+        A row for each claim and metric: claim, metric, in_favour (models whose mean difference is positive), models, difference (mean
+        over models), low and high (bootstrap over models), p (Wilcoxon over models, corrected by Holm's procedure for all rows).
+    """
+    groups = [(key, part["difference"].to_numpy(float)) for key, part in found.groupby(["claim", "metric"], sort=False)]
+    corrected = holm([signed_ranks(d) for _, d in groups])
+    rows = [
+        (*key, int((d > 0).sum()), len(d), float(np.mean(d)), *interval(d, confidence=1 - level), p)
+        for (key, d), p in zip(groups, corrected, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["claim", "metric", "in_favour", "models", "difference", "low", "high", "p"])
