@@ -9,7 +9,7 @@ from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, augment, explain
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, blur, middle
 from xaicl_lib.pair import Truth
-from xaicl_lib.studies.harmful import against, lines, moved, rank_correlation, ranked, sweep
+from xaicl_lib.studies.harmful import against, lines, moved, rank_correlation, ranked, ranked_beside, sweep
 
 FEW = {"darkening": AUGMENTATIONS["darkening"], "rotation": AUGMENTATIONS["rotation"]}
 
@@ -183,3 +183,13 @@ def test_lines_keep_one_copy_of_a_control() -> None:
     both = pd.concat([swept({"cam": [[0]], "edges": [[1]]}, model=m) for m in ("scenes_x", "scenes_y", "z")])
     got = lines(both)
     assert got["line"].tolist() == ["scenes_x", "edges, scenes", "scenes_y", "z", "edges, photos"]
+
+
+def test_a_ranking_says_what_controls_lose() -> None:
+    cells = {"cam": [[0], [0], [1], [0]], "random_map": [[1], [0], [1], [0]], "edges": [[1]] * 4}
+    table = pd.concat([swept(cells), swept({**cells, "cam": [[1]] * 4}, augmentation="crop")])
+    clean = table.assign(level=0, lost=0.0)
+    got = ranked_beside(pd.concat([clean, table]).assign(score=1.0)).set_index("augmentation")
+    assert got.index.tolist() == ["crop", "blur"]
+    assert got.loc["blur", ["mean", "random_map", "edges"]].tolist() == [0.25, 0.5, 1]
+    assert got.loc["crop", ["p, edges", "than edges"]].tolist() == [1, "undecided"]

@@ -206,6 +206,24 @@ def _beside(wide: pd.DataFrame, by: Sequence[str], method: str, control: str) ->
     return facts.merge(means, on=list(by)).assign(method=method, control=control)
 
 
+def ranked_beside(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
+    """`ranked` for one method, beside what the controls lose.
+
+    Args:
+        table: of `sweep`, with a column `method`, for one method and the controls.
+        controls: methods to compare with.
+
+    Returns:
+        The rows of `ranked`, and for each control a column of its name (the share it loses), "p, NAME" and "than NAME" (of `against`).
+    """
+    order = ranked(table[~table["method"].isin(controls)])
+    keys, found = ["model", "augmentation"], against(table, controls=controls)
+    for name, part in found.groupby("control", sort=False):
+        words = {"by_control": name, "p": f"p, {name}", "verdict": f"than {name}"}
+        order = order.merge(part[[*keys, *words]].rename(columns=words), on=keys)
+    return order
+
+
 def lines(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column `line`: the model's name, or for a control its own and what it was shown ("random_map, scenes").
 
