@@ -47,6 +47,7 @@ from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
+NOISES = 10  # draws of random maps for one share of lost ones
 BEFORE = "untrained "  # begins the name of a model's network before its training
 LOCALISATION = ("pointing_game", "relevance_mass", "relevance_rank")
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
@@ -120,7 +121,7 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
         model = load_model(name, device)
         pair = view_of_each(model, n)
         frames += [sweep([model], pair, method=method).assign(method=method) for method in ("interaction_cam", "grad_cam")]
-        frames.append(lost_by_controls(frames[-1], pair, AUGMENTATIONS))
+        frames.append(lost_by_controls(frames[-1], pair, AUGMENTATIONS, NOISES))
     return {"harmful": pd.concat(frames, ignore_index=True)}
 
 
@@ -137,15 +138,20 @@ def combined(models: list[str], n: int, store: str | None, device: str) -> Table
     return {"combined": pd.concat(frames, ignore_index=True)}
 
 
-def lost_by_controls(table: pd.DataFrame, pair: Pair, augmentations: Mapping[str, Family]) -> pd.DataFrame:
+def lost_by_controls(table: pd.DataFrame, pair: Pair, augmentations: Mapping[str, Family], draws: int = 1) -> pd.DataFrame:
     """Rows of the controls beside those of a method on one model, whose scores they take: their maps see the pixels alone.
 
-    So a network that costs nothing stands for the model.
+    So a network that costs nothing stands for the model. Of several draws of noise each value is the mean, `lost` the share of them.
     """
     nothing = PairModel(torch.nn.Identity(), size=pair.a.shape[-1], mean=(0, 0, 0), std=(1, 1, 1), name=table["model"].iloc[0])
-    scores = table[["augmentation", "level", "pair", "score"]]
-    swept = [sweep([nothing], pair, augmentations=augmentations, method=name).assign(method=name) for name in CONTROLS]
-    return pd.concat(swept, ignore_index=True).drop(columns="score").merge(scores, on=["augmentation", "level", "pair"])
+    keys = ["model", "augmentation", "level", "pair"]
+    frames = []
+    for name in CONTROLS:
+        seeds = range(draws if name == "random_map" else 1)
+        swept = pd.concat([sweep([nothing], pair, augmentations=augmentations, method=name, seed=seed) for seed in seeds])
+        frames.append(swept.groupby(keys, sort=False, as_index=False).mean().assign(method=name))
+    scores = table[[*keys[1:], "score"]]
+    return pd.concat(frames, ignore_index=True).drop(columns="score").merge(scores, on=keys[1:])
 
 
 def view_of_each(model: PairModel, n: int) -> Pair:

@@ -9,7 +9,8 @@ from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, augment, explain
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, blur, middle
 from xaicl_lib.pair import Truth
-from xaicl_lib.studies.harmful import against, lines, moved, rank_correlation, ranked, ranked_beside, sweep
+from xaicl_lib.statistics.bootstrap import share
+from xaicl_lib.studies.harmful import against, lines, lost_shares, moved, rank_correlation, ranked, ranked_beside, sweep
 
 FEW = {"darkening": AUGMENTATIONS["darkening"], "rotation": AUGMENTATIONS["rotation"]}
 
@@ -193,3 +194,12 @@ def test_a_ranking_says_what_controls_lose() -> None:
     assert got.index.tolist() == ["crop", "blur"]
     assert got.loc["blur", ["mean", "random_map", "edges"]].tolist() == [0.25, 0.5, 1]
     assert got.loc["crop", ["p, edges", "than edges"]].tolist() == [1, "undecided"]
+
+
+def test_shares_of_lines_count_draws_of_noise() -> None:
+    noise = swept({"random_map": [[0.5], [0.7], [float("nan")], [0.3]]})
+    table = pd.concat([swept({"cam": [[1], [0], [1], [1]]}), noise, noise.assign(model="w")])
+    got = lost_shares(table, ["level"]).set_index("model")
+    assert got["n"].to_dict() == {"m": 4, "random_map, photos": 3}
+    assert got["mean"].tolist() == pytest.approx([0.75, 0.5])
+    assert got.loc["m", ["low", "high"]].tolist() == pytest.approx(share(3, 4)[1:])

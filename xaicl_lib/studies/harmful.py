@@ -16,6 +16,7 @@ from xaicl_lib.metrics import randomisation
 from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
+from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
 
 CONTROLS = ("random_map", "edges")  # methods that never see the model: what they lose is lost by construction
@@ -168,7 +169,7 @@ def against(
     """Does a method lose fewer maps than one that never saw the model, or more? Asked pair by pair, of the same pairs.
 
     Args:
-        table: of `sweep`, with a column `method`, for methods and controls.
+        table: of `sweep`, with a column `method`, for methods and controls; `lost` may be the share of several draws of a control.
         by: columns that make a question, `model` first.
         controls: methods to compare with.
         level: of the tests.
@@ -233,3 +234,14 @@ def lines(table: pd.DataFrame) -> pd.DataFrame:
     shown = table["model"].str.startswith("scenes").map({True: "scenes", False: "photos"})
     named = table.assign(line=table["model"].where(~control, table["method"].astype(str) + ", " + shown))
     return named[~named.duplicated(["line", "method", "augmentation", "level", "pair"])]
+
+
+def lost_shares(table: pd.DataFrame, by: Sequence[str] = ("augmentation", "level")) -> pd.DataFrame:
+    """Shares of maps lost, for each of `lines`, which stand in the column model: mean, low, high (Wilson, 95 %) and n of the pairs.
+
+    Of a control `lost` may be the share of several draws of noise, which counts as so much of a hit.
+    """
+    known = lines(table).dropna(subset=["lost"]).astype({"lost": float})
+    groups = known.groupby(["line", *by], sort=False)["lost"]
+    rows = [(*key, *share(float(part.sum()), len(part)), len(part)) for key, part in groups]
+    return pd.DataFrame(rows, columns=["model", *by, "mean", "low", "high", "n"])
