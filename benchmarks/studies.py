@@ -15,7 +15,7 @@ import argparse
 import datetime
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from xaicl_lib import augment, list_models, load_model
-from xaicl_lib.augment.families import AUGMENTATIONS
+from xaicl_lib.augment.families import AUGMENTATIONS, Family
 from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
@@ -37,7 +37,7 @@ from xaicl_lib.studies.combined import compositions
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
-from xaicl_lib.studies.harmful import sweep
+from xaicl_lib.studies.harmful import CONTROLS, sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import WAYS, possible, view_pairs
@@ -47,6 +47,7 @@ from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
+NOISES = 10  # draws of random maps for one share of lost ones
 BEFORE = "untrained "  # begins the name of a model's network before its training
 LOCALISATION = ("pointing_game", "relevance_mass", "relevance_rank")
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
@@ -120,6 +121,7 @@ def harmful(models: list[str], n: int, store: str | None, device: str) -> Tables
         model = load_model(name, device)
         pair = view_of_each(model, n)
         frames += [sweep([model], pair, method=method).assign(method=method) for method in ("interaction_cam", "grad_cam")]
+        frames.append(lost_by_controls(frames[-1], pair, AUGMENTATIONS, NOISES))
     return {"harmful": pd.concat(frames, ignore_index=True)}
 
 
@@ -128,10 +130,28 @@ def combined(models: list[str], n: int, store: str | None, device: str) -> Table
     frames = []
     for name in models:
         model = load_model(name, device)
-        table = sweep([model], view_of_each(model, n), augmentations={**AUGMENTATIONS, **compositions()})
-        frames.append(table[["model", "augmentation", "level", "pair", "score", "lost"]].astype({"score": "float32"}))
+        pair, augmentations = view_of_each(model, n), {**AUGMENTATIONS, **compositions()}
+        table = sweep([model], pair, augmentations=augmentations).assign(method="interaction_cam")
+        table = pd.concat([table, lost_by_controls(table, pair, augmentations)], ignore_index=True)
+        frames.append(table[["model", "method", "augmentation", "level", "pair", "score", "lost"]].astype({"score": "float32"}))
         print(f"{name}: done", flush=True)
     return {"combined": pd.concat(frames, ignore_index=True)}
+
+
+def lost_by_controls(table: pd.DataFrame, pair: Pair, augmentations: Mapping[str, Family], draws: int = 1) -> pd.DataFrame:
+    """Rows of the controls beside those of a method on one model, whose scores they take: their maps see the pixels alone.
+
+    So a network that costs nothing stands for the model. Of several draws of noise each value is the mean, `lost` the share of them.
+    """
+    nothing = PairModel(torch.nn.Identity(), size=pair.a.shape[-1], mean=(0, 0, 0), std=(1, 1, 1), name=table["model"].iloc[0])
+    keys = ["model", "augmentation", "level", "pair"]
+    frames = []
+    for name in CONTROLS:
+        seeds = range(draws if name == "random_map" else 1)
+        swept = pd.concat([sweep([nothing], pair, augmentations=augmentations, method=name, seed=seed) for seed in seeds])
+        frames.append(swept.groupby(keys, sort=False, as_index=False).mean().assign(method=name))
+    scores = table[[*keys[1:], "score"]]
+    return pd.concat(frames, ignore_index=True).drop(columns="score").merge(scores, on=keys[1:])
 
 
 def view_of_each(model: PairModel, n: int) -> Pair:

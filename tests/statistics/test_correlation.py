@@ -9,6 +9,8 @@ from xaicl_lib import InputError
 from xaicl_lib.statistics.correlation import (
     chance_within,
     concordance,
+    bootstrap_p,
+    corrected,
     correlate,
     fisher_interval,
     leave_out,
@@ -160,6 +162,24 @@ def test_scores_that_repeat_the_similarity_are_seen_through() -> None:
         row = row_of(found, "grad_cam", statistic)
         assert row["low"] < 0 < row["high"], statistic
     assert not len(found.query("method == 'random_map' and statistic == 'above control'"))
+
+
+def test_a_bootstrap_p_is_twice_the_smaller_side() -> None:
+    assert bootstrap_p(np.array([0.5] * 97 + [-0.1] * 2)) == pytest.approx(2 * 3 / 100)
+    assert bootstrap_p(np.append(np.full(99, -0.5), np.nan)) == pytest.approx(2 / 100), "never zero, and without what is not there"
+    assert bootstrap_p(np.array([-1.0, 1.0])) == 1
+    assert bootstrap_p(np.zeros(10)) == 1
+
+
+def test_statistics_are_corrected_for_their_number() -> None:
+    found = pd.DataFrame({"statistic": ["pearson", "partial", "spearman", "pearson"], "p": [0.01, 0.03, 0.001, 0.2]})
+    got = corrected(found)
+    assert got["p"].tolist() == pytest.approx([0.03, 0.06, 0.2]), "three of these, and ranks are not among them"
+    assert got["decided"].tolist() == [True, False, False]
+    assert corrected(found, ["spearman"])["p"].tolist() == [0.001]
+    accuracy = np.linspace(0, 1, 30)
+    scores = table({"grad_cam": np.stack([accuracy] * 3, 1)}, accuracy, np.ones((30, 3)), [f"r{k}" for k in range(30)])
+    assert row_of(correlate(scores, draws=400), "grad_cam", "pearson")["p"] == pytest.approx(2 / 401), "no draw on the other side"
 
 
 def test_leaving_a_recipe_out() -> None:

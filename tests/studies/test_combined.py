@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -10,7 +11,8 @@ from tests.conftest import build
 from tests.studies.test_harmful import pairs
 from xaicl_lib import InputError, augment
 from xaicl_lib.augment.families import AUGMENTATIONS, composition
-from xaicl_lib.studies.combined import compositions, only_together, square
+from xaicl_lib.statistics.paired import signed_ranks
+from xaicl_lib.studies.combined import beyond, compositions, only_together, square
 from xaicl_lib.studies.harmful import sweep
 
 
@@ -68,6 +70,23 @@ def test_only_together_by_hand() -> None:
     assert found["low"] <= found["mean"] <= found["high"]
     with pytest.raises(InputError, match=r"expected 'noise' alone on the same models, levels and pairs, to compare 'crop \+ noise'"):
         only_together(lost("crop + noise", [True]), alone)
+
+
+def test_chance_loses_less_together_than_by_one_alone() -> None:
+    """Every outcome of three coins once: half are lost together, three quarters by one alone; a method that loses all is beyond that."""
+    coins = list(itertools.product([False, True], repeat=3))
+    first, second, together = (list(side) for side in zip(*coins, strict=True))
+    never, always = [False] * 8, [True] * 8
+    noise = {"method": "random_map"}
+    alone = pd.concat([lost("crop", never), lost("blur", never)]).assign(method="cam")
+    alone = pd.concat([alone, pd.concat([lost("crop", first), lost("blur", second)]).assign(**noise)])
+    both = pd.concat([lost("crop + blur", always).assign(method="cam"), lost("crop + blur", together).assign(**noise)])
+    found = beyond(both, alone).iloc[0]
+    assert (found["together"], found["by_control"], found["mean"], found["n"]) == (1, -0.25, 1.25, 8)
+    assert found["verdict"] == "more"
+    assert found["p"] == signed_ranks(np.array([1 - int(t) + (a or b) for a, b, t in coins], float))
+    same = pd.concat([both.assign(method="cam")[8:], both[8:]])
+    assert beyond(same, pd.concat([alone.assign(method="cam")[16:], alone[16:]])).iloc[0][["mean", "verdict"]].tolist() == [0, "undecided"]
 
 
 def test_a_square_has_one_alone_on_its_diagonal() -> None:

@@ -3,13 +3,14 @@
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, wilcoxon
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, augment, explain
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, blur, middle
 from xaicl_lib.pair import Truth
-from xaicl_lib.studies.harmful import moved, rank_correlation, ranked, sweep
+from xaicl_lib.statistics.bootstrap import share
+from xaicl_lib.studies.harmful import against, lines, lost_shares, moved, rank_correlation, ranked, ranked_beside, sweep
 
 FEW = {"darkening": AUGMENTATIONS["darkening"], "rotation": AUGMENTATIONS["rotation"]}
 
@@ -131,3 +132,74 @@ def test_a_wide_blur_needs_no_more_than_the_image() -> None:
     assert blur(pairs().b, 8.0).std() < pairs().b.std() / 2
     with pytest.raises(InputError, match="at least two pairs"):
         sweep([build("projected")], pairs(1))
+
+
+def swept(hits: dict[str, list[list[int]]], model: str = "m", augmentation: str = "blur") -> pd.DataFrame:
+    """Lost (1) or not, by method: a list for each pair, its levels from 1."""
+    return pd.DataFrame(
+        [
+            {"model": model, "augmentation": augmentation, "method": method, "pair": pair, "level": level, "lost": float(lost)}
+            for method, pairs_ in hits.items()
+            for pair, levels in enumerate(pairs_)
+            for level, lost in enumerate(levels, 1)
+        ]
+    )
+
+
+def test_against_a_control_by_hand() -> None:
+    """Ten pairs of two levels: noise loses all of the first and half of the second, the method nothing; edges the same as the method."""
+    table = swept({"cam": [[0, 0]] * 10, "random_map": [[1, k % 2] for k in range(10)], "edges": [[0, 0]] * 10})
+    found = against(table).set_index("control")
+    noise, same = found.loc["random_map"], found.loc["edges"]
+    assert (noise["lost"], noise["by_control"], noise["mean"], noise["n"]) == (0, 0.75, -0.75, 10)
+    assert noise["p"] == pytest.approx(2 * wilcoxon([0.5] * 5 + [1.0] * 5).pvalue), "two questions"
+    assert noise["verdict"] == "fewer"
+    assert (same["mean"], same["p"], same["verdict"]) == (0, 1, "undecided")
+    turned = against(swept({"cam": [[1, 1]] * 10, "random_map": [[0, 0]] * 10, "edges": [[0, 0]] * 10}))
+    assert turned["verdict"].tolist() == ["more", "more"]
+    with pytest.raises(InputError, match="unknown method of the table 'edges'; there are: cam, random_map"):
+        against(table[table["method"] != "edges"])
+
+
+def test_against_counts_questions_and_leaves_out_what_is_undefined() -> None:
+    cells = {"cam": [[0, 0]] * 8, "random_map": [[1, 1]] * 8}
+    one, four = (
+        against(pd.concat([swept(cells, augmentation=f"a{k}") for k in range(count)]), controls=["random_map"]) for count in (1, 4)
+    )
+    assert four["p"].to_numpy() == pytest.approx(4 * one["p"].item())
+    holes = swept({"cam": [[0, float("nan")]] * 8, "random_map": [[1, 0]] * 8})
+    assert against(holes, controls=["random_map"])["by_control"].item() == 1, "of the levels that both know"
+    two = pd.concat([swept(cells, model=m) for m in ("m", "w")])
+    assert against(two, controls=["random_map"])["p"].tolist() == [one["p"].item()] * 2, "corrected within a model"
+
+
+def test_a_random_map_is_lost_in_half_of_all_pairs() -> None:
+    model, many = build("projected").to(torch.float32), pairs(200)
+    table = sweep([model], many, augmentations={"darkening": FEW["darkening"]}, method="random_map")
+    after = table[table["level"] > 0]
+    assert after["lost"].mean() == pytest.approx(0.5, abs=0.06), "1000 tosses of a coin"
+
+
+def test_lines_keep_one_copy_of_a_control() -> None:
+    both = pd.concat([swept({"cam": [[0]], "edges": [[1]]}, model=m) for m in ("scenes_x", "scenes_y", "z")])
+    got = lines(both)
+    assert got["line"].tolist() == ["scenes_x", "edges, scenes", "scenes_y", "z", "edges, photos"]
+
+
+def test_a_ranking_says_what_controls_lose() -> None:
+    cells = {"cam": [[0], [0], [1], [0]], "random_map": [[1], [0], [1], [0]], "edges": [[1]] * 4}
+    table = pd.concat([swept(cells), swept({**cells, "cam": [[1]] * 4}, augmentation="crop")])
+    clean = table.assign(level=0, lost=0.0)
+    got = ranked_beside(pd.concat([clean, table]).assign(score=1.0)).set_index("augmentation")
+    assert got.index.tolist() == ["crop", "blur"]
+    assert got.loc["blur", ["mean", "random_map", "edges"]].tolist() == [0.25, 0.5, 1]
+    assert got.loc["crop", ["p, edges", "than edges"]].tolist() == [1, "undecided"]
+
+
+def test_shares_of_lines_count_draws_of_noise() -> None:
+    noise = swept({"random_map": [[0.5], [0.7], [float("nan")], [0.3]]})
+    table = pd.concat([swept({"cam": [[1], [0], [1], [1]]}), noise, noise.assign(model="w")])
+    got = lost_shares(table, ["level"]).set_index("model")
+    assert got["n"].to_dict() == {"m": 4, "random_map, photos": 3}
+    assert got["mean"].tolist() == pytest.approx([0.75, 0.5])
+    assert got.loc["m", ["low", "high"]].tolist() == pytest.approx(share(3, 4)[1:])

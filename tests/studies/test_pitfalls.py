@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from tests.conftest import random_pair
 from xaicl_lib import Pair, explain, measure
 from xaicl_lib.errors import InputError
-from xaicl_lib.studies.pitfalls import by_fill, likeness, saturation
+from xaicl_lib.studies.pitfalls import by_fill, likeness, lost_by_noise, saturation
 from xaicl_lib.views.pitfalls import fading_alt, fading_figure
 
 WAYS = {"cam": ("grad_cam", {}), "deep": ("deep_similarity", {})}
@@ -58,3 +58,13 @@ def test_areas_are_those_of_measure_fill_by_fill(projected):
     want = measure(projected, pair, explain(projected, pair, "grad_cam"), ["SD"], deletion="blur")["SD"]
     got = table[(table["method"] == "cam") & (table["fill"] == "blur")]["value"].to_numpy()
     assert torch.allclose(torch.tensor(got), want.double())
+
+
+def test_noise_loses_half_by_agreement_and_more_by_a_small_truth() -> None:
+    masks = torch.zeros(600, 28, 28, dtype=torch.bool)
+    masks[:, 2:6, 3:7] = True  # one cell of 7 by 7, within what bilinear resizing leaves of it
+    share = lost_by_noise(masks, cells=(7, 14)).groupby(["measure", "cells"])["lost"].mean()
+    assert share["agreement"].to_numpy() == pytest.approx(0.5, abs=0.06), "600 tosses of a coin"
+    assert share["truth", 7] > 0.6, "the largest of 49 cells are seldom the right ones"
+    whole = lost_by_noise(torch.ones(5, 28, 28, dtype=torch.bool), cells=(7,))
+    assert whole.loc[whole["measure"] == "truth", "lost"].tolist() == [1] * 5, "what is everywhere is found by chance"

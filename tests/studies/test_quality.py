@@ -174,6 +174,7 @@ def test_averages_and_gains_are_over_images() -> None:
     assert mean.loc[("blind", "input x gradient"), ["mean", "n"]].tolist() == pytest.approx([0.5, 4])
     gain = gains(table, "share", "colours", "blind")
     assert gain[["method", "mean", "low", "n"]].to_numpy().tolist() == [["input x gradient", pytest.approx(0.5), pytest.approx(0.5), 4]]
+    assert gain["p"].item() == 2 / 2**4
     with pytest.raises(InputError, match="unknown judge of the table 'deaf'"):
         gains(table, "share", "deaf", "blind")
 
@@ -199,18 +200,48 @@ def test_properties_of_a_linear_network() -> None:
     assert (red.set_index("metric").loc["perturbation_gap", "value"] > 0.01).all(), "the most important pixels first cost most"
 
 
+def judged(shifts: dict[tuple[str, str], float]) -> pd.DataFrame:
+    """Two judges on eight images: the new one is off by so much for each metric and method."""
+    return pd.DataFrame(
+        [
+            {"judge": judge, "method": way, "image": k, "metric": metric, "value": k + (shift if judge == "new" else 0)}
+            for judge in ("old", "new")
+            for (metric, way), shift in shifts.items()
+            for k in range(8)
+        ]
+    )
+
+
 def test_differences_point_to_the_better_one() -> None:
-    rows = [
-        {"judge": judge, "method": way, "image": k, "metric": metric, "value": k + (shift if judge == "new" else 0)}
-        for judge in ("old", "new") for way in ("m", "w") for k in range(6) for metric, shift in (("entropy", -2.0), ("sparseness", 1.0))
-    ]  # fmt: skip
-    got = differences(pd.DataFrame(rows), "new", "old").set_index(["metric", "method"])
-    assert got.loc[("entropy", "all"), ["mean", "low", "high", "n"]].tolist() == [2, 2, 2, 6], "less entropy is better"
-    assert got.loc[("sparseness", "m"), "mean"] == 1
-    assert got.loc[("sparseness", "m"), "property"] == "complexity"
-    said = verdicts(differences(pd.DataFrame(rows), "new", "old")).set_index("property")
-    assert said.loc["complexity", ["verdict", "better", "worse"]].tolist() == ["seen", "entropy, sparseness", ""]
-    said = verdicts(differences(pd.DataFrame(rows), "old", "new")).set_index("property")
-    assert said.loc["complexity", "verdict"] == "the opposite is seen"
+    table = judged({("entropy", "m"): -2.0, ("entropy", "w"): -1.0, ("sparseness", "m"): 1.0, ("sparseness", "random_map"): 0.0})
+    got = differences(table, "new", "old").set_index(["metric", "method"])
+    assert len(got) == 4, "no mean over methods, whose scales differ"
+    assert got.loc[("entropy", "m"), ["mean", "low", "high", "n", "said"]].tolist() == [2, 2, 2, 8, "better"], "less entropy is better"
+    assert got.loc[("sparseness", "m"), ["mean", "property"]].tolist() == [1, "complexity"]
+    assert got.loc[("sparseness", "random_map"), ["p", "said"]].tolist() == [1, "undecided"]
+    assert got.loc[("entropy", "m"), "p"] == pytest.approx(4 * 2 / 2**8), "four questions"
+    assert set(differences(table, "old", "new")["said"]) == {"worse", "undecided"}
     with pytest.raises(InputError, match="unknown judge of the table 'newer'; there are: old, new"):
-        differences(pd.DataFrame(rows), "newer", "old")
+        differences(table, "newer", "old")
+
+
+@pytest.mark.parametrize(
+    ("shifts", "verdict"),
+    [
+        ((-1, -1), "seen"),
+        ((-1, 0), "seen in part"),
+        ((-1, 1), "both ways"),
+        ((0, 0), "undecided"),
+        ((0, 1), "the opposite in part"),
+        ((1, 1), "the opposite is seen"),
+    ],
+)
+def test_verdicts_hold_for_every_method(shifts: tuple[float, float], verdict: str) -> None:
+    cells = {("max_sensitivity", way): float(shift) for way, shift in zip("mw", shifts, strict=True)}
+    noise = {("max_sensitivity", "random_map"): -1.0}
+    said = verdicts(differences(judged({**cells, **noise}), "new", "old")).set_index("property")
+    assert said.loc["continuity", "verdict"] == verdict
+    assert said.loc["continuity", "better"] == {-1: "max_sensitivity (m)", 0: "", 1: ""}[shifts[0]].replace(
+        "m)", "m, w)" if shifts[1] < 0 else "m)"
+    )
+    assert said.loc["continuity", "undecided"] == shifts.count(0)

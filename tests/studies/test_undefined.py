@@ -68,13 +68,14 @@ def test_models_decided_by_a_cue() -> None:
     assert (found["n"], found["p"]) == (7, pytest.approx(2 / 2**7))
 
 
-def test_an_image_without_a_value_of_one_method_has_no_mean_over_all() -> None:
+def test_an_image_without_a_value_counts_with_the_methods_that_have_one() -> None:
     frames = [rows({"m": np.zeros(4), "r": np.zeros(4)}, "judge", metric="entropy", method=k) for k in ("x", "y")]
     table = pd.concat(frames, ignore_index=True)
     table.loc[(table["judge"] == "m") & (table["method"] == "x"), "value"] = [np.nan, 1.0, 1.0, 1.0]
     found = differences(table, "m", "r").set_index("method")
-    assert found["mean"].to_dict() == {"x": -1, "y": 0, "all": -0.5}
-    assert found["undefined"].to_dict() == {"x": 1, "y": 0, "all": 1}
+    assert found["mean"].to_dict() == {"x": -1, "y": 0}
+    assert found["undefined"].to_dict() == {"x": 1, "y": 0}
+    assert found["p"].to_dict() == {"x": 2 * 2 / 2**3, "y": 1}
 
 
 def test_maps_that_are_no_numbers_correlate_with_nothing() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaicl_lib.views.studies import dots_alt, dots_figure, level_figure, matrix_figure, series_colours, strength_figure
+from xaicl_lib.views.studies import NULLS, dots_alt, dots_figure, level_figure, matrix_figure, series_colours, strength_figure
 from xaicl_lib.views.zoo import COLOURS
 
 TABLE = pd.DataFrame(
@@ -37,6 +37,18 @@ def test_colours_are_a_models_own_unless_two_would_be_alike() -> None:
     assert series_colours(["simclr", "supervised"]) == {"simclr": COLOURS["simclr"], "supervised": COLOURS["supervised"]}
     assert len(set(series_colours(["simclr", "scenes_simclr"]).values())) == 2
     assert len(set(series_colours(["plain", "guided"]).values())) == 2
+
+
+def test_controls_look_like_no_model() -> None:
+    names = ["simclr", "random_map, photos", "random_map, scenes", "supervised", "edges"]
+    colours = series_colours(names)
+    assert colours["simclr"] == COLOURS["simclr"], "a control takes no model its colour"
+    assert colours["random_map, photos"] == colours["random_map, scenes"] == NULLS["random_map"][0]
+    table = pd.concat([TABLE.assign(kind="x", model=name, augmentation="blur", level=0) for name in names])
+    dots, curves = dots_figure(table, rows="kind", series="model", title="share"), strength_figure(table)
+    assert [t.marker.symbol for t in dots.data] == ["circle", "x", "x-open", "circle", "diamond"]
+    assert [t.line.dash for t in curves.data] == ["solid", "dot", "dot", "solid", "dot"]
+    assert [t.line.color for t in curves.data] == [colours[name] for name in names]
 
 
 def test_matrix_shows_its_numbers_and_centre() -> None:

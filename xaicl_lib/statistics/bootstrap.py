@@ -17,7 +17,7 @@ def resampled_means(values: np.ndarray, draws: int = RESAMPLES, seed: int = 0) -
     return np.concatenate([generator.multinomial(n, np.full(n, 1 / n), k) @ values / n for k in batches(n, draws, AT_ONCE)])
 
 
-def share(hits: int, n: int) -> tuple[float, float, float]:
+def share(hits: float, n: int) -> tuple[float, float, float]:
     """A share with its 95 % interval after Wilson, which holds for few cases and for shares of 0 and 1."""
     if not n:
         return (np.nan,) * 3

@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.statistics.paired import RESAMPLES
+from xaicl_lib.statistics.paired import RESAMPLES, holm
 
 STATISTICS = ("pearson", "spearman", "partial", "above control", "with similarity")
 Values = Float[np.ndarray, "d m"]  # of m models in d resamples
@@ -124,10 +124,11 @@ def correlate(
         seed: of the bootstrap.
 
     Returns:
-        A row for each of `by`, group and statistic: r, low, high, models, clusters, pairs. The statistics: `pearson` and `spearman`
-        with what the models are good at; `partial`, Pearson's with the mean similarity of the pairs held fixed; `above control`, Pearson's
-        of the score minus the control's score of the same model and pairs; `with similarity`, of the score and the mean similarity. What
-        is undefined (a constant, the control minus itself) has no row.
+        A row for each of `by`, group and statistic: r, low, high, p, models, clusters, pairs. p is that of the bootstrap (see
+        `bootstrap_p`), of each row by itself; `corrected` knows how many there are. The statistics: `pearson` and `spearman` with what
+        the models are good at; `partial`, Pearson's with the mean similarity of the pairs held fixed; `above control`, Pearson's of the
+        score minus the control's score of the same model and pairs; `with similarity`, of the score and the mean similarity. What is
+        undefined (a constant, the control minus itself) has no row.
 
     Raises:
         InputError: a column that is not there, or fewer than three models.
@@ -149,8 +150,24 @@ def correlate(
         for statistic, r in _statistics(x, y, z, base, counts).items():
             if not np.isnan(r[0]):
                 low, high = np.nanpercentile(r[1:], [2.5, 97.5])
-                rows.append((name, group, statistic, r[0], low, high, *size))
-    return pd.DataFrame(rows, columns=[by, "group", "statistic", "r", "low", "high", "models", "clusters", "pairs"])
+                rows.append((name, group, statistic, r[0], low, high, bootstrap_p(r[1:]), *size))
+    return pd.DataFrame(rows, columns=[by, "group", "statistic", "r", "low", "high", "p", "models", "clusters", "pairs"])
+
+
+def bootstrap_p(drawn: Float[np.ndarray, " d"]) -> float:
+    """Two-sided p value that a statistic is zero, from its bootstrap: twice the smaller share of draws on either side, never zero."""
+    known = drawn[~np.isnan(drawn)]
+    beyond = min((known <= 0).sum(), (known >= 0).sum())
+    return min(1.0, 2 * (1 + float(beyond)) / (1 + len(known)))
+
+
+def corrected(
+    found: pd.DataFrame, statistics: Sequence[str] = ("pearson", "partial", "above control"), level: float = 0.05
+) -> pd.DataFrame:
+    """The rows of `correlate` with these statistics; p corrected after Holm for all of them, and decided: whether it is below the level."""
+    rows = found[found["statistic"].isin(statistics)]
+    p = np.array(holm(rows["p"].tolist()))
+    return rows.assign(p=p, decided=p < level)
 
 
 def _statistics(x: Values, y: Values, z: Values, base: Values | None, counts: Counts) -> dict[str, Float[np.ndarray, " d"]]:

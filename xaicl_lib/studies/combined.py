@@ -9,7 +9,8 @@ import pandas as pd
 
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, composition
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.statistics.paired import summarise
+from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
+from xaicl_lib.studies.harmful import CONTROLS
 
 # As recipes order them: where to look, the colours, then what happens to the pixels.
 ORDER = (
@@ -40,6 +41,9 @@ def compositions(names: Sequence[str] = ORDER) -> dict[str, Family]:
 def only_together(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
     """Do two augmentations lose maps that neither loses alone?
 
+    Zero is not what chance gives: of maps that are lost by the toss of a coin each time, half are lost together and three quarters by at
+    least one alone. So the difference of a control (`harmful.CONTROLS`), by the same tables of its own, is what to compare with.
+
     Args:
         both: of `harmful.sweep` with `compositions`.
         alone: of `harmful.sweep` with the single ones, on the same models and pairs.
@@ -52,14 +56,46 @@ def only_together(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: an augmentation that was not swept alone on the same models, levels and pairs.
     """
+    table = _each(both, alone)
+    by = ["model", "augmentation", "level"]
+    means = summarise(table, by).drop(columns="undefined")
+    return means.merge(table.groupby(by, as_index=False)[["lost", "either"]].mean(), on=by)
+
+
+def beyond(both: pd.DataFrame, alone: pd.DataFrame, control: str = "random_map", *, level: float = 0.05) -> pd.DataFrame:
+    """Is more lost only together than a map loses that never saw the model? Asked pair by pair, of the same pairs.
+
+    Args:
+        both, alone: as for `only_together`, with a column `method`, for one method and controls.
+        control: the method to compare with.
+        level: of the tests.
+
+    Returns:
+        One row per model, augmentation and level: together and by_control (the differences of `only_together`), mean, low, high (95 %
+        bootstrap over pairs of together minus by_control) and n; p, of Wilcoxon's signed-rank test over pairs, corrected after Holm for
+        the compositions of a model at a level; verdict: "more", "less" or "undecided".
+    """
+    key = ["model", "augmentation", "level", "pair"]
+    method = next(name for name in both["method"] if name not in CONTROLS)
+    sides = [_each(both[both["method"] == name], alone[alone["method"] == name]).set_index(key)["value"] for name in (method, control)]
+    table = pd.concat(sides, axis=1, keys=["together", "by_control"]).dropna().reset_index()
+    table["value"] = table["together"] - table["by_control"]
+    groups = table.groupby(key[:3], sort=False)
+    tests = groups["value"].agg(lambda v: signed_ranks(v.to_numpy())).rename("p")
+    found = groups[["together", "by_control"]].mean().join(tests).reset_index()
+    found["p"] = found.groupby(["model", "level"], sort=False)["p"].transform(lambda p: holm(p.tolist()))
+    found = found.merge(summarise(table, key[:3]).drop(columns="undefined"), on=key[:3])
+    said = (found["mean"] > 0).map({True: "more", False: "less"})
+    return found.assign(verdict=said.where(found["p"] < level, "undecided"))
+
+
+def _each(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
+    """For each composition, level and pair: lost together, lost by one alone (either), and the one minus the other (value)."""
     key = ["model", "level", "pair"]
     single = {str(name): part.set_index(key)["lost"].astype(float) for name, part in alone.groupby("augmentation", observed=True)}
     rows = [_against(str(name), part.set_index(key)["lost"].astype(float), single) for name, part in both[both["level"] > 0].groupby(
         "augmentation", sort=False, observed=True)]  # fmt: skip
-    table = pd.concat(rows, ignore_index=True)
-    by = ["model", "augmentation", "level"]
-    means = summarise(table, by).drop(columns="undefined")
-    return means.merge(table.groupby(by, as_index=False)[["lost", "either"]].mean(), on=by)
+    return pd.concat(rows, ignore_index=True)
 
 
 def _against(name: str, lost: pd.Series, single: Mapping[str, pd.Series]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.probes import PROBE_C, knn_accuracy
+from xaicl_lib.statistics.paired import holm
 from xaicl_lib.studies.organization import Labels, checked, classes_of, similarity_graph
 
 STEPS = 100  # of the optimiser at most; a linear head needs some 30
@@ -226,6 +227,14 @@ def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     found = table.groupby(list(by), sort=False, observed=True)["value"].agg(["mean", "std", "count"]).reset_index()
     half = special.stdtrit(np.maximum(found["count"] - 1, 1), 0.975) * found["std"] / np.sqrt(found["count"])
     return found.assign(low=found["mean"] - half, high=found["mean"] + half, n=found["count"]).drop(columns=["std", "count"])
+
+
+def tested(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """`over_draws` of differences, with p of Student's paired test that there is none, corrected after Holm for all rows."""
+    found = over_draws(table, by)
+    error = table.groupby(list(by), sort=False, observed=True)["value"].sem().to_numpy()
+    t = np.abs(found["mean"].to_numpy()) / error
+    return found.assign(p=holm((2 * special.stdtr(found["n"].to_numpy() - 1, -t)).tolist()))
 
 
 def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,16 @@ from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, Grid
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics import randomisation
 from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
-from xaicl_lib.statistics.paired import summarise
+from xaicl_lib.statistics.bootstrap import share
+from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
 
+CONTROLS = ("random_map", "edges")  # methods that never see the model: what they lose is lost by construction
 JUDGED = ["score", "agreement", "null", "rank", "chance", "lost"]
 
 
@@ -39,6 +41,10 @@ def sweep(
     with truth, and otherwise if it agrees no more with its own clean map than with the clean map of another pair. Agreement is
     Spearman's rank correlation over the cells of the map; clean maps and truth are moved as the pixels are, and cells from outside the
     image do not count.
+
+    By this measure even a map that knows nothing is kept now and then, and lost as often: of random maps exactly half are expected to be
+    lost without truth, where both clean maps are as good as each other. So a share says something only beside that of `CONTROLS`, swept
+    in the same way (see `against`).
 
     Args:
         models: that give scores and maps.
@@ -155,3 +161,87 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
     means["drop"] = clean["score"] - means["score"]
     order = means.reset_index().sort_values(["mean", "drop"], ascending=False, kind="stable")
     return order.sort_values("model", key=lambda c: c.map(list(dict.fromkeys(table["model"])).index), kind="stable", ignore_index=True)
+
+
+def against(
+    table: pd.DataFrame, by: Sequence[str] = ("model", "augmentation"), *, controls: Sequence[str] = CONTROLS, level: float = 0.05
+) -> pd.DataFrame:
+    """Does a method lose fewer maps than one that never saw the model, or more? Asked pair by pair, of the same pairs.
+
+    Args:
+        table: of `sweep`, with a column `method`, for methods and controls; `lost` may be the share of several draws of a control.
+        by: columns that make a question, `model` first.
+        controls: methods to compare with.
+        level: of the tests.
+
+    Returns:
+        One row per question, method and control: lost and by_control (shares over levels from 1), mean, low, high (95 % bootstrap over
+        pairs of the difference, lost minus lost by the control) and n; p, of Wilcoxon's signed-rank test over pairs, corrected after Holm
+        for all questions of a model; verdict: "fewer", "more" or "undecided".
+
+    Raises:
+        InputError: a control that is not in the table.
+    """
+    for control in controls:
+        if control not in set(table["method"]):
+            raise unknown("method of the table", control, table["method"].unique())
+    hit = table[table["level"] > 0].assign(lost=lambda t: t["lost"].astype(float))
+    wide = hit.pivot(index=list(dict.fromkeys([*by, "augmentation", "level", "pair"])), columns="method", values="lost")
+    names = [name for name in dict.fromkeys(table["method"]) if name not in controls]
+    found = pd.concat([_beside(wide, by, name, control) for name in names for control in controls], ignore_index=True)
+    found["p"] = found.groupby("model", sort=False)["p"].transform(lambda p: holm(p.tolist()))
+    decided = found["p"] < level
+    found["verdict"] = (found["mean"] < 0).map({True: "fewer", False: "more"}).where(decided, "undecided")
+    return found
+
+
+def _beside(wide: pd.DataFrame, by: Sequence[str], method: str, control: str) -> pd.DataFrame:
+    """The rows of `against` for one method and control, p not yet corrected."""
+    known = wide[[method, control]].dropna().set_axis(["lost", "by_control"], axis=1)
+    pairs = known.groupby([*by, "pair"], sort=False).mean().reset_index()
+    pairs["value"] = pairs["lost"] - pairs["by_control"]
+    groups = pairs.groupby(list(by), sort=False)
+    tests = groups["value"].agg(lambda v: signed_ranks(v.to_numpy())).rename("p")
+    facts = groups[["lost", "by_control"]].mean().join(tests).reset_index()
+    means = summarise(pairs, by).drop(columns="undefined")
+    return facts.merge(means, on=list(by)).assign(method=method, control=control)
+
+
+def ranked_beside(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
+    """`ranked` for one method, beside what the controls lose.
+
+    Args:
+        table: of `sweep`, with a column `method`, for one method and the controls.
+        controls: methods to compare with.
+
+    Returns:
+        The rows of `ranked`, and for each control a column of its name (the share it loses), "p, NAME" and "than NAME" (of `against`).
+    """
+    order = ranked(table[~table["method"].isin(controls)])
+    keys, found = ["model", "augmentation"], against(table, controls=controls)
+    for name, part in found.groupby("control", sort=False):
+        words = {"by_control": name, "p": f"p, {name}", "verdict": f"than {name}"}
+        order = order.merge(part[[*keys, *words]].rename(columns=words), on=keys)
+    return order
+
+
+def lines(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `line`: the model's name, or for a control its own and what it was shown ("random_map, scenes").
+
+    Controls do not see the model, so models of the same images have the same rows for them, of which one copy is kept.
+    """
+    control = table["method"].isin(CONTROLS)
+    shown = table["model"].str.startswith("scenes").map({True: "scenes", False: "photos"})
+    named = table.assign(line=table["model"].where(~control, table["method"].astype(str) + ", " + shown))
+    return named[~named.duplicated(["line", "method", "augmentation", "level", "pair"])]
+
+
+def lost_shares(table: pd.DataFrame, by: Sequence[str] = ("augmentation", "level")) -> pd.DataFrame:
+    """Shares of maps lost, for each of `lines`, which stand in the column model: mean, low, high (Wilson, 95 %) and n of the pairs.
+
+    Of a control `lost` may be the share of several draws of noise, which counts as so much of a hit.
+    """
+    known = lines(table).dropna(subset=["lost"]).astype({"lost": float})
+    groups = known.groupby(["line", *by], sort=False)["lost"]
+    rows = [(*key, *share(float(part.sum()), len(part)), len(part)) for key, part in groups]
+    return pd.DataFrame(rows, columns=["model", *by, "mean", "low", "high", "n"])

@@ -1,19 +1,20 @@
-"""Ways to be fooled by a saliency map of a pair, measured: vanishing gradients, maps of edges, areas that depend on the fill."""
+"""Ways to be fooled by a saliency map of a pair, measured: vanishing gradients, maps of edges, areas and fills, shares and noise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics import measure
+from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.metrics.randomisation import randomisation, rank_correlation
 from xaicl_lib.model import PairModel
-from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.pair import Explanation, Pair, resize_map
 
 Way = tuple[str, Mapping[str, Any]]
 FILLS = ("zero", "blur", "shuffle")
@@ -131,3 +132,27 @@ def by_fill(
             values = measure(model, pair, made, [metric], deletion=fill, adaptive=adaptive)[metric]
             rows += [{"method": label, "fill": fill, "pair": k, "value": v} for k, v in enumerate(values.tolist())]
     return pd.DataFrame(rows)
+
+
+def lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
+    """How many maps of pure noise "lose their meaning" by the two measures of `xaicl_lib.studies.harmful.sweep`.
+
+    Args:
+        masks: of the true evidence, at least two.
+        cells: along either side of the random maps.
+        seed: of the noise.
+
+    Returns:
+        Rows of cells, measure, map, lost (0 or 1): by "agreement", a map of noise agrees no more with another map of noise, its clean one,
+        than with a third, that of another image; by "truth", it finds the mask no better than chance (`relevance_rank`).
+    """
+    n, chance = len(masks), masks.double().mean((1, 2))
+    generator = Generator().manual_seed(seed)
+    rows = []
+    for k in cells:
+        clean, after = torch.rand(2, n, k, k, generator=generator)
+        alike = [rank_correlation(x.unsqueeze(1), after.unsqueeze(1)) for x in (clean, clean.roll(1, 0))]
+        found = relevance_rank(resize_map(after, (masks.shape[1], masks.shape[2])), masks).double()
+        for measure_, lost in {"agreement": alike[0] <= alike[1], "truth": found <= chance}.items():
+            rows.append(pd.DataFrame({"cells": k, "measure": measure_, "map": range(n), "lost": lost.int().tolist()}))
+    return pd.concat(rows, ignore_index=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from xaicl_lib.adapters import Evidence, quantus_evidence_func, seeded_globally
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import methods as registry
-from xaicl_lib.statistics.paired import summarise
+from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
 from xaicl_lib.studies.quality import Judge, Ways
 
 STEPS = 8  # of a perturbation curve for each of three channels; Quantus wants them to divide the number of pixels
@@ -91,17 +91,20 @@ def _suite(values: int, samples: int) -> dict[str, Callable[[dict[str, Any]], An
     }
 
 
-def differences(table: pd.DataFrame, judge: str, reference: str) -> pd.DataFrame:
-    """How much better one judge's explanations are than another's, on the same images: means over methods, intervals over images.
+def differences(table: pd.DataFrame, judge: str, reference: str, *, level: float = 0.05) -> pd.DataFrame:
+    """How much better one judge's explanations are than another's on the same images, metric by metric and method by method.
+
+    Nothing is averaged over methods: max sensitivity is relative to each map's own size, so that one method's ratios outweigh another's.
 
     Args:
         table: from `properties`, or rows of any metric of `PROPERTIES` in its form.
         judge, reference: names in it.
+        level: of the corrected tests.
 
     Returns:
-        A row per metric and method, and one for all methods together (method "all"): property, mean of the difference in the direction
-        that is better, low, high (95 %, bootstrap over images), n, undefined
-        (images that one of the judges has no value for).
+        A row per metric and method: property, mean of the difference in the direction that is better, low, high (95 %, bootstrap over
+        images), n, undefined (images that one of the judges has no value for), p of Wilcoxon's signed-rank test over images, corrected
+        after Holm for all rows, and said: "better", "worse" or "undecided".
 
     Raises:
         InputError: a judge that is not in the table.
@@ -112,28 +115,48 @@ def differences(table: pd.DataFrame, judge: str, reference: str) -> pd.DataFrame
     wide = table.pivot_table(index=["metric", "method", "image"], columns="judge", values="value", sort=False, observed=True)
     value = (wide[judge] - wide[reference]).rename("value").reset_index()
     value["value"] *= value["metric"].map({name: 1 if better else -1 for name, (_, better) in PROPERTIES.items()}).astype(float)
-    # An image that one method has no value for has no mean over all: that of the others would be another quantity.
-    together = value.groupby(["metric", "image"], sort=False, observed=True)["value"].agg(lambda v: v.mean(skipna=False))
-    together = together.reset_index().assign(method="all")
-    found = summarise(pd.concat([value, together], ignore_index=True), ["metric", "method"])
+    found = summarise(value, ["metric", "method"])
+    tests = value.groupby(["metric", "method"], sort=False, observed=True)["value"].agg(lambda v: signed_ranks(v.to_numpy()))
+    found["p"] = holm(tests.tolist())
+    side = (found["mean"] > 0).map({True: "better", False: "worse"})
+    found["said"] = side.where(found["p"] < level, "undecided")
     found.insert(0, "property", [PROPERTIES[name][0] for name in found["metric"]])
     return found
 
 
 def verdicts(found: pd.DataFrame) -> pd.DataFrame:
-    """Claim by claim, whether the better explanations are seen: in all metrics of a property, in none, or neither.
+    """Claim by claim, whether the better explanations are seen, with every metric and method that stands for it.
 
     Args:
-        found: from `differences`.
+        found: from `differences`; rows of `random_map`, which nothing can make better, are left out.
 
     Returns:
-        A row per property of `CLAIMS`: property, verdict ("seen", "the opposite is seen", "not decided"), better, worse (names of the
-        metrics whose interval lies on that side of 0, all methods together).
+        A row per property of `CLAIMS`: property, verdict ("seen": better in all rows; "seen in part": in some, and worse in none; "both
+        ways"; "the opposite is seen", "the opposite in part"; "undecided"), better, worse (metrics and methods), undecided (how many).
     """
+    real = found[found["method"] != "random_map"]
     rows = []
     for claim in CLAIMS:
-        part = found[(found["property"] == claim) & (found["method"] == "all")]
-        better, worse = list(part["metric"][part["low"] > 0]), list(part["metric"][part["high"] < 0])
-        seen = "seen" if len(better) == len(part) else "the opposite is seen" if len(worse) == len(part) else "not decided"
-        rows.append((claim, seen, ", ".join(better), ", ".join(worse)))
-    return pd.DataFrame(rows, columns=["property", "verdict", "better", "worse"])
+        part = real[real["property"] == claim]
+        better, worse = (part[part["said"] == side] for side in ("better", "worse"))
+        rows.append(
+            (claim, _verdict(len(better), len(worse), len(part)), _named(better), _named(worse), (part["said"] == "undecided").sum())
+        )
+    return pd.DataFrame(rows, columns=["property", "verdict", "better", "worse", "undecided"])
+
+
+def _verdict(better: int, worse: int, of: int) -> str:
+    if better and worse:
+        return "both ways"
+    if not better + worse:
+        return "undecided"
+    whole = better + worse == of
+    if better:
+        return "seen" if whole else "seen in part"
+    return "the opposite is seen" if whole else "the opposite in part"
+
+
+def _named(rows: pd.DataFrame) -> str:
+    """Metrics, each with its methods: "entropy (grad_cam, smooth_grad)"."""
+    groups = rows.groupby("metric", sort=False, observed=True)["method"]
+    return "; ".join(f"{metric} ({', '.join(methods)})" for metric, methods in groups)

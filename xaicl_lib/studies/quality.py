@@ -24,7 +24,7 @@ from xaicl_lib.metrics.localisation import energy, pointing_game
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
-from xaicl_lib.statistics.paired import summarise
+from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
 from xaicl_lib.zoo import load_classifier, load_model, model_card
 
 Ways = Mapping[str, tuple[str, Mapping[str, Any]]]
@@ -216,7 +216,8 @@ def gains(table: pd.DataFrame, column: str, judge: str, reference: str) -> pd.Da
     """How much more of a column one judge has than another on the same images, method by method, random maps left out.
 
     Returns:
-        judge, against, method, mean, low, high (95 %, bootstrap over images), n.
+        judge, against, method, mean, low, high (95 %, bootstrap over images), n, p (Wilcoxon's signed-rank test over images, corrected
+        after Holm for the methods).
 
     Raises:
         InputError: a judge that is not in the table.
@@ -226,8 +227,10 @@ def gains(table: pd.DataFrame, column: str, judge: str, reference: str) -> pd.Da
             raise unknown("judge of the table", name, table["judge"].unique())
     each = _each(table[table["method"] != "random_map"], column)
     wide = each.pivot_table(index=["method", "image"], columns="judge", values="value", sort=False, observed=True)
-    found = summarise((wide[judge] - wide[reference]).rename("value").reset_index(), ["method"])
-    return found.assign(judge=judge, against=reference)[["judge", "against", "method", "mean", "low", "high", "n"]]
+    value = (wide[judge] - wide[reference]).rename("value").reset_index()
+    tests = value.groupby("method", sort=False, observed=True)["value"].agg(lambda v: signed_ranks(v.to_numpy()))
+    found = summarise(value, ["method"]).assign(judge=judge, against=reference, p=holm(tests.tolist()))
+    return found[["judge", "against", "method", "mean", "low", "high", "n", "p"]]
 
 
 def _each(table: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from xaicl_lib.views.zoo import COLOURS
 
 TITLE = 26  # letters of an axis title that a phone has room for
 CELL = 30  # pixels of width that two digits need; narrower screens scroll
+NULLS = {"random_map": ("#5a5a5a", "x"), "edges": ("#a0522d", "diamond")}  # controls: colour and symbol
 _LINE = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
 
@@ -29,11 +30,26 @@ def _short(value: float, digits: int) -> str:
 
 
 def series_colours(names: Sequence[str]) -> dict[str, str]:
-    """A model's own colour, the same in the whole book where no two of these share it; others in the order of a palette."""
-    own = [COLOURS.get(name) for name in names]
-    if None not in own and len(set(own)) == len(own):
-        return dict(zip(names, map(str, own), strict=True))
-    return {name: PALETTE[k % len(PALETTE)] for k, name in enumerate(names)}
+    """A model's own colour, the same in the whole book where no two of these share it; others in the order of a palette.
+
+    Controls ("random_map" or "random_map, photos") have theirs, which no model has.
+    """
+    others = [name for name in names if _first(name) not in NULLS]
+    own = [COLOURS.get(name) for name in others]
+    if None in own or len(set(own)) < len(own):
+        own = [PALETTE[k % len(PALETTE)] for k in range(len(others))]
+    found = dict(zip(others, map(str, own), strict=True))
+    return {name: found.get(name) or NULLS[_first(name)][0] for name in names}
+
+
+def _first(name: str) -> str:
+    return name.split(",")[0]
+
+
+def _symbol(name: str) -> str:
+    """A full circle for what looks at a model; what does not stands out by its own, open for scenes."""
+    symbol = NULLS[_first(name)][1] if _first(name) in NULLS else "circle"
+    return f"{symbol}-open" if name.endswith(", scenes") else symbol
 
 
 def dots_figure(
@@ -46,7 +62,7 @@ def dots_figure(
     reference_name: str = "chance",
     bounds: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Means with their intervals: a line for each of `rows`, a dot on it for each of `series`.
+    """Means with their intervals: a line for each of `rows`, a dot on it for each of `series`, another mark for controls.
 
     Args:
         table: with columns mean, low, high, and those two.
@@ -67,7 +83,7 @@ def dots_figure(
         figure.add_trace(
             go.Scatter(
                 x=part["mean"], y=part[rows].astype(str), name=str(name), mode="markers", orientation="h", error_x=reach,
-                marker={"color": colours[str(name)], "size": 8},
+                marker={"color": colours[str(name)], "size": 8, "symbol": _symbol(str(name))},
                 customdata=part[["low", "high"]], hovertemplate="%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})",
             )
         )  # fmt: skip
@@ -131,7 +147,7 @@ def matrix_figure(
 
 
 def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
-    """Curves over the level of an augmentation, a line for each model with its interval, one augmentation at a time from a menu.
+    """Curves over the level of an augmentation, a line for each model, dotted for a control, one augmentation at a time from a menu.
 
     Args:
         table: columns model, augmentation, level, mean, low, high.
@@ -146,7 +162,8 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
             figure.add_trace(
                 go.Scatter(
                     x=part["level"], y=part["mean"], error_y=reach, name=model, mode="lines+markers", visible=name == names[0],
-                    line={"color": colour, "width": 2.5}, hovertemplate="level %{x}: %{y:.2f}<extra>" + model + "</extra>",
+                    line={"color": colour, "width": 2.5, "dash": "dot" if _first(model) in NULLS else "solid"},
+                    marker={"symbol": _symbol(model)}, hovertemplate="level %{x}: %{y:.2f}<extra>" + model + "</extra>",
                 )
             )  # fmt: skip
     shown = {name: [one == name for one in names for _ in colours] for name in names}
