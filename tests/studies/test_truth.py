@@ -14,9 +14,9 @@ from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.pair import Truth
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies.truth import (
+    ahead,
     among_confirmed,
     confirmed,
-    contributions,
     intervene,
     localise,
     mismatched,
@@ -126,9 +126,6 @@ def test_localise_knows_what_guessing_gives_and_what_sharing_adds() -> None:
     added = specific(table).groupby("method")["value"].mean()
     assert added["random_map"] == pytest.approx(0, abs=1e-6), "the same random map on the same mask"
     assert added["input_x_gradient"] != 0
-    other = mismatched(pair)
-    assert torch.equal(other.b[1], pair.b[0])
-    assert torch.equal(other.truth.b[1], pair.truth.b[0])
     with pytest.raises(InputError, match="at least two pairs"):
         mismatched(pair[0])
 
@@ -204,25 +201,52 @@ def found_of(shared: np.ndarray, mismatched: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_contributions_leave_both_images_out_of_every_row_that_shows_them() -> None:
+def test_couples_of_pairs_exchange_images_and_are_one_observation() -> None:
+    pair = marked(7)
+    other = mismatched(pair)
+    assert torch.equal(other.b, pair.b[[1, 0, 3, 2, 6, 4, 5]])
+    assert torch.equal(other.truth.b, pair.truth.b[[1, 0, 3, 2, 6, 4, 5]])
     g = np.random.default_rng(0)
-    shared, rolled = g.normal(size=7), g.normal(size=7)
-    got = contributions(found_of(shared, rolled))["value"].to_numpy()
-    for k in range(7):
-        rest = [j for j in range(7) if j != k and (j - 1) % 7 != k]  # pair j mismatched shows a of j and b of j - 1
-        without = np.delete(shared, k).mean() - rolled[rest].mean()
-        assert got[k] == pytest.approx(7 * (shared.mean() - rolled.mean()) - 6 * without)
-    assert got.mean() == pytest.approx(specific(found_of(shared, rolled))["value"].mean())
+    shared, exchanged = g.normal(size=7), g.normal(size=7)
+    added = specific(found_of(shared, exchanged))
+    want = [part.mean() for part in np.split(shared - exchanged, [2, 4])]
+    assert added["value"].tolist() == pytest.approx(want)
+    assert added["couple"].tolist() == [0, 1, 2]
     a, b = g.normal(size=7), g.normal(size=7)  # maps that look at one side alone share nothing, whatever the images
-    alone = contributions(found_of((a + b) / 2, (a + np.roll(b, 1)) / 2))["value"]
-    assert alone.mean() == pytest.approx(0)
-    shared[2] = rolled[2] = rolled[3] = np.nan
-    missing = contributions(found_of(shared, rolled))["value"]
-    assert missing.isna().tolist() == [k == 2 for k in range(7)], "both images of pair 2 are in no row"
+    alone = specific(found_of((a + b) / 2, (a + b[[1, 0, 3, 2, 6, 4, 5]]) / 2))["value"]
+    assert alone.abs().max() < 1e-12, "in each couple, not only on average"
+    exchanged[3] = np.nan
+    assert specific(found_of(shared, exchanged))["value"].isna().tolist() == [False, True, False]
+    both = pd.concat([found_of(shared, exchanged), found_of(a[:4], b[:4]).assign(kind="few", model="other")])
+    assert specific(both.astype({"kind": "category", "model": "category"}))["couple"].tolist() == [0, 1, 2, 0, 1]
 
 
 def test_only_pairs_that_a_model_uses_are_kept() -> None:
     found = found_of(np.arange(3.0), np.zeros(3))
     drops = drops_of({"k": [0.2, -0.2]}).assign(other=0.1)
-    kept = among_confirmed(found, drops).pivot(index="pair", columns="shared", values="value")
-    assert kept[True].isna().tolist() == kept[False].isna().tolist() == [False, True, True], "pair 2 is not in drops"
+    kept = among_confirmed(found, drops)
+    wide = kept.pivot(index="pair", columns="shared", values="value")
+    assert wide[True].isna().tolist() == wide[False].isna().tolist() == [False, True, True], "pair 2 is not in drops"
+    assert specific(kept)["value"].isna().all(), "a couple counts where both of its pairs do"
+
+
+def test_methods_are_compared_over_couples_of_images_not_over_models() -> None:
+    g = np.random.default_rng(0)
+    gain = 0.1 + 0.05 * g.normal(size=10)
+    rows = [
+        {"model": model, "method": method, "kind": "k", "metric": metric, "couple": c, "value": value}
+        for metric in ("relevance_rank", "pointing_game")
+        for model, part in (("m", 1.0), ("twin", 0.8), ("other", -0.6))
+        for c in range(10)
+        for method, value in (("one", part * gain[c]), ("zero", 0.0))
+    ]
+    added = pd.DataFrame(rows)
+    table = ahead(added, ["one"], "zero")
+    assert table["mean"].tolist() == pytest.approx([0.4 * gain.mean()] * 2)
+    assert table["n"].tolist() == [10, 10], "ten couples, however many models look at them"
+    assert table["p"].tolist() == pytest.approx([2 * stats.wilcoxon(gain).pvalue] * 2)
+    assert table[["models", "of"]].to_numpy().tolist() == [[2, 3]] * 2
+    added.loc[(added["couple"] == 3) & (added["metric"] == "relevance_rank"), "value"] = np.nan
+    assert ahead(added, ["one"], "zero")["n"].tolist() == [9, 10]
+    with pytest.raises(InputError, match="unknown method of the table 'none'"):
+        ahead(added, ["one"], "none")

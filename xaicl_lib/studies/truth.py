@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from xaicl_lib import augment
@@ -19,7 +18,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import share
-from xaicl_lib.statistics.paired import holm, interval
+from xaicl_lib.statistics.paired import holm, interval, signed_ranks
 
 METRICS = ("pointing_game", "relevance_mass", "relevance_rank")
 CONTROLS = ("elsewhere", "other", "unshared")  # what the drop without the evidence is compared with
@@ -195,10 +194,21 @@ def _fits(moved: Bool[Tensor, "k n h w"]) -> Bool[Tensor, " n"]:
 
 
 def mismatched(pair: Pair) -> Pair:
-    """The same images with the b sides moved on by one pair: what was shared is still there on either side, but shared no more."""
+    """The same images with the b sides of neighbours exchanged: what was shared is still there on either side, but shared no more.
+
+    Two by two (the last three of an odd number in a circle), so that no image is in two groups, and what `specific` says of one group has
+    nothing to do with another.
+    """
     if pair.truth is None or pair.b is None or len(pair) < 2:
         raise InputError("expected at least two pairs of two sides with truth to mismatch")
-    return Pair(pair.a, pair.b.roll(1, 0), Truth(pair.truth.a, pair.truth.b.roll(1, 0)))
+    order = torch.cat([rows.roll(1) for rows in _groups(len(pair))])
+    return Pair(pair.a, pair.b[order], Truth(pair.truth.a, pair.truth.b[order]))
+
+
+def _groups(n: int) -> list[Int[Tensor, " k"]]:
+    """Which of n pairs exchange their b sides with each other."""
+    odd = n % 2 * 3
+    return [*torch.arange(n - odd).split(2), *([torch.arange(n - odd, n)] if odd else [])]
 
 
 def localise(
@@ -213,7 +223,7 @@ def localise(
     """How well every method's maps find the evidence that pairs share by construction, and how well they do when it is not shared.
 
     A map that finds an object may look for what is shared, or for objects. So everything is measured a second time on mismatched pairs:
-    the same images, the b sides moved on by one. What a method finds there as well has nothing to do with the similarity.
+    the same images, the b sides of neighbours exchanged. What a method finds there as well has nothing to do with the similarity.
 
     Args:
         models, methods, store, options: as for `evaluate`.
@@ -237,21 +247,34 @@ def localise(
 
 
 def specific(found: pd.DataFrame) -> pd.DataFrame:
-    """One row per model, method, kind, pair and metric: what sharing adds, the value minus that of side a and b mismatched.
+    """What sharing adds: values of pairs minus those of the same images mismatched, a row for each two pairs that exchanged images.
+
+    Two such pairs are one observation: their four images are in both, and in no other. A map that looks at one side alone adds exactly 0.
 
     Args:
         found: of `localise`.
+
+    Returns:
+        One row per model, method, kind, metric and couple of pairs: value, NaN where one of their pairs has none.
     """
-    by = ["model", "method", "kind", "metric", "pair"]
-    wide = found.pivot_table(index=by, columns="shared", values="value", sort=False, observed=True)
-    return (wide[True] - wide[False]).rename("value").reset_index()
+    by = ["model", "method", "kind", "metric"]
+    wide = found.set_index([*by, "pair", "shared"])["value"].unstack("shared", sort=False)
+    added = (wide[True] - wide[False]).rename("value").reset_index()
+    added["couple"] = added.groupby("kind", observed=True)["pair"].transform(_couples)
+    each = added.groupby([*by, "couple"], sort=False, observed=True)["value"]
+    return each.agg(lambda values: values.mean(skipna=False)).reset_index()
+
+
+def _couples(pairs: pd.Series) -> list[int]:
+    """The number of the group that each pair exchanges images in."""
+    group = {int(pair): k for k, rows in enumerate(_groups(pairs.nunique())) for pair in rows}
+    return [group[pair] for pair in pairs]
 
 
 def among_confirmed(found: pd.DataFrame, drops: pd.DataFrame, control: str = "other") -> pd.DataFrame:
     """The rows of `localise` with NaN as the value of pairs whose evidence costs no more than the control, or is not in `drops`.
 
-    Only where a model uses what is shared do the masks say where its explanations should be. The mismatched pair of the same side a goes
-    with it.
+    Only where a model uses what is shared do the masks say where its explanations should be.
 
     Args:
         found: of `localise`.
@@ -264,45 +287,35 @@ def among_confirmed(found: pd.DataFrame, drops: pd.DataFrame, control: str = "ot
     return found.assign(value=found["value"].where(used.reindex(rows, fill_value=False).to_numpy()))
 
 
-def contributions(found: pd.DataFrame) -> pd.DataFrame:
-    """What sharing adds, a value for each drawn pair of images: those of `specific` share images, these can be resampled.
+def ahead(added: pd.DataFrame, ones: Sequence[str], other: str, level: float = 0.05) -> pd.DataFrame:
+    """Whether sharing adds more by some methods than by another: couple by couple, each the mean over its models.
 
-    Image b of pair k is in pair k, and in the mismatched pair k + 1; so neighbouring differences hold the same image. What was drawn, and
-    may be drawn again, are the two images of a pair. So leave both out, from their own pair and from the two mismatched ones, and see how
-    far the mean of shared minus mismatched moves: n times the whole mean, minus n - 1 times that without them (the jackknife's
-    pseudo-values). Their mean is the mean of `specific` where no value is missing; as each image counts in full in every row that shows
-    it, intervals are rather too wide than too narrow.
+    Models explain the same images, so what can be drawn again is a couple of pairs; what is said is said of these models.
 
     Args:
-        found: of `localise`, a NaN where there is no value.
+        added: of `specific`.
+        ones, other: methods.
+        level: of the corrected test.
 
     Returns:
-        One row per model, method, kind, metric and pair of images: value; NaN where they are in no row.
+        One row per kind, metric and method of `ones`: mean, low, high (difference to `other`; bootstrap over couples), n (couples), p
+        (Wilcoxon's signed-rank test, corrected by Holm's procedure for all rows), significant, models (in how many the mean difference is
+        above 0), of (how many have both).
+
+    Raises:
+        InputError: a method that is not in the table.
     """
-    by = ["model", "method", "kind", "metric"]
-    rows = []
-    for key, part in found.groupby(by, sort=False, observed=True):
-        wide = part.pivot(index="pair", columns="shared", values="value").sort_index()
-        values = _left_out(wide[True].to_numpy(float), wide[False].to_numpy(float))
-        rows.append(pd.DataFrame({**dict(zip(by, key, strict=True)), "pair": wide.index, "value": values}))
-    return pd.concat(rows, ignore_index=True)
-
-
-def _left_out(shared: Float[np.ndarray, " n"], mismatched: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Pseudo-values of mean(shared) - mean(mismatched), where unit k is in shared[k], mismatched[k] and mismatched[k + 1]."""
-    pair, other = _sums(shared), _sums(mismatched)  # (2, n): values and counts
-    both = other + np.roll(other, -1, 1)
-    there = pair[1] + both[1] > 0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        whole = _mean_of(pair.sum(1)) - _mean_of(other.sum(1))
-        without = _mean_of(pair.sum(1, keepdims=True) - pair) - _mean_of(other.sum(1, keepdims=True) - both)
-    return np.where(there, there.sum() * whole - (there.sum() - 1) * without, np.nan)
-
-
-def _sums(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, "2 n"]:
-    """Values, and how many each is; a NaN is none."""
-    return np.where(np.isnan(values), 0.0, np.stack([values, np.ones_like(values)]))
-
-
-def _mean_of(sums: Float[np.ndarray, "2 ..."]) -> Float[np.ndarray, "..."]:
-    return sums[0] / sums[1]
+    for method in (*ones, other):
+        if method not in set(added["method"]):
+            raise unknown("method of the table", method, added["method"].unique())
+    rows, p = [], []
+    for (kind, metric), part in added.groupby(["kind", "metric"], sort=False, observed=True):
+        wide = part.set_index(["model", "couple", "method"])["value"].unstack("method")
+        for one in ones:
+            gain = wide[one] - wide[other]  # NaN where either has no value
+            couples = gain.groupby("couple").mean().dropna().to_numpy()
+            means = gain.groupby("model").mean().dropna()
+            rows.append((kind, metric, one, couples.mean(), *interval(couples), len(couples), int((means > 0).sum()), len(means)))
+            p.append(signed_ranks(couples))
+    table = pd.DataFrame(rows, columns=["kind", "metric", "method", "mean", "low", "high", "n", "models", "of"]).assign(p=holm(p))
+    return table.assign(significant=table["p"] < level)
