@@ -186,6 +186,7 @@ def test_confirmed_shares_are_corrected_for_their_number() -> None:
     assert table.loc["22 of 32", "p"] == pytest.approx(p), "the largest of three is not made larger"
     assert table.loc["clear", "p"] == pytest.approx(3 * 2 / 2**32)
     assert table["significant"].tolist() == [True, False, True], "surely more often than a coin, and surely less"
+    assert confirmed(drops, "unshared").set_index("kind")["cost"].tolist() == pytest.approx([1.0, 0.075, -0.2])
     assert confirmed(drops, "unshared")["mean"].tolist() == [0, 10 / 32, 1]
     assert confirmed(drops, "other").empty
     with pytest.raises(InputError, match="unknown control 'chance'"):

@@ -131,9 +131,9 @@ def confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str]
         level: of the corrected test.
 
     Returns:
-        One row per group that has the control: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, difference, least, most
-        (mean of evidence minus control with its bootstrap interval, in units of the score), p (two-sided sign test against a half,
-        corrected by Holm's procedure for all rows), significant.
+        One row per group that has the control: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost (mean drop of the
+        control), difference, least, most (mean of evidence minus control with its bootstrap interval, in units of the score), p (two-sided
+        sign test against a half, corrected by Holm's procedure for all rows), significant.
 
     Raises:
         InputError: an unknown control.
@@ -146,9 +146,9 @@ def confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str]
     for key, part in drops.dropna(subset=["evidence", control]).groupby(list(by), sort=False, observed=True):
         gain = (part["evidence"] - part[control]).to_numpy(float)
         hits = int((gain > 0).sum())
-        rows.append((*key, *share(hits, len(gain)), len(gain), gain.mean(), *interval(gain)))
+        rows.append((*key, *share(hits, len(gain)), len(gain), part[control].mean(), gain.mean(), *interval(gain)))
         p.append(float(binomtest(hits, len(gain)).pvalue))
-    table = pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "difference", "least", "most"]).assign(p=holm(p))
+    table = pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "cost", "difference", "least", "most"]).assign(p=holm(p))
     return table.assign(significant=table["p"] < level)
 
 
