@@ -1,16 +1,17 @@
 """The larger runs behind the page about corpora, once, with where they came from; the page shows them beside its own quick runs.
 
-    python benchmarks/corpus.py scenes photos sizes sanity views localisation [-o results/corpus.parquet]
+    python benchmarks/corpus.py scenes photos sizes sanity views localisation [--ways LABEL ...] [-o results/corpus.parquet]
 
 Photos are those of XAICL_IMAGENETTE: corpora and explicands from the validation part, the linear probe learns from the training part. Parts
-that are asked for replace those of the file that is there.
+that are asked for replace those of the file that is there; with --ways only these ways of scenes and photos do, such as
+"IG, contrastive label-free".
 """
 
 import argparse
 import datetime
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -72,9 +73,10 @@ def asked(name: str, classes: int, explicands: int) -> tuple[PairModel, list[Set
     return model, given, probe
 
 
-def evaluation(name: str, classes: int, explicands: int) -> pd.DataFrame:
+def evaluation(name: str, classes: int, explicands: int, chosen: Sequence[str] = ()) -> pd.DataFrame:
     model, given, probe = asked(name, classes, explicands)
-    return evaluate_corpora(model, given, probe, ways(model.size), step=step_of(model))
+    some = {label: way for label, way in ways(model.size).items() if not chosen or label in chosen}
+    return evaluate_corpora(model, given, probe, some, step=step_of(model))
 
 
 def sizes() -> pd.DataFrame:
@@ -104,9 +106,8 @@ def localisation() -> pd.DataFrame:
     return locate_texts(load_model("scenes_clip", "cpu"), 32, generator=seeded(5))
 
 
+EVALUATIONS: dict[str, tuple[str, int, int]] = {"scenes": ("scenes_simclr", 8, 5), "photos": ("simclr", 10, 4)}
 PARTS: dict[str, Callable[[], pd.DataFrame]] = {
-    "scenes": lambda: evaluation("scenes_simclr", 8, 5),
-    "photos": lambda: evaluation("simclr", 10, 4),
     "sizes": sizes,
     "sanity": random_model,
     "views": views,
@@ -116,15 +117,18 @@ PARTS: dict[str, Callable[[], pd.DataFrame]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("parts", nargs="+", choices=[*EVALUATIONS, *PARTS])
+    parser.add_argument("--ways", nargs="+", default=[], help="of scenes and photos; the others stay as they are in the file")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/corpus.parquet"))
     given = parser.parse_args()
     for part in given.parts:
-        made = PARTS[part]().assign(part=part)
+        made = (evaluation(*EVALUATIONS[part], given.ways) if part in EVALUATIONS else PARTS[part]()).assign(part=part)
         facts = {"seed": 0, "device": f"{platform.machine()} CPU, {os.cpu_count()} cores", "torch": torch.__version__}
         made = made.assign(**facts, date=datetime.date.today().isoformat(), code=code_version(), pairs=made["pair"].nunique())
         old = [pd.read_parquet(given.output)] if given.output.is_file() else []
-        table = pd.concat([*(one[one["part"] != part] for one in old), made], ignore_index=True)
+        some = given.ways if part in EVALUATIONS else []
+        stays = [(one["part"] != part) | (~one["way"].isin(some) if some else False) for one in old]
+        table = pd.concat([*(one[rest] for one, rest in zip(old, stays, strict=True)), made], ignore_index=True)
         texts = {column: "category" for column in table if table[column].dtype in (object, "str", "category")}
         table.astype(texts).to_parquet(given.output, index=False)
         print(f"{given.output.name}: {part}, {len(made)} rows", flush=True)

@@ -2,7 +2,7 @@
 
     python benchmarks/studies.py STUDY [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
 
-STUDY is truth, preference, dissection, harmful, combined, inversion, grey, downstream or texture.
+STUDY is truth, localisation, preference, dissection, harmful, combined, inversion, grey, downstream or texture.
 
 Photos are those of XAICL_IMAGENETTE (validation part), for texture those of XAICL_CUE_CONFLICT. What a store has is not computed
 again. `downstream` takes the snapshots of trainings beside the bundled models:
@@ -42,7 +42,7 @@ from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import WAYS, possible, view_pairs
 from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
-from xaicl_lib.studies.truth import intervene, localise
+from xaicl_lib.studies.truth import Masks, intervene, localise, other_objects, other_photos
 from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]
@@ -82,16 +82,35 @@ def known_pairs(name: str, n: int) -> dict[str, Pair]:
     return {f"mosaic, same {share}": mosaics(n, size, share) for share in ("photo", "class")}
 
 
+def other_things(name: str, pairs: dict[str, Pair], n: int) -> dict[str, Masks]:
+    """Masks of what a pair shows beside its evidence: a scene's other object, a mosaic's other photos."""
+    if name.startswith("scenes"):
+        return {"one_shared": other_objects(n, load_model(name, "cpu").size, seeded())}
+    return {kind: other_photos(pair.truth) for kind, pair in pairs.items() if pair.truth is not None}
+
+
 def truth(models: list[str], n: int, store: str | None, device: str) -> Tables:
-    drops, found = [], []
+    """Which pairs a model uses: the drop of the score without the evidence beside three controls, with two ways to paint."""
+    drops = []
     for name in models:
         model, pairs = load_model(name, device), known_pairs(name, n)
-        drops += [intervene([model], pairs, fill=fill, generator=seeded()).assign(fill=fill) for fill in ("around", "other")]
+        given = {"others": other_things(name, pairs, n), "generator": seeded()}
+        drops += [intervene([model], pairs, fill=fill, **given).assign(fill=fill) for fill in ("around", "other")]
+        print(f"{name}: done", flush=True)
+    return {"truth": pd.concat(drops, ignore_index=True)}
+
+
+def localisation(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """Which maps find the evidence, on the first half of the n pairs of `truth`."""
+    found = []
+    for name in models:
+        model, pairs = load_model(name, device), known_pairs(name, n)
         occlusion: Way = ("conditional_occlusion", {"stride": model.size // 12})  # 11 places a side rather than the paper's 21
         ways = {**CHEAP, **({} if name == "moco_v3" else GUIDED), "conditional_occlusion": occlusion}  # a transformer has no ReLU
-        few = {kind: pair[: n // 2] for kind, pair in pairs.items() if kind not in ("mosaic, same class", "same_background")}
+        few = {kind: pair[: n // 2] for kind, pair in pairs.items() if kind in ("one_shared", "mosaic, same photo")}
         found.append(localise([model], few, ways, store=store))
-    return {"truth": pd.concat(drops, ignore_index=True), "localisation": pd.concat(found, ignore_index=True)}
+        print(f"{name}: done", flush=True)
+    return {"localisation": pd.concat(found, ignore_index=True)}
 
 
 def preference(models: list[str], n: int, store: str | None, device: str) -> Tables:
@@ -243,13 +262,15 @@ def texture(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 
 STUDIES: dict[str, Callable[..., Tables]] = {
-    study.__name__: study for study in (truth, preference, dissection, harmful, combined, inversion, grey, downstream, texture)
+    study.__name__: study
+    for study in (truth, localisation, preference, dissection, harmful, combined, inversion, grey, downstream, texture)
 }
 
 
 def with_provenance(table: pd.DataFrame, n: int, device: str) -> pd.DataFrame:
     where = torch.cuda.get_device_name() if device.startswith("cuda") else f"{platform.machine()} CPU, {os.cpu_count()} cores"
-    facts = {"pairs": n, "device": where, "torch": torch.__version__, "date": datetime.date.today().isoformat(), "code": code_version()}
+    used = table["pair"].nunique() if "pair" in table else n  # some studies take fewer than they are asked for
+    facts = {"pairs": used, "device": where, "torch": torch.__version__, "date": datetime.date.today().isoformat(), "code": code_version()}
     drop = [column for column in ("seconds", "version") if column in table]
     return table.drop(columns=drop).assign(**{"seed": 0, **facts})
 

@@ -18,6 +18,7 @@ from xaicl_lib.statistics.paired import holm
 from xaicl_lib.studies.corpus import (
     Way,
     against,
+    between_targets,
     evaluate_corpora,
     explain_corpus,
     possible,
@@ -91,6 +92,10 @@ def test_targets_are_what_they_say(model, asked) -> None:
     assert_close(free.score, (z * z).sum(1), rtol=1e-5)
     pair = explain(model, Pair(x, x), "conditional_occlusion", score=dot, stride=6)  # which moves one side alone
     assert_close(free.a, pair.a, atol=1e-6)
+    itself = explain_corpus(model, x[:1], replace(way, target="contrastive label-free"), corpus, foil)
+    own = corpus_similarity(embed_corpus(model, x[:1]), foil)
+    assert_close(itself.a, explain(model, Pair(x[:1]), "conditional_occlusion", score=own, stride=6).a)
+    assert float(itself.score) == pytest.approx(1 - float(corpus_similarity(foil)(z[:1], None)), rel=1e-5), "one with itself, less the foil"
     with pytest.raises(InputError, match="unknown target 'foil'"):
         explain_corpus(model, x, Way("grad_cam", "foil"), corpus, foil)
     with pytest.raises(InputError, match=r"unknown method 'lime'; there are: .*gradient_shap"):
@@ -150,6 +155,32 @@ def test_gains_are_paired_and_signed() -> None:
     assert found.loc["insertion, similarity"].loc[["good", "bad"], "p"].tolist() == pytest.approx(holm(p))
     with pytest.raises(InputError, match="unknown way of the table 'noise'"):
         against(table, "noise")
+
+
+def test_targets_are_compared_explicand_by_explicand() -> None:
+    g = np.random.default_rng(0)
+    rows = []
+    for metric, sign in (("insertion, similarity", 1), ("deletion, similarity", -1)):
+        for pair in range(20):
+            easy = 10 * g.normal()  # explicands differ far more than targets
+            for way, gain in {"RISE, contrastive": 0.3, "RISE, label-free": 0.0, "IG, contrastive": 0.0, "random map": 0.0}.items():
+                row = {"model": "m", "scenario": "same class", "metric": metric, "way": way, "pair": pair}
+                rows.append({**row, "value": easy + sign * gain + 0.1 * g.normal()})
+    table = pd.DataFrame(rows)
+    found = between_targets(table).set_index("metric")
+    assert set(found["method"]) == {"RISE"}, "integrated gradients have one target only"
+    wide = table.pivot(index=["metric", "pair"], columns="way", values="value")
+    p = []
+    for metric, sign in (("insertion, similarity", 1), ("deletion, similarity", -1)):
+        difference = sign * (wide.loc[metric, "RISE, contrastive"] - wide.loc[metric, "RISE, label-free"])
+        assert found.loc[metric, "mean"] == pytest.approx(difference.mean())
+        assert found.loc[metric, "effect"] == pytest.approx(difference.mean() / difference.std())
+        p.append(float(stats.wilcoxon(difference).pvalue))
+    assert found["p"].tolist() == pytest.approx(holm(p))
+    assert found["better"].all()
+    assert between_targets(table, "label-free", ["contrastive"])["worse"].all()
+    with pytest.raises(InputError, match="unknown target of the table 'corpus'"):
+        between_targets(table, others=["corpus"])
 
 
 def test_the_whole_corpus_agrees_with_itself(model, asked, probe) -> None:

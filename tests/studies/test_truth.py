@@ -1,14 +1,30 @@
 """Interventions on models of which it is known what they use."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, PairModel
+from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.pair import Truth
-from xaicl_lib.studies.truth import intervene, localise, mismatched, paint, specific
+from xaicl_lib.statistics.bootstrap import share
+from xaicl_lib.studies.truth import (
+    ahead,
+    among_confirmed,
+    confirmed,
+    intervene,
+    localise,
+    mismatched,
+    other_objects,
+    other_photos,
+    paint,
+    specific,
+)
 
 
 class Window(nn.Module):
@@ -110,8 +126,128 @@ def test_localise_knows_what_guessing_gives_and_what_sharing_adds() -> None:
     added = specific(table).groupby("method")["value"].mean()
     assert added["random_map"] == pytest.approx(0, abs=1e-6), "the same random map on the same mask"
     assert added["input_x_gradient"] != 0
-    other = mismatched(pair)
-    assert torch.equal(other.b[1], pair.b[0])
-    assert torch.equal(other.truth.b[1], pair.truth.b[0])
     with pytest.raises(InputError, match="at least two pairs"):
         mismatched(pair[0])
+
+
+def test_the_other_controls_are_what_they_say() -> None:
+    pair, model = marked(4), window_model(slice(16), slice(16), "all")
+    corner = pair.truth.a.roll((8, 8), (1, 2))
+    others = torch.stack([corner, pair.truth.a.roll(8, 1)]), torch.stack([corner, corner])
+    got = intervene([model], {"k": pair}, others={"k": others})
+    assert intervene([model], {"k": pair})["other"].isna().all()
+
+    def cos(one: torch.Tensor, two: torch.Tensor) -> float:
+        return float(nn.functional.cosine_similarity(one.flatten(), two.flatten(), 0))
+
+    for k in range(4):
+        whole = cos(pair.a[k], pair.b[k])
+        without = [cos(paint(pair.a, mask)[k], pair.b[k]) for mask in others[0]]
+        without += [cos(pair.a[k], paint(pair.b, mask)[k]) for mask in others[1]]
+        assert got["other"][k] == pytest.approx(whole - np.mean(without), abs=1e-5)
+        a, b = paint(pair.a, pair.truth.a), paint(pair.b, pair.truth.b)
+        rest = [j for j in range(4) if j != k]
+        drops = [cos(pair.a[k], pair.b[j]) - cos(a[k], pair.b[j]) for j in rest]
+        drops += [cos(pair.a[j], pair.b[k]) - cos(pair.a[j], b[k]) for j in rest]
+        assert got["unshared"][k] == pytest.approx(np.mean(drops), abs=1e-5)
+    assert intervene([model], {"k": pair[:1]})["unshared"].isna().all()
+
+
+def test_other_objects_and_photos_are_whole_and_never_the_shared_one() -> None:
+    pair = scene_pairs(20, "one_shared", 48)
+    for shared, other in zip((pair.truth.a, pair.truth.b), other_objects(20, 48), strict=True):
+        assert other.shape == (1, 20, 48, 48)
+        assert other.flatten(2).any(2).all()
+        assert not (other[0] & shared).any()
+    painted = paint(pair.a, other_objects(20, 48)[0][0])
+    assert torch.equal(painted[pair.truth.a.unsqueeze(1).expand_as(painted)], pair.a[pair.truth.a.unsqueeze(1).expand_as(painted)])
+    mosaic = photo_mosaics(3, 32)
+    for shared, photos in zip((mosaic.truth.a, mosaic.truth.b), other_photos(mosaic.truth), strict=True):
+        assert (torch.cat([shared[None], photos]).sum(0) == 1).all(), "the four photos tile the mosaic"
+
+
+def drops_of(gains: dict[str, list[float]]) -> pd.DataFrame:
+    rows = [
+        {"model": "m", "kind": kind, "pair": k, "evidence": gain, "elsewhere": 0.0, "other": np.nan, "unshared": 2 * gain}
+        for kind, values in gains.items()
+        for k, gain in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_confirmed_shares_are_corrected_for_their_number() -> None:
+    drops = drops_of({"clear": [0.5] * 32, "22 of 32": [0.1] * 22 + [-0.1] * 10, "none": [-0.1] * 32})
+    table = confirmed(drops).set_index("kind")
+    assert table.loc["22 of 32", ["mean", "low", "high"]].tolist() == pytest.approx(share(22, 32))
+    assert table.loc["22 of 32", "difference"] == pytest.approx(0.0375)
+    assert table.loc["22 of 32", "least"] < 0.0375 < table.loc["22 of 32", "most"]
+    p = stats.binomtest(22, 32).pvalue
+    assert p == pytest.approx(0.0501, abs=1e-4)
+    assert table.loc["22 of 32", "p"] == pytest.approx(p), "the largest of three is not made larger"
+    assert table.loc["clear", "p"] == pytest.approx(3 * 2 / 2**32)
+    assert table["significant"].tolist() == [True, False, True], "surely more often than a coin, and surely less"
+    assert confirmed(drops, "unshared").set_index("kind")["cost"].tolist() == pytest.approx([1.0, 0.075, -0.2])
+    assert confirmed(drops, "unshared")["mean"].tolist() == [0, 10 / 32, 1]
+    assert confirmed(drops, "other").empty
+    with pytest.raises(InputError, match="unknown control 'chance'"):
+        confirmed(drops, "chance")
+
+
+def found_of(shared: np.ndarray, mismatched: np.ndarray) -> pd.DataFrame:
+    rows = [
+        {"model": "m", "method": "x", "kind": "k", "metric": "relevance_rank", "pair": k, "shared": is_shared, "value": value}
+        for is_shared, values in ((True, shared), (False, mismatched))
+        for k, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_couples_of_pairs_exchange_images_and_are_one_observation() -> None:
+    pair = marked(7)
+    other = mismatched(pair)
+    assert torch.equal(other.b, pair.b[[1, 0, 3, 2, 6, 4, 5]])
+    assert torch.equal(other.truth.b, pair.truth.b[[1, 0, 3, 2, 6, 4, 5]])
+    g = np.random.default_rng(0)
+    shared, exchanged = g.normal(size=7), g.normal(size=7)
+    added = specific(found_of(shared, exchanged))
+    want = [part.mean() for part in np.split(shared - exchanged, [2, 4])]
+    assert added["value"].tolist() == pytest.approx(want)
+    assert added["couple"].tolist() == [0, 1, 2]
+    a, b = g.normal(size=7), g.normal(size=7)  # maps that look at one side alone share nothing, whatever the images
+    alone = specific(found_of((a + b) / 2, (a + b[[1, 0, 3, 2, 6, 4, 5]]) / 2))["value"]
+    assert alone.abs().max() < 1e-12, "in each couple, not only on average"
+    exchanged[3] = np.nan
+    assert specific(found_of(shared, exchanged))["value"].isna().tolist() == [False, True, False]
+    both = pd.concat([found_of(shared, exchanged), found_of(a[:4], b[:4]).assign(kind="few", model="other")])
+    assert specific(both.astype({"kind": "category", "model": "category"}))["couple"].tolist() == [0, 1, 2, 0, 1]
+
+
+def test_only_pairs_that_a_model_uses_are_kept() -> None:
+    found = found_of(np.arange(3.0), np.zeros(3))
+    drops = drops_of({"k": [0.2, -0.2]}).assign(other=0.1)
+    kept = among_confirmed(found, drops)
+    wide = kept.pivot(index="pair", columns="shared", values="value")
+    assert wide[True].isna().tolist() == wide[False].isna().tolist() == [False, True, True], "pair 2 is not in drops"
+    assert specific(kept)["value"].isna().all(), "a couple counts where both of its pairs do"
+
+
+def test_methods_are_compared_over_couples_of_images_not_over_models() -> None:
+    g = np.random.default_rng(0)
+    gain = 0.1 + 0.05 * g.normal(size=10)
+    rows = [
+        {"model": model, "method": method, "kind": "k", "metric": metric, "couple": c, "value": value}
+        for metric in ("relevance_rank", "pointing_game")
+        for model, part in (("m", 1.0), ("twin", 0.8), ("other", -0.6))
+        for c in range(10)
+        for method, value in (("one", part * gain[c]), ("zero", 0.0))
+    ]
+    added = pd.DataFrame(rows)
+    table = ahead(added, ["one"], "zero")
+    assert table["mean"].tolist() == pytest.approx([0.4 * gain.mean()] * 2)
+    assert table["n"].tolist() == [10, 10], "ten couples, however many models look at them"
+    assert table["p"].tolist() == pytest.approx([2 * stats.wilcoxon(gain).pvalue] * 2)
+    assert table[["models", "of"]].to_numpy().tolist() == [[2, 3]] * 2
+    added.loc[(added["couple"] == 3) & (added["metric"] == "relevance_rank"), "value"] = np.nan
+    assert ahead(added, ["one"], "zero")["n"].tolist() == [9, 10]
+    with pytest.raises(InputError, match="unknown method of the table 'none'"):
+        ahead(added, ["one"], "none")

@@ -22,9 +22,10 @@ from xaicl_lib.metrics.randomisation import randomised, rank_correlation
 from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
-from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
+from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise
 
-TARGETS = ("contrastive", "corpus", "label-free")  # what a way explains
+TARGETS = ("contrastive", "corpus", "label-free", "contrastive label-free")  # what a way explains
+ITSELF = TARGETS[2:]  # those that ask what makes an image like itself, and know of no corpus
 CAPTUM = {"integrated_gradients": "IntegratedGradients", "gradient_shap": "GradientShap"}
 
 
@@ -34,8 +35,8 @@ class Way:
 
     Attributes:
         method: of the registry, or of captum by a name of `CAPTUM`.
-        target: one of `TARGETS`: similarity to the corpus minus that to the foil (contrastive), to the corpus alone, or to the explicand
-            itself (label-free).
+        target: one of `TARGETS`: similarity to the corpus minus that to the foil (contrastive), to the corpus alone, to the explicand
+            itself (label-free), or to the explicand itself minus that to the foil (contrastive label-free).
         params: of the method.
     """
 
@@ -141,7 +142,11 @@ def _shuffled(items: Tensor, generator: Generator) -> Tensor:
 def explain_corpus(
     model: PairModel, images: Float[Tensor, "n 3 h w"], way: Way, corpus: Tensor, foil: Tensor, seed: int = 0
 ) -> Explanation:
-    """A one-sided explanation made in this way; label-free ones explain the dot product with the image's own embedding, held fixed.
+    """A one-sided explanation made in this way.
+
+    Label-free ones explain the dot product with the image's own embedding, held fixed; contrastive label-free ones the cosine with it,
+    minus the mean cosine with the foil, both as in the program that :cite:t:`lin2023contrastive` published: the contrastive corpus
+    similarity whose corpus is the image itself.
 
     Raises:
         InputError: an unknown target or method.
@@ -150,13 +155,15 @@ def explain_corpus(
         raise unknown("target", way.target, TARGETS)
     if way.method not in CAPTUM and way.method not in methods:
         raise unknown("method", way.method, [*(m.name for m in methods), *CAPTUM])
-    if way.target == "label-free":
-        return Explanation.concat([_explain_itself(model, image, way, seed) for image in images.split(1)])
+    if way.target in ITSELF:
+        against = None if way.target == "label-free" else foil
+        return Explanation.concat([_explain_itself(model, image, way, against, seed) for image in images.split(1)])
     return _explain(model, Pair(images), way, corpus_similarity(corpus, foil if way.target == TARGETS[0] else None), seed)
 
 
-def _explain_itself(model: PairModel, image: Float[Tensor, "1 3 h w"], way: Way, seed: int) -> Explanation:
-    return _explain(model, Pair(image), way, corpus_similarity(embed_corpus(model, image), normalize=False), seed)
+def _explain_itself(model: PairModel, image: Float[Tensor, "1 3 h w"], way: Way, foil: Tensor | None, seed: int) -> Explanation:
+    own = embed_corpus(model, image)
+    return _explain(model, Pair(image), way, corpus_similarity(own, foil, normalize=foil is not None), seed)
 
 
 def _explain(model: PairModel, pair: Pair, way: Way, score: Score, seed: int) -> Explanation:
@@ -264,6 +271,48 @@ def against(table: pd.DataFrame, control: str = "random map", level: float = 0.0
     found = pd.concat(frames, ignore_index=True)
     found["better"], found["worse"] = (found["p"] < level) & (found["mean"] > 0), (found["p"] < level) & (found["mean"] < 0)
     return found[["metric", "scenario", "way", "mean", "low", "high", "n", "p", "better", "worse", "undefined"]]
+
+
+def between_targets(
+    table: pd.DataFrame, one: str = "contrastive", others: Sequence[str] = ("label-free",), level: float = 0.05
+) -> pd.DataFrame:
+    """What explaining one target rather than another gains: the same method, explicand by explicand.
+
+    Counts of tests against a control do not answer this: two ways may both beat it, and one of them the other. Wilcoxon's signed-rank
+    test over explicands, corrected by Holm's procedure for all rows that come back.
+
+    Args:
+        table: of `evaluate_corpora`.
+        one, others: targets; methods that have not both are left out.
+        level: of the corrected test.
+
+    Returns:
+        One row per other target, model, metric, scenario and method: mean, low, high (of the difference, signed so that more is better for
+        `one`; bootstrap over explicands), effect (the mean in standard deviations of the difference), n, p, better, worse.
+
+    Raises:
+        InputError: a target that no way of the table has.
+    """
+    split = table["way"].astype(str).str.split(", ", n=1)
+    table = table.assign(method=split.str[0], target=split.str[1])
+    for target in (one, *others):
+        if target not in set(table["target"]):
+            raise unknown("target of the table", target, table["target"].dropna().unique())
+    rows, differences = [], []
+    for (model, metric, scenario, method), part in table.groupby(["model", "metric", "scenario", "method"], sort=False, observed=True):
+        wide = part.dropna(subset=["target"]).pivot(index="pair", columns="target", values="value")
+        sign = 1 if metric.startswith("insertion") else -1
+        for other in others:
+            if one in wide and other in wide:
+                differences.append((sign * (wide[one] - wide[other])).dropna().to_numpy(float))
+                rows.append((other, model, metric, scenario, method))
+    found = pd.DataFrame(rows, columns=["other", "model", "metric", "scenario", "method"])
+    found["mean"] = [d.mean() for d in differences]
+    found[["low", "high"]] = [interval(d) for d in differences]
+    found["effect"] = [d.mean() / d.std(ddof=1) for d in differences]
+    found["n"], found["p"] = [len(d) for d in differences], holm([signed_ranks(d) for d in differences])
+    sure = found["p"] < level
+    return found.assign(better=sure & (found["mean"] > 0), worse=sure & (found["mean"] < 0))
 
 
 def vary_sizes(

@@ -5,18 +5,27 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from xaicl_lib import augment
+from xaicl_lib.data.drawing import render
+from xaicl_lib.data.scenes import draw_pairs
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.evaluation.evaluate import Way, evaluate
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
+from xaicl_lib.statistics.bootstrap import share
+from xaicl_lib.statistics.paired import holm, interval, signed_ranks
 
 METRICS = ("pointing_game", "relevance_mass", "relevance_rank")
+CONTROLS = ("elsewhere", "other", "unshared")  # what the drop without the evidence is compared with
 OVERLAP = 0.02  # of the evidence that a place elsewhere may still touch
+
+
+Masks = tuple[Bool[Tensor, "k n h w"], Bool[Tensor, "k n h w"]]  # of either side, k to choose from
 
 
 @torch.no_grad()
@@ -26,26 +35,32 @@ def intervene(
     *,
     fill: str = "around",
     places: int = 4,
+    others: Mapping[str, Masks] | None = None,
     generator: Generator | None = None,
     chunk: int | None = None,
 ) -> pd.DataFrame:
-    """Whether the score falls more without the shared evidence than without as many pixels elsewhere.
+    """Whether the score falls more without the shared evidence than without something else.
 
-    The evidence of one side is painted over, then of the other; the drops of the score are averaged. The same is done with the mask
-    moved, around the edges if need be, to places where it does not touch the evidence.
+    The evidence of one side is painted over, then of the other; the drops of the score are averaged. Three controls ask whether that is
+    more than nothing. *elsewhere*: the mask moved, around the edges if need be, to places where it does not touch the evidence. In a
+    scene that is bare ground, whose blur is nearly the ground itself, so that next to nothing can happen. *other*: something else that
+    is as much of a thing, such as the second object of a scene. *unshared*: the same evidence is painted over, but its image is beside
+    the other sides of all other pairs, with which it does not share it.
 
     Args:
         models: that give the scores.
         pairs: with truth, by kind.
         fill: what is painted: "around" (a wide blur of the other pixels) or "other" (the image of the next pair at the same place).
         places: elsewhere, over which the drop is averaged.
+        others: masks of other things by kind, as of `other_objects` and `other_photos`; drops are averaged over the k of a side.
         generator: whose seed gives the places of each kind; None is seed 0.
         chunk: images in flight.
 
     Returns:
-        One row per model, kind and pair: score, area (share of the image), evidence and elsewhere (drops of the score), flagged
-        (the evidence costs no more than other pixels: the model uses something else). `elsewhere` is NaN and `flagged` empty where
-        the evidence fills so much of the image that it has no room elsewhere.
+        One row per model, kind and pair: score, area (share of the image), evidence, elsewhere, other and unshared (drops of the score),
+        flagged (the evidence costs no more than other pixels: the model uses something else). `elsewhere` is NaN and `flagged` empty
+        where the evidence fills so much of the image that it has no room elsewhere; `other` is NaN without such masks, `unshared` with
+        one pair only.
 
     Raises:
         InputError: pairs without truth, or an unknown fill.
@@ -55,28 +70,86 @@ def intervene(
         if pair.truth is None or pair.b is None:
             raise InputError(f"expected pairs of two sides whose shared evidence is known (truth), got {kind!r} without")
         drawn = Generator().manual_seed(generator.initial_seed() if generator else 0)  # the same for a kind, whatever came before it
-        masks = [_moved(mask, places, drawn) for mask in (pair.truth.a, pair.truth.b)]  # 2 of (1 + places, n, h, w)
-        frames += [_drops(model, pair, masks, fill, chunk).assign(model=model.name, kind=kind) for model in models]
-    order = ["model", "kind", "pair", "score", "area", "evidence", "elsewhere", "flagged"]
+        moved = [_moved(mask, places, drawn) for mask in (pair.truth.a, pair.truth.b)]  # 2 of (1 + places, n, h, w)
+        more = (others or {}).get(kind, [mask[:0] for mask in moved])
+        frames += [_drops(model, pair, moved, more, fill, chunk).assign(model=model.name, kind=kind) for model in models]
+    order = ["model", "kind", "pair", "score", "area", "evidence", "elsewhere", "other", "unshared", "flagged"]
     return pd.concat(frames, ignore_index=True)[order]
 
 
-def _drops(model: PairModel, pair: Pair, masks: list[Tensor], fill: str, chunk: int | None) -> pd.DataFrame:
+def _drops(model: PairModel, pair: Pair, moved: Sequence[Tensor], others: Sequence[Tensor], fill: str, chunk: int | None) -> pd.DataFrame:
     whole = [model.encode(pixels, side, chunk) for side, pixels in zip("ab", pair.sides, strict=True)]
-    score = cosine(*whole)
-    drops = []  # of either side: (1 + places, n)
-    for k, (side, moved) in enumerate(zip(pair.sides, masks, strict=True)):
-        painted = torch.cat([paint(side, mask, fill) for mask in moved])
-        z = model.encode(painted, "ab"[k], chunk).view(len(moved), len(side), -1)
-        drops.append(torch.stack([score - cosine(*((row, whole[1]) if k == 0 else (whole[0], row))) for row in z]))
-    fits = torch.stack([_fits(moved) for moved in masks]).all(0)
-    mean = torch.stack(drops).mean(0).double().cpu()
-    elsewhere = mean[1:].mean(0).masked_fill(~fits, torch.nan)
-    flagged = pd.array((mean[0] <= elsewhere).tolist(), dtype="boolean")
-    flagged[(mean[0].isnan() | elsewhere.isnan()).numpy()] = pd.NA
-    area = torch.stack([moved[0].double().mean((1, 2)) for moved in masks]).mean(0)
-    columns = {"pair": range(len(pair)), "score": score.double().cpu(), "area": area, "evidence": mean[0], "elsewhere": elsewhere}
-    return pd.DataFrame(columns).assign(flagged=flagged)
+    sides = []
+    for k, (pixels, masks) in enumerate(zip(pair.sides, map(torch.cat, zip(moved, others, strict=True)), strict=True)):
+        painted = torch.cat([paint(pixels, mask, fill) for mask in masks])
+        z = model.encode(painted, "ab"[k], chunk).view(len(masks), len(pixels), -1)
+        sides.append(_drops_of_side(whole[k], z, whole[1 - k], len(moved[k])))
+    drops = torch.stack(sides).mean(0).double().cpu()  # (4, n)
+    fits = torch.stack([_fits(masks) for masks in moved]).all(0)
+    drops[1] = drops[1].masked_fill(~fits, torch.nan)
+    flagged = pd.array((drops[0] <= drops[1]).tolist(), dtype="boolean")
+    flagged[drops[:2].isnan().any(0).numpy()] = pd.NA
+    area = torch.stack([masks[0].double().mean((1, 2)) for masks in moved]).mean(0)
+    columns = {"pair": range(len(pair)), "score": cosine(whole[0], whole[1]).double().cpu(), "area": area}
+    return pd.DataFrame(columns | dict(zip(("evidence", *CONTROLS), drops, strict=True))).assign(flagged=flagged)
+
+
+def _drops_of_side(
+    whole: Float[Tensor, "n d"], painted: Float[Tensor, "k n d"], partner: Float[Tensor, "n d"], places: int
+) -> Float[Tensor, "4 n"]:
+    """Drops of the cosine without the evidence (first of the painted), elsewhere (up to `places`), without others, and unshared."""
+    whole, painted, partner = (F.normalize(z, dim=-1) for z in (whole, painted, partner))
+    drops = ((whole - painted) * partner).sum(2)  # (k, n)
+    beside_all = (whole - painted[0]) @ partner.T  # (n, n), own partners on the diagonal
+    unshared = (beside_all.sum(1) - beside_all.diagonal()) / (len(whole) - 1)
+    return torch.stack([drops[0], drops[1:places].mean(0), drops[places:].mean(0), unshared])
+
+
+def other_objects(n: int, size: int = 64, generator: Generator | None = None) -> Masks:
+    """Masks of the object that is not shared, on either side of the scenes of `scene_pairs(n, "one_shared", size, generator)`."""
+    a, b = (render(side, size)[1] for side in draw_pairs(n, "one_shared", generator))
+    return a[:, 1:].movedim(1, 0), b[:, 1:].movedim(1, 0)
+
+
+def other_photos(truth: Truth) -> Masks:
+    """Masks of the three photos that are not shared, on either side of 2 x 2 mosaics: the shared cell moved by half an image."""
+    half = [[size // 2 for size in mask.shape[1:]] for mask in (truth.a, truth.b)]
+    sides = [
+        torch.stack([mask.roll((h, 0), (1, 2)), mask.roll((0, w), (1, 2)), mask.roll((h, w), (1, 2))])
+        for mask, (h, w) in zip((truth.a, truth.b), half, strict=True)
+    ]
+    return sides[0], sides[1]
+
+
+def confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str] = ("model", "kind"), level: float = 0.05) -> pd.DataFrame:
+    """In how many pairs the evidence costs more than a control, by how much on average, and whether that is more than a coin would say.
+
+    Args:
+        drops: of `intervene`.
+        control: one of `CONTROLS`.
+        by: columns that make a group.
+        level: of the corrected test.
+
+    Returns:
+        One row per group that has the control: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost (mean drop of the
+        control), difference, least, most (mean of evidence minus control with its bootstrap interval, in units of the score), p (two-sided
+        sign test against a half, corrected by Holm's procedure for all rows), significant.
+
+    Raises:
+        InputError: an unknown control.
+    """
+    if control not in CONTROLS:
+        raise unknown("control", control, CONTROLS)
+    from scipy.stats import binomtest  # takes half a second to import
+
+    rows, p = [], []
+    for key, part in drops.dropna(subset=["evidence", control]).groupby(list(by), sort=False, observed=True):
+        gain = (part["evidence"] - part[control]).to_numpy(float)
+        hits = int((gain > 0).sum())
+        rows.append((*key, *share(hits, len(gain)), len(gain), part[control].mean(), gain.mean(), *interval(gain)))
+        p.append(float(binomtest(hits, len(gain)).pvalue))
+    table = pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "cost", "difference", "least", "most"]).assign(p=holm(p))
+    return table.assign(significant=table["p"] < level)
 
 
 def paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: str = "around") -> Float[Tensor, "n 3 h w"]:
@@ -121,10 +194,21 @@ def _fits(moved: Bool[Tensor, "k n h w"]) -> Bool[Tensor, " n"]:
 
 
 def mismatched(pair: Pair) -> Pair:
-    """The same images with the b sides moved on by one pair: what was shared is still there on either side, but shared no more."""
+    """The same images with the b sides of neighbours exchanged: what was shared is still there on either side, but shared no more.
+
+    Two by two (the last three of an odd number in a circle), so that no image is in two groups, and what `specific` says of one group has
+    nothing to do with another.
+    """
     if pair.truth is None or pair.b is None or len(pair) < 2:
         raise InputError("expected at least two pairs of two sides with truth to mismatch")
-    return Pair(pair.a, pair.b.roll(1, 0), Truth(pair.truth.a, pair.truth.b.roll(1, 0)))
+    order = torch.cat([rows.roll(1) for rows in _groups(len(pair))])
+    return Pair(pair.a, pair.b[order], Truth(pair.truth.a, pair.truth.b[order]))
+
+
+def _groups(n: int) -> list[Int[Tensor, " k"]]:
+    """Which of n pairs exchange their b sides with each other."""
+    odd = n % 2 * 3
+    return [*torch.arange(n - odd).split(2), *([torch.arange(n - odd, n)] if odd else [])]
 
 
 def localise(
@@ -139,7 +223,7 @@ def localise(
     """How well every method's maps find the evidence that pairs share by construction, and how well they do when it is not shared.
 
     A map that finds an object may look for what is shared, or for objects. So everything is measured a second time on mismatched pairs:
-    the same images, the b sides moved on by one. What a method finds there as well has nothing to do with the similarity.
+    the same images, the b sides of neighbours exchanged. What a method finds there as well has nothing to do with the similarity.
 
     Args:
         models, methods, store, options: as for `evaluate`.
@@ -163,11 +247,75 @@ def localise(
 
 
 def specific(found: pd.DataFrame) -> pd.DataFrame:
-    """One row per model, method, kind, pair and metric: what sharing adds, the value minus that of side a and b mismatched.
+    """What sharing adds: values of pairs minus those of the same images mismatched, a row for each two pairs that exchanged images.
+
+    Two such pairs are one observation: their four images are in both, and in no other. A map that looks at one side alone adds exactly 0.
 
     Args:
         found: of `localise`.
+
+    Returns:
+        One row per model, method, kind, metric and couple of pairs: value, NaN where one of their pairs has none.
     """
-    by = ["model", "method", "kind", "metric", "pair"]
-    wide = found.pivot_table(index=by, columns="shared", values="value", sort=False, observed=True)
-    return (wide[True] - wide[False]).rename("value").reset_index()
+    by = ["model", "method", "kind", "metric"]
+    wide = found.set_index([*by, "pair", "shared"])["value"].unstack("shared", sort=False)
+    added = (wide[True] - wide[False]).rename("value").reset_index()
+    added["couple"] = added.groupby("kind", observed=True)["pair"].transform(_couples)
+    each = added.groupby([*by, "couple"], sort=False, observed=True)["value"]
+    return each.agg(lambda values: values.mean(skipna=False)).reset_index()
+
+
+def _couples(pairs: pd.Series) -> list[int]:
+    """The number of the group that each pair exchanges images in."""
+    group = {int(pair): k for k, rows in enumerate(_groups(pairs.nunique())) for pair in rows}
+    return [group[pair] for pair in pairs]
+
+
+def among_confirmed(found: pd.DataFrame, drops: pd.DataFrame, control: str = "other") -> pd.DataFrame:
+    """The rows of `localise` with NaN as the value of pairs whose evidence costs no more than the control, or is not in `drops`.
+
+    Only where a model uses what is shared do the masks say where its explanations should be.
+
+    Args:
+        found: of `localise`.
+        drops: of `intervene`, of the same pairs.
+        control: one of `CONTROLS`.
+    """
+    by = ["model", "kind", "pair"]
+    used = (drops["evidence"] > drops[control]).set_axis(pd.MultiIndex.from_frame(drops[by].astype({"model": str, "kind": str})))
+    rows = pd.MultiIndex.from_frame(found[by].astype({"model": str, "kind": str}))
+    return found.assign(value=found["value"].where(used.reindex(rows, fill_value=False).to_numpy()))
+
+
+def ahead(added: pd.DataFrame, ones: Sequence[str], other: str, level: float = 0.05) -> pd.DataFrame:
+    """Whether sharing adds more by some methods than by another: couple by couple, each the mean over its models.
+
+    Models explain the same images, so what can be drawn again is a couple of pairs; what is said is said of these models.
+
+    Args:
+        added: of `specific`.
+        ones, other: methods.
+        level: of the corrected test.
+
+    Returns:
+        One row per kind, metric and method of `ones`: mean, low, high (difference to `other`; bootstrap over couples), n (couples), p
+        (Wilcoxon's signed-rank test, corrected by Holm's procedure for all rows), significant, models (in how many the mean difference is
+        above 0), of (how many have both).
+
+    Raises:
+        InputError: a method that is not in the table.
+    """
+    for method in (*ones, other):
+        if method not in set(added["method"]):
+            raise unknown("method of the table", method, added["method"].unique())
+    rows, p = [], []
+    for (kind, metric), part in added.groupby(["kind", "metric"], sort=False, observed=True):
+        wide = part.set_index(["model", "couple", "method"])["value"].unstack("method")
+        for one in ones:
+            gain = wide[one] - wide[other]  # NaN where either has no value
+            couples = gain.groupby("couple").mean().dropna().to_numpy()
+            means = gain.groupby("model").mean().dropna()
+            rows.append((kind, metric, one, couples.mean(), *interval(couples), len(couples), int((means > 0).sum()), len(means)))
+            p.append(signed_ranks(couples))
+    table = pd.DataFrame(rows, columns=["kind", "metric", "method", "mean", "low", "high", "n", "models", "of"]).assign(p=holm(p))
+    return table.assign(significant=table["p"] < level)
