@@ -178,9 +178,12 @@ def best(row: Row, tables: Tables) -> Evidence:
     p = {name: signed_ranks(values) for name, values in found.items()}
     lost = [name for name in found if found[name].mean() < 0]
     corrected = dict(zip(p, holm(list(p.values())), strict=True))
-    decisive = min(lost, key=lambda name: corrected[name]) if lost else max(p, key=lambda name: p[name])
+    hardest = {name: (p[name], -values.mean()) for name, values in found.items()}
+    decisive = min(lost, key=lambda name: (corrected[name], found[name].mean())) if lost else max(p, key=lambda name: hardest[name])
     said = corrected[decisive] if lost else p[decisive]
-    return _paired(found[decisive], _unit(row), p=said, note=f"beaten in the mean by {len(lost)} of {len(found)}; shown: against {decisive}")
+    return _paired(
+        found[decisive], _unit(row), p=said, note=f"beaten in the mean by {len(lost)} of {len(found)}; shown: against {decisive}"
+    )
 
 
 def correlation(row: Row, tables: Tables) -> Evidence:
@@ -218,16 +221,16 @@ def _printed(row: Row) -> pd.DataFrame:
 
 
 def printed(row: Row, tables: Tables) -> Evidence:
-    """In how many cells of the printed tables the best of `first` beats the best of `second`; `value` says how many that should be."""
+    """In how many cells of the printed tables the best of `first` is no worse than that of `second`; `value` says how many should be."""
     wide = _printed(row)
-    wins = wide[row.first.split("|")].max(axis=1) > wide[row.second.split("|")].max(axis=1)
+    wins = wide[row.first.split("|")].max(axis=1) >= wide[row.second.split("|")].max(axis=1)
     return _counted(int(wins.sum()), len(wins), int(row.value))
 
 
 def printed_each(row: Row, tables: Tables) -> Evidence:
     """The same, each of `first` beside its own counterpart in `second`."""
     wide = _printed(row)
-    wins = [wide[x] > wide[y] for x, y in zip(row.first.split("|"), row.second.split("|"), strict=True)]
+    wins = [wide[x] >= wide[y] for x, y in zip(row.first.split("|"), row.second.split("|"), strict=True)]
     return _counted(int(sum(w.sum() for w in wins)), sum(len(w) for w in wins), int(row.value))
 
 
@@ -274,7 +277,7 @@ def evidence(row: Row, tables: Tables) -> Evidence | None:
 def verdict(found: Evidence | None, corrected: float, at: float = LEVEL) -> str:
     """What evidence allows to say: "holds", "does not", "undecided" or "not testable here".
 
-    A test decides if its corrected p is below the level and the interval lies on one side of 0; arithmetic without a test decides by its sign.
+    A test decides if its corrected p is below the level and the interval lies on one side of 0; arithmetic, which has none, by its sign.
     """
     if found is None:
         return NOT_HERE
