@@ -1,5 +1,6 @@
 """Checks of claims on tables made by hand; every claim has a check that runs and a verdict."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -182,6 +183,18 @@ def test_numbers_quoted_from_the_paper_are_the_papers() -> None:
         "6 of 7",
         "4 of 6",
     )
+
+
+def test_the_page_names_every_table_it_reads() -> None:
+    """What decides whether a page is made anew are the results that its source names."""
+    source = (ROOT / "notebooks" / "A5_what_holds.ipynb").read_text()
+    assert set(re.findall(r"results/(\w+)\.parquet", source)) == set(claims()["table"]) - {"", "paper"}
+
+
+def test_without_stored_results_the_printed_tables_can_be_asked() -> None:
+    rows = claims()
+    found = verdicts({}, rows[rows["table"].isin(["", "paper"])])
+    assert set(found["verdict"]) == set(study.VERDICTS)
 
 
 def test_missing_results_are_named(tmp_path) -> None:

@@ -228,9 +228,9 @@ def printed(row: Row, tables: Tables) -> Evidence:
 
 
 def printed_each(row: Row, tables: Tables) -> Evidence:
-    """The same, each of `first` beside its own counterpart in `second`."""
+    """The same, each of `first` beside its own counterpart in `second`, and ties do not count."""
     wide = _printed(row)
-    wins = [wide[x] >= wide[y] for x, y in zip(row.first.split("|"), row.second.split("|"), strict=True)]
+    wins = [wide[x] > wide[y] for x, y in zip(row.first.split("|"), row.second.split("|"), strict=True)]
     return _counted(int(sum(w.sum() for w in wins)), sum(len(w) for w in wins), int(row.value))
 
 
