@@ -42,7 +42,15 @@ def overlap_by_distance(p, q):
     return 1 - (p - q).abs().sum() / 2
 
 
+def holm_by_loops(p):
+    """Each p's own step, or the largest of those before it."""
+    values, k = p.tolist(), len(p)
+    steps = [(k - sum(q < v for q in values)) * v for v in values]
+    return [min(1.0, max(s for s, q in zip(steps, values, strict=True) if q <= v)) for v in values]
+
+
 RIGHT = {
+    "check_holm": holm_by_loops,
     "check_texture_bias": counted,
     "check_relative_error": error_by_loops,
     "check_partial": partial_by_inverse,
@@ -122,6 +130,13 @@ WRONG = [
         "intersection over union",
     ),
     ("check_overlap_of", lambda p, q: torch.minimum(positive(p), positive(q)), "add them up"),
+    ("check_holm", lambda p: p, "nothing is corrected"),
+    ("check_holm", lambda p: torch.minimum(p * len(p), torch.ones(())), "stricter than it need be"),
+    ("check_holm", lambda p: p * len(p), "leaves values above 1"),
+    ("check_holm", lambda p: torch.tensor(holm_by_loops(p)).sort().values, "put each back"),
+    ("check_holm", lambda p: torch.tensor([min(1.0, (len(p) - int((p < v).sum())) * float(v)) for v in p]), "running maximum"),
+    ("check_holm", lambda p: torch.tensor([min(1.0, float(v) * len(p) / int((p <= v).sum())) for v in p]), "another question"),
+    ("check_holm", lambda p: torch.tensor([min(1.0, float(v) * int((p <= v).sum())) for v in p]), "turned round"),
 ]
 
 

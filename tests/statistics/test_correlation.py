@@ -7,9 +7,9 @@ from scipy import stats
 
 from xaicl_lib import InputError
 from xaicl_lib.statistics.correlation import (
+    bootstrap_p,
     chance_within,
     concordance,
-    bootstrap_p,
     corrected,
     correlate,
     fisher_interval,

@@ -1,23 +1,41 @@
-"""The figure of claims says what the tests say."""
+"""The table of verdicts as texts, and its power figure."""
 
 import numpy as np
 import pandas as pd
 
-from xaicl_lib.views.claims import claims_alt, claims_figure
+from xaicl_lib.views.claims import power_alt, power_figure, readable, reading
+
+TABLE = pd.DataFrame(
+    {
+        "place": ["Fig. 1", "Table I", "V"], "claim": ["a", "b", "c"], "paper": ["64 %", "", ""], "ours": [0.25, -0.1, np.nan],
+        "low": [0.1, -0.3, np.nan], "high": [0.4, 0.1, np.nan], "n": [24, 30, 0], "unit": ["pairs", "pairs", ""],
+        "p": [0.0002, 0.25, np.nan], "verdict": ["holds", "undecided", "not testable here"], "needed": [np.nan, 1500.0, np.nan],
+        "at_least": [np.nan, 60.0, np.nan], "note": ["", "", "why"],
+    }
+)  # fmt: skip
 
 
-def test_cells_are_verdicts() -> None:
-    rows = [
-        ("one", "SI", "m", 0.1234, 0.1, 0.2, 24, 0.01, "holds"),
-        ("one", "SD", "m", -0.2, -0.3, -0.1, 24, 0.02, "contrary"),
-        ("one", "SD", "k", 0.01, -0.1, 0.2, 24, 1.0, "undecided"),
-        ("two", "SI", "k", 0.01, -0.1, 0.2, 24, 1.0, "undecided"),
-    ]
-    found = pd.DataFrame(rows, columns=["claim", "metric", "model", "difference", "low", "high", "n", "p", "verdict"])
-    first, second = claims_figure(found).data
-    assert np.asarray(first.z, float)[0].tolist() == [1, -1]
-    assert np.isnan(np.asarray(first.z, float)[1, 0])
-    assert first.text[0][0] == "+0.123<br>+0.10 to +0.20"
-    assert "24 pairs, corrected p 0.02: contrary" in first.hovertext[0][1]
-    assert (first.visible, second.visible) == (True, False)
-    assert "one: 1 of 3 hold, 1 contrary; two: 0 of 1 hold, 0 contrary" in claims_alt(found)
+def test_rows_are_texts() -> None:
+    found = readable(TABLE)
+    assert list(found["ours"]) == ["+0.250 (+0.100 to +0.400)", "-0.100 (-0.300 to +0.100)", ""]
+    assert list(found["p"]) == ["< .001", ".250", ""]
+    assert list(found["n"]) == ["24 pairs", "30 pairs", ""]
+    assert list(found["needs"]) == ["", "1,500", ""]
+    assert list(found.index) == ["Fig. 1", "Table I", "V"]
+    assert list(readable(TABLE, "undecided")["claim"]) == ["b"]
+    assert list(readable(TABLE.assign(needed=[np.nan, 2e6, np.nan]))["needs"]) == ["", "> 1,000,000", ""]
+
+
+def test_the_power_figure_counts_rows() -> None:
+    more = pd.concat([TABLE, TABLE.assign(needed=[np.nan, np.inf, 4.0], unit=["", "pairs", "models"])])
+    solid, dotted = power_figure(more).data
+    assert (list(solid.x), list(solid.y)) == ([1500.0, 1_000_000.0], [1, 2])
+    assert list(dotted.x) == [60.0, 60.0]
+    assert "Of 2 undecided rows" in power_alt(more)
+    assert "200 pairs 0 (2), 1,000 pairs 0 (2), 10,000 pairs 1 (2)" in power_alt(more)
+
+
+def test_a_section_is_a_table_of_its_own() -> None:
+    html = reading(TABLE.assign(section=["x", "y", "y"]), section="y")._repr_html_()
+    assert (html.count("<tr"), "64 %" in html) == (3, False)
+    assert reading(TABLE, verdict="holds")._repr_html_().count("<tr") == 2

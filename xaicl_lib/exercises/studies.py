@@ -1,4 +1,4 @@
-"""The checks of the coding exercises of the studies (chapters 3 and 6 to 10), in the manner of `tasks`."""
+"""The checks of the coding exercises of the studies (chapters 3, 6 to 10 and A5), in the manner of `tasks`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -198,4 +198,39 @@ def check_overlap_of(answer: Answer) -> Verdict:
             Mistake(lambda p, q: common(share(p), share(q)), "this is right at each pixel; add them up"),
         ],
         afterword="One minus it is half the sum of absolute differences: the total variation distance.",
+    )
+
+
+def check_holm(answer: Answer) -> Verdict:
+    """Chapter A5: `holm(p)`, p values (k,) corrected for their number, in the order given."""
+
+    def stepped(p: Tensor) -> Tensor:
+        order = p.argsort()
+        steps = torch.arange(len(p), 0, -1) * p[order]
+        return torch.empty_like(p).scatter(0, order, steps.cummax(0).values.clamp(max=1))
+
+    def unordered(p: Tensor) -> Tensor:
+        return (torch.arange(len(p), 0, -1) * p.sort().values).cummax(0).values.clamp(max=1)
+
+    def ranks(p: Tensor) -> Tensor:
+        return p.argsort().argsort()
+
+    first = torch.tensor([0.03, 0.01, 0.5, 0.015])
+    second = torch.tensor([0.9, 0.02, 0.021])
+    return check_function(
+        answer,
+        stepped,
+        [(first,), (second,)],
+        expected="k numbers in the order given: the smallest p times k, the next times k - 1, and so on, never falling, at most 1",
+        nudge="sort, multiply by k, k - 1, ..., 1, take the running maximum, cut at 1, and put everything back where it came from",
+        mistakes=[
+            Mistake(lambda p: p, "nothing is corrected yet"),
+            Mistake(lambda p: (p * len(p)).clamp(max=1), "this multiplies all by k (Bonferroni): right, but stricter than it need be"),
+            Mistake(lambda p: p * len(p), "this multiplies all by k (Bonferroni), and leaves values above 1"),
+            Mistake(lambda p: unordered(p), "these are sorted: put each back where its p came from"),
+            Mistake(lambda p: ((len(p) - ranks(p)) * p).clamp(max=1), "a larger p got a smaller corrected one: take the running maximum"),
+            Mistake(lambda p: (p * len(p) / (ranks(p) + 1)).clamp(max=1), "this is Benjamini and Hochberg's: another question"),
+            Mistake(lambda p: ((ranks(p) + 1) * p).clamp(max=1), "turned round: the smallest p is multiplied by the most"),
+        ],
+        afterword="A hundred questions make the smallest p a hundred times larger: asking more costs pairs.",
     )

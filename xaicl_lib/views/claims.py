@@ -1,59 +1,85 @@
-"""Figures of claims that were tested: the difference with its interval in each cell, the verdict as its colour."""
+"""The table of what holds of the papers, to read; and how many pairs its open rows would take."""
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from xaicl_lib.views.metrics import TEXT, VERDICT, menu_of, panel
-from xaicl_lib.views.style import BARE, PLAIN
+from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.tables import Table
 
-COLOUR = {"contrary": -1, "undecided": 0, "holds": 1}
+FAR = 1_000_000  # pairs, beyond which a number says no more than "not with pairs"
+LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the far end of its interval", "dot")}
 
 
-def claims_figure(found: pd.DataFrame) -> go.Figure:
-    """One claim at a time: rows models, columns metrics; by how much it holds, and the interval below.
+def readable(table: pd.DataFrame, verdict: str | None = None) -> pd.DataFrame:
+    """Rows of `studies.claims.verdicts` as texts: place, claim, paper, ours with its interval, n, p, verdict, needs, note.
 
     Args:
-        found: from `xaicl_lib.studies.headlines.headlines`.
+        table: rows of one section, for example.
+        verdict: only rows of this one.
     """
-    claims, models, names = (list(dict.fromkeys(found[column])) for column in ("claim", "model", "metric"))
-    figure = go.Figure([_cells(found[found["claim"] == claim], models, names) for claim in claims])
-    for k, trace in enumerate(figure.data):
-        trace.visible = k == 0
-    figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(names))), ticktext=[panel(name) for name in names])
-    figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(models))), ticktext=models)
-    menu = menu_of(claims)
-    figure.update_layout(**PLAIN, height=100 + 42 * len(models), margin={"l": 100, "r": 6, "t": 84, "b": 6}, updatemenus=menu)
+    rows = table if verdict is None else table[table["verdict"] == verdict]
+    drawn = rows["p"].notna()
+    columns = {
+        "claim": rows["claim"],
+        "paper": rows["paper"],
+        "ours": [_ours(*v) if d else "" for d, v in zip(drawn, rows[["ours", "low", "high"]].to_numpy(), strict=True)],
+        "n": [f"{n} {unit}" if n else "" for n, unit in zip(rows["n"], rows["unit"], strict=True)],
+        "p": [_p(p) for p in rows["p"]],
+        "verdict": rows["verdict"],
+        "needs": [_number(n) for n in rows["needed"]],
+        "note": rows["note"],
+    }
+    return pd.DataFrame(columns, index=rows.index).set_index(rows["place"].rename("where"))
+
+
+def reading(table: pd.DataFrame, *, section: str | None = None, verdict: str | None = None) -> Table:
+    """The rows of a section, or of a verdict, or all, as a table of the page."""
+    return Table(readable(table if section is None else table[table["section"] == section], verdict))
+
+
+def _ours(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _p(p: float) -> str:
+    return "" if np.isnan(p) else "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
+
+
+def _number(n: float) -> str:
+    return "" if np.isnan(n) else f"> {FAR:,}" if n > FAR else f"{n:,.0f}"
+
+
+def _open(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["needed"].notna() & (table["unit"] != "models")]
+
+
+def power_figure(table: pd.DataFrame) -> go.Figure:
+    """How many of the undecided rows n pairs (or images) would decide with power 0.8; rows over models are left out."""
+    rows, figure = _open(table), go.Figure()
+    for column, (name, dash) in LINES.items():
+        n = np.sort(rows[column].clip(upper=FAR).to_numpy(float))
+        figure.add_trace(
+            go.Scatter(
+                x=n.tolist(), y=list(range(1, len(n) + 1)), name=name, mode="lines",
+                line={"shape": "hv", "dash": dash, "width": 2, "color": "#0072b2"},
+                hovertemplate="%{x:,.0f} pairs decide %{y}",
+            )
+        )  # fmt: skip
+    figure.update_xaxes(**GRID, type="log", title="pairs", range=[1, 6], tickvals=[10, 100, 1000, 1e4, 1e5, 1e6])
+    figure.update_xaxes(ticktext=["10", "100", "1,000", "10,000", "100,000", "a million"])
+    figure.update_yaxes(**GRID, title=f"rows decided, of {len(rows)}", range=[0, len(rows) + 1])
+    figure.update_layout(
+        **PLAIN, height=380, margin={"l": 56, "r": 24, "t": 10, "b": 100},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
+    )  # fmt: skip
     return figure
 
 
-def _cells(part: pd.DataFrame, models: list[str], names: list[str]) -> go.Heatmap:
-    rows = part.set_index(["model", "metric"])
-    there = [[rows.loc[(model, name)] if (model, name) in rows.index else None for name in names] for model in models]
-    return go.Heatmap(
-        z=[[None if cell is None else COLOUR[cell["verdict"]] for cell in row] for row in there],
-        text=[["" if cell is None else _text(cell) for cell in row] for row in there],
-        hovertext=[
-            ["" if c is None else _note(c, model, name) for name, c in zip(names, row, strict=True)]
-            for model, row in zip(models, there, strict=True)
-        ],
-        texttemplate="%{text}", textfont={**TEXT, "size": 11}, hovertemplate="%{hovertext}<extra></extra>",
-        colorscale=VERDICT, zmin=-1, zmax=1, showscale=False, xgap=2, ygap=2,
-    )  # fmt: skip
-
-
-def _text(cell: pd.Series) -> str:
-    return f"{cell['difference']:+.3f}<br>{cell['low']:+.2f} to {cell['high']:+.2f}"
-
-
-def _note(cell: pd.Series, model: str, name: str) -> str:
-    ends = f"[{cell['low']:+.3f}, {cell['high']:+.3f}]"
-    return f"{name} on {model}: {cell['difference']:+.3f} {ends}, {cell['n']} pairs, corrected p {cell['p']:.2g}: {cell['verdict']}"
-
-
-def claims_alt(found: pd.DataFrame) -> str:
-    """What `claims_figure` shows: claim by claim, how many tests say that it holds, how many the contrary."""
-    parts = []
-    for claim, rows in found.groupby("claim", sort=False):
-        counts = rows["verdict"].value_counts()
-        parts.append(f"{claim}: {counts.get('holds', 0)} of {len(rows)} hold, {counts.get('contrary', 0)} contrary")
-    return f"By how much each claim holds, by metric and model. {'; '.join(parts)}."
+def power_alt(table: pd.DataFrame) -> str:
+    """What `power_figure` shows, at four numbers of pairs."""
+    rows = _open(table)
+    found = ", ".join(
+        f"{n:,} pairs {int((rows['needed'] <= n).sum())} ({int((rows['at_least'] <= n).sum())})" for n in (50, 200, 1000, 10000)
+    )
+    return f"Of {len(rows)} undecided rows these would be decided at the observed difference (and at the far end of its interval): {found}."

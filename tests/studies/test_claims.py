@@ -1,0 +1,202 @@
+"""Checks of claims on tables made by hand; every claim has a check that runs and a verdict."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xaicl_lib import InputError
+from xaicl_lib.publishing.run import ROOT
+from xaicl_lib.statistics.paired import signed_ranks
+from xaicl_lib.statistics.power import least_pairs
+from xaicl_lib.studies import claims as study
+from xaicl_lib.studies.claims import (
+    FAILS,
+    HOLDS,
+    NOT_HERE,
+    UNDECIDED,
+    Evidence,
+    claims,
+    conditions,
+    counts,
+    evidence,
+    part,
+    verdict,
+    verdicts,
+)
+
+BLANK = dict.fromkeys(claims().columns, "")
+GAIN = np.random.default_rng(0).uniform(0.4, 0.6, 40)
+
+
+def row(check: str, **told: str) -> SimpleNamespace:
+    return SimpleNamespace(**{**BLANK, "id": "x", "check": check, "table": "t", "value": "value", "item": "pair", **told})
+
+
+def long(values: dict[str, np.ndarray], model: str = "m", metric: str = "SI") -> pd.DataFrame:
+    made = [pd.DataFrame({"model": model, "method": k, "metric": metric, "pair": range(len(v)), "value": v}) for k, v in values.items()]
+    return pd.concat(made, ignore_index=True)
+
+
+def check(told: SimpleNamespace, table: pd.DataFrame) -> Evidence:
+    found = evidence(told, {"t": table})
+    assert found is not None
+    return found
+
+
+def test_a_verdict_needs_a_test_and_an_interval_on_one_side() -> None:
+    better, worse = Evidence(0.2, 0.1, 0.3, 9, "pairs", 0.001), Evidence(-0.2, -0.3, -0.1, 9, "pairs", 0.001)
+    assert (verdict(better, 0.04), verdict(worse, 0.04)) == (HOLDS, FAILS)
+    assert verdict(better, 0.05) == UNDECIDED, "the corrected p counts"
+    assert verdict(Evidence(0.2, -0.1, 0.5, 9, "pairs", 0.001), 0.04) == UNDECIDED
+    assert verdict(None, np.nan) == NOT_HERE
+    exact = [Evidence(x, np.nan, np.nan, 9, "cells", np.nan) for x in (0.5, -0.5)]
+    assert [verdict(one, np.nan) for one in exact] == [HOLDS, FAILS]
+
+
+def test_conditions_keep_rows() -> None:
+    assert conditions("a=x(k=1)|y & b=2") == {"a": ["x(k=1)", "y"], "b": ["2"]}
+    table = pd.DataFrame({"a": ["x", "y", "x"], "b": [1, 1, 2]})
+    assert list(part(table, "a=x & b=2").index) == [2]
+    assert part(table, "") is table
+    with pytest.raises(InputError, match="unknown a 'z'"):
+        part(table, "a=z")
+    with pytest.raises(InputError, match="column"):
+        part(table, "c=1")
+
+
+def test_a_difference_is_that_of_the_same_pairs_in_the_metrics_direction() -> None:
+    table = long({"p": GAIN + 1, "q": np.ones(40)})
+    found = check(row("difference", where="metric=SI", between="method", first="p", second="q"), table)
+    assert found.estimate == pytest.approx(GAIN.mean())
+    assert found.low < GAIN.mean() < found.high
+    assert (found.n, found.p) == (40, signed_ranks(GAIN))
+    lower = check(row("difference", where="metric=SD", between="method", first="p", second="q"), table.assign(metric="SD"))
+    assert lower.estimate == pytest.approx(-GAIN.mean())
+
+
+def test_models_are_averaged_pair_by_pair_and_those_without_a_method_left_out() -> None:
+    table = pd.concat(
+        [
+            long({"p": GAIN, "q": np.zeros(40)}, "m"),
+            long({"p": 3 * GAIN, "q": 4 * GAIN}, "k"),
+            long({"q": np.full(40, 9.0)}, "unguided"),
+        ]
+    )
+    found = check(row("difference", where="metric=SI", between="method", first="p", second="q"), table)
+    assert (found.n, found.estimate) == (40, pytest.approx(0, abs=1e-12))
+    assert "1 of 2 models" in found.note
+
+
+def test_a_level_is_above_a_number_or_a_null_of_its_own() -> None:
+    table = pd.DataFrame({"model": "m", "pair": [0, 0, 1, 2], "value": [1.0, 0.0, 1.0, 1.0], "null": [0.0, 0.0, 0.5, 0.5]})
+    assert check(row("level", second="0.5"), table).estimate == pytest.approx((0 + 0.5 + 0.5) / 3)
+    found = check(row("level", second="null", better="lower"), table)
+    assert (found.estimate, found.n) == (pytest.approx(-0.5), 3)
+
+
+def test_the_best_beats_each_and_falls_to_one() -> None:
+    told = row("best", where="metric=SI", between="method", first="p")
+    table = long({"p": GAIN + 1, "q": np.zeros(40), "r": np.ones(40), "edges": np.full(40, 9.0)})
+    won = check(told, table)
+    assert won.estimate == pytest.approx(GAIN.mean())
+    assert won.note.startswith("beaten in the mean by 0 of 2"), "controls of our own are no rivals"
+    assert won.p == signed_ranks(GAIN), "the hardest comparison, uncorrected"
+    lost = check(told, pd.concat([table, long({"s": 2 * GAIN + 1})]))
+    assert lost.estimate == pytest.approx(-GAIN.mean())
+    assert lost.p == pytest.approx(3 * signed_ranks(GAIN)), "Holm over the three rivals"
+
+
+def test_costs_are_compared_at_their_worst() -> None:
+    table = pd.DataFrame({"name": ["a", "b", "c"], "seconds": [1.0, 2.0, 4.0]})
+    told = {"between": "name", "value": "seconds"}
+    assert check(row("cost", first="a|b", second="c", **told), table).estimate == 0.5
+    assert check(row("cost", first="a|c", second="b", **told), table).estimate < 0
+
+
+def test_printed_cells_are_counted() -> None:
+    told = {"where": "table=V", "first": "smooth_grad", "second": "input_x_gradient"}
+    found = evidence(row("printed", **{**told, "value": "2"}), {})
+    assert found is not None
+    assert (found.note, found.estimate) == ("2 of 4 cells, 2 needed", 0.5)  # both SimCLRv2: 1.208 < 1.386, 1.257 < 1.799
+    each = evidence(row("printed_each", **{**told, "value": "3"}), {})
+    assert each is not None
+    assert each.estimate < 0
+    best = evidence(row("printed_best", where="table=VI", first="interaction_cam"), {})
+    assert best is not None
+    assert best.note.startswith("place 1 of 8")
+
+
+def test_corrected_p_and_needs_are_those_of_all_tests_together() -> None:
+    rows = (
+        claims()
+        .head(3)
+        .assign(**{**BLANK, "check": "difference", "table": "t", "where": "metric=SI", "between": "method", "value": "value"})
+    )
+    rows = rows.assign(item="pair", id=["a", "b", "c"], first=["p", "noise", "p"], second="q", check=["difference", "difference", "none"])
+    noise = np.random.default_rng(1).normal(0.1, 1, 40)
+    table = long({"p": GAIN, "q": np.zeros(40), "noise": noise})
+    found = verdicts({"t": table}, rows).set_index("id")
+    assert list(found["verdict"]) == [HOLDS, UNDECIDED, NOT_HERE]
+    assert found.loc["a", "p"] == pytest.approx(2 * signed_ranks(GAIN))
+    assert found.loc["b", "needed"] > found.loc["b", "at_least"] >= least_pairs(0.025)
+    assert found.loc[["a", "c"], "needed"].isna().all()
+    assert counts(found.reset_index().assign(source="s")).loc["s"].to_dict() == {HOLDS: 1, FAILS: 0, UNDECIDED: 1, NOT_HERE: 1, "claims": 3}
+
+
+def test_the_papers_own_difference_is_computed_from_its_tables() -> None:
+    told = row(
+        "difference", table="metrics", where="metric=CD & model=simsiam", between="method", first="grad_cam", second="pairwise_occlusion"
+    )
+    assert study.printed_difference(told) == "+0.078 (mean of its tables)"  # 0.357 - 0.279: lower is better
+    assert study.printed_difference(row("level")) == ""
+
+
+@pytest.fixture(scope="module")
+def every() -> pd.DataFrame:
+    return verdicts(study.stored(ROOT / "results"))
+
+
+def test_every_claim_has_a_check_that_runs_and_a_verdict(every: pd.DataFrame) -> None:
+    table = claims()
+    assert (len(table) > 100, table["id"].is_unique) == (True, True)
+    assert set(table["check"]) == {*study.CHECKS, "none"}, "no check without a claim"
+    assert list(every["id"]) == list(table["id"])
+    assert set(every["verdict"]) <= set(study.VERDICTS)
+    untested = table["check"].eq("none")
+    assert (every["verdict"].eq(NOT_HERE) == untested).all()
+    assert table.loc[untested, "reason"].ne("").all(), "why nothing can be tested is said"
+    tested = every[every["p"].notna()]
+    assert tested[["ours", "low", "high"]].notna().all(axis=None)
+    assert tested.loc[tested["verdict"] == UNDECIDED, "needed"].notna().all()
+
+
+def test_numbers_quoted_from_the_paper_are_the_papers() -> None:
+    paper = claims().set_index("id")["paper"]
+    assert paper["texture-photos"] == "64 %"
+    assert paper["lost-photos"] == "94 %"
+    assert (paper["perturbation-insertion"], paper["perturbation-drop"]) == ("0.75", "0.65")
+    assert (paper["transforms-printed-1x"], paper["transforms-printed-2x"], paper["interaction-printed-1x"]) == (
+        "5 of 7",
+        "6 of 7",
+        "4 of 6",
+    )
+
+
+def test_the_page_names_every_table_it_reads() -> None:
+    """What decides whether a page is made anew are the results that its source names."""
+    source = (ROOT / "notebooks" / "A5_what_holds.ipynb").read_text()
+    assert set(re.findall(r"results/(\w+)\.parquet", source)) == set(claims()["table"]) - {"", "paper"}
+
+
+def test_without_stored_results_the_printed_tables_can_be_asked() -> None:
+    rows = claims()
+    found = verdicts({}, rows[rows["table"].isin(["", "paper"])])
+    assert set(found["verdict"]) == set(study.VERDICTS)
+
+
+def test_missing_results_are_named(tmp_path) -> None:
+    with pytest.raises(InputError, match="got no contrastivity, corpus, cost, cost_metrics"):
+        study.stored(tmp_path)

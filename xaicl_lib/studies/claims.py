@@ -1,0 +1,348 @@
+"""What holds of the papers: every claim as a row, a check of it on the stored results, and a verdict."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xaicl_lib.data.paper import paper_tables
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.metrics import metrics
+from xaicl_lib.statistics.correlation import fisher_interval
+from xaicl_lib.statistics.paired import holm, interval, signed_ranks
+from xaicl_lib.statistics.power import models_needed, pairs_needed
+from xaicl_lib.studies.downstream import pair_scores, paper_correlations
+from xaicl_lib.studies.tables import OWN_WAYS
+
+SOURCE = Path(__file__).parents[1] / "data" / "claims.csv"
+HOLDS, FAILS, UNDECIDED, NOT_HERE = VERDICTS = ("holds", "does not", "undecided", "not testable here")
+LEVEL = 0.05
+# Which of our models stands for which of the paper's; ours are small, of 96 pixels, trained on ten classes.
+STANDS_FOR = {"simclr": ("SimCLRv2 1x", "SimCLRv2 2x"), "barlow_twins": ("Barlow Twins",), "simsiam": ("SimSiam",), "moco_v3": ("MoCo v3",)}
+Row = Any  # of `claims`, as from DataFrame.itertuples
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a check found, in the direction of the claim: positive values speak for it.
+
+    Attributes:
+        estimate: mean difference, correlation, or margin.
+        low, high: 95 % interval of it; NaN where nothing was drawn.
+        n: units that were drawn, or cells of a printed table.
+        unit: what they are.
+        p: of a two-sided test, uncorrected; NaN where there is none, as for arithmetic on printed numbers.
+        deviation: of the differences over units; NaN for a correlation.
+        note: what to know beside the numbers.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    unit: str
+    p: float
+    deviation: float = np.nan
+    note: str = ""
+
+
+def claims() -> pd.DataFrame:
+    """The rows of `claims.csv`: id, source, section, place, claim, paper, protocol, kind of check, and what the check is told.
+
+    `claim` is in our words. `paper` and `protocol` are what the paper prints; empty where it prints nothing.
+    """
+    return pd.read_csv(SOURCE, dtype=str, keep_default_na=False)
+
+
+def stored(folder: str | Path) -> dict[str, pd.DataFrame]:
+    """The stored results that the claims ask for, by name; with a column `source` of what stimuli of the texture test were made from.
+
+    Raises:
+        InputError: a table is not there.
+    """
+    names = sorted({name for name in claims()["table"] if name and name != "paper"})
+    missing = [name for name in names if not (Path(folder) / f"{name}.parquet").exists()]
+    if missing:
+        raise InputError(f"expected stored results in {str(folder)!r}, got no {', '.join(missing)}")
+    tables = {name: pd.read_parquet(Path(folder) / f"{name}.parquet") for name in names}
+    if "texture" in tables:
+        tables["texture"]["source"] = tables["texture"]["name"].astype(str).str.split("-").str[0]
+    return tables
+
+
+def conditions(text: str) -> dict[str, list[str]]:
+    """Values allowed by column, from "column=a|b & other=c"."""
+    parts = (one.split("=", 1) for one in text.split(" & ") if one)
+    return {name.strip(): values.split("|") for name, values in parts}
+
+
+def part(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The rows of a table that meet conditions, all of them without any.
+
+    Raises:
+        InputError: no such column, or a value that no row has.
+    """
+    for column, values in conditions(where).items():
+        if column not in table:
+            raise unknown("column", column, table.columns)
+        text = table[column].astype(str)
+        for value in values:
+            if value not in set(text):
+                raise unknown(column, value, text.unique())
+        table = table[text.isin(values)]
+    return table
+
+
+def _wide(row: Row, tables: Tables) -> pd.DataFrame:
+    """A line for each model and item, a column for each of what is compared; higher is better."""
+    rows = part(tables[row.table], row.where)
+    models = ["model"] if "model" in rows and row.between != "model" else []
+    wide = rows.pivot_table(index=[*models, *row.item.split("|")], columns=row.between, values=row.value, observed=True)
+    wide.columns = wide.columns.astype(str)
+    return -wide if _lower(row) else wide
+
+
+def _lower(row: Row) -> bool:
+    """Whether low values are better: said by the row, or by the registry for the metrics of its table."""
+    if row.better:
+        return row.better == "lower"
+    names = conditions(row.where).get("metric", [])
+    return not all(metrics[name].facts["higher_is_better"] for name in names)
+
+
+def _mean(wide: pd.DataFrame, names: list[str]) -> pd.Series:
+    """Mean over columns; NaN where one of them has no value."""
+    for name in names:
+        if name not in wide:
+            raise unknown("column of what is compared", name, wide.columns)
+    return wide[names].mean(axis=1, skipna=False)
+
+
+def _each(values: pd.Series) -> tuple[np.ndarray, str]:
+    """Values per item, averaged over the models that have any, and how many of these agree with the claim."""
+    values = values.astype(float)
+    if "model" not in values.index.names:
+        return values.dropna().to_numpy(), ""
+    by_model = values.groupby(level="model", observed=True)
+    known = [name for name, one in by_model if one.notna().any()]
+    wide = values[values.index.get_level_values("model").isin(known)].unstack("model")
+    agree = int((by_model.mean()[known] > 0).sum())
+    note = "" if len(known) == 1 else f"the mean has the claim's sign on {agree} of {len(known)} models"
+    return wide.mean(axis=1, skipna=False).dropna().to_numpy(), note
+
+
+def _paired(values: np.ndarray, unit: str, *, p: float | None = None, note: str = "") -> Evidence:
+    low, high = interval(values)
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+    found = signed_ranks(values) if p is None else p
+    return Evidence(float(values.mean()), low, high, len(values), unit, found, deviation, note)
+
+
+def _unit(row: Row) -> str:
+    return " x ".join(row.item.split("|")) + "s"
+
+
+def difference(row: Row, tables: Tables) -> Evidence:
+    """`first` against `second`, on the same items; several names are averaged first."""
+    wide = _wide(row, tables)
+    values, note = _each(_mean(wide, row.first.split("|")) - _mean(wide, row.second.split("|")))
+    return _paired(values, _unit(row), note=note)
+
+
+def level(row: Row, tables: Tables) -> Evidence:
+    """The mean of a column against another column (a null for each item), or against a number."""
+    rows = part(tables[row.table], row.where)
+    second = rows[row.second].astype(float) if row.second in rows else float(row.second)
+    value = (rows[row.value].astype(float) - second) * (-1 if row.better == "lower" else 1)
+    keys = [*(["model"] if "model" in rows else []), *row.item.split("|")]
+    each = value.groupby([rows[key] for key in keys], observed=True).mean()
+    values, note = _each(each)
+    return _paired(values, _unit(row), note=note)
+
+
+def best(row: Row, tables: Tables) -> Evidence:
+    """`first` against every other: it is the best only if it beats each, and is not as soon as one beats it.
+
+    For "best", the largest p of all comparisons counts (an intersection-union test, which needs no correction); against it, the smallest
+    p of those in which it loses, corrected by Holm's procedure.
+    """
+    wide = _wide(row, tables).dropna(axis=1, how="all")
+    others = row.second.split("|") if row.second else [name for name in wide if name != row.first and name not in OWN_WAYS]
+    first = _mean(wide, [row.first])
+    found = {name: _each(first - _mean(wide, [name]))[0] for name in others}
+    found = {name: values for name, values in found.items() if len(values)}
+    p = {name: signed_ranks(values) for name, values in found.items()}
+    lost = [name for name in found if found[name].mean() < 0]
+    corrected = dict(zip(p, holm(list(p.values())), strict=True))
+    hardest = {name: (p[name], -values.mean()) for name, values in found.items()}
+    decisive = min(lost, key=lambda name: (corrected[name], found[name].mean())) if lost else max(p, key=lambda name: hardest[name])
+    said = corrected[decisive] if lost else p[decisive]
+    return _paired(
+        found[decisive], _unit(row), p=said, note=f"beaten in the mean by {len(lost)} of {len(found)}; shown: against {decisive}"
+    )
+
+
+def correlation(row: Row, tables: Tables) -> Evidence:
+    """Explanation scores of finished models with the accuracy of a linear probe; `second` is a control to subtract."""
+    from scipy import stats
+
+    scores = pair_scores(tables[row.table])
+    scores = scores[~scores["model"].str.contains("_epoch") & (scores["group"] == row.value)]
+    means = scores.groupby(["method", "model"])["value"].mean()
+    x = sum(means[name] for name in row.first.split("|")) / len(row.first.split("|"))
+    if row.second:
+        x = x - means[row.second]
+    y = scores.groupby("model")["linear_accuracy"].first()
+    r, p = stats.pearsonr(x.to_numpy(), y[x.index].to_numpy())
+    return Evidence(float(r), *fisher_interval(float(r), len(x)), len(x), "models", float(p))
+
+
+def cost(row: Row, tables: Tables) -> Evidence:
+    """Whether the dearest of `first` needs less than the cheapest of `second`; measured, not drawn, so nothing is tested."""
+    means = part(tables[row.table], row.where).groupby(row.between)[row.value].mean()
+    dear, cheap = means[row.first.split("|")].max(), means[row.second.split("|")].min()
+    return _exact(1 - dear / cheap, len(means), "measured", f"{dear:.4g} against {cheap:.4g} {row.value}")
+
+
+def _exact(margin: float, n: int, unit: str, note: str) -> Evidence:
+    return Evidence(float(margin), np.nan, np.nan, n, unit, np.nan, note=note)
+
+
+def _printed(row: Row) -> pd.DataFrame:
+    """A line for each model and metric of the printed tables, a column for each way; higher is better."""
+    rows = part(paper_tables(), row.where)
+    sign = rows["metric"].map(lambda name: 1 if name in metrics and metrics[name].facts["higher_is_better"] else -1)
+    signed = rows.assign(value=rows["value"] * sign)
+    return signed.pivot_table(index=["model", "metric"], columns="method", values="value")
+
+
+def printed(row: Row, tables: Tables) -> Evidence:
+    """In how many cells of the printed tables the best of `first` is no worse than that of `second`; `value` says how many should be."""
+    wide = _printed(row)
+    wins = wide[row.first.split("|")].max(axis=1) >= wide[row.second.split("|")].max(axis=1)
+    return _counted(int(wins.sum()), len(wins), int(row.value))
+
+
+def printed_each(row: Row, tables: Tables) -> Evidence:
+    """The same, each of `first` beside its own counterpart in `second`, and ties do not count."""
+    wide = _printed(row)
+    wins = [wide[x] > wide[y] for x, y in zip(row.first.split("|"), row.second.split("|"), strict=True)]
+    return _counted(int(sum(w.sum() for w in wins)), sum(len(w) for w in wins), int(row.value))
+
+
+def _counted(count: int, n: int, wanted: int) -> Evidence:
+    return _exact(count - wanted + 0.5, n, "printed cells", f"{count} of {n} cells, {wanted} needed")
+
+
+def printed_best(row: Row, tables: Tables) -> Evidence:
+    """Whether `first` has the best mean over all cells of the printed tables."""
+    means = _printed(row).mean().sort_values(ascending=False)
+    place = list(means.index).index(row.first) + 1
+    return _exact(1.5 - place, len(means), "printed methods", f"place {place} of {len(means)}; first is {means.index[0]}")
+
+
+def printed_correlation(row: Row, tables: Tables) -> Evidence:
+    """The correlation of Fig. 15 from the printed tables and published accuracies, with what five models can say."""
+    from scipy import stats
+
+    found = paper_correlations().set_index(["family", "group"]).loc[(row.first, row.value)]
+    r, n = float(found["r"]), int(found["models"])
+    t = r * np.sqrt((n - 2) / (1 - r**2))
+    return Evidence(r, float(found["low"]), float(found["high"]), n, "models", float(2 * stats.t.sf(abs(t), n - 2)))
+
+
+CHECKS: dict[str, Callable[[Row, Tables], Evidence]] = {
+    one.__name__: one
+    for one in (difference, level, best, correlation, cost, printed, printed_each, printed_best, printed_correlation)
+}  # fmt: skip
+
+
+def evidence(row: Row, tables: Tables) -> Evidence | None:
+    """What the check of a claim finds; None where nothing here can test it.
+
+    Raises:
+        InputError: no such check, or it asks for what no table has.
+    """
+    if row.check == "none":
+        return None
+    if row.check not in CHECKS:
+        raise unknown("check", row.check, [*CHECKS, "none"])
+    return CHECKS[row.check](row, tables)
+
+
+def verdict(found: Evidence | None, corrected: float, at: float = LEVEL) -> str:
+    """What evidence allows to say: "holds", "does not", "undecided" or "not testable here".
+
+    A test decides if its corrected p is below the level and the interval lies on one side of 0; arithmetic, which has none, by its sign.
+    """
+    if found is None:
+        return NOT_HERE
+    decided = np.isnan(found.p) or (corrected < at and not found.low <= 0 <= found.high)
+    return (HOLDS if found.estimate > 0 else FAILS) if decided else UNDECIDED
+
+
+def needed(found: Evidence, estimate: float, at: float) -> float:
+    """Units that would decide at a level if the true value were `estimate`."""
+    if found.unit == "models":
+        return models_needed(estimate, level=at)
+    return pairs_needed(estimate, found.deviation, level=at)
+
+
+def printed_difference(row: Row) -> str:
+    """Mean difference in the paper's own Tables I to V over the models that ours stand for, in the claim's direction; "" without one."""
+    if row.check != "difference" or row.table != "metrics" or row.between != "method":
+        return ""
+    want = conditions(row.where)
+    names = [name for model in want["model"] for name in STANDS_FOR[model]]
+    tables = paper_tables()
+    tables = tables[tables["model"].isin(names) & tables["metric"].isin(want["metric"])]
+    wide = tables.pivot_table(index=["model", "metric"], columns="method", values="value")
+    gap = _mean(wide, row.first.split("|")) - _mean(wide, row.second.split("|"))
+    return f"{(-gap if _lower(row) else gap).mean():+.3f} (mean of its tables)"
+
+
+def verdicts(tables: Tables, rows: pd.DataFrame | None = None, *, at: float = LEVEL) -> pd.DataFrame:
+    """Every claim with the paper's number, ours, and a verdict.
+
+    All tests of the table are one family, corrected by Holm's procedure.
+
+    Args:
+        tables: from `stored`.
+        rows: from `claims`, all of them if none are given.
+        at: level of the corrected tests.
+
+    Returns:
+        id, source, section, place, claim, paper, protocol, ours, low, high, n, unit, p (corrected), verdict, needed (units for an undecided
+        row, by `needed` at the level over the number of tests, power 80 %), at_least (the same at that end of the interval that is further
+        from 0), used (models and conditions of our check), note.
+    """
+    rows = claims() if rows is None else rows
+    found = {row.id: evidence(row, tables) for row in rows.itertuples()}
+    tested = [key for key, one in found.items() if one is not None and not np.isnan(one.p)]
+    corrected = dict(zip(tested, holm([found[key].p for key in tested]), strict=True))  # type: ignore[union-attr]
+    each = at / max(1, len(tested))
+    return pd.DataFrame([_line(row, found[row.id], corrected.get(row.id, np.nan), at, each) for row in rows.itertuples()])
+
+
+def _line(row: Row, found: Evidence | None, p: float, at: float, each: float) -> dict[str, Any]:
+    said = verdict(found, p, at)
+    facts = {key: getattr(row, key) for key in ("id", "source", "section", "place", "claim", "paper", "protocol")}
+    facts["paper"] = facts["paper"] or printed_difference(row)
+    if found is None:
+        found = Evidence(np.nan, np.nan, np.nan, 0, "", np.nan)
+    line = {"ours": found.estimate, "low": found.low, "high": found.high, "n": found.n, "unit": found.unit, "p": p, "verdict": said}
+    open_ = said == UNDECIDED
+    far = found.high if abs(found.high) > abs(found.low) else found.low
+    more = {"needed": needed(found, found.estimate, each) if open_ else np.nan, "at_least": needed(found, far, each) if open_ else np.nan}
+    note = "; ".join(text for text in (found.note, row.reason) if text)
+    return {**facts, **line, **more, "used": f"{row.table}: {row.where}" if row.table else "", "note": note}
+
+
+def counts(table: pd.DataFrame, by: str = "source") -> pd.DataFrame:
+    """How many claims of each group have which verdict: a row per group, a column per verdict, and their sum."""
+    wide = pd.crosstab(table[by], table["verdict"]).reindex(index=list(dict.fromkeys(table[by])), columns=list(VERDICTS), fill_value=0)
+    return wide.assign(claims=wide.sum(axis=1))
