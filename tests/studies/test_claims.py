@@ -10,7 +10,7 @@ import pytest
 from xaicl_lib import InputError
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.statistics.paired import signed_ranks
-from xaicl_lib.statistics.power import least_pairs
+from xaicl_lib.statistics.power import least_pairs, pairs_needed
 from xaicl_lib.studies import claims as study
 from xaicl_lib.studies.claims import (
     FAILS,
@@ -147,6 +147,7 @@ def test_corrected_p_and_needs_are_those_of_all_tests_together() -> None:
     assert list(found["verdict"]) == [HOLDS, UNDECIDED, NOT_HERE]
     assert found.loc["a", "p"] == pytest.approx(2 * signed_ranks(GAIN))
     assert found.loc["b", "needed"] > found.loc["b", "at_least"] >= least_pairs(0.025)
+    assert found.loc["b", "needed"] == pairs_needed(noise.mean(), noise.std(ddof=1), level=0.025), "at the level of one of two tests"
     assert found.loc[["a", "c"], "needed"].isna().all()
     assert found.loc["a", "used"] == "t.parquet"
     assert counts(found.reset_index().assign(source="s")).loc["s"].to_dict() == {HOLDS: 1, FAILS: 0, UNDECIDED: 1, NOT_HERE: 1, "claims": 3}
