@@ -10,7 +10,7 @@ import pytest
 from xaicl_lib import InputError
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.statistics.paired import signed_ranks
-from xaicl_lib.statistics.power import least_pairs
+from xaicl_lib.statistics.power import least_pairs, pairs_needed
 from xaicl_lib.studies import claims as study
 from xaicl_lib.studies.claims import (
     FAILS,
@@ -54,6 +54,7 @@ def test_a_verdict_needs_a_test_and_an_interval_on_one_side() -> None:
     assert verdict(None, np.nan) == NOT_HERE
     exact = [Evidence(x, np.nan, np.nan, 9, "cells", np.nan) for x in (0.5, -0.5)]
     assert [verdict(one, np.nan) for one in exact] == [HOLDS, FAILS]
+    assert verdict(Evidence(0.05, -0.05, 0.15, 9, "measured", np.nan), np.nan) == UNDECIDED, "within what is measured again"
 
 
 def test_conditions_keep_rows() -> None:
@@ -114,6 +115,10 @@ def test_costs_are_compared_at_their_worst() -> None:
     told = {"between": "name", "value": "seconds"}
     assert check(row("cost", first="a|b", second="c", **told), table).estimate == 0.5
     assert check(row("cost", first="a|c", second="b", **told), table).estimate < 0
+    near = check(row("cost", first="b", second="c", **told), table.assign(seconds=[1.0, 3.9, 4.0]))
+    assert verdict(near, np.nan) == UNDECIDED
+    counted = row("cost", first="b", second="c", between="name", value="images")
+    assert verdict(check(counted, table.assign(images=[1, 39, 40])), np.nan) == HOLDS
 
 
 def test_printed_cells_are_counted() -> None:
@@ -142,7 +147,9 @@ def test_corrected_p_and_needs_are_those_of_all_tests_together() -> None:
     assert list(found["verdict"]) == [HOLDS, UNDECIDED, NOT_HERE]
     assert found.loc["a", "p"] == pytest.approx(2 * signed_ranks(GAIN))
     assert found.loc["b", "needed"] > found.loc["b", "at_least"] >= least_pairs(0.025)
+    assert found.loc["b", "needed"] == pairs_needed(noise.mean(), noise.std(ddof=1), level=0.025), "at the level of one of two tests"
     assert found.loc[["a", "c"], "needed"].isna().all()
+    assert found.loc["a", "used"] == "t.parquet"
     assert counts(found.reset_index().assign(source="s")).loc["s"].to_dict() == {HOLDS: 1, FAILS: 0, UNDECIDED: 1, NOT_HERE: 1, "claims": 3}
 
 

@@ -10,7 +10,8 @@ TABLE = pd.DataFrame(
         "place": ["Fig. 1", "Table I", "V"], "claim": ["a", "b", "c"], "paper": ["64 %", "", ""], "ours": [0.25, -0.1, np.nan],
         "low": [0.1, -0.3, np.nan], "high": [0.4, 0.1, np.nan], "n": [24, 30, 0], "unit": ["pairs", "pairs", ""],
         "p": [0.0002, 0.25, np.nan], "verdict": ["holds", "undecided", "not testable here"], "needed": [np.nan, 1500.0, np.nan],
-        "at_least": [np.nan, 60.0, np.nan], "note": ["", "", "why"],
+        "at_least": [np.nan, 60.0, np.nan], "note": ["", "", "why"], "protocol": ["50 pairs", "", ""],
+        "used": ["t.parquet, m", "", ""],
     }
 )  # fmt: skip
 
@@ -21,6 +22,7 @@ def test_rows_are_texts() -> None:
     assert list(found["p"]) == ["< .001", ".250", ""]
     assert list(found["n"]) == ["24 pairs", "30 pairs", ""]
     assert list(found["needs"]) == ["", "1,500", ""]
+    assert list(found.iloc[0, -2:]) == ["50 pairs", "t.parquet, m"]
     assert list(found.index) == ["Fig. 1", "Table I", "V"]
     assert list(readable(TABLE, "undecided")["claim"]) == ["b"]
     assert list(readable(TABLE.assign(needed=[np.nan, 2e6, np.nan]))["needs"]) == ["", "> 1,000,000", ""]

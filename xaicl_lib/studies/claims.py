@@ -1,7 +1,7 @@
 """What holds of the papers: every claim as a row, a check of it on the stored results, and a verdict."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from xaicl_lib.studies.tables import OWN_WAYS
 SOURCE = Path(__file__).parents[1] / "data" / "claims.csv"
 HOLDS, FAILS, UNDECIDED, NOT_HERE = VERDICTS = ("holds", "does not", "undecided", "not testable here")
 LEVEL = 0.05
+ROUNDS = 0.1  # relative differences of times below which a few rounds decide nothing
 # Which of our models stands for which of the paper's; ours are small, of 96 pixels, trained on ten classes.
 STANDS_FOR = {"simclr": ("SimCLRv2 1x", "SimCLRv2 2x"), "barlow_twins": ("Barlow Twins",), "simsiam": ("SimSiam",), "moco_v3": ("MoCo v3",)}
 Row = Any  # of `claims`, as from DataFrame.itertuples
@@ -202,10 +203,14 @@ def correlation(row: Row, tables: Tables) -> Evidence:
 
 
 def cost(row: Row, tables: Tables) -> Evidence:
-    """Whether the dearest of `first` needs less than the cheapest of `second`; measured, not drawn, so nothing is tested."""
+    """Whether the dearest of `first` needs less than the cheapest of `second`; measured, not drawn, so nothing is tested.
+
+    Times have an interval of a tenth either way, since a few rounds do not tell less; counts have none.
+    """
     means = part(tables[row.table], row.where).groupby(row.between)[row.value].mean()
     dear, cheap = means[row.first.split("|")].max(), means[row.second.split("|")].min()
-    return _exact(1 - dear / cheap, len(means), "measured", f"{dear:.4g} against {cheap:.4g} {row.value}")
+    found = _exact(1 - dear / cheap, len(means), "measured", f"{dear:.4g} against {cheap:.4g} {row.value}")
+    return replace(found, low=found.estimate - ROUNDS, high=found.estimate + ROUNDS) if row.value == "seconds" else found
 
 
 def _exact(margin: float, n: int, unit: str, note: str) -> Evidence:
@@ -277,11 +282,12 @@ def evidence(row: Row, tables: Tables) -> Evidence | None:
 def verdict(found: Evidence | None, corrected: float, at: float = LEVEL) -> str:
     """What evidence allows to say: "holds", "does not", "undecided" or "not testable here".
 
-    A test decides if its corrected p is below the level and the interval lies on one side of 0; arithmetic, which has none, by its sign.
+    A test decides if its corrected p is below the level and the interval lies on one side of 0. Where nothing was tested the interval
+    alone decides, and where there is none, as of printed numbers, the sign.
     """
     if found is None:
         return NOT_HERE
-    decided = np.isnan(found.p) or (corrected < at and not found.low <= 0 <= found.high)
+    decided = (np.isnan(found.p) or corrected < at) and not found.low <= 0 <= found.high
     return (HOLDS if found.estimate > 0 else FAILS) if decided else UNDECIDED
 
 
@@ -318,7 +324,7 @@ def verdicts(tables: Tables, rows: pd.DataFrame | None = None, *, at: float = LE
     Returns:
         id, source, section, place, claim, paper, protocol, ours, low, high, n, unit, p (corrected), verdict, needed (units for an undecided
         row, by `needed` at the level over the number of tests, power 80 %), at_least (the same at that end of the interval that is further
-        from 0), used (models and conditions of our check), note.
+        from 0), used (our protocol: stored table and models), note.
     """
     rows = claims() if rows is None else rows
     found = {row.id: evidence(row, tables) for row in rows.itertuples()}
@@ -339,7 +345,16 @@ def _line(row: Row, found: Evidence | None, p: float, at: float, each: float) ->
     far = found.high if abs(found.high) > abs(found.low) else found.low
     more = {"needed": needed(found, found.estimate, each) if open_ else np.nan, "at_least": needed(found, far, each) if open_ else np.nan}
     note = "; ".join(text for text in (found.note, row.reason) if text)
-    return {**facts, **line, **more, "used": f"{row.table}: {row.where}" if row.table else "", "note": note}
+    return {**facts, **line, **more, "used": _used(row), "note": note}
+
+
+def _used(row: Row) -> str:
+    """The stored table and the models that a check reads."""
+    models = conditions(row.where).get("model", [])
+    if row.between == "model":
+        models = [*row.first.split("|"), *row.second.split("|")]
+    source = {"": "", "paper": "the paper's tables"}.get(row.table, f"{row.table}.parquet")
+    return ", ".join([source, *models])
 
 
 def counts(table: pd.DataFrame, by: str = "source") -> pd.DataFrame:

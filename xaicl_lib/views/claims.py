@@ -12,7 +12,7 @@ LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the
 
 
 def readable(table: pd.DataFrame, verdict: str | None = None) -> pd.DataFrame:
-    """Rows of `studies.claims.verdicts` as texts: place, claim, paper, ours with its interval, n, p, verdict, needs, note.
+    """Rows of `studies.claims.verdicts` as texts: where, claim, paper, ours (interval), n, p, verdict, needs, note, protocols.
 
     Args:
         table: rows of one section, for example.
@@ -29,6 +29,8 @@ def readable(table: pd.DataFrame, verdict: str | None = None) -> pd.DataFrame:
         "verdict": rows["verdict"],
         "needs": [_number(n) for n in rows["needed"]],
         "note": rows["note"],
+        "measured there": rows["protocol"],
+        "measured here": rows["used"],
     }
     return pd.DataFrame(columns, index=rows.index).set_index(rows["place"].rename("where"))
 
