@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xaicl_lib import InputError, explain, load_model
+from xaicl_lib import InputError, PairModel, explain, load_model
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, beside_paper, grouped, orders, possible, view_pairs
 from xaicl_lib.views.figures import label
@@ -70,7 +70,9 @@ def test_views_are_of_their_photos() -> None:
 
 def test_ways_that_a_model_allows(projected) -> None:
     assert possible(WAYS, projected) == WAYS
-    left = possible(WAYS, load_model("moco_v3", "cpu"))
+    assert possible(WAYS, load_model("moco_v3", "cpu")) == WAYS, "ReLUs in the head are enough"
+    smooth = PairModel(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GELU()), size=24)
+    left = possible(WAYS, smooth)
     assert set(WAYS) - set(left) == {f"{name}(guided=True)" for name in ("input_x_gradient", "smooth_grad", "averaged_transforms")}
 
 
