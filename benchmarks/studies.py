@@ -47,6 +47,7 @@ from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]
 SHARED = [kind for kind in KINDS if kind != "nothing_shared"]
+SHOWN = 3  # the level of compositions that the page compares with controls
 NOISES = 10  # draws of random maps for one share of lost ones
 BEFORE = "untrained "  # begins the name of a model's network before its training
 LOCALISATION = ("pointing_game", "relevance_mass", "relevance_rank")
@@ -151,23 +152,27 @@ def combined(models: list[str], n: int, store: str | None, device: str) -> Table
         model = load_model(name, device)
         pair, augmentations = view_of_each(model, n), {**AUGMENTATIONS, **compositions()}
         table = sweep([model], pair, augmentations=augmentations).assign(method="interaction_cam")
-        table = pd.concat([table, lost_by_controls(table, pair, augmentations)], ignore_index=True)
+        table = pd.concat([table, lost_by_controls(table, pair, augmentations, levels=[SHOWN])], ignore_index=True)
         frames.append(table[["model", "method", "augmentation", "level", "pair", "score", "lost"]].astype({"score": "float32"}))
         print(f"{name}: done", flush=True)
     return {"combined": pd.concat(frames, ignore_index=True)}
 
 
-def lost_by_controls(table: pd.DataFrame, pair: Pair, augmentations: Mapping[str, Family], draws: int = 1) -> pd.DataFrame:
+def lost_by_controls(
+    table: pd.DataFrame, pair: Pair, augmentations: Mapping[str, Family], draws: int = 1, levels: Sequence[int] | None = None
+) -> pd.DataFrame:
     """Rows of the controls beside those of a method on one model, whose scores they take: their maps see the pixels alone.
 
     So a network that costs nothing stands for the model. Of several draws of noise each value is the mean, `lost` the share of them.
+    `levels` are those of `sweep`.
     """
     nothing = PairModel(torch.nn.Identity(), size=pair.a.shape[-1], mean=(0, 0, 0), std=(1, 1, 1), name=table["model"].iloc[0])
     keys = ["model", "augmentation", "level", "pair"]
     frames = []
     for name in CONTROLS:
         seeds = range(draws if name == "random_map" else 1)
-        swept = pd.concat([sweep([nothing], pair, augmentations=augmentations, method=name, seed=seed) for seed in seeds])
+        way = {"augmentations": augmentations, "method": name, "levels": levels}
+        swept = pd.concat([sweep([nothing], pair, seed=seed, **way) for seed in seeds])
         frames.append(swept.groupby(keys, sort=False, as_index=False).mean().assign(method=name))
     scores = table[[*keys[1:], "score"]]
     return pd.concat(frames, ignore_index=True).drop(columns="score").merge(scores, on=keys[1:])

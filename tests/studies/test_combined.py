@@ -84,6 +84,7 @@ def test_chance_loses_less_together_than_by_one_alone() -> None:
     found = beyond(both, alone).iloc[0]
     assert (found["together"], found["by_control"], found["mean"], found["n"]) == (1, -0.25, 1.25, 8)
     assert found["verdict"] == "more"
+    assert found["p_zero"] == 2 / 2**8, "all eight are lost only together"
     assert found["p"] == signed_ranks(np.array([1 - int(t) + (a or b) for a, b, t in coins], float))
     same = pd.concat([both.assign(method="cam")[8:], both[8:]])
     assert beyond(same, pd.concat([alone.assign(method="cam")[16:], alone[16:]])).iloc[0][["mean", "verdict"]].tolist() == [0, "undecided"]

@@ -157,6 +157,7 @@ def test_against_a_control_by_hand() -> None:
     assert (same["mean"], same["p"], same["verdict"]) == (0, 1, "undecided")
     turned = against(swept({"cam": [[1, 1]] * 10, "random_map": [[0, 0]] * 10, "edges": [[0, 0]] * 10}))
     assert turned["verdict"].tolist() == ["more", "more"]
+    assert against(table, controls=["random_map"])["method"].tolist() == ["cam"], "a control is no method that is asked about"
     with pytest.raises(InputError, match="unknown method of the table 'edges'; there are: cam, random_map"):
         against(table[table["method"] != "edges"])
 

@@ -72,8 +72,9 @@ def beyond(both: pd.DataFrame, alone: pd.DataFrame, control: str = "random_map",
 
     Returns:
         One row per model, augmentation and level: together and by_control (the differences of `only_together`), mean, low, high (95 %
-        bootstrap over pairs of together minus by_control) and n; p, of Wilcoxon's signed-rank test over pairs, corrected after Holm for
-        the compositions of a model at a level; verdict: "more", "less" or "undecided".
+        bootstrap over pairs of together minus by_control) and n; p, of Wilcoxon's signed-rank test over pairs that this is zero, and
+        p_zero, that `together` is, each corrected after Holm for the compositions of a model at a level; verdict by p: "more", "less" or
+        "undecided".
     """
     key = ["model", "augmentation", "level", "pair"]
     method = next(name for name in both["method"] if name not in CONTROLS)
@@ -81,9 +82,10 @@ def beyond(both: pd.DataFrame, alone: pd.DataFrame, control: str = "random_map",
     table = pd.concat(sides, axis=1, keys=["together", "by_control"]).dropna().reset_index()
     table["value"] = table["together"] - table["by_control"]
     groups = table.groupby(key[:3], sort=False)
-    tests = groups["value"].agg(lambda v: signed_ranks(v.to_numpy())).rename("p")
+    tests = groups[["value", "together"]].agg(lambda v: signed_ranks(v.to_numpy())).set_axis(["p", "p_zero"], axis=1)
     found = groups[["together", "by_control"]].mean().join(tests).reset_index()
-    found["p"] = found.groupby(["model", "level"], sort=False)["p"].transform(lambda p: holm(p.tolist()))
+    corrected = found.groupby(["model", "level"], sort=False)[["p", "p_zero"]]
+    found[["p", "p_zero"]] = corrected.transform(lambda p: holm(p.tolist()))
     found = found.merge(summarise(table, key[:3]).drop(columns="undefined"), on=key[:3])
     said = (found["mean"] > 0).map({True: "more", False: "less"})
     return found.assign(verdict=said.where(found["p"] < level, "undecided"))

@@ -187,7 +187,7 @@ def against(
             raise unknown("method of the table", control, table["method"].unique())
     hit = table[table["level"] > 0].assign(lost=lambda t: t["lost"].astype(float))
     wide = hit.pivot(index=list(dict.fromkeys([*by, "augmentation", "level", "pair"])), columns="method", values="lost")
-    names = [name for name in dict.fromkeys(table["method"]) if name not in controls]
+    names = [name for name in dict.fromkeys(table["method"]) if name not in (*controls, *CONTROLS)]
     found = pd.concat([_beside(wide, by, name, control) for name in names for control in controls], ignore_index=True)
     found["p"] = found.groupby("model", sort=False)["p"].transform(lambda p: holm(p.tolist()))
     decided = found["p"] < level
