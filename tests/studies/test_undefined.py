@@ -28,6 +28,12 @@ def test_tests_and_intervals_are_those_of_the_other_pairs() -> None:
     assert np.isnan(interval(np.array([1.0, np.nan]))).all()
 
 
+def test_differences_of_one_size_have_the_exact_test_that_scipy_permutes_for() -> None:
+    for plus, minus in ((5, 1), (3, 3), (8, 2), (2, 9)):
+        moved = np.array([1.0] * plus + [-1.0] * minus)
+        assert signed_ranks(moved) == pytest.approx(stats.wilcoxon(moved).pvalue)
+
+
 def rows(values: dict[str, np.ndarray], of: str, **facts: object) -> pd.DataFrame:
     item = "pair" if of in ("way", "method") else "target" if of == "model" else "image"
     return pd.concat([pd.DataFrame({of: k, item: range(len(v)), "value": v, **facts}) for k, v in values.items()], ignore_index=True)
