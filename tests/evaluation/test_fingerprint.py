@@ -119,13 +119,13 @@ def test_an_edit_of_a_module_or_of_what_it_calls_is_seen(monkeypatch) -> None:
     from xaicl_lib.networks import small as networks
 
     model = load_model("simsiam", "cpu")
-    vit = PairModel(networks.SlimViT((8, 8), 1, 2), size=16)
+    vit = PairModel(networks._SlimViT((8, 8), 1, 2), size=16)
     before, before_vit = model_key(model), model_key(vit)
     monkeypatch.setattr(networks.Block, "forward", lambda self, x: self.shortcut(x))
     assert model_key(model) != before
     monkeypatch.undo()
     assert model_key(model) == before
-    monkeypatch.setattr(networks, "sine_positions", lambda i, j, c: torch.zeros(i * j, c))
+    monkeypatch.setattr(networks, "_sine_positions", lambda i, j, c: torch.zeros(i * j, c))
     assert model_key(vit) != before_vit
 
 

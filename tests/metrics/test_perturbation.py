@@ -283,7 +283,7 @@ def test_bad_input(projected, pair) -> None:
         ({"metrics": ["IS"]}, "unknown metric 'IS'; there are: SI, SD"),
         ({"step": 0}, "expected a step of 1 to 576 pixels, got 0"),
         ({"step": 577}, "got 577"),
-        ({"insertion": "grey"}, "unknown baseline 'grey'; there are: zero, blur, shuffle"),
+        ({"insertion": "grey"}, "unknown baseline 'grey'; there are: zero, blur, scaled_blur, shuffle"),
         ({"adaptive": -0.1}, "a tolerance of at least 0, got -0.1"),
         ({"windows": 3}, "unknown option of these metrics 'windows'"),
     ]

@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from tests.conftest import assert_close
 from tests.studies.test_organization import clouds
 from xaicl_lib import InputError
-from xaicl_lib.studies.graph_classifier import Graph, GraphHead, Head, classify, fit, graph_of, over_draws, standardised, tested
+from xaicl_lib.studies.graph_classifier import Graph, GraphHead, Head, classify, fit, graph_of, over_draws, standardised
+from xaicl_lib.studies.graph_classifier import tested as corrected
 from xaicl_lib.studies.organization import relative_to, similarity_graph
 
 
@@ -112,7 +113,7 @@ def test_rows_are_paired_and_labels_nested() -> None:
 
 def test_differences_over_draws_are_tested_and_corrected() -> None:
     values = {"a": [0.02, 0.03, 0.025, 0.04], "b": [-0.01, 0.02, 0.0, 0.01], "c": [-0.5, -0.4, -0.45, -0.6]}
-    got = tested(pd.DataFrame([{"model": m, "value": v} for m, vs in values.items() for v in vs]), ["model"]).set_index("model")
+    got = corrected(pd.DataFrame([{"model": m, "value": v} for m, vs in values.items() for v in vs]), ["model"]).set_index("model")
     raw = {m: ttest_1samp(v, 0).pvalue for m, v in values.items()}
     assert got.loc["c", "p"] == pytest.approx(3 * raw["c"]), "the smallest of three"
     assert got.loc["a", "p"] == pytest.approx(2 * raw["a"])

@@ -29,10 +29,10 @@ const VANISHING = "score 1: the cosine is at its maximum, where its gradients va
 /** The methods with their options and defaults. `guided` needs a network with ReLUs; what `splits` can be made in parts: it takes hundreds of images. */
 export const METHODS = {
   conditional_occlusion: { run: conditionalOcclusion, options: { window: null, stride: null }, gradient: false, splits: true },
-  pairwise_occlusion: { run: pairwiseOcclusion, options: { masks: 100, scale: [0.1, 0.3], ratio: [1, 1.5], seed: 0, rectangles: null }, gradient: false },
+  pairwise_occlusion: { run: pairwiseOcclusion, options: { masks: 100, scale: [0.1, 0.3], ratio: [1, 1.5], temperature: null, seed: 0, rectangles: null }, gradient: false },
   input_x_gradient: { run: inputXGradient, options: { guided: false }, gradient: true },
-  smooth_grad: { run: smoothGrad, options: { samples: 50, level: 0.15, sigma: null, guided: false, seed: 0, noise: null }, gradient: true },
-  averaged_transforms: { run: averagedTransforms, options: { level: 0, sigma: null, guided: false, seed: 0, noise: null }, gradient: true },
+  smooth_grad: { run: smoothGrad, options: { samples: 50, level: 0.15, sigma: "smoothgrad", guided: false, seed: 0, noise: null }, gradient: true },
+  averaged_transforms: { run: averagedTransforms, options: { level: 0, sigma: "smoothgrad", guided: false, seed: 0, noise: null }, gradient: true },
   grad_cam: { run: gradCam, options: {}, gradient: true },
   interaction_cam: { run: interactionCam, options: { reduction: "mean", gradient_interaction: true }, gradient: true },
   deep_similarity: { run: deepSimilarity, options: {}, gradient: false },
@@ -76,7 +76,7 @@ function checked(name, defaults, given, card) {
   for (const key of Object.keys(given)) {
     if (!Object.hasOwn(defaults, key)) throw new InputError(`${name} has no option ${key}`);
     const [value, usual] = [given[key], defaults[key]];
-    if (value !== null && usual !== null && typeof value !== typeof usual) throw new InputError(`expected ${key} of ${name} as ${typeof usual}`);
+    if (value !== null && usual !== null && key !== "sigma" && typeof value !== typeof usual) throw new InputError(`expected ${key} of ${name} as ${typeof usual}`);
     if (typeof value === "number" && !Number.isFinite(value)) throw new InputError(`expected ${key} of ${name} as a number`);
   }
   if (given.guided && !card.guided) throw new InputError(`${card.name} has no ReLUs, which guided backpropagation needs`);
@@ -126,8 +126,9 @@ async function conditionalOcclusion(net, xa, xb, { window, stride }, step, part)
 }
 
 async function pairwiseOcclusion(net, xa, xb, options, step) {
-  const { masks, scale, ratio, seed, rectangles } = options;
+  const { masks, scale, ratio, temperature, seed, rectangles } = options;
   checkRectangles(masks, scale, ratio);
+  expect(temperature === null || temperature > 0, `expected a temperature above 0, got ${temperature}`);
   const side = net.card.size;
   const draw = uniform(seed);
   const places = rectangles ?? { a: drawRectangles(masks, scale, ratio, side, draw), b: drawRectangles(masks, scale, ratio, side, draw) };
@@ -143,13 +144,21 @@ async function pairwiseOcclusion(net, xa, xb, options, step) {
   };
   const za = await embedHidden(xa, places.a, "a", 0);
   const zb = await embedHidden(xb, places.b, "b", masks);
-  const weights = softmax(za.map((z, k) => score - cosine(z, zb[k])));
+  const drops = za.map((z, k) => score - cosine(z, zb[k]));
+  const weights = softmax(temperature === null ? drops : standardised(drops, temperature));
   const maps = { a: new Float64Array(side ** 2), b: new Float64Array(side ** 2) };
   weights.forEach((weight, k) => {
     const smaller = norm(za[k]) <= norm(zb[k]) ? "a" : "b";
     eachPixel(places[smaller][k], side, (at) => (maps[smaller][at] += weight));
   });
   return { score, a: squareMap(Float32Array.from(maps.a), net), b: squareMap(Float32Array.from(maps.b), net) };
+}
+
+/** Drops with mean 0 and standard deviation 1 / temperature; equal ones stay equal. */
+function standardised(drops, temperature) {
+  const mean = drops.reduce((sum, drop) => sum + drop, 0) / drops.length;
+  const spread = Math.sqrt(drops.reduce((sum, drop) => sum + (drop - mean) ** 2, 0) / drops.length);
+  return drops.map((drop) => (drop - mean) / (temperature * Math.max(spread, Number.MIN_VALUE)));
 }
 
 function checkRectangles(masks, scale, ratio) {
@@ -235,12 +244,13 @@ async function meanGradients(net, count, pair, guided, step) {
   return sums;
 }
 
-/** Standard deviation of the noise: given, or a share of the range of both normalised images. */
+/** Standard deviation of the noise: given, or from the range of both normalised images, by SmoothGrad's rule or the published program's. */
 function sigmaOf(xa, xb, { level, sigma }) {
-  expect(level >= 0 && (sigma === null || sigma >= 0), "expected level and sigma of at least 0");
-  if (sigma !== null) return sigma;
+  const rules = ["smoothgrad", "published"];
+  expect(level >= 0 && (rules.includes(sigma) || (Number.isFinite(sigma) && sigma >= 0)), `expected level of at least 0, and sigma so or one of ${rules}`);
+  if (!rules.includes(sigma)) return sigma;
   const [low, high] = [Math.min, Math.max].map((f) => [xa, xb].reduce((m, x) => x.reduce((n, v) => f(n, v), m), xa[0]));
-  return level * (high - low);
+  return sigma === "smoothgrad" ? level * (high - low) : level / (high - low);
 }
 
 /** Noise images by their numbers; those of torch where they are given. */
