@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import importlib
 import os
 import sys
 import time
@@ -94,6 +95,33 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     with written_whole(output) as part:
         table.to_csv(part, index=False) if output.suffix.lower() == ".csv" else table.to_parquet(part, index=False)
     print(f"written: {output}, {len(table)} rows")
+
+
+def run_benchmark(arguments: argparse.Namespace) -> None:
+    """Score a method on pairs whose evidence is known."""
+    from xaicl_lib.benchmark import evaluate_method
+
+    own = {name: value for name in ("models", "kinds", "count") if (value := getattr(arguments, name)) is not None}
+    method = _function(arguments.method) if ":" in arguments.method else arguments.method
+    found = evaluate_method(method, seed=arguments.seed, limit=arguments.limit, device=arguments.device, out=arguments.output, **own)
+    rows = [
+        (name, f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['chance']:.3f}", str(int(row["n"])))
+        for name, row in found.summary().iterrows()
+    ]
+    _table(("metric", "mean", "95 % interval", "chance", "pairs"), rows)
+    print(f"written: {arguments.output}")
+
+
+def _function(address: str) -> Any:
+    """The function that MODULE:FUNCTION names; modules of the working directory are found, too."""
+    name, _, attribute = address.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(name), attribute)
+    except Exception as error:  # whatever the module raises when it is imported
+        raise InputError(f"expected MODULE:FUNCTION that can be imported, got {address!r}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(os.getcwd())
 
 
 def _shown(path: str) -> str:
