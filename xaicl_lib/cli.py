@@ -61,6 +61,7 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--method", default="interaction_cam", help="see `methods` (default: %(default)s)")
     explain.add_argument("--score", help="what is explained: cosine or dot (default: cosine)")
     explain.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated")
+    explain.add_argument("--fit", default="crop", help="of photos that are no squares: crop, pad or stretch (default: %(default)s)")
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
