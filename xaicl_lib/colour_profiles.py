@@ -6,6 +6,7 @@ Files come from anywhere, so a profile that is too large or that cannot be used 
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -38,16 +39,14 @@ def to_srgb(image: Image.Image) -> Image.Image:
         if profile is None:
             return image
         mode = _mode(profile, image.mode)
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent)
-        if _changes_nothing(transform, mode):
+        transform, name = _transform(profile, mode)
+        if transform is None:
             return image
         converted = _converted(image, transform, mode)
     except BROKEN as error:
         note(f"an embedded colour profile cannot be used and is ignored: {' '.join(str(error).split())[:120]}")
         return image
-    note(f"colours were converted to sRGB from {_name(source)}")
+    note(f"colours were converted to sRGB from {name}")
     return converted
 
 
@@ -71,6 +70,14 @@ def _mode(profile: bytes, mode: str) -> str:
     if mode not in fits:
         raise ValueError(f"it is one of {reads}, the picture is {mode}")
     return reads
+
+
+@lru_cache(maxsize=8)  # the photos of a folder share a few
+def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, str]:
+    """What brings pixels to sRGB, None where they are there, and the profile's name."""
+    source, intent = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.Intent.RELATIVE_COLORIMETRIC
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent)
+    return None if _changes_nothing(transform, mode) else transform, _name(source)
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
