@@ -8,6 +8,10 @@ export const SHOWN = 448; // pixels a side of a picture for the eye
 const MAX_BYTES = 100e6;
 const MAX_PIXELS = 64e6; // as the library has it
 const MIN_SIDE = 8;
+const NOTES = {
+  animated: "It moves; its first frame is taken.",
+  inks: "It holds inks with a profile, which Chromium turns into other colours than the library does. Save it as sRGB to compare.",
+};
 const WORKING_SIDE = 4096; // a larger picture is first made smaller by the browser
 
 // A picture that can be shown and that a model can see: {name, title, shown: canvas, input(size): promise of Float32Array}.
@@ -40,12 +44,13 @@ export async function fromFile(file) {
   if (found) checkSize(found);
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+    // Without premultiplication, for else the browser rounds colours by their transparency before it converts them to sRGB.
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
   } catch {
     throw new Error("This picture cannot be decoded; the file may be damaged or cut off.");
   }
   checkSize(bitmap);
-  return own(bitmap, file.name || "your picture", found?.animated ? ["It moves; its first frame is taken."] : []);
+  return own(bitmap, file.name || "your picture", Object.keys(NOTES).filter((fact) => found?.[fact]).map((fact) => NOTES[fact]));
 }
 
 export const fromCamera = (video) => own(video, "from your camera", [], video.videoWidth, video.videoHeight);
