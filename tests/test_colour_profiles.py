@@ -156,7 +156,7 @@ def test_names_of_profiles_are_shown_as_text_of_one_line() -> None:
 
 def with_chunks(image: Image.Image, *chunks: tuple[bytes, bytes]) -> Image.Image:
     """A PNG with more chunks behind its header."""
-    png = bytes_of(image).getvalue()
+    png = bytes_of(image, icc_profile=image.info.get("icc_profile")).getvalue()
     made_ = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
     return Image.open(io.BytesIO(png[:33] + made_ + png[33:]))
 
@@ -189,6 +189,35 @@ def test_the_gamma_of_a_png_is_obeyed_as_by_browsers() -> None:
         open_photo(with_chunks(photo, (b"gAMA", struct.pack(">I", 1))))
     with pytest.warns(UserWarning, match="is ignored"):
         open_photo(with_chunks(photo, gamma_chunk(2.0), (b"cHRM", bytes(32))))
+
+
+R2020 = ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))
+
+
+@pytest.mark.parametrize(
+    ("codes", "primaries", "gamma"),
+    [((12, 13, 0, 1), made.P3, None), ((9, 14, 0, 1), R2020, 2.4), ((1, 8, 0, 1), made.SRGB, 1.0), ((1, 4, 0, 1), made.SRGB, 2.2)],
+)
+def test_the_codes_of_a_png_are_obeyed_before_its_profile(codes, primaries, gamma) -> None:
+    photo = Image.fromarray(RGB)
+    profiled = Image.open(bytes_of(photo, icc_profile=made.ADOBE_RGB))
+    for given in (photo, profiled):
+        with pytest.warns(UserWarning, match="by the codes of its PNG'"):
+            got = open_photo(with_chunks(given, (b"cICP", bytes(codes))))[0].permute(1, 2, 0).numpy() * 255
+        assert np.abs(got - by_definition(RGB, primaries, gamma)).max() < 1.5
+
+
+def test_codes_that_say_nothing_or_are_not_known_here() -> None:
+    photo = Image.fromarray(RGB)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for codes in ((1, 13, 0, 1), (2, 2, 0, 1)):
+            assert (open_photo(with_chunks(photo, (b"cICP", bytes(codes))))[0].permute(1, 2, 0).numpy() * 255 == RGB).all()
+    for codes in ((9, 16, 0, 1), (12, 13, 1, 1), (12, 13, 0, 0)):
+        with pytest.warns(UserWarning, match="is ignored: the codes " + ", ".join(map(str, codes))):
+            open_photo(with_chunks(photo, (b"cICP", bytes(codes))))
+    with pytest.warns(UserWarning, match="'the gamma"):
+        open_photo(with_chunks(photo, gamma_chunk(1.8), (b"cICP", bytes(5))))
 
 
 def test_a_pair_tells_each_note_once(tmp_path) -> None:

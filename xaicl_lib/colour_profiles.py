@@ -1,19 +1,18 @@
 """Colours of files as sRGB, which is what models were trained on and what browsers hand to the lab.
 
-Phones write Display P3, cameras Adobe RGB, print shops inks: an embedded ICC profile says which, and a PNG may state a gamma instead.
+Phones write Display P3, cameras Adobe RGB, print shops inks: an embedded ICC profile says which; a PNG may say it in other ways.
 Files come from anywhere, so a profile that is too large or that cannot be used is ignored, and that is said.
 """
 
 import struct
-from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from xaicl_lib.notes import note
+from xaicl_lib.png_colours import coded_profile, gamma_profile
 
 MAX_PROFILE = 4 << 20  # bytes; profiles of presses have up to 3 MB
 KINDS = (b"scnr", b"mntr", b"prtr", b"spac")  # of devices; links, effects and names of single colours do not say what pixels mean
@@ -24,9 +23,6 @@ SPACES = {
     b"CMYK": ("CMYK", {"CMYK"}),
 }
 BROKEN = (ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError, struct.error)
-WHITE, SRGB = (0.3127, 0.3290), (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # x, y under daylight of 6500 K; of red, green, blue
-BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-D50 = np.array([0.9642, 1.0, 0.8249])  # X, Y, Z of the white of profiles
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
@@ -51,13 +47,14 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _profile(image: Image.Image) -> bytes | None:
-    """What says which colours are meant: an embedded profile, or the gamma of a PNG, which browsers obey, too."""
+    """What says which colours are meant: first what a PNG states in four numbers, then an embedded profile, then the gamma of a PNG."""
+    grey, codes = image.mode in SPACES[b"GRAY"][1], image.info.get("cicp")
+    if codes and (coded := coded_profile(codes, grey=grey)):
+        return coded
     if embedded := image.info.get("icc_profile"):
         return embedded
-    if (gamma := image.info.get("gamma")) and "srgb" not in image.info:
-        x_y = image.info.get("chromaticity") or (*WHITE, *SRGB)
-        return gamma_profile(1 / gamma, x_y, grey=image.mode in SPACES[b"GRAY"][1])
-    return None
+    gamma = image.info.get("gamma")
+    return gamma_profile(1 / gamma, image.info.get("chromaticity"), grey=grey) if gamma and "srgb" not in image.info else None
 
 
 def _mode(profile: bytes, mode: str) -> str:
@@ -106,45 +103,3 @@ def _name(profile: ImageCms.ImageCmsProfile) -> str:
     """What the profile calls itself, as a word or two that can be shown."""
     text = "".join(letter if letter.isprintable() else " " for letter in ImageCms.getProfileDescription(profile))
     return repr(" ".join(text.split())[:60]) if text.strip() else "a profile without a name"
-
-
-def gamma_profile(gamma: float, x_y: Sequence[float], *, grey: bool = False) -> bytes:
-    """An ICC profile of pixels that are powers of light: x and y of white, red, green and blue, as a PNG states them.
-
-    Raises:
-        ValueError, LinAlgError: no such colours.
-    """
-    if not 0.1 < gamma < 10:
-        raise ValueError(f"a gamma of {gamma:.3g}")
-    curve = b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256))
-    if grey:
-        return _file(b"GRAY", {b"kTRC": curve}, gamma)
-    columns = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), _primaries(np.array(x_y, float).reshape(4, 2)), strict=True))
-    return _file(b"RGB ", {**{tag: _xyz(value) for tag, value in columns.items()}, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}, gamma)
-
-
-def _primaries(x_y: np.ndarray) -> np.ndarray:
-    """(3, 3) X, Y, Z of red, green and blue, a row each, adapted from white to D50 by Bradford's cones."""
-    if not (x_y > 0).all():
-        raise ValueError("primaries that are no colours")
-    white, *primaries = np.stack([x_y[:, 0] / x_y[:, 1], np.ones(4), (1 - x_y.sum(1)) / x_y[:, 1]], 1)
-    rows = np.stack(primaries)
-    rows = rows * np.linalg.solve(rows.T, white)[:, None]
-    adapted = np.linalg.solve(BRADFORD, np.diag((BRADFORD @ D50) / (BRADFORD @ white)) @ BRADFORD)
-    return rows @ adapted.T
-
-
-def _xyz(values: Any) -> bytes:
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
-
-
-def _file(space: bytes, tags: dict[bytes, bytes], gamma: float) -> bytes:
-    """A profile's header of 128 bytes, its table of tags, and the tags."""
-    text = f"the gamma of its PNG, {gamma:.2f}\0".encode()
-    tags = {b"desc": b"desc" + struct.pack(">II", 0, len(text)) + text + bytes(78), b"wtpt": _xyz(D50), **tags}
-    table, data, start = b"", b"", 132 + 12 * len(tags)
-    for tag, value in tags.items():
-        table += tag + struct.pack(">II", start + len(data), len(value))
-        data += value + bytes(-len(value) % 4)
-    head = struct.pack(">I4xI4s4s4s12x4s28x", start + len(data), 0x02100000, b"mntr", space, b"XYZ ", b"acsp")
-    return (head + _xyz(D50)[8:]).ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data

@@ -24,6 +24,7 @@ from xaicl_lib.colour_profiles import to_srgb
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.formats import SUFFIXES, readable, stated_size
 from xaicl_lib.notes import each_once, note
+from xaicl_lib.png_colours import codes_of
 from xaicl_lib.squares import FITS, square_image, square_tensor
 
 MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
@@ -166,7 +167,9 @@ def _upright(image: Image.Image, what: str) -> Image.Image:
     _check_size(image.size, what)
     if image.mode == "F":
         raise ValueError("32-bit float pixels have no agreed range")
+    codes = codes_of(image)
     pixels = ImageOps.exif_transpose(image)
+    pixels.info |= {"cicp": codes} if codes else {}
     if image.mode.startswith("I"):  # deep grey, which Pillow would clip rather than scale
         pixels = eight_bits(pixels, image)
     note_dark_colour(pixels, image)

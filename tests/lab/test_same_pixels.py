@@ -98,6 +98,9 @@ def files() -> dict[str, bytes]:
         "PNG with a gamma": with_chunks(photo, gamma_chunk(1.8)).fp.getvalue(),
         "PNG with a gamma and primaries": with_chunks(photo, gamma_chunk(2.2), primaries_chunk(made.P3)).fp.getvalue(),
         "PNG with primaries alone": with_chunks(photo, primaries_chunk(made.P3)).fp.getvalue(),
+        "PNG with codes of P3": with_chunks(photo, (b"cICP", bytes([12, 13, 0, 1]))).fp.getvalue(),
+        "PNG with codes of television": with_chunks(photo, (b"cICP", bytes([9, 14, 0, 1]))).fp.getvalue(),
+        "PNG with codes that say nothing": with_chunks(photo, (b"cICP", bytes([2, 2, 0, 1]))).fp.getvalue(),
         "PNG said to be sRGB": with_chunks(photo, (b"sRGB", b"\0"), gamma_chunk(1.8)).fp.getvalue(),
     }
 
