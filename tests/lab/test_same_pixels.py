@@ -64,6 +64,10 @@ def encoded(picture: Image.Image, kind: str, **options) -> bytes:
     return buffer.getvalue()
 
 
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
 def files() -> dict[str, bytes]:
     """A photo as phones, cameras, browsers and editors write it."""
     photo = Image.fromarray(np.asarray(SAMPLES["coffee"]())[:220, :300])
@@ -101,6 +105,8 @@ def files() -> dict[str, bytes]:
         "PNG with codes of P3": with_chunks(photo, (b"cICP", bytes([12, 13, 0, 1]))).fp.getvalue(),
         "PNG with codes of television": with_chunks(photo, (b"cICP", bytes([9, 14, 0, 1]))).fp.getvalue(),
         "PNG with codes that say nothing": with_chunks(photo, (b"cICP", bytes([2, 2, 0, 1]))).fp.getvalue(),
+        "wider than what is worked on": encoded(noise(4501, 200), "PNG"),
+        "higher than what is worked on": encoded(noise(120, 4400), "PNG"),
         "PNG said to be sRGB": with_chunks(photo, (b"sRGB", b"\0"), gamma_chunk(1.8)).fp.getvalue(),
     }
 
@@ -130,3 +136,9 @@ def test_inks_are_told_for_chromium_takes_them_otherwise(in_chromium) -> None:
     inks, bare = (encoded(photo.convert("CMYK"), "JPEG", icc_profile=profile) for profile in (made.PRINT, None))
     notes = [one["notes"] for one in in_chromium([inks, bare, encoded(photo, "JPEG", icc_profile=made.DISPLAY_P3)])]
     assert ["inks" in " ".join(said) for said in notes] == [True, False, False]
+
+
+def test_what_is_made_smaller_first_is_told(in_chromium) -> None:
+    sides = [(4200, 4200), (9000, 1800)]  # the middle of the second is within bounds
+    notes = [one["notes"] for one in in_chromium([encoded(Image.new("L", side, 99), "PNG") for side in sides])]
+    assert ["makes it smaller" in " ".join(said) for said in notes] == [True, False]
