@@ -196,6 +196,21 @@ def test_importing_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def test_evaluate_fits_photos_as_asked(photos, tmp_path) -> None:
+    import pandas as pd
+
+    (tmp_path / "wide").mkdir()
+    Image.open(photos[0]).crop((0, 0, 300, 150)).save(tmp_path / "wide" / "a.png")
+    command = ["evaluate", "--methods", "grad_cam", "--metrics", "SD", "--pairs", str(tmp_path / "wide"), "--count", "1", "--device", "cpu"]
+    tables = {}
+    for fit in ("crop", "pad"):
+        assert main([*command, "--fit", fit, "-o", str(tmp_path / f"{fit}.csv")]) == 0
+        tables[fit] = pd.read_csv(tmp_path / f"{fit}.csv")
+    assert tables["crop"]["pairs"].unique().tolist() == ["wide"]
+    assert tables["pad"]["pairs"].unique().tolist() == ["wide, pad"]
+    assert tables["crop"]["value"].tolist() != tables["pad"]["value"].tolist()
+
+
 def test_evaluate_writes_a_table_and_goes_on_from_its_store(tmp_path, capsys) -> None:
     import pandas as pd
 

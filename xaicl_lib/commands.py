@@ -97,12 +97,14 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     sizes = {model.size for model in models}
     if len(sizes) > 1:
         raise InputError(f"expected models of one input size, got {', '.join(f'{m.name} of {m.size}' for m in models)}")
-    pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed)
+    pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed, arguments.fit)
     names = arguments.metrics or PAPER
     kept = {"store": arguments.store, "seed": arguments.seed, "adaptive": arguments.adaptive}
     kept |= {"score": arguments.score} if arguments.score else {}
     made = [evaluate(m, pairs, possible(ways, m), names, **kept) for m in models]
     table = with_provenance(pd.concat(made, ignore_index=True), models[0], arguments.pairs)
+    if arguments.fit != "crop":
+        table = table.assign(pairs=table["pairs"] + f", {arguments.fit}")
     with written_whole(output) as part:
         table.to_csv(part, index=False) if output.suffix.lower() == ".csv" else table.to_parquet(part, index=False)
     print(f"written: {output}, {len(table)} rows")
