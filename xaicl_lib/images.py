@@ -201,7 +201,7 @@ def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> l
     every = sorted(path for path in Path(folder).glob("**/*" if recursive else "*") if path.suffix.lower() in SUFFIXES and path.is_file())
     hidden = [path for path in every if any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if hidden:
-        note(f"{len(hidden)} hidden files of {str(folder)!r} are skipped, such as {str(hidden[0].relative_to(folder))!r}")
+        note(f"hidden files of {str(folder)!r} are skipped: {len(hidden)}, such as {str(hidden[0].relative_to(folder))!r}")
     found = [path for path in every if path not in set(hidden)]
     if not found:
         raise InputError(f"expected a folder of images, got {str(folder)!r} without any of {', '.join(sorted(SUFFIXES))}")
