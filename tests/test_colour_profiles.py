@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from tests import made_profiles as made
 from xaicl_lib import InputError, Pair
@@ -97,8 +97,16 @@ def test_the_photo_is_turned_and_converted() -> None:
     assert np.abs(got - by_definition(np.rot90(RGB, -1), made.P3, None)).max() < 1.5
 
 
+ROUNDED = ((0.6402, 0.33), (0.3, 0.5998), (0.15, 0.0601))
+
+
 @pytest.mark.parametrize(
-    "profile", [made.rgb_profile(made.SRGB, None, "mine"), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()]
+    "profile",
+    [
+        made.rgb_profile(made.SRGB, None, "mine"),
+        made.rgb_profile(ROUNDED, None, "rounded"),
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    ],
 )
 def test_srgb_under_any_name_is_left_alone(profile) -> None:
     with warnings.catch_warnings():
@@ -202,7 +210,7 @@ def test_the_codes_of_a_png_are_obeyed_before_its_profile(codes, primaries, gamm
     photo = Image.fromarray(RGB)
     profiled = Image.open(bytes_of(photo, icc_profile=made.ADOBE_RGB))
     for given in (photo, profiled):
-        with pytest.warns(UserWarning, match="by the codes of its PNG'"):
+        with pytest.warns(UserWarning, match="by the codes in its file'"):
             got = open_photo(with_chunks(given, (b"cICP", bytes(codes))))[0].permute(1, 2, 0).numpy() * 255
         assert np.abs(got - by_definition(RGB, primaries, gamma)).max() < 1.5
 
@@ -218,6 +226,27 @@ def test_codes_that_say_nothing_or_are_not_known_here() -> None:
             open_photo(with_chunks(photo, (b"cICP", bytes(codes))))
     with pytest.warns(UserWarning, match="'the gamma"):
         open_photo(with_chunks(photo, gamma_chunk(1.8), (b"cICP", bytes(5))))
+
+
+def avif_with(primaries: int, curve: int, **options) -> Image.Image:
+    smooth = np.add.outer(np.arange(40) * 3, np.arange(64) * 2)[..., None].repeat(3, 2).astype(np.uint8)
+    smooth[..., 1] //= 2
+    file = bytes_of(Image.fromarray(smooth), kind="AVIF", quality=95, subsampling="4:4:4", **options).getvalue()
+    place = file.find(b"colrnclx") + 8
+    return Image.open(io.BytesIO(file[:place] + struct.pack(">HH", primaries, curve) + file[place + 4 :]))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
+def test_the_codes_of_an_avif_are_obeyed_where_it_has_no_profile() -> None:
+    for codes, primaries, gamma in (((12, 13), made.P3, None), ((9, 1), R2020, None), ((12, 2), made.P3, None), ((1, 4), made.SRGB, 2.2)):
+        plain = np.asarray(avif_with(*codes).convert("RGB"))
+        with pytest.warns(UserWarning, match="by the codes in its file'"):
+            got = open_photo(avif_with(*codes))[0].permute(1, 2, 0).numpy() * 255
+        assert np.abs(got - by_definition(plain, primaries, gamma)).max() < 1.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for codes in ((1, 13), (1, 1), (2, 2)):
+            open_photo(avif_with(*codes))
 
 
 def test_a_pair_tells_each_note_once(tmp_path) -> None:

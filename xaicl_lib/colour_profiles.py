@@ -11,8 +11,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
+from xaicl_lib.colour_codes import coded_profile, gamma_profile
 from xaicl_lib.notes import note
-from xaicl_lib.png_colours import coded_profile, gamma_profile
 
 MAX_PROFILE = 4 << 20  # bytes; profiles of presses have up to 3 MB
 KINDS = (b"scnr", b"mntr", b"prtr", b"spac")  # of devices; links, effects and names of single colours do not say what pixels mean
@@ -47,7 +47,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _profile(image: Image.Image) -> bytes | None:
-    """What says which colours are meant: first what a PNG states in four numbers, then an embedded profile, then the gamma of a PNG."""
+    """What says which colours are meant: first the codes in the file, then an embedded profile, then the gamma of a PNG."""
     grey, codes = image.mode in SPACES[b"GRAY"][1], image.info.get("cicp")
     if codes and (coded := coded_profile(codes, grey=grey)):
         return coded

@@ -16,7 +16,7 @@ from PIL import Image, features
 
 from tests import made_profiles as made
 from tests.check_pages import FLAGS, find_chromium
-from tests.test_colour_profiles import gamma_chunk, primaries_chunk, with_chunks
+from tests.test_colour_profiles import avif_with, gamma_chunk, primaries_chunk, with_chunks
 from xaicl_lib import load_model
 from xaicl_lib.images import SAMPLES, open_photo
 
@@ -87,6 +87,8 @@ def files() -> dict[str, bytes]:
         for name, profile in profiles.items()
         if kind != "AVIF" or (features.check("avif") and name != "of inks")  # Chromium refuses that AVIF
     }
+    if features.check("avif"):
+        made_ |= {f"AVIF with codes {codes}": avif_with(*codes).fp.getvalue() for codes in ((12, 13), (1, 1), (9, 14), (1, 8))}
     return made_ | {
         "P3, a quarter turned": encoded(photo, "JPEG", icc_profile=made.DISPLAY_P3, exif=turned),
         "said in EXIF alone": encoded(photo, "JPEG", exif=camera),
