@@ -63,10 +63,15 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--method", default="interaction_cam", help="see `methods` (default: %(default)s)")
     explain.add_argument("--score", help="what is explained: cosine or dot (default: cosine)")
     explain.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated")
+    _add_fit(explain)
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
     explain.set_defaults(run=run_explain)
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fit", default="crop", help="of photos that are no squares: crop, pad or stretch (default: %(default)s)")
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -82,6 +87,7 @@ def _add_evaluate(commands: Commands) -> None:
         default="samples",
         help="`samples`, a folder of photos (each beside a view of itself), or a kind of scenes such as same_object",
     )
+    _add_fit(evaluate)
     evaluate.add_argument("--count", type=int, default=6, help="pairs (default: %(default)s)")
     evaluate.add_argument("--seed", type=_seed, default=0, help="of pairs and methods (default: %(default)s)")
     evaluate.add_argument("--store", help="folder where values are kept as they come; a run that was stopped goes on from there")

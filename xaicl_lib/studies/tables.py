@@ -78,7 +78,7 @@ def possible(ways: Mapping[str, Any], model: PairModel) -> dict[str, Any]:
     return dict(ways)
 
 
-def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
+def pairs_from(source: str, count: int, size: int, seed: int = 0, fit: str = "crop") -> Pair:
     """Pairs by the name of where they come from.
 
     Args:
@@ -87,9 +87,10 @@ def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
         count: pairs.
         size: side in pixels.
         seed: of the choice of photos, of views and scenes.
+        fit: how photos become squares, see `xaicl_lib.images.open_photo`.
 
     Raises:
-        InputError: neither a folder nor a kind of scenes, no pairs, or fewer photos than pairs.
+        InputError: an unknown fit, neither a folder nor a kind of scenes, no pairs, or fewer photos than pairs.
     """
     generator = Generator().manual_seed(seed)
     if count < 1:
@@ -98,14 +99,14 @@ def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
         return scene_pairs(count, source, size, generator)
     if source == "samples":
         names = list(SAMPLES)
-        return view_pairs(open_photo([names[k % len(names)] for k in range(count)], size), generator)
+        return view_pairs(open_photo([names[k % len(names)] for k in range(count)], size, fit), generator)
     if not Path(source).is_dir():
         raise InputError(f"expected pairs from `samples`, a folder of photos, or a kind of scenes ({', '.join(KINDS)}), got {source!r}")
     paths = list_images(source, recursive=True)
     if len(paths) < count:
         raise InputError(f"expected at least {count} photos in {source!r}, got {len(paths)}")
     chosen = torch.randperm(len(paths), generator=generator)[:count].tolist()
-    return view_pairs(open_photo([paths[k] for k in chosen], size), generator)
+    return view_pairs(open_photo([paths[k] for k in chosen], size, fit), generator)
 
 
 def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.DataFrame:

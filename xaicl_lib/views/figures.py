@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 import plotly.graph_objects as go
@@ -123,11 +124,31 @@ def pair_figure(
         _draw_row(figure, k, len(drawn), row, shown)
     for column, name in enumerate(COLUMN_NAMES):
         left, right = WIDE.columns[column]
-        figure.add_annotation(text=html.escape(name.format(*names)), x=(left + right) / 2, y=1, yshift=2, **_TEXT)
+        told = html.escape(fitting(name, names, (right - left) * (WIDTH - RIGHT) / 13))
+        figure.add_annotation(text=told, x=(left + right) / 2, y=1, yshift=2, **_TEXT)
     return figure
 
 
 _TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
+
+
+def fitting(title: str, names: tuple[str, str], room: float) -> str:
+    """A column's title, the middle of a long name left out so that it stays within `room`, in sizes of the letters."""
+    whole = title.format(*names)
+    for kept in range(max(map(len, names)), 1, -1):
+        if _width(whole) <= room:
+            break
+        whole = title.format(
+            *(name if len(name) <= kept else f"{name[: (kept + 1) // 2]}…{name[len(name) - kept // 2 :]}" for name in names)
+        )
+    return whole
+
+
+def _width(text: str) -> float:
+    """About how wide text is, in sizes of its letters; rather too much than too little."""
+    return sum(
+        1.2 if east_asian_width(one) in "WF" else 1 if one in "mwMW@%…" else 0.42 if one in "fijlrt .,:;!|'()[]" else 0.7 for one in text
+    )
 
 
 def photos_of(pair: Pair, index: int) -> list[Image.Image]:
@@ -276,7 +297,7 @@ def save_png(
         figure.text(0.06 / width, (bottom + cell + 0.33) / tall, row.title, fontsize=10, parse_math=False)
         for column in range(4):
             axis = figure.add_axes(((column * cell + 0.05) / width, bottom / tall, (cell - 0.1) / width, (cell - 0.05) / tall))
-            _draw_still(axis, row, column, shown[column % 2], names[column % 2])
+            _draw_still(axis, row, column, shown[column % 2], fitting(COLUMN_NAMES[column], names, (cell - 0.1) * 72 / 8))
         axis = figure.add_axes(((4 * cell + 0.05) / width, (bottom + 0.2) / tall, 0.1 / width, (cell - 0.45) / tall))
         low, high = row.range
         figure.colorbar(ScalarMappable(Normalize(low, high), row.colours), cax=axis, ticks=[low, 0, high], format="%.2g")
@@ -285,7 +306,7 @@ def save_png(
 
 
 def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str) -> None:
-    axis.set_title(name if column < 2 else f"map of {name}", fontsize=8, pad=3, parse_math=False)
+    axis.set_title(name, fontsize=8, pad=3, parse_math=False)
     axis.axis("off")
     axis.imshow(photo)
     if column >= 2:
