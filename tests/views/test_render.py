@@ -1,13 +1,16 @@
-"""The book's form of a figure holds each photo once, and nothing of it is lost."""
+"""What a figure becomes in a live notebook and in the book, whose form holds each photo once and loses nothing."""
 
 import json
+import re
 
 import numpy as np
+import plotly.graph_objects as go
+import pytest
 
 from tests.conftest import build, random_pair
 from xaicl_lib import explain
 from xaicl_lib.views.figures import pair_figure
-from xaicl_lib.views.render import figure_json
+from xaicl_lib.views.render import BookFigure, figure_json, show
 
 
 def unshare(node, shared):
@@ -38,3 +41,33 @@ def test_maps_travel_as_numbers() -> None:
 
     got = np.frombuffer(base64.b64decode(heat["z"]["bdata"]), heat["z"]["dtype"])
     np.testing.assert_allclose(got, made.a[0].flatten(), rtol=1e-6)
+
+
+def test_a_live_notebook_gets_the_figure_itself(monkeypatch):
+    monkeypatch.delenv("XAICL_BOOK", raising=False)
+    figure = go.Figure()
+    assert show(figure, "nothing") is figure
+
+
+def test_the_book_gets_compact_html_that_text_cannot_break(monkeypatch):
+    monkeypatch.setenv("XAICL_BOOK", "1")
+    figure = go.Figure(go.Scatter(y=[1, 2], name="</script><!-- é"), layout={"height": 300})
+    shown = show(figure, 'a "line"\n <b>rising</b>')
+    assert isinstance(shown, BookFigure)
+    page = shown._repr_mimebundle_()["text/html"]
+    assert page.count("</script") == 1
+    assert "<!--" not in page
+    assert 'aria-label="a &quot;line&quot; &lt;b&gt;rising&lt;/b&gt;"' in page
+    assert "min-height:300px" in page
+    spec = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+    assert spec["data"][0]["name"] == "</script><!-- é"
+    assert "template" not in spec["layout"]
+
+
+def test_a_figure_weighs_little():
+    assert len(figure_json(go.Figure(go.Scatter(y=[1, 2])))) < 200  # plotly's default template alone takes 6.5 kB
+
+
+def test_a_figure_needs_a_description():
+    with pytest.raises(ValueError, match="alt"):
+        show(go.Figure(), " ")

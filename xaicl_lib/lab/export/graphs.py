@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.lab.export.program import to_program
 from xaicl_lib.lab.export.rules import rules
 from xaicl_lib.layers import guided
 from xaicl_lib.scores import cosine
@@ -140,12 +141,12 @@ def _cells(network: Network, side: str) -> Callable[..., Sequence[Tensor]]:
         n, c, i, j = at.shape
         p = i * j
         only = torch.eye(p).view(1, p, 1, i, j)
-        tangent = (along.unsqueeze(1) * only).reshape(-1, c, i, j)
-        point = at.unsqueeze(1).expand(n, p, c, i, j).reshape(-1, c, i, j)
+        tangent = (along.unsqueeze(1) * only).reshape(n * p, c, i, j)
+        point = at.unsqueeze(1).expand(n, p, c, i, j).reshape(n * p, c, i, j)
         z, pull, *_ = vjp(network.part(weights, side, "head"), point)
         _, push, *_ = vjp(lambda u: pull(u)[0], torch.zeros_like(z))  # what pulls back is linear, and its own transpose pushes forward
         (v,) = push(tangent)
-        return (v.view(-1, p, v.shape[1]),)
+        return (v.view(n, p, v.shape[1]),)
 
     return run
 
@@ -184,18 +185,19 @@ def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weigh
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                traced,
-                (*function.inputs.values(), *weights.values()),
-                dynamo=True,
-                dynamic_shapes=_batches(function, weights),
-                opset_version=OPSET,
-                verbose=False,
-            )
+            try:
+                program = _exported(to_program(traced))
+            except Exception:  # an operation still to be taken apart, for which torch's exporter traces all anew, in ten times the time
+                given = (*function.inputs.values(), *weights.values())
+                program = _exported(traced, given, dynamic_shapes=_batches(function, weights))
     except Exception as error:  # whatever torch's exporter raises
         raise InputError(f"cannot be written as ONNX: {_reason(error)}") from error
     assert program is not None  # with dynamo, it is
     return program.model_proto
+
+
+def _exported(model: Any, given: tuple[Tensor, ...] = (), **options: Any) -> Any:
+    return torch.onnx.export(model, given, dynamo=True, opset_version=OPSET, verbose=False, **options)
 
 
 def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:
