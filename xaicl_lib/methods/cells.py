@@ -46,7 +46,7 @@ def cell_vectors(head: Head, f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i 
     nodes, weights = leggauss(steps)  # on [-1, 1]
     alpha, weight = (torch.tensor(v / 2, device=f.device).to(f) for v in (nodes + 1, weights))
     away = f - r
-    share = _share_of_a_cell(head, f)
+    share = share_of_a_cell(head, f)
     if share is not None:
         start, way = ((x.sum((-2, -1), keepdim=True) * share) for x in (r, away))
         directions = away.flatten(2).mT[..., None, None] * share  # (n, p, c, 1, 1)
@@ -61,7 +61,7 @@ def _points(start: Tensor, way: Tensor, alpha: Tensor) -> Float[Tensor, "s n c i
     return start + alpha.view(-1, 1, 1, 1, 1) * way
 
 
-def _share_of_a_cell(head: Head, f: Float[Tensor, "n c i j"]) -> float | None:
+def share_of_a_cell(head: Head, f: Float[Tensor, "n c i j"]) -> float | None:
     """By what a cell counts for a head that sees one vector alone, the mean of the cells or their sum; None for other heads.
 
     A head whose first layer is a mean is known; another is asked, whatever it is made of: of the maps at hand, and of noise, which no
