@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from tests.conftest import STATS, assert_close, random_pair, small_features, small_head
-from xaicl_lib import InputError, PairModel, explain, measure
+from xaicl_lib import InputError, Pair, PairModel, explain, measure
 from xaicl_lib.methods import methods
 
 METHODS = pytest.mark.parametrize("method", list(methods), ids=lambda m: m.name)
@@ -339,3 +339,102 @@ def test_quantised_layers_and_whole_numbers_are_refused() -> None:
     whole.register_parameter("scale", nn.Parameter(torch.ones(6, dtype=torch.int8), requires_grad=False))
     with pytest.raises(InputError, match=r"expected floating-point weights, got torch\.int8 in head\.scale"):
         PairModel(small_features(), whole, size=24)
+
+
+class Frozen(nn.Module):
+    """A module under no_grad."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        with torch.no_grad():
+            return self.module(x)
+
+
+def detached_inside() -> nn.Module:
+    head = small_head()
+    head[2] = Through(head[2], after=torch.Tensor.detach)
+    return head
+
+
+WITHOUT = ["random_map", "edges", "conditional_occlusion", "pairwise_occlusion", "rise", "deep_similarity"]
+CUTS = {  # parts, what is said of them, and which methods of feature maps do all the same
+    "features": (
+        {"features": lambda: Frozen(NET())},
+        "a features module of side a",
+        ["grad_cam", "interaction_cam", "integrated_jacobians"],
+    ),
+    "head": ({"head": lambda: Frozen(HEAD())}, "a head module of side a", ["integrated_jacobians"]),  # forward derivatives pass no_grad
+    "inside": ({"head": detached_inside}, r"a head module of side a .*, in its module '2'", []),
+    "side b": ({"head_b": lambda: Through(HEAD(), after=torch.Tensor.detach)}, "a head module of side b", []),
+    "features b": (
+        {"features_b": lambda: Frozen(NET())},
+        "a features module of side b",
+        ["grad_cam", "interaction_cam", "integrated_jacobians"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CUTS)
+def test_parts_without_gradient_are_named_and_the_methods_that_do_without(kind) -> None:
+    parts, says, more = CUTS[kind]
+    made, twin = {"features": NET(), "head": HEAD(), **{role: make() for role, make in parts.items()}}, {"features": NET(), "head": HEAD()}
+    model, usual, pair = PairModel(**made, size=24, **STATS), PairModel(**twin, size=24, **STATS), random_pair()
+    works = [m.name for m in methods if m.name in WITHOUT + more]
+    for method in methods:
+        if method.name in works:
+            assert_close(method(model, pair, **method.cheap).b, method(usual, pair, **method.cheap).b)
+            continue
+        with pytest.raises(InputError, match=f"expected gradients for {method.name}, got {says}.*do without: {', '.join(works)}$"):
+            method(model, pair, **method.cheap)
+
+
+def test_a_frozen_side_b_does_not_matter_to_questions_about_side_a() -> None:
+    model = PairModel(NET(), HEAD(), head_b=Frozen(HEAD()), size=24, **STATS)
+    score = lambda za, zb: za.sum(1)  # noqa: E731
+    assert explain(model, Pair(random_pair().a), "grad_cam", score=score).a.std() > 0
+    with pytest.raises(InputError, match="expected gradients for averaged_transforms"):
+        explain(model, Pair(random_pair().a), "averaged_transforms", transform=lambda x: x.flip(3))
+    with pytest.raises(InputError, match="expected a score that lets gradients through for grad_cam"):
+        explain(model, Pair(random_pair().a), "grad_cam", score=lambda za, zb: za.detach().sum(1))
+
+
+HALVES = pytest.mark.parametrize("bits", [torch.bfloat16, torch.float16])
+
+
+@HALVES
+def test_models_and_images_of_half_precision(bits) -> None:
+    """Maps are float32, and those of the same network in double precision up to what such weights lose."""
+    model, twin = PairModel(NET(), HEAD(), size=24, **STATS).to(bits), PairModel(NET(), HEAD(), size=24, **STATS)
+    pair = random_pair(2)
+    half = Pair(pair.a.to(bits), pair.b.to(bits))
+    for method in methods:
+        for given, images in ((model, pair), (model, half), (twin, half)):
+            made = method(given, images, **method.cheap)
+            whole = torch.float64 if given is twin else torch.float32
+            assert all(t.dtype == whole for t in (made.a, made.b, made.score)), method.name
+            assert made.a.isfinite().all()
+        if method.name not in ("random_map", "rise", "pairwise_occlusion"):  # whose draws depend on the bits of the images
+            made, want = method(model, pair, **method.cheap), method(twin, pair, **method.cheap)
+            assert (made.a - want.a).norm() < 0.2 * want.a.norm(), method.name
+    maps = explain(model, half, "conditional_occlusion")
+    assert all(v.dtype == torch.float32 and v.isfinite().all() for v in measure(model, half, maps, ["max_sensitivity", *SIX]).values())
+    assert model.encode(half.a).dtype == torch.float32
+    assert explain(PairModel(NET(), size=24).to(bits), half, "deep_similarity").joint.dtype == torch.float32
+
+
+@METHODS
+def test_undefined_maps_are_told(method) -> None:
+    """A root has no gradient at zero: a finite score beside maps that are not."""
+    model, pair = PairModel(NET(), Through(HEAD(), after=lambda z: z + (z * 0).sqrt()), size=24, **STATS), random_pair()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = method(model, pair, **method.cheap)
+    bad = [f"pair {k} (side {s})" for s, maps in (("a", made.a), ("b", made.b)) for k in range(3) if not maps[k].isfinite().all()]
+    told = [str(w.message) for w in caught if "maps that are not finite" in str(w.message)]
+    assert bool(bad) == (method.facts["gradient"] or method.name == "integrated_jacobians")
+    assert [text.split(": ")[1].split("; ")[0] for text in told] == (
+        [", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")] if bad else []
+    )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import cut
 from xaicl_lib.pair import Pair
@@ -226,8 +227,8 @@ class PairModel:
         """
         if pixels.ndim != 4 or not len(pixels):
             raise InputError(f"expected images (n, 3, h, w), at least one, got {tuple(pixels.shape)}")
-        fast = self.fast
-        return fast.encode_inputs(map(fast.normalize, pixels.split(chunk or fast.chunk(pixels[0, 0].numel()))), side)
+        fast, usual = self.fast, self.chunk(pixels[0, 0].numel())
+        return sparing(lambda images: fast.encode_inputs(map(fast.normalize, pixels.split(images or usual)), side), chunk, usual)
 
     @torch.no_grad()
     def encode_inputs(self, portions: Iterable[Float[Tensor, "k 3 h w"]], side: str = "a") -> Float[Tensor, "n d"]:
@@ -339,17 +340,18 @@ def _in_one_batch(modules: Sequence[Callable[[Tensor], Tensor]], sides: Sequence
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one, else the CPU.
+    """The device of that name; "auto" is the first that there is of CUDA, Apple's MPS, Intel's XPU and the CPU.
 
     Raises:
         InputError: no device of that name here.
     """
+    kinds = [kind for kind in ("cuda", "mps", "xpu") if getattr(torch, kind).is_available()] + ["cpu"]
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(kinds[0])
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # which a device without memory, such as "meta", refuses
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        have = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+        have = ["cpu", *(f"{kind}:{k}" for kind in kinds[:-1] for k in range(getattr(torch, kind).device_count()))]
         raise InputError(f"unknown or missing device {str(name)!r}; there are: auto, {', '.join(have)}") from error
     return device
