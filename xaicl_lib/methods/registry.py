@@ -86,7 +86,7 @@ class Method:
             warnings.warn(VANISHING, stacklevel=2)
         if causes := _without_score(model.fast, pair, made.score, options):
             warnings.warn(f"no score to explain, so their maps mean nothing: {causes}", stacklevel=2)
-        if undefined := _without_map(made):
+        elif undefined := _without_map(made):
             derivatives = any(word in self.facts["needs"] for word in ("gradient", "Jacobian"))
             why = "the gradient of the network or the score is not" if derivatives else "embeddings of changed images are not"
             warnings.warn(f"maps that are not finite, beside a score that is: {undefined}; {why}", stacklevel=2)
