@@ -15,7 +15,7 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import cut
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
-from xaicl_lib.wrapping import HALF, TRIED, Habits, Output, fast_form, formed, own, rows, tensor_of
+from xaicl_lib.wrapping import HALF, TRIED, Habits, Output, Size, fast_form, formed, own, per_channel, rows, side_of, tensor_of
 
 Source = Tensor | str | os.PathLike[str] | list[str]  # of a corpus
 
@@ -36,8 +36,9 @@ class PairModel:
     Args:
         features: module from the model's input space (n, 3, h, w) to a feature map (n, c, i, j).
         head: module from a feature map to embeddings (n, d); global average pooling if left out.
-        size: side in pixels of the images the model was made for.
-        mean, std: per channel, of the model's input space in terms of [0, 1] pixels: x = (pixels - mean) / std.
+        size: side in pixels of the images the model was made for; also as image processors and configurations of networks have it:
+            (224, 224), (3, 224, 224), {"height": 224, "width": 224}, {"shortest_edge": 224}.
+        mean, std: per channel, or one number for all, of the model's input space in terms of [0, 1] pixels: x = (pixels - mean) / std.
         features_b, head_b: the modules of side b where they differ.
         text: module from a list of n texts to embeddings (n, d) in the space of the images, for image-text models.
         name: for tables and titles.
@@ -55,9 +56,9 @@ class PairModel:
         features: nn.Module,
         head: nn.Module | None = None,
         *,
-        size: int,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
+        size: Size,
+        mean: float | Sequence[float] = (0.0, 0.0, 0.0),
+        std: float | Sequence[float] = (1.0, 1.0, 1.0),
         features_b: nn.Module | None = None,
         head_b: nn.Module | None = None,
         text: nn.Module | None = None,
@@ -73,10 +74,9 @@ class PairModel:
         for role, module in given.items():
             if not isinstance(module, nn.Module):
                 raise InputError(f"expected a torch module as {role}, got {type(module).__name__}")
-        if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
-            raise InputError(f"expected mean and std of three channels, std > 0, got mean={tuple(mean)}, std={tuple(std)}")
-        if size < 1:
-            raise InputError(f"expected a size in pixels, got {size}")
+        size, mean, std = side_of(size), per_channel(mean, "mean"), per_channel(std, "std")
+        if not all(s > 0 for s in std):
+            raise InputError(f"expected mean and std of three channels, std > 0, got mean={mean}, std={std}")
         self._parts = own(given, output)
         self._take_parts()
         self.name, self.size, self.key = name, size, key

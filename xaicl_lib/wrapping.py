@@ -6,6 +6,7 @@ used again) is then left out or done for it, so that ordinary networks pay nothi
 
 import copy
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,15 +16,45 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from xaicl_lib.annotations import is_a, plain
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import fold_batch_norms
 
+Size = int | Sequence[int] | Mapping[str, int]  # of square images: the side, or as processors have it
 Output = str | int | Callable[[Any], Tensor]  # which of several outputs: its name, its place, or a function of all
 HALF = (torch.float16, torch.bfloat16)
 TRIED = 64  # pixels a side of the noise that a network is tried on first; only one that refuses them is tried on its own size
 ROLES = (("features", "head"), ("features_b", "head_b"))
 REDUCED = 0.03  # relative difference that convolutions of reduced precision make on accelerators
 FORMS = ((True, torch.channels_last), (True, torch.contiguous_format))  # norms folded, layout; the fastest first
+
+
+def side_of(size: Any) -> int:
+    """The side in pixels of square images, from the forms in which image processors and configurations of networks have it.
+
+    Raises:
+        InputError: none of these forms, not square, or under one pixel.
+    """
+    given: Any = size.get("shortest_edge", [size.get("height"), size.get("width")]) if isinstance(size, Mapping) else size
+    sides = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    sides = [plain(side) for side in (sides[1:] if len(sides) == 3 else sides)]  # of (channels, height, width)
+    if not (1 <= len(sides) <= 2 and all(is_a(side, int) and side > 0 and side == sides[0] for side in sides)):
+        raise InputError(f"expected a size in pixels of square images, as 224, (224, 224) or {{'height': 224, 'width': 224}}, got {size!r}")
+    return sides[0]
+
+
+def per_channel(values: Any, what: str) -> tuple[float, ...]:
+    """Three finite numbers, one for each channel, from as many or from one for all.
+
+    Raises:
+        InputError: anything else; `what` they are called in the message.
+    """
+    given = values.tolist() if hasattr(values, "tolist") else values
+    found = [given] * 3 if is_a(given, float) else given
+    if not isinstance(found, list | tuple) or len(found) != 3 or not all(is_a(v, float) and math.isfinite(v) for v in found):
+        hint = "; leave it out for a network that takes pixels in [0, 1]" if values is None else ""
+        raise InputError(f"expected {what} of three channels, finite numbers, got {values!r}{hint}")
+    return tuple(float(plain(v)) for v in found)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
