@@ -438,3 +438,40 @@ def test_undefined_maps_are_told(method) -> None:
     assert [text.split(": ")[1].split("; ")[0] for text in told] == (
         [", ".join(bad[:5]) + (", ..." if len(bad) > 5 else "")] if bad else []
     )
+
+
+class Block(nn.Module):
+    """Calls its one ReLU three times, as blocks of residual networks do; it has two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = nn.Conv2d(3, 6, 3, 2, 1).double(), nn.Conv2d(6, 6, 3, 2, 1).double()
+        self.relu = nn.ReLU()
+        self.alias, self.unused = self.relu, nn.ReLU()
+
+    def forward(self, x):
+        x = self.relu(self.one(x))
+        x = self.alias(self.two(x) - 0.1) + 1
+        return self.relu(x - 1.05).mean((2, 3))
+
+
+@pytest.mark.parametrize("layer", ["relu", "alias"])
+def test_a_layer_that_is_called_several_times_is_cut_behind_its_last_call(layer) -> None:
+    net, x = Block(), random_pair(2).a
+    model, outputs = PairModel.from_module(net, layer, size=24), []
+    net.relu.register_forward_hook(lambda module, given, made: outputs.append(made))
+    assert_close(model.embed_a(x), net(x))
+    assert_close(model.features_a(x), outputs[-1])
+    with pytest.raises(InputError, match="that the forward pass calls, got 'unused'"):
+        PairModel.from_module(net, "unused", size=24)
+
+
+@pytest.mark.parametrize(("wrap", "prefix"), [(nn.DataParallel, "module."), (compiled, "_orig_mod."), (lambda net: net, "")])
+def test_cutting_what_is_compiled_parallel_or_holds_locks(wrap, prefix) -> None:
+    net = nn.Sequential(locked(), small_head())
+    x = random_pair(2).a
+    for layer in ("0", f"{prefix}0"):
+        model = PairModel.from_module(wrap(net), layer, size=24)
+        assert_close(model.embed_a(x), net.eval()(x))
+        assert_close(model.features_a(x), net[0](x))

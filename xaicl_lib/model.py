@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.layers import cut
+from xaicl_lib.layers import cut, unwrapped
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
 from xaicl_lib.wrapping import HALF, TRIED, Habits, Output, Size, fast_form, formed, own, per_channel, rows, side_of, tensor_of
@@ -92,13 +92,15 @@ class PairModel:
 
         Args:
             module: from (n, 3, h, w) to embeddings (n, d).
-            layer: name of the submodule whose output is the feature map, such as "layer4" of a ResNet.
+            layer: name of the submodule whose output is the feature map, such as "layer4" of a ResNet; its last, if it is called more
+                than once.
             options: as for `PairModel`.
 
         Raises:
             InputError: no such layer, or a module that torch.fx cannot trace or cut there.
         """
-        features, head = cut(module, layer)
+        inside = unwrapped(module)
+        features, head = cut(inside, layer if inside is module else layer.removeprefix("module.").removeprefix("_orig_mod."))
         return cls(features, head, **options)  # type: ignore[arg-type]
 
     @property

@@ -4,7 +4,6 @@ A network is tried on noise before its fast form is used. What it does not stand
 used again) is then left out or done for it, so that ordinary networks pay nothing for the others.
 """
 
-import copy
 import dataclasses
 import math
 import warnings
@@ -18,7 +17,7 @@ from torch.autograd import forward_ad
 
 from xaicl_lib.annotations import is_a, plain
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.layers import fold_batch_norms
+from xaicl_lib.layers import copied, fold_batch_norms, unwrapped
 
 Size = int | Sequence[int] | Mapping[str, int]  # of square images: the side, or as processors have it
 Output = str | int | Callable[[Any], Tensor]  # which of several outputs: its name, its place, or a function of all
@@ -55,47 +54,6 @@ def per_channel(values: Any, what: str) -> tuple[float, ...]:
         hint = "; leave it out for a network that takes pixels in [0, 1]" if values is None else ""
         raise InputError(f"expected {what} of three channels, finite numbers, got {values!r}{hint}")
     return tuple(float(plain(v)) for v in found)
-
-
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The module inside one that only makes it faster or spreads it over devices: `torch.compile`, `DataParallel`."""
-    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        return unwrapped(module.module)
-    return unwrapped(module._modules["_orig_mod"]) if "_orig_mod" in module._modules else module  # type: ignore[arg-type]
-
-
-def copied(module: nn.Module) -> nn.Module:
-    """A deep copy. Tensors that autograd made are copied by value; what refuses to be copied, such as a lock, is shared.
-
-    A module that itself refuses is given back as it is: whether it was copied shows by its identity.
-    """
-    with torch.inference_mode(False), torch.no_grad():  # in which copies of scripted parameters are leaves
-        try:
-            return copy.deepcopy(module)
-        except Exception:  # locks, process groups, results of operations: each raises something else
-            shared: dict[int, Any] = {}
-            modules = {id(m): m for m in module.modules()}
-            for m in modules.values():
-                _share(list(vars(m).values()), modules, shared)
-        try:
-            return copy.deepcopy(module, shared)
-        except Exception:  # a module whose own way of being copied fails
-            return module
-
-
-def _share(values: Sequence[Any], modules: dict[int, Any], shared: dict[int, Any]) -> None:
-    """Note what stands for the values that cannot be copied, containers looked into."""
-    for value in values:
-        if isinstance(value, Tensor):
-            if not value.is_leaf:
-                shared[id(value)] = value.detach().clone()
-        elif isinstance(value, Mapping | list | tuple | set):
-            _share(list(value.values() if isinstance(value, Mapping) else value), modules, shared)
-        elif not isinstance(value, nn.Module):
-            try:
-                copy.deepcopy(value, dict(modules))
-            except Exception:
-                shared[id(value)] = value
 
 
 def own(given: dict[str, nn.Module], output: Output | None) -> nn.ModuleDict:
