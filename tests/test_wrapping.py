@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 
 from tests.conftest import STATS, assert_close, random_pair, small_features, small_head
 from xaicl_lib import InputError, Pair, PairModel, explain, measure
+from xaicl_lib.adapters import Evidence, SideA
 from xaicl_lib.methods import methods
 
 METHODS = pytest.mark.parametrize("method", list(methods), ids=lambda m: m.name)
@@ -182,6 +183,8 @@ def test_the_other_metrics_and_the_plain_form_too(kind) -> None:
     kept = x.clone()
     assert_close(model.embed_a(x), twin.embed_a(x))
     assert_close(model.embed([x])[0], twin.embed_a(x))
+    for adapted in (SideA, lambda m, b: Evidence(m, [lambda za, zb: za.sum(1)])):
+        assert_close(adapted(model, pair.b)(x[:1].clone()), adapted(twin, pair.b)(x[:1].clone()))
     assert torch.equal(x, kept)
 
 

@@ -128,6 +128,10 @@ class PairModel:
     def fast(self) -> "PairModel":
         """The same function, up to rounding, laid out for speed: batch norms folded, weights channels-last.
 
+        It is tried on noise beside the plain form first. What the modules do not stand is left out, what they need is done for them: images
+        of their own where they change their input, float32 around half precision, embeddings brought to (n, d). Warns where embeddings
+        depend on the batch or on chance.
+
         Made at first use and kept until a weight, a hook or another attribute of a module changes. Every method of the library runs on it.
 
         Weights are compared with a copy, value by value, because nothing else sees all changes: `p.data.mul_(-1)` leaves a tensor's
@@ -213,7 +217,7 @@ class PairModel:
             raise InputError(f"expected a model with a text side, such as scenes_clip, got {self.name!r}")
         if isinstance(texts, str) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
             raise InputError(f"expected a list of texts of at least one word each, got {texts!r}")
-        return self._parts["text"](list(texts))
+        return rows(self._parts["text"](list(texts)), len(texts))
 
     @torch.no_grad()
     def encode(self, pixels: Float[Tensor, "n 3 h w"], side: str = "a", chunk: int | None = None) -> Float[Tensor, "n d"]:
