@@ -15,7 +15,8 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import cut, unwrapped
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
-from xaicl_lib.wrapping import HALF, TRIED, Habits, Output, Size, fast_form, formed, own, per_channel, rows, side_of, tensor_of
+from xaicl_lib.trying import HALF, TRIED, Habits, fast_form, formed
+from xaicl_lib.wrapping import Output, Size, own, per_channel, rows, side_of, tensor_of
 
 Source = Tensor | str | os.PathLike[str] | list[str]  # of a corpus
 

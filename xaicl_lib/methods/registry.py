@@ -16,7 +16,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.registry import Registry, summary
 from xaicl_lib.scores import cosine, resolve_score
-from xaicl_lib.wrapping import ROLES, Habits
+from xaicl_lib.trying import ROLES, Habits
 
 CONTEXT = {"model", "pair", "score", "generator", "chunk"}  # what any method may be given; the others are its parameters
 
