@@ -123,7 +123,7 @@ def _compute(model: PairModel, job: Job, metrics: Sequence[str], rows: list[int]
             names = {"model": job.model, "method": plan.label, "metric": metric, "seed": plan.seed, "version": code_version()}
             found.append(
                 pd.DataFrame(
-                    {"pair_key": [job.pair_keys[k] for k in rows], "value": value.double().cpu(), "seconds": seconds, **key, **names}
+                    {"pair_key": [job.pair_keys[k] for k in rows], "value": value.cpu().double(), "seconds": seconds, **key, **names}
                 )
             )
     return pd.concat(found, ignore_index=True)[COLUMNS]

@@ -107,7 +107,7 @@ def dissect(
     for names in _portions(list(transforms), PAIRS_AT_ONCE // max(1, len(photos))):
         pair = Pair(photos.repeat(len(names), 1, 1, 1), torch.cat([transforms[name](photos) for name in names]))
         for model in loaded:
-            scores = cosine(plain[model.name].repeat(len(names), 1), model.encode(pair.sides[1], "b")).double().cpu().numpy()
+            scores = cosine(plain[model.name].repeat(len(names), 1), model.encode(pair.sides[1], "b")).cpu().double().numpy()
             alone = pd.DataFrame({"model": model.name, "variant": "none", "pair": range(len(pair)), "metric": "score", "value": scores})
             if ways[model.name]:
                 with warnings.catch_warnings():

@@ -135,7 +135,7 @@ def _facts(checkpoint: Checkpoint, data: tuple[Data, Data] | None, store: str | 
 def _similarities(model: PairModel, pair: Pair) -> pd.DataFrame:
     assert pair.b is not None  # checked before
     z_a, z_b = model.encode(pair.a), model.encode(pair.b, "b")
-    return pd.DataFrame({"model": model.name, "pair": range(len(pair)), "score": cosine(z_a, z_b).double().cpu().numpy()})
+    return pd.DataFrame({"model": model.name, "pair": range(len(pair)), "score": cosine(z_a, z_b).cpu().double().numpy()})
 
 
 def accuracies(model: PairModel, train: Data, test: Data, *, store: str | None = None) -> dict[str, float]:

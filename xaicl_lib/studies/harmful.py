@@ -74,7 +74,7 @@ def _sweep(
     def maps(b: Tensor) -> tuple[Tensor, Tensor]:
         explanation = explain(model, Pair(pair.a, b), method, generator=Generator().manual_seed(seed))
         assert explanation.b is not None  # the pairs have a side b
-        return explanation.score.double().cpu(), explanation.b
+        return explanation.score.cpu().double(), explanation.b
 
     assert pair.b is not None  # checked before
     truth = None if pair.truth is None else pair.truth.b

@@ -313,7 +313,7 @@ def grey_table(models: Sequence[PairModel], targets: Images) -> pd.DataFrame:
                 goal, grey = (network(model.fast.normalize(x)).flatten(1) for x in (pixels, augment.grayscale(pixels)))
                 moved = (grey - goal).square().sum(1) / goal.square().sum(1)
             facts = {"model": model.name, "stage": stage, "depth": depth, "target": range(len(pixels))}
-            frames.append(pd.DataFrame({**facts, "grey_error": moved.double().cpu().masked_fill(nothing, torch.nan)}))
+            frames.append(pd.DataFrame({**facts, "grey_error": moved.cpu().double().masked_fill(nothing, torch.nan)}))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -189,8 +189,8 @@ def _explained(model: PairModel, trials: Trials, partner: Tensor, method: str, s
     for part in torch.arange(len(trials)).split(AT_ONCE):
         pair = Pair(trials.images[trials.stimulus[part]], trials.images[partner[part]])
         explanation = explain(model, pair, method, generator=Generator().manual_seed(seed))
-        scores.append(explanation.score.double().cpu())
-        maps.append(explanation.a.double().cpu())
+        scores.append(explanation.score.cpu().double())
+        maps.append(explanation.a.cpu().double())
     return torch.cat(scores), torch.cat(maps)
 
 

@@ -84,13 +84,13 @@ def _drops(model: PairModel, pair: Pair, moved: Sequence[Tensor], others: Sequen
         painted = torch.cat([paint(pixels, mask, fill) for mask in masks])
         z = model.encode(painted, "ab"[k], chunk).view(len(masks), len(pixels), -1)
         sides.append(_drops_of_side(whole[k], z, whole[1 - k], len(moved[k])))
-    drops = torch.stack(sides).mean(0).double().cpu()  # (4, n)
+    drops = torch.stack(sides).mean(0).cpu().double()  # (4, n)
     fits = torch.stack([_fits(masks) for masks in moved]).all(0)
     drops[1] = drops[1].masked_fill(~fits, torch.nan)
     flagged = pd.array((drops[0] <= drops[1]).tolist(), dtype="boolean")
     flagged[drops[:2].isnan().any(0).numpy()] = pd.NA
     area = torch.stack([masks[0].double().mean((1, 2)) for masks in moved]).mean(0)
-    columns = {"pair": range(len(pair)), "score": cosine(whole[0], whole[1]).double().cpu(), "area": area}
+    columns = {"pair": range(len(pair)), "score": cosine(whole[0], whole[1]).cpu().double(), "area": area}
     return pd.DataFrame(columns | dict(zip(("evidence", *CONTROLS), drops, strict=True))).assign(flagged=flagged)
 
 

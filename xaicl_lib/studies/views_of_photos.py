@@ -112,7 +112,7 @@ def compare_views(
         for draw in range(draws):
             change = apply(photos, generator)
             made = explain_change(model, photos, change, z_foil, way)
-            row = {"pair": range(len(photos)), "score": made.score.double().cpu(), "agreement": rank_correlation(made.a, itself.a).cpu()}
+            row = {"pair": range(len(photos)), "score": made.score.cpu().double(), "agreement": rank_correlation(made.a, itself.a).cpu()}
             frames.append(pd.DataFrame({**row, **_inside_share(made, change)}).assign(augmentation=name, draw=draw, model=model.name))
     return pd.concat(frames, ignore_index=True)[["model", "augmentation", "pair", "draw", "score", "agreement", "inside", "area"]]
 
