@@ -3,9 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
 
 from tests.conftest import build, random_pair
-from xaicl_lib import explain
+from xaicl_lib import explain, show
+from xaicl_lib.views import render
 from xaicl_lib.views.figures import pair_figure
 from xaicl_lib.views.render import figure_json
 
@@ -22,6 +26,7 @@ def test_photos_are_written_once() -> None:
     figure = pair_figure(pair, [explain(model, pair, name) for name in ("grad_cam", "interaction_cam", "conditional_occlusion")])
     plain = json.loads(figure.to_json())
     plain["layout"].pop("template", None)
+    assert plain["layout"]["meta"].pop("alt")  # it stands beside the figure
     text = figure_json(figure)
     assert text.count("data:image/jpeg") == 2  # of twelve places
     spec = json.loads(text)
@@ -38,3 +43,21 @@ def test_maps_travel_as_numbers() -> None:
 
     got = np.frombuffer(base64.b64decode(heat["z"]["bdata"]), heat["z"]["dtype"])
     np.testing.assert_allclose(got, made.a[0].flatten(), rtol=1e-6)
+
+
+def test_a_figure_says_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = go.Figure()
+    with pytest.raises(ValueError, match="says what is to be seen"):
+        render.show(figure)
+    with pytest.raises(ValueError, match="got no text"):
+        render.described(figure, " ")
+    said = render.described(go.Figure(layout={"meta": {"share": 1.0}}), "two \n lines")
+    assert render.show(said) is said
+    assert said.layout.meta == {"share": 1.0, "alt": "two lines"}
+    monkeypatch.setenv("XAICL_BOOK", "1")
+    assert 'aria-label="two lines"' in render.show(said)._repr_html_()
+
+
+def test_shown_tables_and_figures_are_what_show_takes() -> None:
+    assert "0.123" in show(pd.DataFrame({"x": [0.1234]}), digits=3)._repr_html_()
+    assert isinstance(show(render.described(go.Figure(), "nothing")), go.Figure)

@@ -20,6 +20,7 @@ from torch import Tensor
 from xaicl_lib.annotations import brief, same
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.views.render import described
 
 DIVERGING, UNIFORM = "RdBu_r", "inferno"  # both named alike in plotly and matplotlib, both safe for colour-blind readers
 OPACITY = 0.65
@@ -124,7 +125,7 @@ def pair_figure(
     for column, name in enumerate(COLUMN_NAMES):
         left, right = WIDE.columns[column]
         figure.add_annotation(text=html.escape(name.format(*names)), x=(left + right) / 2, y=1, yshift=2, **_TEXT)
-    return figure
+    return described(figure, alt_text(explanations, names, index))
 
 
 _TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
@@ -308,4 +309,7 @@ def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str], *, 
         template="none", height=90 + 42 * len(down), margin={"l": 90, "r": 20, "t": 64, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", xaxis=top, yaxis={**axes, "autorange": "reversed"},
     )  # fmt: skip
-    return go.Figure(heat, layout)
+    said = "; ".join(
+        f"{one} with {other} {v:.2f}" for one, row in zip(down, values, strict=True) for other, v in zip(across, row, strict=True)
+    )
+    return described(go.Figure(heat, layout), f"{title or 'Scores'}. {said}.")

@@ -15,6 +15,7 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import resize_map
 from xaicl_lib.views.figures import OPACITY, UNIFORM, data_uri
+from xaicl_lib.views.render import described
 from xaicl_lib.views.style import PLAIN
 
 CELL = 112  # pixels of a picture
@@ -23,7 +24,11 @@ _PLAIN = {**PLAIN, "font": {"size": 12}}
 
 
 def gallery_figure(
-    items: Sequence[tuple[str, Sequence[Float[Tensor, "3 h w"]]]], *, columns: int = 3, masks: Sequence[Sequence[Tensor]] | None = None
+    items: Sequence[tuple[str, Sequence[Float[Tensor, "3 h w"]]]],
+    *,
+    columns: int = 3,
+    masks: Sequence[Sequence[Tensor]] | None = None,
+    what: str = "Pictures in rows",
 ) -> go.Figure:
     """Groups of pictures side by side, each group under its title, so many groups in a row.
 
@@ -31,6 +36,7 @@ def gallery_figure(
         items: title and pictures in [0, 1]; as many pictures in each.
         columns: groups in a row.
         masks: for each item and picture what to outline, (h, w) boolean.
+        what: is seen, for those who do not see it, before the titles.
 
     Raises:
         InputError: nothing to show, or groups of different numbers of pictures.
@@ -57,7 +63,9 @@ def gallery_figure(
     share = rows * tall / (columns * wide - GAP)  # of the width, for pages that fit the figure to theirs
     narrow = {"fixed": 8, "share": share, "layout": {"font.size": 9}, "bars": {}, "traces": []}
     meta = {"fixed": 8, "share": share, "narrow": narrow}
-    return figure.update_layout(**_PLAIN, height=8 + share * 720, margin={"l": 0, "r": 0, "t": 4, "b": 4}, meta=meta)
+    figure.update_layout(**_PLAIN, height=8 + share * 720, margin={"l": 0, "r": 0, "t": 4, "b": 4}, meta=meta)
+    titles = dict.fromkeys(title for title, _ in items if title)
+    return described(figure, f"{what.rstrip('.:')}: {', '.join(titles)}." if titles else what)
 
 
 def _picture(pixels: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"] | None) -> Image.Image:

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
+from xaicl_lib.views.render import described
 from xaicl_lib.views.style import GRID, PLAIN
 from xaicl_lib.views.zoo import COLOURS
 
@@ -61,6 +62,7 @@ def dots_figure(
     reference: float | None = None,
     reference_name: str = "chance",
     bounds: tuple[float, float] | None = None,
+    what: str | None = None,
 ) -> go.Figure:
     """Means with their intervals: a line for each of `rows`, a dot on it for each of `series`, another mark for controls.
 
@@ -71,6 +73,7 @@ def dots_figure(
         reference: a value to compare with, drawn as a dotted line and named in the legend.
         reference_name: what it is.
         bounds: of the axis; without them it holds every interval and the reference.
+        what: is seen, for those who do not see it, before the numbers; else the title.
     """
     if bounds is None:
         ends = [*table["low"].dropna(), *table["high"].dropna(), *table["mean"].dropna(), *([] if reference is None else [reference])]
@@ -101,7 +104,7 @@ def dots_figure(
         **PLAIN, scattermode="group", showlegend=True, height=height, margin=margin,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
     )  # fmt: skip
-    return figure
+    return described(figure, dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
 
 
 def dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
@@ -111,7 +114,13 @@ def dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
 
 
 def matrix_figure(
-    table: pd.DataFrame, *, title: str = "", digits: int = 2, centre: float | None = None, bounds: tuple[float, float] | None = None
+    table: pd.DataFrame,
+    *,
+    title: str = "",
+    digits: int = 2,
+    centre: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    what: str | None = None,
 ) -> go.Figure:
     """A table of numbers as colours, with the numbers in it: index down, columns across, names of columns slanted.
 
@@ -121,6 +130,7 @@ def matrix_figure(
         digits: of the numbers.
         centre: the value that is white, for signed numbers.
         bounds: of the colours; without them the range of the numbers.
+        what: is seen, for those who do not see it, before the highest and the lowest of each column; else the title.
     """
     values, names = table.to_numpy(float), [str(c) for c in table.columns]
     low, high = bounds or (float(np.nanmin(values)), float(np.nanmax(values)))
@@ -143,7 +153,18 @@ def matrix_figure(
         **PLAIN, height=top + 20 + 30 * len(table), margin={"l": left, "r": 10, "t": top, "b": 10},
         meta={"least": left + 10 + CELL * len(names)},
     )  # fmt: skip
-    return figure
+    return described(figure, f"{what or title} {_extremes(table, digits)}")
+
+
+def _extremes(table: pd.DataFrame, digits: int) -> str:
+    """For each column the row with the highest and the one with the lowest number."""
+    said = []
+    for name in table:
+        known = table[name].dropna().astype(float)
+        if len(known):
+            top, least = known.idxmax(), known.idxmin()
+            said.append(f"{name}: highest {top} {known[top]:.{digits}f}, lowest {least} {known[least]:.{digits}f}")
+    return f"{'; '.join(said)}."
 
 
 def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
@@ -180,7 +201,12 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
         legend=legend,
         showlegend=True,
     )
-    return figure
+    return described(figure, f"{title} over the level of an augmentation. At the highest level {_at(table, table['level'].max())}")
+
+
+def _at(table: pd.DataFrame, level: float) -> str:
+    said = (f"{r['augmentation']}, {r['model']} {r['mean']:.2f}" for _, r in table[table["level"] == level].iterrows())
+    return f"{'; '.join(said)}."
 
 
 def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
@@ -208,6 +234,7 @@ def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> g
     }  # fmt: skip
     top = 95
     figure.update_xaxes(range=[-0.03, 1.03])
+    described(figure, f"{title} at the level that a slider sets. At level {levels[-1]:g} {_at(table, levels[-1])}")
     return figure.update_layout(sliders=[slider], height=figure.layout.height + top, margin={"t": top})
 
 

@@ -41,7 +41,9 @@ class Table:
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
-            text = self.frame.reset_index().to_html(
-                index=False, border=0, justify="left", float_format=lambda v: f"{v:.{self.digits}f}", na_rep=""
+            text = (
+                self.frame.rename_axis(columns=None)
+                .reset_index()
+                .to_html(index=False, border=0, justify="left", float_format=lambda v: f"{v:.{self.digits}f}", na_rep="")
             )
         return f'<div class="xaicl-table">{text}</div>'
