@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 from torch import Tensor
@@ -295,9 +296,9 @@ def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str)
         axis.imshow(row.maps[column % 2], row.colours, vmin=low, vmax=high, alpha=OPACITY, interpolation="bilinear", extent=extent)
 
 
-def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str], *, title: str = "") -> go.Figure:
-    """A table of scores as colours, on [-1, 1]: `scores` (n, m) of the images named `down` with those named `across`, under a title."""
-    values = scores.float().cpu().numpy()
+def score_figure(scores: pd.DataFrame, *, title: str = "") -> go.Figure:
+    """A table of scores as colours, on [-1, 1]: of the images named by its rows with those named by its columns, under a title."""
+    values, across, down = scores.to_numpy(float), [str(name) for name in scores], [str(name) for name in scores.index]
     heat = go.Heatmap(
         z=values, x=[html.escape(name) for name in across], y=[html.escape(name) for name in down], zmin=-1, zmax=1, colorscale=DIVERGING,
         text=[[f"{v:.2f}" for v in row] for row in values], texttemplate="%{text}", hovertemplate="%{y} with %{x}: %{z:.3f}<extra></extra>",
@@ -309,7 +310,14 @@ def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str], *, 
         template="none", height=90 + 42 * len(down), margin={"l": 90, "r": 20, "t": 64, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", xaxis=top, yaxis={**axes, "autorange": "reversed"},
     )  # fmt: skip
-    said = "; ".join(
-        f"{one} with {other} {v:.2f}" for one, row in zip(down, values, strict=True) for other, v in zip(across, row, strict=True)
-    )
-    return described(go.Figure(heat, layout), f"{title or 'Scores'}. {said}.")
+    return described(go.Figure(heat, layout), f"Scores of {len(down)} images with {title} each of {len(across)}. {_said(scores)}")
+
+
+def _said(scores: pd.DataFrame) -> str:
+    """Each score in words; of a square first how those on the diagonal differ from the others."""
+    values = scores.to_numpy(float)
+    each = "; ".join(f"{one} with {other} {values[j, k]:.2f}" for j, one in enumerate(scores.index) for k, other in enumerate(scores))
+    if len(values) < 2 or values.shape != (len(values), len(values)):
+        return f"{each}."
+    itself = np.eye(len(values), dtype=bool)
+    return f"On the diagonal {values[itself].mean():.2f} on average, elsewhere {values[~itself].mean():.2f}. {each}."

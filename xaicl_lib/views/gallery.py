@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.pair import resize_map
+from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.views.figures import OPACITY, UNIFORM, data_uri
 from xaicl_lib.views.render import described
 from xaicl_lib.views.style import PLAIN
@@ -66,6 +66,26 @@ def gallery_figure(
     figure.update_layout(**_PLAIN, height=8 + share * 720, margin={"l": 0, "r": 0, "t": 4, "b": 4}, meta=meta)
     titles = dict.fromkeys(title for title, _ in items if title)
     return described(figure, f"{what.rstrip('.:')}: {', '.join(titles)}." if titles else what)
+
+
+def pair_gallery(rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, what: str) -> go.Figure:
+    """The first of each pairs in a row: both images, and the maps of both on one scale.
+
+    Args:
+        rows: titles of the four pictures, pairs, and their explanations.
+        what: is seen, for those who do not see it, before the titles.
+
+    Raises:
+        InputError: no rows, or one without side b.
+    """
+    items: list[tuple[str, list[Tensor]]] = []
+    for titles, pair, made in rows:
+        if pair.b is None or made.b is None:
+            raise InputError("expected pairs of two sides and their maps, got one without side b")
+        limit, images = max(made.a.max().item(), made.b.max().item()), (pair.a[0], pair.b[0])
+        maps = (overlaid(image, side[0], limit) for image, side in zip(images, (made.a, made.b), strict=True))
+        items += [(title, [picture]) for title, picture in zip(titles, (*images, *maps), strict=True)]
+    return gallery_figure(items, columns=4, what=what)
 
 
 def _picture(pixels: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"] | None) -> Image.Image:

@@ -27,9 +27,10 @@ def methods_table() -> pd.DataFrame:
 def provenance(table: pd.DataFrame, **counted: str) -> str:
     """Where a stored table is from, in a line: `provenance(table, pairs="pairs")` begins with the number in its column `pairs`."""
     first = table.iloc[0]
-    parts = [f"{first[column]} {name}" for column, name in counted.items()]
+    parts = [f"{first[column]} {name}" for column, name in counted.items() if column in table]
     forms = {"device": "{}", "torch": "torch {}", "date": "{}", "code": "code {}"}
-    return " · ".join([*parts, *(form.format(first[column]) for column, form in forms.items() if column in table)])
+    parts += [form.format(first[column]) for column, form in forms.items() if column in table]
+    return " · ".join(parts) or "the quick run of this page"
 
 
 @dataclass(frozen=True)
