@@ -254,7 +254,7 @@ def texture(models: list[str], n: int, store: str | None, device: str) -> Tables
     frames = []
     for name in models:
         model = load_model(name, device)
-        frames.append(decide([model], scene_trials(4 * n, model.size, seeded())).assign(method="interaction_cam"))
+        frames.append(decide([model], scene_trials(4 * n, model.size)).assign(method="interaction_cam"))
         if not name.startswith("scenes"):
             trials = photo_trials(cue_conflict(model.size), limit=240 * max(1, n // 32))  # each shape with each texture
             frames.append(decide([model], trials).assign(method="interaction_cam"))

@@ -14,7 +14,7 @@ from xaicl_lib.studies.combined import only_together
 from xaicl_lib.studies.corpus import against
 from xaicl_lib.studies.inversion import contrasts, last_over_first
 from xaicl_lib.studies.properties import differences
-from xaicl_lib.studies.texture import paired
+from xaicl_lib.studies.texture import _paired
 from xaicl_lib.views.metrics import _rho
 
 GAIN = np.random.default_rng(0).uniform(0.4, 0.6, 30)
@@ -70,7 +70,7 @@ def test_models_decided_by_a_cue() -> None:
         {"model": ["a"] * 8 + ["b"] * 8, "data": "d", "cue": "c", "stimulus": [*range(8)] * 2, "wins": [1.0] * 8 + [0.0] * 8}
     )
     wins.loc[3, "wins"] = np.nan
-    found = paired(wins, "b").iloc[0]
+    found = _paired(wins, "b").iloc[0]
     assert (found["n"], found["p"]) == (7, pytest.approx(2 / 2**7))
 
 
