@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xaicl_lib import augment, list_models, load_model
+from xaicl_lib import list_models, load_model
 from xaicl_lib.augment.families import AUGMENTATIONS, Family
 from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
@@ -40,6 +40,7 @@ from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
 from xaicl_lib.studies.harmful import CONTROLS, sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
+from xaicl_lib.studies.similarity import two_views
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import WAYS, view_pairs
 from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
@@ -52,7 +53,6 @@ SHOWN = 3  # the level of compositions that the page compares with controls
 NOISES = 10  # draws of random maps for one share of lost ones
 BEFORE = "untrained "  # begins the name of a model's network before its training
 LOCALISATION = ("pointing_game", "relevance_mass", "relevance_rank")
-VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 NAMES = [
     *("deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "pairwise_occlusion"),
     *("random_map", "edges"),
@@ -183,8 +183,7 @@ def view_of_each(model: PairModel, n: int) -> Pair:
     """Scenes with the same object, or photos beside a mirrored view of their middle."""
     if model.name.startswith("scenes"):
         return scene_pairs(n, "same_object", model.size, seeded())
-    images = photos(n, model.size)[0]
-    return Pair(images, augment.resized_crop(images, VIEW.expand(n, 4), model.size))
+    return two_views(photos(n, model.size)[0], model)
 
 
 def inversion(models: list[str], n: int, store: str | None, device: str) -> Tables:

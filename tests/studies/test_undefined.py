@@ -88,7 +88,7 @@ def test_maps_that_are_no_numbers_correlate_with_nothing() -> None:
     x, y = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x[1, 0, 0] = torch.nan
     inside = torch.ones(3, 4, 4, dtype=torch.bool)
-    for found in (rank_correlation(x, y), harmful.rank_correlation(x, y, inside)):
+    for found in (rank_correlation(x, y), harmful._rank_correlation(x, y, inside)):
         assert found.isnan().tolist() == [False, True, False]
         assert found[0].item() == pytest.approx(stats.spearmanr(x[0].flatten(), y[0].flatten())[0])
 
@@ -118,8 +118,8 @@ def test_lost_together_is_of_the_same_pairs_throughout() -> None:
     def lost(name: str, hits: list[float]) -> pd.DataFrame:
         return pd.DataFrame({"model": "m", "augmentation": name, "level": 1, "pair": range(len(hits)), "lost": hits})
 
-    both, alone = lost("a + b", [1, 1, 1, 0]), pd.concat([lost("a", [0, 0, np.nan, 0]), lost("b", [0, 1, 1, 0])])
-    found = only_together(both, alone).iloc[0]
+    table = pd.concat([lost("a + b", [1, 1, 1, 0]), lost("a", [0, 0, np.nan, 0]), lost("b", [0, 1, 1, 0])])
+    found = only_together(table).iloc[0]
     assert found["n"] == 3
     assert found["lost"] - found["either"] == pytest.approx(found["mean"])
 
