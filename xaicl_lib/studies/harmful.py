@@ -20,7 +20,7 @@ from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import share
-from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
+from xaicl_lib.statistics.paired import paired_difference, summarise
 from xaicl_lib.statistics.texts import with_interval
 from xaicl_lib.studies.similarity import two_views
 
@@ -240,26 +240,17 @@ def against(
     for control in controls:
         if control not in set(table["method"]):
             raise unknown("method of the table", control, table["method"].unique())
-    hit = table[table["level"] > 0].assign(lost=lambda t: t["lost"].astype(float))
-    wide = hit.pivot(index=list(dict.fromkeys([*by, "augmentation", "level", "pair"])), columns="method", values="lost")
+    hit, by = table[table["level"] > 0], list(by)
     names = [name for name in dict.fromkeys(table["method"]) if name not in (*controls, *CONTROLS)]
-    found = pd.concat([_beside(wide, by, name, control) for name in names for control in controls], ignore_index=True)
-    found["p"] = found.groupby("model", sort=False)["p"].transform(lambda p: holm(p.tolist()))
-    decided = found["p"] < level
-    found["verdict"] = (found["mean"] < 0).map({True: "fewer", False: "more"}).where(decided, "undecided")
-    return found
-
-
-def _beside(wide: pd.DataFrame, by: Sequence[str], method: str, control: str) -> pd.DataFrame:
-    """The rows of `against` for one method and control, p not yet corrected."""
-    known = wide[[method, control]].dropna().set_axis(["lost", "by_control"], axis=1)
-    pairs = known.groupby([*by, "pair"], sort=False).mean().reset_index()
-    pairs["value"] = pairs["lost"] - pairs["by_control"]
-    groups = pairs.groupby(list(by), sort=False)
-    tests = groups["value"].agg(lambda v: signed_ranks(v.to_numpy())).rename("p")
-    facts = groups[["lost", "by_control"]].mean().join(tests).reset_index()
-    means = summarise(pairs, by).drop(columns="undefined")
-    return facts.merge(means, on=list(by)).assign(method=method, control=control)
+    averaged = [column for column in ("augmentation", "level") if column not in by and hit[column].nunique() > 1]
+    asked: dict[str, Any] = {"against": controls, "names": names, "value": "lost", "unit": "pair" if averaged else None, "level": level}
+    cells = hit[[*by, *averaged, "pair", "method", "lost"]]
+    found = paired_difference(cells, "method", [*averaged, "pair"], by, within=["model"], **asked)
+    found = found.rename(columns={"value": "lost", "reference": "by_control", "against": "control"})
+    told = (found["mean"] < 0).map({True: "fewer", False: "more"}).where(found["significant"], "undecided")
+    order = [*names, *controls]
+    place = {"key": lambda column: column.map(order.index) if column.name in ("method", "control") else column}
+    return found.assign(verdict=told).sort_values(["method", "control", *by], ignore_index=True, **place)
 
 
 def ranked_beside(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise
+from xaicl_lib.statistics.paired import holm, paired_difference, summarise
 from xaicl_lib.statistics.texts import p_texts
 from xaicl_lib.studies.colour import colour_measures, colourless
 from xaicl_lib.studies.stages import stages, up_to
@@ -27,6 +27,7 @@ Images = Float[Tensor, "n 3 h w"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: the space that is searched, the same for every model
 POWER = 12  # iterations for the largest curvature
 BLANK = ("saturation", "colour_kept", "hue_error")  # measures that are not zero for a picture without anything in it
+CONTRAST = ["stage", "mean", "low", "high", "n", "p"]  # columns of a difference
 SLOPE = "slope"  # stands in the column `stage` for the change from stage to stage
 
 
@@ -371,17 +372,11 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: st
 def _contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str) -> pd.DataFrame:
     change = [_slopes(table, value)] if table["depth"].nunique() > 1 else []
     both = pd.concat([table[["model", "stage", "target", value]], *change], ignore_index=True)
-    rows = []
-    for first, second in pairs:
-        for name in (first, second):
-            if name not in set(both["model"]):
-                raise unknown("model of the table", name, both["model"].unique())
-        for stage, part in both[both["model"].isin([first, second])].groupby("stage", sort=False, observed=True):
-            wide = part.pivot(index="target", columns="model", values=value).dropna()
-            gap = (wide[first] - wide[second]).to_numpy(float)
-            rows.append((first, second, stage, gap.mean(), *interval(gap), len(gap), signed_ranks(gap)))
-    found = pd.DataFrame(rows, columns=["first", "second", "stage", "mean", "low", "high", "n", "p"])
-    return found.assign(p=holm(found["p"].tolist()))
+    rows = [pd.DataFrame(columns=["model", "against", *CONTRAST])]
+    for first, second in pairs:  # each p by itself, for the correction is over all rows
+        rows.append(paired_difference(both, "model", "target", ["stage"], against=second, names=[first], value=value, within=["stage"]))
+    found = pd.concat(rows[1:] or rows).rename(columns={"model": "first", "against": "second"})
+    return found[["first", "second", *CONTRAST]].assign(p=holm(found["p"].tolist()))
 
 
 def ends_of(found: pd.DataFrame) -> pd.DataFrame:
