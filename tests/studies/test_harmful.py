@@ -7,7 +7,7 @@ from scipy.stats import spearmanr, wilcoxon
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, PairModel, augment, explain
-from xaicl_lib.augment.families import AUGMENTATIONS, Family, blur, middle
+from xaicl_lib.augment.families import AUGMENTATIONS, Family, _blur, _middle
 from xaicl_lib.pair import Truth
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies import harmful
@@ -57,8 +57,8 @@ def test_maps_and_truth_move_with_the_pixels() -> None:
     assert torch.equal(turned, mask.rot90(1, (1, 2)))
     whole = torch.ones(1, 24, 24, dtype=torch.bool)
     assert _moved(whole, lambda x: augment.rotation_grid(x, 45.0)).float().mean() < 0.9, "corners come from outside"
-    assert _moved(mask, lambda x: middle(x, 0.25))[0, 0, 12], "what the crop leaves is enlarged"
-    assert _moved(whole, lambda x: middle(x, 0.25)).all()
+    assert _moved(mask, lambda x: _middle(x, 0.25))[0, 0, 12], "what the crop leaves is enlarged"
+    assert _moved(whole, lambda x: _middle(x, 0.25)).all()
 
 
 def test_a_map_that_turns_with_the_image_is_not_lost() -> None:
@@ -130,7 +130,7 @@ def test_augmentations_of_different_numbers_of_levels() -> None:
 
 
 def test_a_wide_blur_needs_no_more_than_the_image() -> None:
-    assert blur(pairs().b, 8.0).std() < pairs().b.std() / 2
+    assert _blur(pairs().b, 8.0).std() < pairs().b.std() / 2
     with pytest.raises(InputError, match="at least two pairs"):
         sweep([build("projected")], pairs(1))
 

@@ -96,7 +96,7 @@ def stimuli(classes: int = 5, each: int = 6) -> Stimuli:
 
 
 def test_photo_partners_share_one_cue_and_no_photo() -> None:
-    trials = photo_trials(stimuli(), draws=3)
+    trials = photo_trials(stimuli(), repeats=3)
     parts = [(name[1], name[2], name[5], name[6]) for name in trials.names]  # shape, its photo, texture, its photo
     shared = {"shape": (True, False), "texture": (False, True), "nothing": (False, False)}
     for cue, partner in trials.partners.items():
@@ -116,7 +116,7 @@ def test_photo_partners_share_one_cue_and_no_photo() -> None:
 
 
 def test_trials_can_be_few_and_cannot_be_made_of_too_few() -> None:
-    few = photo_trials(stimuli(), draws=2, limit=5)
+    few = photo_trials(stimuli(), repeats=2, limit=5)
     assert few.stimulus.tolist() == [k for k in few.stimulus.unique().tolist() for _ in range(2)]
     assert len(few.stimulus.unique()) == 5
     chosen = [photo_trials(stimuli(), limit=n) for n in (20, 60)]
@@ -125,7 +125,7 @@ def test_trials_can_be_few_and_cannot_be_made_of_too_few() -> None:
         assert sorted(pairs) == sorted((f"{s}", f"{t}") for s in range(5) for t in range(5) if s != t for _ in range(each))
     assert set(chosen[0].stimulus.tolist()) < set(chosen[1].stimulus.tolist()), "more of them begin with the same"
     with pytest.raises(InputError, match="with 40 partners for each cue, got none among 300"):
-        photo_trials(stimuli(), draws=40)
+        photo_trials(stimuli(), repeats=40)
     with pytest.raises(InputError, match="partners that share nothing, got those that share shape"):
         Trials("x", colours(*RGB), [], torch.tensor([0]), {"shape": torch.tensor([1])})
     with pytest.raises(InputError, match="at least two trials"):

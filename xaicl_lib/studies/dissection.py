@@ -135,7 +135,7 @@ def _portions(names: list[str], size: int) -> list[list[str]]:
 
 
 def identify(
-    table: pd.DataFrame, base: str, twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT, *, draws: int = RESAMPLES, seed: int = 0
+    table: pd.DataFrame, base: str, twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
     """Which augmentation a metric says was left out of, or added to, the training of each twin.
 
@@ -147,7 +147,7 @@ def identify(
         table: of `dissect`, with the base and its twins on the same photos.
         base: the model that the twins differ from.
         twins: by name, some of which may have no rows: the transforms that count as right, and -1 for left out or 1 for added.
-        draws: bootstrap samples of photos.
+        resamples: bootstrap samples of photos.
         seed: of the bootstrap.
 
     Returns:
@@ -165,8 +165,8 @@ def identify(
             change = (better * (wide[twin] - wide[base])).dropna()  # pairs whose score is not positive have no average drop
             if len(change) < 2:
                 continue
-            means = resampled_means(change.to_numpy(), draws, seed)  # (draws, transforms)
-            chosen = np.bincount((sign * means).argmax(1), minlength=means.shape[1]) / draws
+            means = resampled_means(change.to_numpy(), resamples, seed)  # (resamples, transforms)
+            chosen = np.bincount((sign * means).argmax(1), minlength=means.shape[1]) / resamples
             low, high = np.quantile(means, tails(len(change)), axis=0)
             best = change.columns[int((sign * change.mean()).to_numpy().argmax())]
             names, facts = (

@@ -91,7 +91,7 @@ def photos_at_hand(size: int, folder: str = "", *, download: bool = False, limit
     return photo_trials(cue_conflict(size, found), limit=limit, seed=seed) if found or download else None
 
 
-def photo_trials(stimuli: Stimuli, *, draws: int = 1, limit: int | None = None, seed: int = 0) -> Trials:
+def photo_trials(stimuli: Stimuli, *, repeats: int = 1, limit: int | None = None, seed: int = 0) -> Trials:
     """Cue-conflict images between partners of the same shape or texture, drawn from the same set.
 
     A partner shares the class of one cue, as another photo shows it: no photo is used on both sides. The other cue is of another class,
@@ -99,7 +99,7 @@ def photo_trials(stimuli: Stimuli, *, draws: int = 1, limit: int | None = None, 
 
     Args:
         stimuli: of `xaicl_lib.data.cue_conflict`.
-        draws: how many times each image is asked about, with other partners.
+        repeats: how many times each image is asked about, with other partners.
         limit: at most this many images are asked about, drawn so that every pair of shape and texture comes equally often (there are 240
             pairs among the 1,280 images, each five times): which texture it is matters more than anything else.
         seed: of the partners.
@@ -109,16 +109,16 @@ def photo_trials(stimuli: Stimuli, *, draws: int = 1, limit: int | None = None, 
     """
     generator = Generator().manual_seed(seed)
     allowed = _allowed(stimuli)
-    enough = torch.stack([mask.sum(1) >= draws for mask in allowed.values()]).all(0) & stimuli.conflict
+    enough = torch.stack([mask.sum(1) >= repeats for mask in allowed.values()]).all(0) & stimuli.conflict
     asked = enough.nonzero()[:, 0]
     if not len(asked):
-        raise InputError(f"expected images with {draws} partners for each cue, got none among {len(stimuli)}")
+        raise InputError(f"expected images with {repeats} partners for each cue, got none among {len(stimuli)}")
     asked = asked[_balanced(stimuli.shape[asked], stimuli.texture[asked], generator)[: limit or len(asked)].sort().values]
     partners = {}
     for cue, mask in allowed.items():
         lot = torch.rand(mask.shape, generator=generator).masked_fill(~mask, -1)
-        partners[cue] = lot[asked].topk(draws, 1).indices.flatten()
-    return Trials("photos", stimuli.images, stimuli.names, asked.repeat_interleave(draws), partners)
+        partners[cue] = lot[asked].topk(repeats, 1).indices.flatten()
+    return Trials("photos", stimuli.images, stimuli.names, asked.repeat_interleave(repeats), partners)
 
 
 def _balanced(shape: Int[Tensor, " n"], texture: Int[Tensor, " n"], generator: Generator) -> Int[Tensor, " n"]:
