@@ -21,7 +21,7 @@ def test_a_view_is_the_middle_mirrored_in_less_light() -> None:
 
 
 def test_scores_are_those_of_each_photo_with_each_view() -> None:
-    model = build("projected").to(torch.float32)
+    model = build("two branches").to(torch.float32)
     table, names = similarity.view_scores(model), list(SAMPLES)
     assert list(table) == list(table.index) == names
     view = similarity.two_views(names[2], model.size, light=0.7).b

@@ -253,14 +253,13 @@ def of(model: str, data: str, cue: str, values: dict[str, list], name: str = "ca
 
 
 def test_of_each_kind_of_data_the_table_of_more_models_is_taken() -> None:
-    live = [of("b", "scenes", "texture", {"lift": [0.0]}), of("a", "photos", "texture", {"lift": [1.0]})]
+    live = [of("b", "scenes", "texture", {"lift": [0.0] * 5}), of("a", "photos", "texture", {"lift": [1.0]})]
     stored = pd.concat([of(m, d, "texture", {"lift": [9.0]}) for m in "ab" for d in ("photos", "scenes")]).assign(method="cam")
     stored = stored[(stored["model"] == "b") <= (stored["data"] == "scenes")]
-    larger = texture.of_larger(pd.concat([stored, stored.assign(method="other")]), ["b", "a"], "cam")
-    assert larger["model"].tolist() == ["b", "a", "a"]
-    table = texture.completed(live, larger)
+    table = texture.completed(live, pd.concat([stored, stored.assign(method="other")]), ["b", "a"], "cam")
     assert table[["model", "data", "lift"]].to_numpy().tolist() == [["a", "photos", 1], ["b", "scenes", 9], ["a", "scenes", 9]]
-    assert texture.completed(live, texture.of_larger(None, ["a"], "cam"))["lift"].tolist() == [1, 0]
+    for nothing in (None, stored.assign(method="other")):
+        assert texture.completed(live, nothing, ["a", "b"], "cam")["lift"].tolist() == [1, 0, 0, 0, 0, 0]
     assert texture.stimuli_of(table) == {"photos": 1, "scenes": 1}
 
 

@@ -224,15 +224,17 @@ def _on_object(maps: Float[Tensor, "n i j"], objects: Bool[Tensor, "n h w"] | No
     return relevance_mass(resized, objects)
 
 
-def of_larger(larger: pd.DataFrame | None, models: Sequence[str], method: str) -> pd.DataFrame:
-    """The rows of a larger run by one method, in the order of the models; none where there is no such run."""
-    known = pd.DataFrame({"model": [], "data": []}) if larger is None else larger[larger["method"] == method]
-    return pd.concat([known[known["model"] == name] for name in models])
+def completed(live: Sequence[pd.DataFrame], larger: pd.DataFrame | None, models: Sequence[str], method: str) -> pd.DataFrame:
+    """Trials of photos and of scenes: the live ones, or where it has them of more models those of the larger run.
 
-
-def completed(live: Sequence[pd.DataFrame], larger: pd.DataFrame) -> pd.DataFrame:
-    """Trials of photos and of scenes: the live ones, or those of `of_larger` where these are of more models."""
-    tables = pd.concat(live), larger
+    Args:
+        live: tables of `decide`.
+        larger: the same with a column `method`, if it is at hand.
+        models: in whose order those of the larger run come.
+        method: of explanation.
+    """
+    stored = [] if larger is None else [larger[(larger["method"] == method) & (larger["model"] == name)] for name in models]
+    tables = [pd.concat(live), *([pd.concat(stored)] if stored else [])]
     both = [[table[table["data"] == data] for table in tables] for data in ("photos", "scenes")]
     chosen = [max(parts, key=lambda part: part["model"].nunique()) for parts in both]
     return pd.concat(chosen, ignore_index=True).astype(dict.fromkeys(["model", "data", "cue", "name", "partner"], str))
