@@ -44,7 +44,7 @@ from xaicl_lib.publishing.pool import (
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout: the notebooks and the book's prose are not part of the installed package
 PROFILES = ("quick", "full")
 FIRSTS = "xaicl_lib.publishing.firsts"
-RESULT = re.compile(r"results/[\w-]+\.parquet")
+RESULT = re.compile(r"results/([\w-]+)\.parquet|stored\(\s*\"([\w-]+)\"")
 
 
 class _NotebooksFailed(NotebookError):
@@ -182,7 +182,7 @@ def _behind(path: Path) -> str:
     for source in _code(path):
         with suppress(SyntaxError):  # the cell itself will say so
             roots |= set(imported(ast.parse(source)))
-        for name in sorted(set(RESULT.findall(source))):
+        for name in sorted({f"results/{one or other}.parquet" for one, other in RESULT.findall(source)}):
             stored = path.parent.parent / name
             digest.update(name.encode() + (stored.read_bytes() if stored.is_file() else b""))
     digest.update(code_digest(*sorted(roots)).encode())
