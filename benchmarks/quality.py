@@ -26,7 +26,7 @@ from xaicl_lib.studies.quality import (
     class_grids,
     contrastivity,
     recognised,
-    two_objects,
+    two_object_scenes,
 )
 
 MODELS = ("supervised", "supcon", "triplet", "simclr", "scenes_supervised", "scenes_simclr")
@@ -74,7 +74,11 @@ def quality(models: list[str], n: int, device: str) -> dict[str, pd.DataFrame]:
         sure = recognised(classifiers, test.float() / 255, known)
         images, classes = test[sure].float() / 255, known[sure]
         print(f"{family}: {len(images)} of {len(test)} recognised by {', '.join(f'{j.name} (T {j.temperature:.3f})' for j in classifiers)}")
-        shown = two_objects(2 * n) if scene else class_grids(n, images, classes, seeded())
+        if scene:
+            drawn, masks, facts = two_object_scenes(2 * n)
+            shown = drawn, facts[:, :, 0], masks
+        else:
+            shown = class_grids(n, images, classes, seeded())
         tables["contrastivity"].append(contrastivity(classifiers, *shown, methods(shown[0].shape[-1])).assign(family=family))
         mixed = torch.randperm(len(images), generator=seeded())[:n]
         tables["properties"].append(properties(classifiers, images[mixed], classes[mixed], methods(images.shape[-1])).assign(family=family))

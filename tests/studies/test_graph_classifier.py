@@ -14,11 +14,11 @@ from tests.studies.test_organization import clouds
 from xaicl_lib import InputError
 from xaicl_lib.studies.graph_classifier import (
     NARROW,
-    Graph,
-    GraphHead,
     Head,
     _fit,
+    _Graph,
     _graph_of,
+    _GraphHead,
     _standardised,
     beside_linear,
     by_head,
@@ -46,7 +46,7 @@ def slow_spread(h: torch.Tensor, weights: torch.Tensor, own: float) -> torch.Ten
 def test_head_equals_a_dense_slow_formula(hidden: int) -> None:
     x, _ = clouds(12)
     x, graph = x.float(), _graph_of(x, 0.2)
-    head = GraphHead(5, 3, hidden=hidden, generator=torch.Generator().manual_seed(3)).requires_grad_(False)
+    head = _GraphHead(5, 3, hidden=hidden, generator=torch.Generator().manual_seed(3)).requires_grad_(False)
     for layer in head.layers:
         layer.weight.normal_(generator=torch.Generator().manual_seed(1))
         layer.bias.normal_(generator=torch.Generator().manual_seed(2))
@@ -70,12 +70,12 @@ def test_graph_is_that_of_rld_with_a_mean_degree_of_one() -> None:
 def test_without_neighbours_and_without_a_graph_it_is_the_same() -> None:
     x, y = clouds(30)
     z = _standardised(x)
-    alone = Graph(torch.zeros(30, 30), torch.zeros(30), torch.arange(30))
+    alone = _Graph(torch.zeros(30, 30), torch.zeros(30), torch.arange(30))
     known = torch.arange(30) < 20
     with_graph, without = _fit(z, y, known, graph=alone), _fit(z, y, known)
     assert_close(with_graph(z, alone), without(z), 1e-3, 1e-3)
     assert with_graph.parameter_count == without.parameter_count + 1 == 5 * 3 + 3 + 1
-    assert GraphHead(5, 3, hidden=4).parameter_count == 5 * 4 + 4 + 4 * 3 + 3 + 1
+    assert _GraphHead(5, 3, hidden=4).parameter_count == 5 * 4 + 4 + 4 * 3 + 3 + 1
 
 
 def test_linear_head_is_scikit_learns_logistic_regression() -> None:

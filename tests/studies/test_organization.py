@@ -4,6 +4,7 @@ import math
 
 import networkx
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -13,10 +14,8 @@ from xaicl_lib import InputError, PairModel, load_model
 from xaicl_lib.data.scenes import FACTORS, SHAPES, scene_set
 from xaicl_lib.networks.small import _SlimViT
 from xaicl_lib.studies.organization import (
-    ORDER,
     curves,
     images_at_hand,
-    in_order,
     kept_far,
     layer_curves,
     layer_features,
@@ -250,8 +249,9 @@ def test_models_are_in_the_order_of_the_book_and_layers_from_first_to_last() -> 
     assert found.index.tolist() == ["simclr", "triplet"]
     assert found.columns[found.notna().any()].tolist() == ["block 1", "embedding"]
     assert found.loc["triplet", "embedding"] == rld(layers["triplet"]["embedding"], y, 0.1)
-    assert in_order(table.assign(model="another"))["model"].unique().tolist() == ["another"], "nothing is lost of a table of other models"
-    assert in_order(table.astype({"model": "category"}))["model"].unique().tolist() == [name for name in ORDER if name in layers]
+    mixed = pd.concat([table[table["model"] == "simclr"].assign(model="another"), table], ignore_index=True).assign(n=20)
+    want = ["simclr", "triplet", "another"]
+    assert with_intervals(mixed.astype({"model": "category"}), ["model", "layer", "temperature"])["model"].unique().tolist() == want
 
 
 def test_without_photos_there_are_scenes(monkeypatch) -> None:

@@ -22,7 +22,7 @@ from xaicl_lib.studies.quality import (
     gains,
     measures,
     recognised,
-    two_objects,
+    two_object_scenes,
 )
 
 SALIENCY = {"input x gradient": ("input_x_gradient", {})}
@@ -101,9 +101,9 @@ def test_a_grid_shows_each_photo_where_its_mask_says() -> None:
 
 
 def test_scenes_of_two_objects_differ_in_shape() -> None:
-    images, shapes, masks = two_objects(12)
+    images, masks, facts = two_object_scenes(12)
     assert images.shape == (12, 3, 64, 64)
-    assert (shapes[:, 0] != shapes[:, 1]).all()
+    assert (facts[:, 0, 0] != facts[:, 1, 0]).all()
     assert not (masks[:, 0] & masks[:, 1]).any()
     assert (masks.flatten(2).sum(2) > 20).all()
 
@@ -143,7 +143,7 @@ def test_evidence_of_a_classifier_is_its_logit() -> None:
     from xaicl_lib import load_model
     from xaicl_lib.zoo import load_classifier
 
-    judge, images = by_logits("scenes_supervised", "cpu"), two_objects(2)[0]
+    judge, images = by_logits("scenes_supervised", "cpu"), two_object_scenes(2)[0]
     model = load_model("scenes_supervised", "cpu")
     want = load_classifier("scenes_supervised", "cpu")(model.embed_a(model.normalize(images)))
     assert len(judge.scores) == 8

@@ -13,10 +13,10 @@ from xaicl_lib.metrics.localisation import SHARES
 from xaicl_lib.pair import resize_map
 from xaicl_lib.scores import corpus_similarity
 from xaicl_lib.studies.text_localisation import (
+    _explain_text,
     _other_texts,
     card_and_factors,
     explain_either,
-    explain_text,
     locate_texts,
     pointing_by_foil,
     shares_on_objects,
@@ -111,10 +111,10 @@ def test_other_texts_are_all_but_one() -> None:
 def test_questions_without_an_answer(reader) -> None:
     images, _, facts = two_object_scenes(2, 48)
     with pytest.raises(InputError, match="unknown foil 'sky'; there are: none"):
-        explain_text(reader, images, facts, "grad_cam", foil="sky")
+        _explain_text(reader, images, facts, "grad_cam", foil="sky")
     with pytest.raises(InputError, match="tell both objects apart, got 'a thing' for either"):
-        explain_text(reader, images, facts, "grad_cam", factors=())
+        _explain_text(reader, images, facts, "grad_cam", factors=())
     mute = PairModel(Colours(), size=48)
     with pytest.raises(InputError, match="a text side"):
-        explain_text(mute, images, facts, "grad_cam")
-    assert_close(explain_text(reader, images, facts, "grad_cam").a[1:], explain_text(reader, images[1:], facts[1:], "grad_cam").a)
+        _explain_text(mute, images, facts, "grad_cam")
+    assert_close(_explain_text(reader, images, facts, "grad_cam").a[1:], _explain_text(reader, images[1:], facts[1:], "grad_cam").a)

@@ -23,19 +23,19 @@ NEIGHBOURS = 20  # of k-NN at most
 TEMPERATURE = 0.1  # of the graph
 
 
-class Graph(NamedTuple):
+class _Graph(NamedTuple):
     """Rows of a graph of n items, float32: their weights (m, n), the degrees of all (n,), and which rows they are."""
 
     weights: Tensor
     degrees: Tensor
     rows: Tensor
 
-    def some(self, rows: Tensor) -> "Graph":
+    def some(self, rows: Tensor) -> "_Graph":
         """Only some rows of a whole graph."""
-        return Graph(self.weights[rows], self.degrees, rows)
+        return _Graph(self.weights[rows], self.degrees, rows)
 
 
-def _graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -> Graph:
+def _graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -> _Graph:
     """The graph of `similarity_graph`, scaled to a mean degree of 1.
 
     Raises:
@@ -43,10 +43,10 @@ def _graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) 
     """
     weights = similarity_graph(features, temperature)
     weights = (weights * (len(weights) / weights.sum())).float()
-    return Graph(weights, weights.sum(1), torch.arange(len(weights)))
+    return _Graph(weights, weights.sum(1), torch.arange(len(weights)))
 
 
-class GraphHead(nn.Module):
+class _GraphHead(nn.Module):
     """A head of one layer, or of two with a ReLU between, with each layer averaged over a graph or not.
 
     Implements the classifier of Sec. 4 of :cite:t:`zhang2023organize`, a graph convolutional network
@@ -83,7 +83,7 @@ class GraphHead(nn.Module):
         """The layers, one after the other."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    def forward(self, x: Float[Tensor, "n d"], graph: Graph | None = None, part: Graph | None = None) -> Float[Tensor, "m k"]:
+    def forward(self, x: Float[Tensor, "n d"], graph: _Graph | None = None, part: _Graph | None = None) -> Float[Tensor, "m k"]:
         """Scores of all items, or of those of a part of the graph."""
         for depth, layer in enumerate(self.linears, 1):
             h = F.linear(x, layer.weight)
@@ -92,7 +92,7 @@ class GraphHead(nn.Module):
             x = x if last else F.relu(x)
         return x
 
-    def spread(self, h: Float[Tensor, "n k"], graph: Graph) -> Float[Tensor, "m k"]:
+    def spread(self, h: Float[Tensor, "n k"], graph: _Graph) -> Float[Tensor, "m k"]:
         """Items averaged with their neighbours: rows of D^-1/2 (A + s I) D^-1/2 h."""
         assert self.log_self is not None  # made for a graph
         own = self.log_self.exp()
@@ -116,11 +116,11 @@ def _fit(
     labels: Int[Tensor, " n"],
     known: Bool[Tensor, " n"],
     *,
-    graph: Graph | None = None,
+    graph: _Graph | None = None,
     hidden: int = 0,
     strength: float = PROBE_C,
     generator: Generator | None = None,
-) -> GraphHead:
+) -> _GraphHead:
     """A head that has learned the labels of the known items; with a graph it also saw the features of all others, but no label of theirs.
 
     It minimises what scikit-learn's logistic regression does, cross-entropy plus |W|^2 / (2 C) for C = `strength`, by L-BFGS, with
@@ -135,7 +135,7 @@ def _fit(
         strength: C.
         generator: of the first weights.
     """
-    head = GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None, generator=generator).to(x)
+    head = _GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None, generator=generator).to(x)
     at, want = known.nonzero()[:, 0], labels[known]
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe")
     given = (x[at],) if graph is None else (x, graph, graph.some(at))
@@ -317,7 +317,7 @@ def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tenso
     return order, left
 
 
-def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: Graph | None, head: Head | None) -> dict[str, float]:
+def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: _Graph | None, head: Head | None) -> dict[str, float]:
     if head is None:
         k = min(NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
         return {"value": knn_accuracy(z[known], y[known], z[left], y[left], k), "parameters": 0, "own": torch.nan}

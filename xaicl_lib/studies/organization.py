@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,23 +27,18 @@ KEYS = ("model", "layer", "temperature", "per_class", "classifier", "draw")  # w
 Labels = Int[Tensor, " n"] | np.ndarray | Sequence
 
 
-class LabelledImages(NamedTuple):
-    """Images (n, 3, s, s) as bytes, the class of each (n,), the names of the classes, and whether they are photos."""
+def images_at_hand(n: int) -> tuple[UInt8[Tensor, "n 3 s s"], Int[Tensor, " n"], list[str], bool]:
+    """Validation photos of the folder that XAICL_IMAGENETTE names; scenes with their shapes as classes where it names none.
 
-    images: Tensor
-    labels: Tensor
-    classes: list[str]
-    photos: bool
-
-
-def images_at_hand(n: int) -> LabelledImages:
-    """Validation photos of the folder that XAICL_IMAGENETTE names; scenes with their shapes as classes where it names none."""
+    Returns:
+        Images, their classes, the names of the classes, and whether they are photos.
+    """
     folder = os.environ.get("XAICL_IMAGENETTE")
     if folder:
         images, labels, wnids = imagenette("val", 96, folder, limit=n)
-        return LabelledImages(images, labels, list(IMAGENETTE) if len(wnids) == len(IMAGENETTE) else wnids, True)
+        return images, labels, list(IMAGENETTE) if len(wnids) == len(IMAGENETTE) else wnids, True
     images, factors, _ = scene_set("val", 64, n)
-    return LabelledImages(images, factors[:, 0], list(SHAPES), False)
+    return images, factors[:, 0], list(SHAPES), False
 
 
 def layers_of(
@@ -250,10 +244,10 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
         by: columns that make a group.
 
     Returns:
-        One row per group: mean (the value on all items), low, high, se, n.
+        One row per group, models in the order of the book: mean (the value on all items), low, high, se, n.
     """
     rows = []
-    for key, part in table.groupby(list(by), sort=False, observed=True):
+    for key, part in _in_order(table).groupby(list(by), sort=False, observed=True):
         whole, halves = part[part["draw"] == 0], part[part["draw"] > 0]
         value, n, m = whole["value"].item(), whole["n"].item(), halves["n"].min()
         se = float(np.sqrt(((halves["value"] - halves["value"].mean()) ** 2).mean() * m / (n - m))) if len(halves) > 1 else np.nan
@@ -278,10 +272,10 @@ def _texts(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(dict.fromkeys(table.select_dtypes("category"), object))  # of a stored table
 
 
-def in_order(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the models of `ORDER`, in that order; the table as it is where it knows none of them."""
-    some = _texts(table[table["model"].isin(ORDER)])
-    return some.sort_values("model", key=lambda names: names.map(ORDER.index), kind="stable") if len(some) else table
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows by their model in the order of `ORDER`, those of others after them."""
+    places = {name: k for k, name in enumerate(ORDER)}
+    return _texts(table).sort_values("model", key=lambda names: names.map(places).fillna(len(ORDER)), kind="stable")
 
 
 def near_and_far(curve: pd.DataFrame, near: float, far: float) -> pd.DataFrame:
@@ -323,7 +317,7 @@ def layer_curves(layers: Mapping[str, Mapping[str, Float[Tensor, "n c"]]], label
 
 def layer_table(table: pd.DataFrame, temperature: float) -> pd.DataFrame:
     """RLD on all items at one temperature: a row for each model, a column for each of `STAGES`, from first to last."""
-    part = in_order(table[(table["draw"] == 0) & (table["temperature"] == temperature)])
+    part = _in_order(table[(table["draw"] == 0) & (table["temperature"] == temperature)])
     wide = part.pivot(index="model", columns="layer", values="value")
     return wide.reindex(index=part["model"].unique(), columns=list(STAGES)).dropna(how="all")
 

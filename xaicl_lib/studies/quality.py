@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from xaicl_lib.data.drawing import render
-from xaicl_lib.data.scenes import draw_pairs, scene_set
+from xaicl_lib.data.scenes import scene_set
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.method_spec import Method, Methods, method_specs
 from xaicl_lib.metrics.localisation import energy, pointing_game
@@ -23,6 +22,7 @@ from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
 from xaicl_lib.statistics.paired import paired_difference, summarise
+from xaicl_lib.studies.text_localisation import two_object_scenes as two_object_scenes
 from xaicl_lib.zoo import load_classifier, load_model, model_card
 
 TEMPERATURES = (1e-3, 1e2)  # between which the calibrated one is looked for
@@ -133,13 +133,6 @@ def class_grids(
     images = photos[chosen].view(n, 2, 2, 3, side, side).permute(0, 3, 1, 4, 2, 5).reshape(n, 3, 2 * side, 2 * side)
     cells = torch.eye(4, dtype=torch.bool).view(4, 2, 2).repeat_interleave(side, 1).repeat_interleave(side, 2)
     return images, labels[chosen], cells.expand(n, 4, 2 * side, 2 * side)
-
-
-def two_objects(n: int, size: int = 64, *, seed: int = 0) -> tuple[Float[Tensor, "n 3 s s"], Int[Tensor, "n 2"], Bool[Tensor, "n 2 s s"]]:
-    """Scenes of two objects of different shapes: images, the shapes, and the exact masks of both objects."""
-    drawn = draw_pairs(n, "one_shared", Generator().manual_seed(seed))[0]
-    images, masks = render(drawn, size)
-    return images, torch.stack([thing.shape for thing in drawn.things], 1), masks
 
 
 def contrastivity(

@@ -55,7 +55,7 @@ def _other_texts(first: str, factors: tuple[str, ...]) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text != first]
 
 
-def explain_text(
+def _explain_text(
     model: PairModel,
     images: Float[Tensor, "n 3 s s"],
     facts: Int[Tensor, "n 2 6"],
@@ -95,7 +95,7 @@ def explain_either(
     model: PairModel, images: Float[Tensor, "n 3 s s"], facts: Int[Tensor, "n 2 6"], method: Method
 ) -> list[list[tuple[str, Float[Tensor, "i j"]]]]:
     """For each scene and each of its two objects the text that names it, and the map towards that text rather than the other's."""
-    sides = [(side, explain_text(model, images, side, method)) for side in (facts, facts.flip(1))]
+    sides = [(side, _explain_text(model, images, side, method)) for side in (facts, facts.flip(1))]
     return [[(phrase(side[k, 0].tolist(), WORDS), made.a[k]) for side, made in sides] for k in range(len(images))]
 
 
@@ -123,7 +123,7 @@ def locate_texts(
     frames = []
     for label, method in method_specs(methods).items():
         for foil in foils:
-            made = explain_text(model, images, facts, method, foil=foil, factors=factors)
+            made = _explain_text(model, images, facts, method, foil=foil, factors=factors)
             named, other = (measure(model, Pair(images, truth=Truth(mask, mask)), made, METRICS) for mask in masks.unbind(1))
             area = masks[:, 0].double().mean((1, 2))
             for metric in METRICS:
