@@ -9,11 +9,13 @@ from scipy import stats
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, Pair, explain, measure
 from xaicl_lib.data.corpora import embed_corpus, scenes_of
-from xaicl_lib.data.scenes import scene_set
+from xaicl_lib.data.scenes import SHAPES, scene_set
+from xaicl_lib.images import open_photo
 from xaicl_lib.metrics.randomisation import randomised
 from xaicl_lib.probes import linear_probe
 from xaicl_lib.scores import class_evidence, corpus_similarity, dot
 from xaicl_lib.statistics.paired import holm
+from xaicl_lib.studies import side_by_side
 from xaicl_lib.studies.corpus import (
     METHODS as BOOK,
 )
@@ -31,6 +33,7 @@ from xaicl_lib.studies.corpus import (
     sanity,
     settings,
     shape_corpus,
+    shape_settings,
     size_means,
     tally,
     vary_sizes,
@@ -42,6 +45,7 @@ from xaicl_lib.studies.views_of_photos import (
     _cut_out,
     compare_views,
     explain_changes,
+    sample_photos,
     scores_and_agreement,
     shares_kept,
     silent_maps,
@@ -356,3 +360,22 @@ def test_changes_of_a_photo_are_explained_one_by_one(model) -> None:
     assert torch.equal(seen["crop"], change[0])
     want = explain(model, Pair(IMAGES[:1]), "grad_cam", score=model.like(change, IMAGES[40:50]))
     assert_close(made["crop"].a, want.a, atol=1e-6)
+
+
+def test_questions_about_shapes(model) -> None:
+    (one,), probe = shape_settings(model, 600, classes=[1], explicands=2, seed=1)
+    assert (one.name, one.index, len(one.explicands), len(one.corpus), len(one.foil)) == (SHAPES[1], 1, 4, 30, 100)
+    learned, known, _ = scene_set("train", 24, 600)
+    want = linear_probe(embed_corpus(model, learned.float() / 255), known[:, 0])
+    assert_close(probe(model.encode(one.explicands)), want(model.encode(one.explicands)))
+
+
+def test_sample_photos_are_in_the_order_of_their_names() -> None:
+    names, photos = sample_photos(24)
+    assert torch.equal(photos[names.index("cat")], open_photo("cat", 24)[0])
+
+
+def test_tables_below_each_other_say_where_they_are_from() -> None:
+    both = side_by_side({"one": pd.DataFrame({"x": [1, 2]}), "two": pd.DataFrame({"x": [3]})}, "source")
+    assert both.to_dict("list") == {"x": [1, 2, 3], "source": ["one", "one", "two"]}
+    assert both.index.is_unique

@@ -11,11 +11,14 @@ from xaicl_lib.studies.models import (
     Gallery,
     accuracies_by_factor,
     card_table,
+    cards,
+    drawn_scenes,
     factor_table,
     nearest_by,
     spread_table,
     tiles,
     twin_table,
+    validation_photos,
     weakest_factors,
 )
 
@@ -68,6 +71,18 @@ def test_tiles_are_parts_of_the_photos_that_are_named() -> None:
     assert torch.equal(gallery.queries[1], gallery.pictures[at])
     middle = sample_photo("cat", 240)[:, :, 72:168, 72:168].mean((2, 3))[0]
     assert_close(gallery.queries[1].mean((1, 2)), middle, rtol=0, atol=0.01)
+
+
+def test_cards_and_pictures_by_what_they_are_of(monkeypatch) -> None:
+    photos, scenes = cards("photos"), cards("scenes")
+    assert {card["name"] for card in cards()} == {card["name"] for card in (*photos, *scenes)}
+    assert all(card["name"].startswith("scenes_") == (card in scenes) for card in (*photos, *scenes))
+    monkeypatch.delenv("XAICL_IMAGENETTE", raising=False)
+    assert validation_photos(3) is None
+    drawn = drawn_scenes(4, seed=2)
+    assert torch.equal(drawn.queries, drawn.pictures[:1])
+    assert drawn.asked == [f"A scene, {drawn.labels[0]},"]
+    assert not torch.equal(drawn_scenes(4, seed=3).pictures, drawn.pictures)
 
 
 def test_nearest_equals_sorting_by_the_score(monkeypatch) -> None:

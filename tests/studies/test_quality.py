@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from xaicl_lib import InputError, PairModel
+from xaicl_lib.data.scenes import scene_set
 from xaicl_lib.scores import class_evidence
 from xaicl_lib.studies.properties import PROPERTIES, claims_seen, differences, properties
 from xaicl_lib.studies.quality import (
@@ -22,6 +23,7 @@ from xaicl_lib.studies.quality import (
     gains,
     measures,
     recognised,
+    scene_classifiers,
     two_object_scenes,
 )
 
@@ -148,6 +150,18 @@ def test_evidence_of_a_classifier_is_its_logit() -> None:
     want = load_classifier("scenes_supervised", "cpu")(model.embed_a(model.normalize(images)))
     assert len(judge.scores) == 8
     assert torch.allclose(judge.evidence(images), want, atol=1e-4)
+
+
+def test_three_classifiers_of_scenes_differ_in_score_or_training() -> None:
+    logits, corpus, contrastive = scene_classifiers(160, "cpu")
+    assert [one.name for one in (logits, corpus, contrastive)] == [
+        "scenes_supervised, logit", "scenes_supervised, corpus", "scenes_simclr, corpus"
+    ]  # fmt: skip
+    images, labels, _ = scene_set("train", 64, 160)
+    shown = images[:40].float() / 255
+    for one in (logits, corpus, contrastive):
+        assert (one.evidence(shown).argmax(1) == labels[:40, 0]).float().mean() > 0.3, "of eight shapes"
+    assert torch.equal(logits.model.encode(shown), corpus.model.encode(shown))
 
 
 @pytest.mark.parametrize(

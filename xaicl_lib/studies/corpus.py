@@ -28,7 +28,7 @@ from xaicl_lib.scores import Score, class_evidence, corpus_similarity, cosine
 from xaicl_lib.statistics.paired import paired_difference, summarise
 
 TARGETS = ("contrastive", "corpus", "label-free", "contrastive label-free")  # what a method explains
-ITSELF = TARGETS[2:]  # those that ask what makes an image like itself, and know of no corpus
+_ITSELF = TARGETS[2:]  # those that ask what makes an image like itself, and know of no corpus
 CAPTUM = {"integrated_gradients": "IntegratedGradients", "gradient_shap": "GradientShap"}
 
 
@@ -185,7 +185,7 @@ def explain_corpus(
         raise unknown("target", target, TARGETS)
     if spec.name not in CAPTUM and spec.name not in registry:
         raise unknown("method", spec.name, [*(m.name for m in registry), *CAPTUM])
-    if target in ITSELF:
+    if target in _ITSELF:
         against = None if target == "label-free" else foil
         return Explanation.concat([_explain_itself(model, image, spec, against, seed) for image in images.split(1)])
     return _explain(model, Pair(images), spec, corpus_similarity(corpus, foil if target == TARGETS[0] else None), seed)

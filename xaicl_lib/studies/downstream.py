@@ -33,7 +33,7 @@ from xaicl_lib.studies.tables import GROUPS
 from xaicl_lib.training.data import Data
 from xaicl_lib.zoo.bundled import WEIGHTS, load_model
 
-UNTRAINED = "untrained"  # the recipe of networks that were trained by none yet
+_UNTRAINED = "untrained"  # the recipe of networks that were trained by none yet
 FACTS = ["model", "recipe", "run", "epoch", "linear_accuracy", "knn_accuracy"]
 # Methods of the paper's three families and a control, at a cost that allows many models.
 METHODS: dict[str, Method] = {
@@ -82,7 +82,7 @@ def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Seque
         accuracies = {key: card[key] for key in ("linear_accuracy", "knn_accuracy") if key in card}
         model = load_model(card["name"], device, folder=Path(folder))
         run = f"{recipe['name']}, {recipe['epochs']} epochs"
-        found.append(Checkpoint(model, recipe["name"] if epoch else UNTRAINED, run, epoch, accuracies))
+        found.append(Checkpoint(model, recipe["name"] if epoch else _UNTRAINED, run, epoch, accuracies))
     return found
 
 
@@ -279,7 +279,7 @@ def shifted(checkpoint: Checkpoint, by: float = 3.0) -> Checkpoint:
 
 
 # What Sec. V-E prints of Fig. 15, for the perturbation family over five models; the others are in the picture only.
-PRINTED = {"insertion": 0.75, "average drop": 0.65}
+_PRINTED = {"insertion": 0.75, "average drop": 0.65}
 # Linear-probe accuracy on ImageNet in percent as the publishers of the weights state it: Table 1 of :cite:t:`chen2020big`, and the
 # repositories of Barlow Twins, SimSiam (100 epochs) and MoCo v3 (ViT-B).
 PUBLISHED = {"SimCLRv2 1x": 71.7, "SimCLRv2 2x": 75.6, "Barlow Twins": 73.3, "SimSiam": 68.1, "MoCo v3": 76.7}
@@ -287,7 +287,7 @@ PUBLISHED = {"SimCLRv2 1x": 71.7, "SimCLRv2 2x": 75.6, "Barlow Twins": 73.3, "Si
 
 def printed_correlations() -> pd.DataFrame:
     """The paper's correlations with the interval that five models allow: family, group, r, low, high, models."""
-    rows = [("perturbation", group, r, *fisher_interval(r, 5), 5) for group, r in PRINTED.items()]
+    rows = [("perturbation", group, r, *fisher_interval(r, 5), 5) for group, r in _PRINTED.items()]
     return pd.DataFrame(rows, columns=["family", "group", "r", "low", "high", "models"])
 
 

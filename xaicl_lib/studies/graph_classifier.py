@@ -19,7 +19,7 @@ from xaicl_lib.statistics.paired import holm
 from xaicl_lib.studies.organization import Labels, checked, classes_of, relative_to, similarity_graph
 
 STEPS = 100  # of the optimiser at most; a linear head needs some 30
-NEIGHBOURS = 20  # of k-NN at most
+_NEIGHBOURS = 20  # of k-NN at most
 TEMPERATURE = 0.1  # of the graph
 
 
@@ -319,7 +319,7 @@ def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tenso
 
 def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: _Graph | None, head: Head | None) -> dict[str, float]:
     if head is None:
-        k = min(NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
+        k = min(_NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
         return {"value": knn_accuracy(z[known], y[known], z[left], y[left], k), "parameters": 0, "own": torch.nan}
     used = graph if head.graph else None
     fitted = _fit(x, y, known, graph=used, hidden=head.hidden)

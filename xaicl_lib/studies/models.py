@@ -18,7 +18,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.zoo import list_models, load_model, model_card
 
 Card = dict[str, Any]
-TILES = [(x, y, 0.4, 0.4) for y in (0, 0.3, 0.6) for x in (0, 0.3, 0.6)]  # left, top, width, height of the parts of a photo
+_TILES = [(x, y, 0.4, 0.4) for y in (0, 0.3, 0.6) for x in (0, 0.3, 0.6)]  # left, top, width, height of the parts of a photo
 
 
 def cards(of: str | None = None) -> list[Card]:
@@ -114,10 +114,10 @@ class Gallery:
 
 def tiles(names: Sequence[str], size: int = 96) -> Gallery:
     """Nine tiles of each sample photo to look among, and to look for the middle tiles of those that are named."""
-    photos = [sample_photo(name, 240).expand(len(TILES), -1, -1, -1) for name in SAMPLES]
-    pictures = torch.cat([augment.resized_crop(photo, torch.tensor(TILES), size) for photo in photos])
-    middle = [len(TILES) * list(SAMPLES).index(name) + len(TILES) // 2 for name in names]
-    return Gallery(pictures[middle], [f"A tile of {name}" for name in names], pictures, [name for name in SAMPLES for _ in TILES])
+    photos = [sample_photo(name, 240).expand(len(_TILES), -1, -1, -1) for name in SAMPLES]
+    pictures = torch.cat([augment.resized_crop(photo, torch.tensor(_TILES), size) for photo in photos])
+    middle = [len(_TILES) * list(SAMPLES).index(name) + len(_TILES) // 2 for name in names]
+    return Gallery(pictures[middle], [f"A tile of {name}" for name in names], pictures, [name for name in SAMPLES for _ in _TILES])
 
 
 def validation_photos(count: int) -> Gallery | None:

@@ -25,7 +25,7 @@ PROPERTIES = {  # metric: the property it stands for, and whether more is better
 }
 CLAIMS = ("faithfulness", "complexity", "continuity")  # in which supervised contrastive training is said to be better
 QUIET: dict[str, Any] = {"disable_warnings": True, "display_progressbar": False, "return_aggregate": False}
-ZEROED: dict[str, Any] = {"perturb_baseline": 0.0, "normalise": False, **QUIET}
+_ZEROED: dict[str, Any] = {"perturb_baseline": 0.0, "normalise": False, **QUIET}
 
 
 def properties(
@@ -79,9 +79,9 @@ def _suite(values: int, samples: int) -> dict[str, Callable[[dict[str, Any]], An
         import quantus
     except ImportError as error:
         raise InputError("expected quantus for these metrics, found none: pip install quantus") from error
-    flipping = quantus.PixelFlipping(features_in_step=values // 3 // STEPS, **ZEROED)
+    flipping = quantus.PixelFlipping(features_in_step=values // 3 // STEPS, **_ZEROED)
     # Sets of an eighth of the image: single values hardly move a network.
-    correlation = quantus.FaithfulnessCorrelation(nr_runs=50, subset_size=values // 8, **ZEROED)
+    correlation = quantus.FaithfulnessCorrelation(nr_runs=50, subset_size=values // 8, **_ZEROED)
     sparseness, entropy = quantus.Sparseness(**QUIET), quantus.Complexity(**QUIET)
     shaken = quantus.MaxSensitivity(nr_samples=samples, lower_bound=0.2, **QUIET)
 

@@ -18,7 +18,7 @@ from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
 from xaicl_lib.views.style import GRID, PLAIN
 
-HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
+_HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
 
 
 def _signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
@@ -174,7 +174,7 @@ def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> 
                 go.Scatter(
                     x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach, name=metric, mode="lines+markers",
                     legendgroup=metric,
-                    showlegend=k == 0, line={"color": HUES[j], "width": 2.5},
+                    showlegend=k == 0, line={"color": _HUES[j], "width": 2.5},
                     hovertemplate=f"{what} of %{{x}}: %{{y:.3f}}<extra>{metric}</extra>",
                 ),
                 k + 1, 1,

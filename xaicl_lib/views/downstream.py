@@ -17,8 +17,8 @@ AXES = {
     "deletion": "explanation score: 1 - mean of SD and CD",
     "average drop": "explanation score: 1 - mean of SAD and CAD",
 }
-HEADROOM = 0.06  # of accuracy, above the points, for the correlation
-FIT = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
+_HEADROOM = 0.06  # of accuracy, above the points, for the correlation
+_FIT = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
 _BUTTONS: dict[str, Any] = {
     "type": "buttons",
     "direction": "right",
@@ -67,7 +67,7 @@ def scatter_figure(
     ]
     rows = -(-means["recipe"].nunique() // 2)  # of the legend, two in a line on a phone
     figure.update_xaxes(**GRID, title=AXES[groups[0]], range=ranges[groups[0]])
-    bounds = [float(means[accuracy].min()) - HEADROOM / 2, float(means[accuracy].max()) + HEADROOM]
+    bounds = [float(means[accuracy].min()) - _HEADROOM / 2, float(means[accuracy].max()) + _HEADROOM]
     figure.update_yaxes(**GRID, title="accuracy of the linear probe", range=bounds)
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}}
     margin = {"l": 60, "r": 12, "t": 95, "b": 60 + 20 * rows}
@@ -79,7 +79,7 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
     """The fit and the networks of each recipe, for one method and group."""
     part = means[(means[by] == name) & (means["group"] == group)]
     r = found[(found[by] == name) & (found["group"] == group) & (found["statistic"] == "pearson")]
-    top = float(means[accuracy].max()) + HEADROOM / 2
+    top = float(means[accuracy].max()) + _HEADROOM / 2
     made = [_fit(part, r, accuracy, (_range(means[means["group"] == group])[0], top))]
     for recipe, points in part.groupby("recipe", sort=False):
         rows: list[Mapping[Any, Any]] = []
@@ -104,7 +104,7 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
 def _fit(part: pd.DataFrame, r: pd.DataFrame, accuracy: str, corner: tuple[float, float]) -> dict[str, Any]:
     """A straight line through the networks, and in the corner above them their correlation."""
     part = part.dropna(subset=["mean"])
-    look = {"mode": "lines+text", "line": FIT, "textposition": "middle right", "hoverinfo": "skip", "showlegend": False}
+    look = {"mode": "lines+text", "line": _FIT, "textposition": "middle right", "hoverinfo": "skip", "showlegend": False}
     if r.empty or part["mean"].nunique() < 2:
         return {"x": [corner[0]], "y": [corner[1]], "error_x.array": [None], "text": ["r undefined"], "look": look}
     slope, start = np.polyfit(part["mean"], part[accuracy], 1)

@@ -24,8 +24,8 @@ from xaicl_lib.views.style import GRID, PLAIN
 
 STATIC = Path(__file__).parent / "static"
 TILE = 48  # pixels a side of a thumbnail
-QUALITY = 72  # of their JPEG
-SYMBOLS = {"circle": "●", "diamond": "◆"}
+_QUALITY = 72  # of their JPEG
+_SYMBOLS = {"circle": "●", "diamond": "◆"}
 _RING = "rgba(110,110,110,1)"  # seen on light and dark pages
 
 
@@ -110,12 +110,12 @@ def _ends(table: pd.DataFrame, x: str, by: list[str]) -> str:
 
 def _class_marks(names: Sequence[str]) -> list[tuple[str, str]]:
     """Colour and symbol of each class, no two alike for up to twice as many classes as there are colours."""
-    symbols = list(SYMBOLS)
+    symbols = list(_SYMBOLS)
     return [(PALETTE[k % len(PALETTE)], symbols[k // len(PALETTE) % len(symbols)]) for k in range(len(names))]
 
 
 @dataclass(frozen=True)
-class EmbeddingMap:
+class _EmbeddingMap:
     """Maps of the same photos by several models, linked: what one points at or chooses in one is shown in all.
 
     In the book it is drawn by the book's own script; in a live notebook, and as `page()`, it brings everything along. Neither asks a
@@ -137,7 +137,7 @@ class EmbeddingMap:
         panels = "".join(BookFigure(figure, alt)._repr_html_() for figure, alt in zip(self.figures, alts, strict=True))
         marks = zip(self.data["classes"], _class_marks(self.data["classes"]), strict=True)
         legend = "".join(
-            f'<button type="button" aria-pressed="false"><span style="color:{colour}" aria-hidden="true">{SYMBOLS[symbol]}</span> '
+            f'<button type="button" aria-pressed="false"><span style="color:{colour}" aria-hidden="true">{_SYMBOLS[symbol]}</span> '
             f"{html.escape(name)}</button>"
             for name, (colour, symbol) in marks
         )
@@ -188,7 +188,7 @@ def embedding_map(
     near: Mapping[str, tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]],
     *,
     first: int = 0,
-) -> EmbeddingMap:
+) -> _EmbeddingMap:
     """Linked maps of photos by one model or several: thumbnails on hover, nearest neighbours on click or by keyboard.
 
     Args:
@@ -219,7 +219,7 @@ def embedding_map(
         f"Maps of {n} images of {len(classes)} classes by {' and '.join(positions)}, linked: a photo chosen in one is ringed in all, "
         "with its nearest neighbours by each model listed below."
     )
-    return EmbeddingMap(figures, data, alt)
+    return _EmbeddingMap(figures, data, alt)
 
 
 def _sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
@@ -230,7 +230,7 @@ def _sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
         tile = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
         whole.paste(tile.resize((TILE, TILE), Image.Resampling.BICUBIC), (k % columns * TILE, k // columns * TILE))
     file = io.BytesIO()
-    whole.save(file, "JPEG", quality=QUALITY, optimize=True)
+    whole.save(file, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
