@@ -83,7 +83,7 @@ def sizes() -> pd.DataFrame:
     model, given, probe = asked("scenes_simclr", 3, 2)
     occlusion = methods(model.size)["occlusion, contrastive"]
     counts = {"corpus_sizes": (1, 3, 10, 40), "foil_sizes": (0, 1, 3, 10, 30, 100, 300)}
-    return vary_sizes(model, given, probe, **counts, draws=2, method=occlusion, step=step_of(model))
+    return vary_sizes(model, given, probe, **counts, repeats=2, method=occlusion, step=step_of(model))
 
 
 def random_model() -> pd.DataFrame:
@@ -99,7 +99,7 @@ def views() -> pd.DataFrame:
     order = torch.randperm(len(images), generator=seeded())
     photos, foil = images[order[:10]], images[order[10:]]
     few: dict[str, Method] = {"occlusion": ("conditional_occlusion", {"stride": 12}), "Grad-CAM": "grad_cam"}
-    return compare_views(model, photos, foil, few, draws=2)
+    return compare_views(model, photos, foil, few, repeats=2)
 
 
 def localisation() -> pd.DataFrame:

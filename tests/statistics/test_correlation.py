@@ -118,7 +118,7 @@ def row_of(found: pd.DataFrame, method: str, statistic: str) -> pd.Series:
 
 def test_intervals_are_those_of_slow_loops() -> None:
     scores = made()
-    got = correlate(scores, draws=40, seed=3)
+    got = correlate(scores, resamples=40, seed=3)
     models = list(scores["model"].unique())
     counts, pairs = resampled(models, 40, 3), resampled(range(5), 40, 4)
     wide = {name: part.pivot(index="model", columns="pair", values="value").loc[models] for name, part in scores.groupby("method")}
@@ -140,10 +140,10 @@ def test_a_cluster_of_copies_counts_as_one_model() -> None:
     """Ten copies of each model: with clusters nothing changes, without them the interval pretends to ten times the models."""
     scores = made(m=12, n=4)
     copies = pd.concat([scores.assign(model=scores["model"] + f"copy {k}") for k in range(10)])
-    once, clustered = (row_of(correlate(t, draws=300), "grad_cam", "pearson") for t in (scores, copies))
+    once, clustered = (row_of(correlate(t, resamples=300), "grad_cam", "pearson") for t in (scores, copies))
     assert clustered[["r", "low", "high"]].to_numpy(float) == pytest.approx(once[["r", "low", "high"]].to_numpy(float))
     assert (clustered["models"], clustered["clusters"]) == (120, 12)
-    alone = row_of(correlate(copies, cluster=None, draws=300), "grad_cam", "pearson")
+    alone = row_of(correlate(copies, cluster=None, resamples=300), "grad_cam", "pearson")
     assert alone["clusters"] == 120
     assert alone["high"] - alone["low"] < 0.6 * (once["high"] - once["low"])
 
@@ -154,7 +154,7 @@ def test_scores_that_repeat_the_similarity_are_seen_through() -> None:
     accuracy = RNG.uniform(size=m)
     score = accuracy[:, None] + 0.2 * RNG.normal(size=(m, 1)) + 0.05 * RNG.normal(size=(m, n))
     values = {name: score + 0.1 * RNG.normal(size=(m, n)) for name in ("grad_cam", "random_map")}
-    found = correlate(table(values, accuracy, score, [f"r{k}" for k in range(m)]), draws=400)
+    found = correlate(table(values, accuracy, score, [f"r{k}" for k in range(m)]), resamples=400)
     assert row_of(found, "grad_cam", "pearson")["low"] > 0.6
     assert row_of(found, "random_map", "pearson")["low"] > 0.6
     assert row_of(found, "grad_cam", "with similarity")["r"] > 0.9
@@ -180,13 +180,13 @@ def test_statistics_are_corrected_for_their_number() -> None:
     assert corrected(found, ["spearman"])["p"].tolist() == [0.001]
     accuracy = np.linspace(0, 1, 30)
     scores = table({"grad_cam": np.stack([accuracy] * 3, 1)}, accuracy, np.ones((30, 3)), [f"r{k}" for k in range(30)])
-    assert row_of(correlate(scores, draws=400), "grad_cam", "pearson")["p"] == pytest.approx(2 / 401), "no draw on the other side"
+    assert row_of(correlate(scores, resamples=400), "grad_cam", "pearson")["p"] == pytest.approx(2 / 401), "no draw on the other side"
 
 
 def test_leaving_a_recipe_out() -> None:
     scores = made()
     got = leave_out(scores).loc[("grad_cam", "insertion")]
-    assert got["all"] == pytest.approx(row_of(correlate(scores, draws=2), "grad_cam", "pearson")["r"])
+    assert got["all"] == pytest.approx(row_of(correlate(scores, resamples=2), "grad_cam", "pearson")["r"])
     rest = {}
     for name in scores["recipe"].unique():
         part = scores[(scores["recipe"] != name) & (scores["method"] == "grad_cam")]

@@ -215,7 +215,7 @@ def test_targets_are_compared_explicand_by_explicand() -> None:
 
 def test_the_whole_corpus_agrees_with_itself(model, asked, probe) -> None:
     method = ("conditional_occlusion", {"stride": 6})
-    table = vary_sizes(model, asked[:1], probe, corpus_sizes=(1, 5), foil_sizes=(0, 8), draws=1, method=method, step=STEP)
+    table = vary_sizes(model, asked[:1], probe, corpus_sizes=(1, 5), foil_sizes=(0, 8), repeats=1, method=method, step=STEP)
     agreement = table[table["metric"] == "agreement"].groupby(["varied", "size"])["value"].mean()
     assert agreement["corpus", 5] == pytest.approx(1)
     assert agreement["foil", 8] == pytest.approx(1)
@@ -273,8 +273,8 @@ def test_photos_are_compared_with_their_own_changes(model) -> None:
     photos, foil = IMAGES[:3], IMAGES[40:50]
     same = {"nothing": lambda x, g: Change(x), "crop": CHANGES["crop"]}
     occlusion = ("conditional_occlusion", {"stride": 6})
-    table = compare_views(model, photos, foil, {"occlusion": occlusion}, changes=same, draws=2)
-    both = compare_views(model, photos, foil, {"Grad-CAM": "grad_cam", "occlusion": occlusion}, changes=same, draws=2)
+    table = compare_views(model, photos, foil, {"occlusion": occlusion}, changes=same, repeats=2)
+    both = compare_views(model, photos, foil, {"Grad-CAM": "grad_cam", "occlusion": occlusion}, changes=same, repeats=2)
     assert both[both["way"] == "occlusion"].reset_index(drop=True).equals(table), "methods see the same changes"
     nothing, cropped = (table[table["augmentation"] == name] for name in ("nothing", "crop"))
     assert nothing["agreement"].to_numpy() == pytest.approx(1)
@@ -285,7 +285,7 @@ def test_photos_are_compared_with_their_own_changes(model) -> None:
     assert cropped["inside"].between(0, 1).all()
     assert cropped["area"].between(0.2, 0.55).all()
     with pytest.raises(InputError, match="at least one draw"):
-        compare_views(model, photos, foil, draws=0)
+        compare_views(model, photos, foil, repeats=0)
 
 
 def test_a_corpus_of_a_shape_and_its_score(model) -> None:

@@ -101,7 +101,7 @@ def test_neighbours_help_where_classes_are_dense_and_labels_few() -> None:
     y = torch.arange(200) % 2
     moons = torch.stack([angle.cos() + y, (1 - 2 * y) * angle.sin() + 0.5 * y], 1) + 0.05 * torch.randn(200, 2, generator=g)
     table = classify(
-        {"moons": moons}, y, per_class=(5,), heads={"perceptron": Head(False, 16), "GCN": Head(True, 16)}, temperature=0.05, draws=6
+        {"moons": moons}, y, per_class=(5,), heads={"perceptron": Head(False, 16), "GCN": Head(True, 16)}, temperature=0.05, repeats=6
     )
     means = table.groupby("classifier")["value"].mean()
     assert means["GCN"] > means["perceptron"] + 0.01
@@ -109,7 +109,7 @@ def test_neighbours_help_where_classes_are_dense_and_labels_few() -> None:
 
 def test_rows_are_paired_and_labels_nested() -> None:
     x, y = clouds(90, apart=3.0)
-    table = classify({"one": x, "same": x.clone()}, y, per_class=(1, 5, 10), draws=4)
+    table = classify({"one": x, "same": x.clone()}, y, per_class=(1, 5, 10), repeats=4)
     assert len(table) == 2 * 4 * 3 * 3
     wide = table.pivot(index=["per_class", "draw", "classifier"], columns="model", values="value")
     assert (wide["one"] == wide["same"]).all(), "draws are the same for all models"
@@ -122,7 +122,7 @@ def test_rows_are_paired_and_labels_nested() -> None:
     row = gain[(gain["model"] == "one") & (gain["classifier"] == "GCN") & (gain["per_class"] == 5) & (gain["draw"] == 2)]
     want = wide.loc[(5, 2, "GCN"), "one"] - wide.loc[(5, 2, "linear"), "one"]
     assert row["value"].tolist() == pytest.approx([want]), "only the classifier differs"
-    again = classify({"one": x}, y, per_class=(1, 5, 10), draws=4)
+    again = classify({"one": x}, y, per_class=(1, 5, 10), repeats=4)
     assert again["value"].tolist() == table.loc[table["model"] == "one", "value"].tolist()
 
 
@@ -137,7 +137,7 @@ def test_differences_over_draws_are_tested_and_corrected() -> None:
 
 def test_the_graph_costs_one_number_more() -> None:
     z, y = clouds(12)
-    found = classify({"m": z}, y, per_class=(1,), draws=1).set_index("classifier")["parameters"]
+    found = classify({"m": z}, y, per_class=(1,), repeats=1).set_index("classifier")["parameters"]
     assert found["GCN"] == found["linear"] + 1
 
 
@@ -168,7 +168,7 @@ def test_bad_input_is_named() -> None:
 @pytest.fixture(scope="module")
 def measured() -> pd.DataFrame:
     x, y = clouds(60, apart=1.5)
-    return classify({"base": x, "poor": x[:, :2], "worse": x[:, 2:4]}, y, per_class=(1, 5), draws=3)
+    return classify({"base": x, "poor": x[:, :2], "worse": x[:, 2:4]}, y, per_class=(1, 5), repeats=3)
 
 
 def at(table: pd.DataFrame, model: str, classifier: str, per_class: int = 5) -> pd.Series:
@@ -189,7 +189,7 @@ def test_a_gap_changes_by_what_the_graph_adds_to_either_side(measured) -> None:
 def test_narrow_heads_are_compared_with_each_other_and_with_the_linear_one(measured) -> None:
     x, y = clouds(60, apart=1.5)
     some = {label: head for label, head in NARROW.items() if label.endswith((" 2", " 8"))}
-    narrow = by_head(classify({"base": x, "poor": x[:, :2]}, y, per_class=(5,), heads=some, draws=3).astype({"classifier": "category"}))
+    narrow = by_head(classify({"base": x, "poor": x[:, :2]}, y, per_class=(5,), heads=some, repeats=3).astype({"classifier": "category"}))
     assert set(zip(narrow["classifier"], narrow["head"], narrow["width"], strict=True)) == {
         ("GCN 2", "with the graph", 2), ("GCN 8", "with the graph", 8), ("perceptron 2", "without", 2), ("perceptron 8", "without", 8)
     }  # fmt: skip
@@ -205,6 +205,6 @@ def test_narrow_heads_are_compared_with_each_other_and_with_the_linear_one(measu
 
 def test_temperatures_are_compared_on_the_draws_that_all_have(measured) -> None:
     both = pd.concat([measured.assign(temperature=0.1), measured.assign(temperature=0.2, value=measured["value"] / 2)])
-    found = by_temperature(both, ["base"], draws=2)
+    found = by_temperature(both, ["base"], repeats=2)
     assert found.loc["base", "T = 0.1"] == pytest.approx(at(measured, "base", "GCN")[:2].mean())
     assert found.loc["base", "T = 0.2"] == pytest.approx(found.loc["base", "T = 0.1"] / 2)

@@ -34,7 +34,7 @@ def scores() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def found(scores) -> pd.DataFrame:
-    return correlate(scores, draws=100)
+    return correlate(scores, resamples=100)
 
 
 def test_points_stand_on_the_way_of_their_training(scores, found) -> None:
@@ -79,7 +79,7 @@ def test_menus_choose_method_and_group(scores, found) -> None:
 
 def test_a_score_that_never_changes_has_no_correlation(scores) -> None:
     flat = scores.assign(value=0.5)
-    figure = scatter_figure(model_scores(flat), correlate(flat, draws=20))
+    figure = scatter_figure(model_scores(flat), correlate(flat, resamples=20))
     assert figure.data[0].text == ("r undefined",)
 
 

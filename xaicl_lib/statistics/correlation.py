@@ -103,7 +103,7 @@ def correlate(
     of: str = "linear_accuracy",
     cluster: str | None = "recipe",
     control: str = "random_map",
-    draws: int = RESAMPLES,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """How far explanation scores of models go with how good the models are, per method and group of metrics.
@@ -119,7 +119,7 @@ def correlate(
         of: column with what the models are good at.
         cluster: column of what belongs together; None takes every model for independent.
         control: the method (or family) whose scores are the control.
-        draws: of the bootstrap.
+        resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Returns:
@@ -137,9 +137,9 @@ def correlate(
             raise unknown("column", column, scores.columns)
     models, facts = _models(scores)
     clusters = facts.index if cluster is None else facts[cluster]
-    counts = resampled(list(clusters), draws, seed)
-    pairs = resampled(sorted(scores["pair"].unique()), draws, seed + 1)
-    y = np.tile(facts[of].to_numpy(float), (draws + 1, 1))
+    counts = resampled(list(clusters), resamples, seed)
+    pairs = resampled(sorted(scores["pair"].unique()), resamples, seed + 1)
+    y = np.tile(facts[of].to_numpy(float), (resamples + 1, 1))
     z = weighted_means(_wide(scores.drop_duplicates(["model", "pair"]), "score", models), pairs)
     means = {key: weighted_means(_wide(part, "value", models), pairs) for key, part in scores.groupby([by, "group"], sort=False)}
     size = len(models), len(set(clusters)), pairs.shape[1]

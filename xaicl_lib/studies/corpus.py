@@ -383,14 +383,14 @@ def vary_sizes(
     *,
     corpus_sizes: Sequence[int] = (1, 3, 10),
     foil_sizes: Sequence[int] = (0, 1, 3, 10, 30),
-    draws: int = 2,
+    repeats: int = 2,
     method: Method = "conditional_occlusion",
     step: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """How small a corpus, and how small a foil, still gives the map of the whole one.
 
-    Corpus and foil vary one at a time, the other staying whole; each size is drawn `draws` times. Foil size 0 is the corpus alone.
+    Corpus and foil vary one at a time, the other staying whole; each size is drawn `repeats` times. Foil size 0 is the corpus alone.
 
     Returns:
         One row per varied set ("corpus", "foil"), size, draw, explicand and metric; metrics are those of `evaluate_corpora` and
@@ -405,7 +405,7 @@ def vary_sizes(
         whole = explain_corpus(model, setting.explicands, method, *z)
         for varied, sizes in (("corpus", corpus_sizes), ("foil", foil_sizes)):
             for size in sizes:
-                for draw in range(draws):
+                for draw in range(repeats):
                     one = with_target(method, "corpus") if varied == "foil" and not size else method
                     made = explain_corpus(model, setting.explicands, one, *_cut(*z, varied, size, generator))
                     rows = _insertion_deletion(model, setting, made, classifier, step=step)

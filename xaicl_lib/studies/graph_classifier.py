@@ -175,7 +175,7 @@ def classify(
     per_class: Sequence[int] = (1, 2, 5, 10, 25, 50),
     heads: Mapping[str, Head | None] = HEADS,
     temperature: float = TEMPERATURE,
-    draws: int = 20,
+    repeats: int = 20,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Accuracy of classifiers on frozen features, by how many labels they were given.
@@ -190,7 +190,7 @@ def classify(
         per_class: how many labels of each class.
         heads: by name; None is k-NN.
         temperature: of the similarity graph.
-        draws: how often.
+        repeats: how often labels are drawn.
         seed: of the draws.
 
     Returns:
@@ -204,7 +204,7 @@ def classify(
     if len(counts) != 1:
         raise InputError(f"expected features of the same items for at least one model, got {sorted(counts)} items")
     y = classes_of(labels, counts.pop())
-    plans = [_draw(y, per_class, k, seed) for k in range(draws)]
+    plans = [_draw(y, per_class, k, seed) for k in range(repeats)]
     rows = []
     for name, z in features.items():
         directions(z)  # before any work
@@ -296,9 +296,11 @@ def beside_linear(table: pd.DataFrame, linear: pd.DataFrame) -> pd.DataFrame:
     return found[["numbers", "of linear", "mean", "low", "high", "p"]]
 
 
-def by_temperature(table: pd.DataFrame, models: Sequence[str], per_class: int = 5, draws: int = 3) -> pd.DataFrame:
+def by_temperature(table: pd.DataFrame, models: Sequence[str], per_class: int = 5, repeats: int = 3) -> pd.DataFrame:
     """Accuracy of the GCN by the temperature of its graph, model by model, on the draws that all runs have."""
-    warm = table[(table["classifier"] == "GCN") & (table["per_class"] == per_class) & (table["draw"] < draws) & table["model"].isin(models)]
+    warm = table[
+        (table["classifier"] == "GCN") & (table["per_class"] == per_class) & (table["draw"] < repeats) & table["model"].isin(models)
+    ]
     means = over_draws(warm.astype({"model": str}), ["model", "temperature"])
     return means.pivot(index="model", columns="temperature", values="mean").add_prefix("T = ")
 

@@ -95,7 +95,7 @@ def compare_views(
     methods: Methods = "conditional_occlusion",
     *,
     changes: Mapping[str, Callable[[Images, Generator], Change]] = CHANGES,
-    draws: int = 2,
+    repeats: int = 2,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Scores and maps of photos towards augmented versions of themselves.
@@ -109,7 +109,7 @@ def compare_views(
         foil: other photos.
         methods: of explanation.
         changes: augmentations by name, (photos, generator) -> Change.
-        draws: of each augmentation.
+        repeats: of each augmentation, each with its own random numbers.
         seed: of the augmentations, which are the same for all methods.
 
     Returns:
@@ -118,23 +118,23 @@ def compare_views(
         NaN where all is kept).
 
     Raises:
-        InputError: no draws.
+        InputError: no repeats.
     """
-    if draws < 1:
-        raise InputError(f"expected at least one draw, got {draws}")
-    tables = {label: _compare(model, photos, foil, method, changes, draws, seed) for label, method in method_specs(methods).items()}
+    if repeats < 1:
+        raise InputError(f"expected at least one draw, got {repeats}")
+    tables = {label: _compare(model, photos, foil, method, changes, repeats, seed) for label, method in method_specs(methods).items()}
     table = pd.concat([table.assign(way=label, model=model.name) for label, table in tables.items()], ignore_index=True)
     return table[["model", "way", "augmentation", "pair", "draw", "score", "agreement", "inside", "area"]]
 
 
 def _compare(
-    model: PairModel, photos: Images, foil: Images, method: Method, changes: Mapping[str, Callable], draws: int, seed: int
+    model: PairModel, photos: Images, foil: Images, method: Method, changes: Mapping[str, Callable], repeats: int, seed: int
 ) -> pd.DataFrame:
     generator, z_foil = Generator().manual_seed(seed), embed_corpus(model, foil)
     itself = _explain_change(model, photos, Change(photos), z_foil, method)
     frames = []
     for name, apply in changes.items():
-        for draw in range(draws):
+        for draw in range(repeats):
             change = apply(photos, generator)
             made = _explain_change(model, photos, change, z_foil, method)
             row = {"pair": range(len(photos)), "score": made.score.double().cpu(), "agreement": rank_correlation(made.a, itself.a).cpu()}
