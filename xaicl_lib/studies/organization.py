@@ -21,7 +21,7 @@ BLOCK = 2_000_000  # distances in work at once, 16 MB; some five times that is t
 TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 ORDER = ("simclr", "barlow_twins", "simsiam", "moco_v3", "supervised", "supcon", "triplet", "untrained simclr")  # of models of photos
 STAGES = ("block 1", "block 2", "block 3", "features", "embedding")  # from first to last
-IMAGENETTE = ("tench", "springer", "cassette player", "chain saw", "church", "French horn", "garbage truck", "gas pump", "golf ball",
+_IMAGENETTE = ("tench", "springer", "cassette player", "chain saw", "church", "French horn", "garbage truck", "gas pump", "golf ball",
               "parachute")  # fmt: skip
 KEYS = ("model", "layer", "temperature", "per_class", "classifier", "draw")  # what a value is of, in the tables of these studies
 Labels = Int[Tensor, " n"] | np.ndarray | Sequence
@@ -36,7 +36,7 @@ def images_at_hand(n: int) -> tuple[UInt8[Tensor, "n 3 s s"], Int[Tensor, " n"],
     folder = os.environ.get("XAICL_IMAGENETTE")
     if folder:
         images, labels, wnids = imagenette("val", 96, folder, limit=n)
-        return images, labels, list(IMAGENETTE) if len(wnids) == len(IMAGENETTE) else wnids, True
+        return images, labels, list(_IMAGENETTE) if len(wnids) == len(_IMAGENETTE) else wnids, True
     images, factors, _ = scene_set("val", 64, n)
     return images, factors[:, 0], list(SHAPES), False
 
