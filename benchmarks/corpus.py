@@ -22,9 +22,10 @@ from xaicl_lib import PairModel, load_model
 from xaicl_lib.data.corpora import IMAGENETTE, embed_corpus
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.data.scenes import SHAPES, scene_set
+from xaicl_lib.evaluation.method_spec import Method
 from xaicl_lib.evaluation.store import code_version
 from xaicl_lib.probes import linear_probe
-from xaicl_lib.studies.corpus import TARGETS, Setting, Way, evaluate_corpora, sanity, settings, vary_sizes
+from xaicl_lib.studies.corpus import TARGETS, Setting, evaluate_corpora, sanity, settings, vary_sizes
 from xaicl_lib.studies.text_localisation import locate_texts
 from xaicl_lib.studies.views_of_photos import compare_views
 
@@ -32,16 +33,15 @@ RISE = {"masks": 200, "centred": True}
 POINTS = 9  # of an insertion or deletion curve
 
 
-def ways(size: int) -> dict[str, Way]:
+def methods(size: int) -> dict[str, Method]:
     """Occlusion at 9 places a side rather than the paper's 24."""
-    occlusion = {"stride": size // 12}
     return {
-        **{f"RISE, {target}": Way("rise", target, RISE) for target in TARGETS},
-        **{f"IG, {target}": Way("integrated_gradients", target, {"n_steps": 20}) for target in TARGETS},
-        "SHAP, contrastive": Way("gradient_shap", params={"n_samples": 20}),
-        "occlusion, contrastive": Way("conditional_occlusion", params=occlusion),
-        "Grad-CAM, contrastive": Way("grad_cam"),
-        "random map": Way("random_map"),
+        **{f"RISE, {target}": ("rise", {**RISE, "target": target}) for target in TARGETS},
+        **{f"IG, {target}": ("integrated_gradients", {"n_steps": 20, "target": target}) for target in TARGETS},
+        "SHAP, contrastive": ("gradient_shap", {"n_samples": 20}),
+        "occlusion, contrastive": ("conditional_occlusion", {"stride": size // 12}),
+        "Grad-CAM, contrastive": "grad_cam",
+        "random map": "random_map",
     }
 
 
@@ -69,26 +69,27 @@ def asked(name: str, classes: int, explicands: int) -> tuple[PairModel, list[Set
     probe = linear_probe(embed_corpus(model, learned), known)
     images, labels, names = pool(name, "val", model.size, 1000)
     chosen = torch.linspace(0, len(names) - 1, classes).round().long().tolist()
-    given = settings(model, images, labels, names, classes=chosen, explicands=explicands, corpus=40, foil=300, generator=seeded())
+    given = settings(model, images, labels, names, classes=chosen, explicands=explicands, corpus=40, foil=300)
     return model, given, probe
 
 
 def evaluation(name: str, classes: int, explicands: int, chosen: Sequence[str] = ()) -> pd.DataFrame:
     model, given, probe = asked(name, classes, explicands)
-    some = {label: way for label, way in ways(model.size).items() if not chosen or label in chosen}
+    some = {label: method for label, method in methods(model.size).items() if not chosen or label in chosen}
     return evaluate_corpora(model, given, probe, some, step=step_of(model))
 
 
 def sizes() -> pd.DataFrame:
     model, given, probe = asked("scenes_simclr", 3, 2)
-    way = ways(model.size)["occlusion, contrastive"]
+    occlusion = methods(model.size)["occlusion, contrastive"]
     counts = {"corpus_sizes": (1, 3, 10, 40), "foil_sizes": (0, 1, 3, 10, 30, 100, 300)}
-    return vary_sizes(model, given, probe, **counts, draws=2, way=way, step=step_of(model), generator=seeded())
+    return vary_sizes(model, given, probe, **counts, repeats=2, method=occlusion, step=step_of(model))
 
 
 def random_model() -> pd.DataFrame:
     model, given, probe = asked("scenes_simclr", 8, 5)
-    some = {label: way for label, way in ways(model.size).items() if way.target == TARGETS[0] and "SHAP" not in label}
+    asked_about = ("RISE, contrastive", "IG, contrastive", "occlusion, contrastive", "Grad-CAM, contrastive", "random map")
+    some = {label: methods(model.size)[label] for label in asked_about}
     return sanity(model, given, probe, some, step=step_of(model))
 
 
@@ -97,13 +98,12 @@ def views() -> pd.DataFrame:
     images, _, _ = pool("simclr", "val", model.size, 150)
     order = torch.randperm(len(images), generator=seeded())
     photos, foil = images[order[:10]], images[order[10:]]
-    few = {"occlusion": Way("conditional_occlusion", params={"stride": 12}), "Grad-CAM": Way("grad_cam")}
-    frames = [compare_views(model, photos, foil, way=way, draws=2, generator=seeded()).assign(way=label) for label, way in few.items()]
-    return pd.concat(frames, ignore_index=True)
+    few: dict[str, Method] = {"occlusion": ("conditional_occlusion", {"stride": 12}), "Grad-CAM": "grad_cam"}
+    return compare_views(model, photos, foil, few, repeats=2)
 
 
 def localisation() -> pd.DataFrame:
-    return locate_texts(load_model("scenes_clip", "cpu"), 32, generator=seeded(5))
+    return locate_texts(load_model("scenes_clip", "cpu"), 32, seed=5)
 
 
 EVALUATIONS: dict[str, tuple[str, int, int]] = {"scenes": ("scenes_simclr", 8, 5), "photos": ("simclr", 10, 4)}

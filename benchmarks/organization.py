@@ -60,18 +60,18 @@ def draw_layers(name: str, features: Features, labels: torch.Tensor) -> pd.DataF
 
 
 def classifiers(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
-    found = classify({name: features["features"]}, labels, per_class=LABELLED, heads=HEADS, draws=5)
+    found = classify({name: features["features"]}, labels, per_class=LABELLED, heads=HEADS, repeats=5)
     return found.assign(temperature=TEMPERATURE)
 
 
 def widths(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
     own = {label: head for label, head in WIDTHS.items() if label not in HEADS}
-    return classify({name: features["features"]}, labels, per_class=(5, 20), heads=own, draws=3).assign(temperature=TEMPERATURE)
+    return classify({name: features["features"]}, labels, per_class=(5, 20), heads=own, repeats=3).assign(temperature=TEMPERATURE)
 
 
 def temperatures(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
     some = {"GCN": Head(True)}
-    tables = [classify({name: features["features"]}, labels, per_class=(5,), heads=some, temperature=t, draws=4).assign(temperature=t)
+    tables = [classify({name: features["features"]}, labels, per_class=(5,), heads=some, temperature=t, repeats=4).assign(temperature=t)
               for t in (0.03, 0.05, 0.2)]  # fmt: skip
     return pd.concat(tables)
 

@@ -16,30 +16,40 @@ from xaicl_lib import load_model
 from xaicl_lib.data.corpora import embed_corpus
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.data.scenes import scene_set
+from xaicl_lib.evaluation.method_spec import Methods
 from xaicl_lib.studies.properties import properties
-from xaicl_lib.studies.quality import Judge, Ways, by_classifier, by_corpus, calibrated, class_grids, contrastivity, recognised, two_objects
+from xaicl_lib.studies.quality import (
+    Classifier,
+    by_corpus,
+    by_logits,
+    calibrated,
+    class_grids,
+    contrastivity,
+    recognised,
+    two_object_scenes,
+)
 
 MODELS = ("supervised", "supcon", "triplet", "simclr", "scenes_supervised", "scenes_simclr")
 
 
-def ways(size: int) -> Ways:
+def methods(size: int) -> Methods:
     """Occlusion at some 9 places a side rather than the paper's 24."""
     return {
-        "grad_cam": ("grad_cam", {}),
-        "input_x_gradient": ("input_x_gradient", {}),
+        "grad_cam": "grad_cam",
+        "input_x_gradient": "input_x_gradient",
         "smooth_grad": ("smooth_grad", {"samples": 8}),
         "conditional_occlusion": ("conditional_occlusion", {"stride": size // 12}),
-        "random_map": ("random_map", {}),
+        "random_map": "random_map",
     }
 
 
-def judges_of(names: list[str], device: str, images: torch.Tensor, labels: torch.Tensor) -> list[Judge]:
+def classifiers_of(names: list[str], device: str, images: torch.Tensor, labels: torch.Tensor) -> list[Classifier]:
     """Every model by corpora of these images, and those with a classifier by its logits too."""
     found = []
     for name in names:
         model = load_model(name, device)
         if name in ("supervised", "scenes_supervised"):
-            found.append(by_classifier(name, device))
+            found.append(by_logits(name, device))
         found.append(by_corpus(model, embed_corpus(model, images), labels))
     return found
 
@@ -58,16 +68,20 @@ def quality(models: list[str], n: int, device: str) -> dict[str, pd.DataFrame]:
         else:
             train, labels = imagenette("train", 96, limit=2000)[:2]
             held, known = imagenette("val", 96, limit=1600)[:2]
-        judges = judges_of(names, device, train.float() / 255, labels)
-        judges = [calibrated(judge, held[1::2].float() / 255, known[1::2]) for judge in judges]
+        classifiers = classifiers_of(names, device, train.float() / 255, labels)
+        classifiers = [calibrated(one, held[1::2].float() / 255, known[1::2]) for one in classifiers]
         test, known = held[::2], known[::2]
-        sure = recognised(judges, test.float() / 255, known)
+        sure = recognised(classifiers, test.float() / 255, known)
         images, classes = test[sure].float() / 255, known[sure]
-        print(f"{family}: {len(images)} of {len(test)} recognised by {', '.join(f'{j.name} (T {j.temperature:.3f})' for j in judges)}")
-        shown = two_objects(2 * n, 64, seeded()) if scene else class_grids(n, images, classes, seeded())
-        tables["contrastivity"].append(contrastivity(judges, *shown, ways(shown[0].shape[-1])).assign(family=family))
+        print(f"{family}: {len(images)} of {len(test)} recognised by {', '.join(f'{j.name} (T {j.temperature:.3f})' for j in classifiers)}")
+        if scene:
+            drawn, masks, facts = two_object_scenes(2 * n)
+            shown = drawn, facts[:, :, 0], masks
+        else:
+            shown = class_grids(n, images, classes, seeded())
+        tables["contrastivity"].append(contrastivity(classifiers, *shown, methods(shown[0].shape[-1])).assign(family=family))
         mixed = torch.randperm(len(images), generator=seeded())[:n]
-        tables["properties"].append(properties(judges, images[mixed], classes[mixed], ways(images.shape[-1])).assign(family=family))
+        tables["properties"].append(properties(classifiers, images[mixed], classes[mixed], methods(images.shape[-1])).assign(family=family))
     return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
 
 

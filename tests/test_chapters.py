@@ -13,7 +13,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FOREIGN = {"A1_other_libraries"}  # other libraries are its subject
 LINES = 25  # of a cell
 SUMS = re.compile(r"\.(groupby|pivot_table|pivot|merge|melt|agg|quantile)\(|\bpd\.|\balt=")
-THERE = {"01_methods", "03_texture_bias", "04_harmful_augmentations", "05_augmentation_dissection", "06_invariance_inversion"}
+THERE = {
+    "01_methods", "03_texture_bias", "04_harmful_augmentations", "05_augmentation_dissection", "06_invariance_inversion", "07_downstream",
+    "08_corpus_attributions", "09_organization", "10_explanation_quality", "models",
+}  # fmt: skip
 NOT_YET = {path.stem for path in NOTEBOOKS} - THERE
 
 

@@ -151,7 +151,7 @@ class Evidence(nn.Module):
 
     Args:
         model: any model.
-        scores: one for each class, as those of `xaicl_lib.studies.quality.Judge`.
+        scores: one for each class, as those of a `xaicl_lib.studies.quality.Classifier`.
         temperature: that the outputs are divided by.
 
     Input:

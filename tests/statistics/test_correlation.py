@@ -7,17 +7,17 @@ from scipy import stats
 
 from xaicl_lib import InputError
 from xaicl_lib.statistics.correlation import (
-    bootstrap_p,
+    _bootstrap_p,
+    _midranks,
+    _partial,
+    _weighted_correlation,
     chance_within,
     concordance,
     corrected,
     correlate,
     fisher_interval,
     leave_out,
-    midranks,
-    partial,
     resampled,
-    weighted_correlation,
     weighted_means,
 )
 
@@ -32,7 +32,7 @@ def repeated(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def test_a_weighted_correlation_is_that_of_the_sample_written_out() -> None:
-    got = weighted_correlation(X, Y, COUNTS)
+    got = _weighted_correlation(X, Y, COUNTS)
     want = [np.corrcoef(repeated(x, c), repeated(y, c))[0, 1] for x, y, c in zip(X, Y, COUNTS, strict=True)]
     assert np.allclose(got, want)
 
@@ -42,14 +42,14 @@ def test_values_that_are_not_there_do_not_count() -> None:
     holes[:, 2] = np.nan
     there = COUNTS.copy()
     there[:, 2] = 0
-    assert np.allclose(weighted_correlation(holes, Y, COUNTS), weighted_correlation(X, Y, there))
-    assert np.isnan(weighted_correlation(np.full((1, 9), 0.1), Y[:1], COUNTS[:1] + 1)).all(), "a constant"
+    assert np.allclose(_weighted_correlation(holes, Y, COUNTS), _weighted_correlation(X, Y, there))
+    assert np.isnan(_weighted_correlation(np.full((1, 9), 0.1), Y[:1], COUNTS[:1] + 1)).all(), "a constant"
     two = np.array([[5, 1, 0, 0, 0, 0, 0, 0, 0]])
-    assert np.isnan(weighted_correlation(X[:1], Y[:1], two)).all(), "two models always lie on a line"
+    assert np.isnan(_weighted_correlation(X[:1], Y[:1], two)).all(), "two models always lie on a line"
 
 
 def test_ranks_are_those_of_the_sample_written_out() -> None:
-    got = midranks(X, COUNTS)
+    got = _midranks(X, COUNTS)
     for x, c, r in zip(X, COUNTS, got, strict=True):
         assert np.allclose(repeated(r, c), stats.rankdata(repeated(x, c)))
 
@@ -62,8 +62,8 @@ def test_a_partial_correlation_is_that_of_residuals() -> None:
     def left(v: np.ndarray) -> np.ndarray:
         return v - np.polyval(np.polyfit(z, v, 1), z)
 
-    assert partial(*map(np.asarray, r)) == pytest.approx(np.corrcoef(left(x), left(y))[0, 1])
-    assert np.isnan(partial(np.array([0.5]), np.array([1.0]), np.array([0.5]))).all()
+    assert _partial(*map(np.asarray, r)) == pytest.approx(np.corrcoef(left(x), left(y))[0, 1])
+    assert np.isnan(_partial(np.array([0.5]), np.array([1.0]), np.array([0.5]))).all()
 
 
 def test_means_over_drawn_pairs() -> None:
@@ -118,7 +118,7 @@ def row_of(found: pd.DataFrame, method: str, statistic: str) -> pd.Series:
 
 def test_intervals_are_those_of_slow_loops() -> None:
     scores = made()
-    got = correlate(scores, draws=40, seed=3)
+    got = correlate(scores, resamples=40, seed=3)
     models = list(scores["model"].unique())
     counts, pairs = resampled(models, 40, 3), resampled(range(5), 40, 4)
     wide = {name: part.pivot(index="model", columns="pair", values="value").loc[models] for name, part in scores.groupby("method")}
@@ -140,10 +140,10 @@ def test_a_cluster_of_copies_counts_as_one_model() -> None:
     """Ten copies of each model: with clusters nothing changes, without them the interval pretends to ten times the models."""
     scores = made(m=12, n=4)
     copies = pd.concat([scores.assign(model=scores["model"] + f"copy {k}") for k in range(10)])
-    once, clustered = (row_of(correlate(t, draws=300), "grad_cam", "pearson") for t in (scores, copies))
+    once, clustered = (row_of(correlate(t, resamples=300), "grad_cam", "pearson") for t in (scores, copies))
     assert clustered[["r", "low", "high"]].to_numpy(float) == pytest.approx(once[["r", "low", "high"]].to_numpy(float))
     assert (clustered["models"], clustered["clusters"]) == (120, 12)
-    alone = row_of(correlate(copies, cluster=None, draws=300), "grad_cam", "pearson")
+    alone = row_of(correlate(copies, cluster=None, resamples=300), "grad_cam", "pearson")
     assert alone["clusters"] == 120
     assert alone["high"] - alone["low"] < 0.6 * (once["high"] - once["low"])
 
@@ -154,7 +154,7 @@ def test_scores_that_repeat_the_similarity_are_seen_through() -> None:
     accuracy = RNG.uniform(size=m)
     score = accuracy[:, None] + 0.2 * RNG.normal(size=(m, 1)) + 0.05 * RNG.normal(size=(m, n))
     values = {name: score + 0.1 * RNG.normal(size=(m, n)) for name in ("grad_cam", "random_map")}
-    found = correlate(table(values, accuracy, score, [f"r{k}" for k in range(m)]), draws=400)
+    found = correlate(table(values, accuracy, score, [f"r{k}" for k in range(m)]), resamples=400)
     assert row_of(found, "grad_cam", "pearson")["low"] > 0.6
     assert row_of(found, "random_map", "pearson")["low"] > 0.6
     assert row_of(found, "grad_cam", "with similarity")["r"] > 0.9
@@ -165,29 +165,34 @@ def test_scores_that_repeat_the_similarity_are_seen_through() -> None:
 
 
 def test_a_bootstrap_p_is_twice_the_smaller_side() -> None:
-    assert bootstrap_p(np.array([0.5] * 97 + [-0.1] * 2)) == pytest.approx(2 * 3 / 100)
-    assert bootstrap_p(np.append(np.full(99, -0.5), np.nan)) == pytest.approx(2 / 100), "never zero, and without what is not there"
-    assert bootstrap_p(np.array([-1.0, 1.0])) == 1
-    assert bootstrap_p(np.zeros(10)) == 1
+    assert _bootstrap_p(np.array([0.5] * 97 + [-0.1] * 2)) == pytest.approx(2 * 3 / 100)
+    assert _bootstrap_p(np.append(np.full(99, -0.5), np.nan)) == pytest.approx(2 / 100), "never zero, and without what is not there"
+    assert _bootstrap_p(np.array([-1.0, 1.0])) == 1
+    assert _bootstrap_p(np.zeros(10)) == 1
 
 
 def test_statistics_are_corrected_for_their_number() -> None:
     found = pd.DataFrame({"statistic": ["pearson", "partial", "spearman", "pearson"], "p": [0.01, 0.03, 0.001, 0.2]})
     got = corrected(found)
+    assert got["alone"].tolist() == [0.01, 0.03, 0.2]
     assert got["p"].tolist() == pytest.approx([0.03, 0.06, 0.2]), "three of these, and ranks are not among them"
     assert got["decided"].tolist() == [True, False, False]
     assert corrected(found, ["spearman"])["p"].tolist() == [0.001]
     accuracy = np.linspace(0, 1, 30)
     scores = table({"grad_cam": np.stack([accuracy] * 3, 1)}, accuracy, np.ones((30, 3)), [f"r{k}" for k in range(30)])
-    assert row_of(correlate(scores, draws=400), "grad_cam", "pearson")["p"] == pytest.approx(2 / 401), "no draw on the other side"
+    assert row_of(correlate(scores, resamples=400), "grad_cam", "pearson")["p"] == pytest.approx(2 / 401), "no draw on the other side"
 
 
 def test_leaving_a_recipe_out() -> None:
     scores = made()
-    got = leave_out(scores).set_index(["left_out", "method"])["r"]
-    assert got["nothing", "grad_cam"] == pytest.approx(row_of(correlate(scores, draws=2), "grad_cam", "pearson")["r"])
-    rest = scores[(scores["recipe"] != "r3") & (scores["method"] == "grad_cam")].groupby("model")[["value", "linear_accuracy"]].mean()
-    assert got["r3", "grad_cam"] == pytest.approx(rest.corr().iloc[0, 1])
+    got = leave_out(scores).loc[("grad_cam", "insertion")]
+    assert got["all"] == pytest.approx(row_of(correlate(scores, resamples=2), "grad_cam", "pearson")["r"])
+    rest = {}
+    for name in scores["recipe"].unique():
+        part = scores[(scores["recipe"] != name) & (scores["method"] == "grad_cam")]
+        rest[name] = part.groupby("model")[["value", "linear_accuracy"]].mean().corr().iloc[0, 1]
+    assert got[["lowest", "highest"]].tolist() == pytest.approx([min(rest.values()), max(rest.values())])
+    assert got[["lowest without", "highest without"]].tolist() == [min(rest, key=rest.get), max(rest, key=rest.get)]
 
 
 def test_what_cannot_be_correlated() -> None:

@@ -1,7 +1,5 @@
 """The studies of corpora, on small models: rows against single calls, targets, sizes, tests against a control."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,32 +8,57 @@ from scipy import stats
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, Pair, explain, measure
-from xaicl_lib.data.corpora import embed_corpus
+from xaicl_lib.data.corpora import embed_corpus, scenes_of
+from xaicl_lib.data.scenes import SHAPES, scene_set
+from xaicl_lib.images import open_photo
 from xaicl_lib.metrics.randomisation import randomised
 from xaicl_lib.probes import linear_probe
 from xaicl_lib.scores import class_evidence, corpus_similarity, dot
 from xaicl_lib.statistics.paired import holm
+from xaicl_lib.studies import side_by_side
 from xaicl_lib.studies.corpus import (
-    Way,
+    METHODS as BOOK,
+)
+from xaicl_lib.studies.corpus import (
     against,
     between_targets,
     evaluate_corpora,
     explain_corpus,
-    possible,
+    gains_without_learning,
+    installed,
+    likeness,
+    means_of,
+    over_all_pairs,
+    parts_of,
     sanity,
     settings,
+    shape_corpus,
+    shape_settings,
+    size_means,
+    tally,
     vary_sizes,
-)  # fmt: skip
-from xaicl_lib.studies.views_of_photos import CHANGES, Change, _crop, _cut_out, compare_views
+)
+from xaicl_lib.studies.views_of_photos import (
+    CHANGES,
+    Change,
+    _crop,
+    _cut_out,
+    compare_views,
+    explain_changes,
+    sample_photos,
+    scores_and_agreement,
+    shares_kept,
+    silent_maps,
+)
 
 IMAGES = torch.cat([random_pair(30, seed=3).a * (0.4 + 0.3 * k) for k in range(3)]).float()
 LABELS = torch.arange(3).repeat_interleave(30)
 NAMES = ["dark", "dim", "bright"]
 STEP = 96
-WAYS = {
-    "Grad-CAM": Way("grad_cam"),
-    "to itself": Way("conditional_occlusion", "label-free", {"stride": 6}),
-    "random map": Way("random_map"),
+METHODS = {
+    "Grad-CAM": "grad_cam",
+    "to itself": ("conditional_occlusion", {"stride": 6, "target": "label-free"}),
+    "random map": "random_map",
 }
 
 
@@ -58,7 +81,7 @@ def test_a_class_has_its_own_question_whichever_others_are_asked(model, asked) -
     (alone,) = settings(model, IMAGES, LABELS, NAMES, classes=[2], explicands=2, corpus=5, foil=8)
     assert torch.equal(alone.explicands, asked[1].explicands)
     assert torch.equal(alone.foil, asked[1].foil)
-    other = settings(model, IMAGES, LABELS, NAMES, classes=[2], explicands=2, corpus=5, foil=8, generator=torch.Generator().manual_seed(1))
+    other = settings(model, IMAGES, LABELS, NAMES, classes=[2], explicands=2, corpus=5, foil=8, seed=1)
     assert not torch.equal(other[0].foil, alone.foil)
 
 
@@ -79,40 +102,43 @@ def test_no_image_plays_two_parts(model, asked) -> None:
 
 def test_targets_are_what_they_say(model, asked) -> None:
     x, (corpus, foil) = asked[0].explicands, asked[0].embedded(model)
-    way = Way("conditional_occlusion", params={"stride": 6})
+
+    def towards(target: str) -> tuple:
+        return "conditional_occlusion", {"stride": 6, "target": target}
+
     wanted = {"contrastive": corpus_similarity(corpus, foil), "corpus": corpus_similarity(corpus)}
     for target, score in wanted.items():
         assert_close(
-            explain_corpus(model, x, replace(way, target=target), corpus, foil).a,
+            explain_corpus(model, x, towards(target), corpus, foil).a,
             explain(model, Pair(x), "conditional_occlusion", score=score, stride=6).a,
         )
-    free = explain_corpus(model, x, replace(way, target="label-free"), corpus, foil)
+    free = explain_corpus(model, x, towards("label-free"), corpus, foil)
     z = model.embed_a(model.normalize(x))
     assert free.b is None
     assert_close(free.score, (z * z).sum(1), rtol=1e-5)
     pair = explain(model, Pair(x, x), "conditional_occlusion", score=dot, stride=6)  # which moves one side alone
     assert_close(free.a, pair.a, atol=1e-6)
-    itself = explain_corpus(model, x[:1], replace(way, target="contrastive label-free"), corpus, foil)
+    itself = explain_corpus(model, x[:1], towards("contrastive label-free"), corpus, foil)
     own = corpus_similarity(embed_corpus(model, x[:1]), foil)
     assert_close(itself.a, explain(model, Pair(x[:1]), "conditional_occlusion", score=own, stride=6).a)
     assert float(itself.score) == pytest.approx(1 - float(corpus_similarity(foil)(z[:1], None)), rel=1e-5), "one with itself, less the foil"
     with pytest.raises(InputError, match="unknown target 'foil'"):
-        explain_corpus(model, x, Way("grad_cam", "foil"), corpus, foil)
+        explain_corpus(model, x, ("grad_cam", {"target": "foil"}), corpus, foil)
     with pytest.raises(InputError, match=r"unknown method 'lime'; there are: .*gradient_shap"):
-        explain_corpus(model, x, Way("lime"), corpus, foil)
+        explain_corpus(model, x, "lime", corpus, foil)
 
 
 def test_captum_is_complete_repeatable_and_leaves_the_random_state(model, asked) -> None:
     pytest.importorskip("captum")
     x, z = asked[0].explicands, asked[0].embedded(model)
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
-    shap = Way("gradient_shap", params={"n_samples": 5})
+    shap = ("gradient_shap", {"n_samples": 5})
     first, one = (explain_corpus(model, images, shap, *z) for images in (x, x[1:2]))
     assert_close(first.a[1:2], one.a, rtol=1e-4, atol=1e-7)
     assert torch.equal(torch_state, torch.get_rng_state())
     assert (numpy_state == np.random.get_state()[1]).all()
-    made = explain_corpus(model, x, Way("integrated_gradients", params={"n_steps": 200}), *z)
-    itself = explain_corpus(model, x, Way("integrated_gradients", "label-free", {"n_steps": 200}), *z)
+    made = explain_corpus(model, x, ("integrated_gradients", {"n_steps": 200}), *z)
+    itself = explain_corpus(model, x, ("integrated_gradients", {"n_steps": 200, "target": "label-free"}), *z)
     own, empty = (model.embed_a(images) for images in (model.normalize(x), torch.zeros_like(x)))
     assert_close(itself.a.sum((1, 2)), ((own - empty) * own).sum(1), rtol=0.02, atol=1e-4), "from a fixed reference, not from both sides"
     black = corpus_similarity(*z)(model.embed_a(torch.zeros_like(x)), None)
@@ -120,13 +146,13 @@ def test_captum_is_complete_repeatable_and_leaves_the_random_state(model, asked)
 
 
 def test_rows_are_those_of_single_calls(model, asked, probe) -> None:
-    table = evaluate_corpora(model, asked, probe, WAYS, step=STEP)
-    assert len(table) == 2 * 4 * len(WAYS) * 4
+    table = evaluate_corpora(model, asked, probe, METHODS, step=STEP)
+    assert len(table) == 2 * 4 * len(METHODS) * 4
     assert table["value"].notna().all()
     one = asked[1]
-    made = explain_corpus(model, one.explicands, WAYS["Grad-CAM"], *one.embedded(model))
+    made = explain_corpus(model, one.explicands, METHODS["Grad-CAM"], *one.embedded(model))
     rows = table[(table["way"] == "Grad-CAM") & (table["corpus"] == "bright")]
-    scores = {"similarity": one.judge, "class probability": class_evidence(probe, 2, probability=True)}
+    scores = {"similarity": one.held_out, "class probability": class_evidence(probe, 2, probability=True)}
     for what, score in scores.items():
         want = measure(model, Pair(one.explicands), made, ["SI", "SD"], STEP, score=score)
         for name, area in zip(("insertion", "deletion"), want.values(), strict=True):
@@ -179,21 +205,25 @@ def test_targets_are_compared_explicand_by_explicand() -> None:
     assert found["p"].tolist() == pytest.approx(holm(p))
     assert found["better"].all()
     assert between_targets(table, "label-free", ["contrastive"])["worse"].all()
+    assert set(between_targets(table, "label-free")["other"]) == {"contrastive"}, "of all that there are"
+    counts = tally(found.reset_index(), ["scenario"]).iloc[0]
+    assert (counts["better"], counts["worse"], counts["questions"]) == (2, 0, 2)
+    assert counts["effect"] == pytest.approx(found["effect"].median())
     with pytest.raises(InputError, match="unknown target of the table 'corpus'"):
         between_targets(table, others=["corpus"])
 
 
 def test_the_whole_corpus_agrees_with_itself(model, asked, probe) -> None:
-    way = Way("conditional_occlusion", params={"stride": 6})
-    table = vary_sizes(model, asked[:1], probe, corpus_sizes=(1, 5), foil_sizes=(0, 8), draws=1, way=way, step=STEP)
+    method = ("conditional_occlusion", {"stride": 6})
+    table = vary_sizes(model, asked[:1], probe, corpus_sizes=(1, 5), foil_sizes=(0, 8), repeats=1, method=method, step=STEP)
     agreement = table[table["metric"] == "agreement"].groupby(["varied", "size"])["value"].mean()
     assert agreement["corpus", 5] == pytest.approx(1)
     assert agreement["foil", 8] == pytest.approx(1)
     assert agreement["corpus", 1] < 1
     one = asked[0]
-    alone = explain_corpus(model, one.explicands, replace(way, target="corpus"), *one.embedded(model))
+    alone = explain_corpus(model, one.explicands, ("conditional_occlusion", {"stride": 6, "target": "corpus"}), *one.embedded(model))
     rows = table[(table["varied"] == "foil") & (table["size"] == 0) & (table["metric"] == "insertion, similarity")]
-    want = measure(model, Pair(one.explicands), alone, ["SI"], STEP, score=one.judge)["SI"]
+    want = measure(model, Pair(one.explicands), alone, ["SI"], STEP, score=one.held_out)["SI"]
     assert rows["value"].tolist() == pytest.approx(want.tolist(), rel=1e-5)
     for wrong in ({"corpus_sizes": (0,)}, {"corpus_sizes": (6,)}, {"foil_sizes": (9,)}):
         with pytest.raises(InputError, match=r"expected a (corpus|foil) of at most"):
@@ -201,11 +231,11 @@ def test_the_whole_corpus_agrees_with_itself(model, asked, probe) -> None:
 
 
 def test_a_random_model_is_asked_with_its_own_corpora(model, asked, probe) -> None:
-    table = sanity(model, asked[:1], probe, {k: WAYS[k] for k in ("Grad-CAM", "random map")}, step=STEP)
+    table = sanity(model, asked[:1], probe, {k: METHODS[k] for k in ("Grad-CAM", "random map")}, step=STEP)
     one = asked[0]
     shuffled = randomised(model, Pair(one.explicands[:1], one.explicands[:1]))
-    made = explain_corpus(shuffled, one.explicands, WAYS["Grad-CAM"], *one.embedded(shuffled))
-    want = measure(model, Pair(one.explicands), made, ["SI"], STEP, score=one.judge)["SI"]
+    made = explain_corpus(shuffled, one.explicands, METHODS["Grad-CAM"], *one.embedded(shuffled))
+    want = measure(model, Pair(one.explicands), made, ["SI"], STEP, score=one.held_out)["SI"]
     rows = table[(table["way"] == "Grad-CAM") & (table["metric"] == "insertion, similarity")]
     assert rows["value"].tolist() == pytest.approx(want.tolist(), rel=1e-4)
     agreement = table[table["metric"] == "agreement"].groupby("way")["value"].mean()
@@ -221,9 +251,9 @@ def test_randomised_weights_are_the_same_numbers_in_another_order(model) -> None
 
 
 def test_ways_of_missing_packages_are_left_out(monkeypatch) -> None:
-    assert "RISE, corpus" in possible()
+    assert list(installed()) == list(BOOK)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert not any("IG" in label or "SHAP" in label for label in possible())
+    assert not any("IG" in label or "SHAP" in label for label in installed())
 
 
 def test_what_a_crop_keeps_is_what_it_shows() -> None:
@@ -242,7 +272,10 @@ def test_what_a_crop_keeps_is_what_it_shows() -> None:
 def test_photos_are_compared_with_their_own_changes(model) -> None:
     photos, foil = IMAGES[:3], IMAGES[40:50]
     same = {"nothing": lambda x, g: Change(x), "crop": CHANGES["crop"]}
-    table = compare_views(model, photos, foil, changes=same, way=Way("conditional_occlusion", params={"stride": 6}), draws=2)
+    occlusion = ("conditional_occlusion", {"stride": 6})
+    table = compare_views(model, photos, foil, {"occlusion": occlusion}, changes=same, repeats=2)
+    both = compare_views(model, photos, foil, {"Grad-CAM": "grad_cam", "occlusion": occlusion}, changes=same, repeats=2)
+    assert both[both["way"] == "occlusion"].reset_index(drop=True).equals(table), "methods see the same changes"
     nothing, cropped = (table[table["augmentation"] == name] for name in ("nothing", "crop"))
     assert nothing["agreement"].to_numpy() == pytest.approx(1)
     z = model.embed_a(model.normalize(photos))
@@ -252,4 +285,97 @@ def test_photos_are_compared_with_their_own_changes(model) -> None:
     assert cropped["inside"].between(0, 1).all()
     assert cropped["area"].between(0.2, 0.55).all()
     with pytest.raises(InputError, match="at least one draw"):
-        compare_views(model, photos, foil, draws=0)
+        compare_views(model, photos, foil, repeats=0)
+
+
+def test_a_corpus_of_a_shape_and_its_score(model) -> None:
+    corpus, foil, explicand = shape_corpus("ring", 24, seed=3)
+    assert (len(corpus), len(foil), len(explicand)) == (50, 140, 1)
+    slow = over_all_pairs(model, explicand, corpus, foil)
+    assert model.like(corpus, foil)(model.encode(explicand), None).item() == pytest.approx(slow, abs=1e-5)
+    one, score = likeness(model, "ring", seed=1)
+    assert one.shape == (1, 3, 24, 24)
+    rest = scene_set("val", 24, 200)[0].float() / 255
+    assert score(model.encode(one), None).item() == pytest.approx(over_all_pairs(model, one, _ring(49), rest), abs=1e-5)
+
+
+def _ring(count: int) -> torch.Tensor:
+    return scenes_of("shape", "ring", 50, 24, generator=torch.Generator().manual_seed(1))[:count]
+
+
+def test_tables_of_the_page() -> None:
+    rows = [
+        {"way": way, "scenario": scenario, "metric": metric, "value": value + pair, "pair": pair}
+        for way, value in (("b", 1.0), ("a", 5.0)) for scenario in ("same class", "other class") for metric in ("x", "y") for pair in (0, 1)
+    ]  # fmt: skip
+    means = means_of(pd.DataFrame(rows), "same class")
+    assert means.index.tolist() == ["b", "a"]
+    assert means.loc["a"].tolist() == [5.5, 5.5]
+    stored = pd.DataFrame({"part": ["p", "p", "q"], "x": [1.0, 2.0, np.nan], "way": ["u", "v", "w"]}).astype(
+        {"part": "category", "way": "category"}
+    )
+    parts = parts_of(stored)
+    assert parts["q"].columns.tolist() == ["part", "way"]
+    assert (parts["p"]["way"].tolist(), parts["p"]["way"].dtype) == (["u", "v"], object)
+    assert parts_of(None) == {}
+    sizes = [
+        {"varied": "corpus", "size": 1, "metric": "agreement", "draw": draw, "pair": pair, "value": pair + draw}
+        for draw in (0, 1) for pair in (0, 1, 2)
+    ]  # fmt: skip
+    assert size_means(pd.DataFrame(sizes))[["mean", "n"]].iloc[0].tolist() == [1.5, 3], "an explicand is the unit, not a draw"
+
+
+def test_what_is_gained_without_learning() -> None:
+    def of(values: dict[str, list[float]]) -> pd.DataFrame:
+        frames = [pd.DataFrame({"way": way, "pair": range(len(v)), "metric": "m", "value": v}) for way, v in values.items()]
+        return pd.concat(frames)
+
+    learned, shuffled = (
+        of({"cam": [3.0, 5, 4], "other": [0.0] * 3, "random map": [1.0, 2, 3]}),
+        of({"cam": [1.0, 3, 2], "random map": [1.0, 2, 3]}),
+    )
+    found = gains_without_learning(learned, shuffled, "m").set_index("weights")
+    assert found["way"].tolist() == ["cam", "cam"], "only what was asked of both"
+    assert found["mean"].to_dict() == {"learned": 2, "random order": 0}
+
+
+def test_what_a_crop_kept_is_counted_photo_by_photo() -> None:
+    rows = [
+        {"way": way, "augmentation": name, "pair": pair, "draw": draw, "score": pair, "agreement": 0.5, "inside": inside, "area": area}
+        for way, inside in (("occlusion", np.nan), ("cam", 0.75)) for name, area in (("crop", 0.25), ("blur", np.nan))
+        for pair in (0, 1) for draw in (0, 1)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    table.loc[table["augmentation"] == "blur", "inside"] = np.nan
+    assert silent_maps(table).to_numpy().tolist() == [["occlusion", "crop", 4]], "what was kept of a blurred photo is not asked"
+    assert shares_kept(table)[["way", "mean", "n"]].to_numpy().tolist() == [["cam", 0.75, 2], ["its area", 0.25, 2]]
+    found = scores_and_agreement(table, "occlusion").set_index(["augmentation", "measure"])["mean"]
+    assert found["crop", "score"] == found["crop", "agreement"] == 0.5
+
+
+def test_changes_of_a_photo_are_explained_one_by_one(model) -> None:
+    made, seen = explain_changes(model, IMAGES[:1], IMAGES[40:50], "grad_cam", seed=2)
+    assert list(made) == list(seen) == list(CHANGES)
+    change = CHANGES["crop"](IMAGES[:1], torch.Generator().manual_seed(2)).photos
+    assert torch.equal(seen["crop"], change[0])
+    want = explain(model, Pair(IMAGES[:1]), "grad_cam", score=model.like(change, IMAGES[40:50]))
+    assert_close(made["crop"].a, want.a, atol=1e-6)
+
+
+def test_questions_about_shapes(model) -> None:
+    (one,), probe = shape_settings(model, 600, classes=[1], explicands=2, seed=1)
+    assert (one.name, one.index, len(one.explicands), len(one.corpus), len(one.foil)) == (SHAPES[1], 1, 4, 30, 100)
+    learned, known, _ = scene_set("train", 24, 600)
+    want = linear_probe(embed_corpus(model, learned.float() / 255), known[:, 0])
+    assert_close(probe(model.encode(one.explicands)), want(model.encode(one.explicands)))
+
+
+def test_sample_photos_are_in_the_order_of_their_names() -> None:
+    names, photos = sample_photos(24)
+    assert torch.equal(photos[names.index("cat")], open_photo("cat", 24)[0])
+
+
+def test_tables_below_each_other_say_where_they_are_from() -> None:
+    both = side_by_side({"one": pd.DataFrame({"x": [1, 2]}), "two": pd.DataFrame({"x": [3]})}, "source")
+    assert both.to_dict("list") == {"x": [1, 2, 3], "source": ["one", "one", "two"]}
+    assert both.index.is_unique

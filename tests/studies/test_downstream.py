@@ -15,15 +15,20 @@ from xaicl_lib.studies import downstream as study
 from xaicl_lib.studies.downstream import (
     PUBLISHED,
     Checkpoint,
-    accuracies,
     checkpoints,
+    correlate,
     downstream,
     family_scores,
+    least_models,
     model_scores,
+    model_table,
     pair_scores,
     paper_correlations,
     printed_correlations,
+    shifted,
     similarity_scores,
+    widths,
+    without_each,
 )
 from xaicl_lib.studies.tables import grouped
 from xaicl_lib.training.finish import encode
@@ -31,7 +36,7 @@ from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.training.snapshots import keeper
 from xaicl_lib.training.train import Trainer
 
-WAYS = {name: name for name in ("grad_cam", "interaction_cam", "random_map")}
+METHODS = {name: name for name in ("grad_cam", "interaction_cam", "random_map")}
 KNOWN = {"linear_accuracy": 0.7, "knn_accuracy": 0.6}
 
 
@@ -43,12 +48,12 @@ def checkpoint(kind: str, accuracy: float = 0.7, epoch: int = 3) -> Checkpoint:
 def measured() -> tuple[list[Checkpoint], Pair, pd.DataFrame]:
     found = [checkpoint("projected"), checkpoint("headless", 0.5), checkpoint("two branches", 0.4)]
     pair = random_pair(3)
-    return found, pair, downstream(found, pair, ways=WAYS)
+    return found, pair, downstream(found, pair, methods=METHODS)
 
 
 def test_values_are_those_of_evaluate(measured) -> None:
     found, pair, table = measured
-    want = evaluate([s.model for s in found], pair, WAYS)
+    want = evaluate([s.model for s in found], pair, METHODS)
     both = table.merge(want, on=["model", "method", "pair", "metric"], suffixes=("", "_want"))
     assert len(both) == len(table) == len(want)
     assert np.allclose(both["value"], both["value_want"], equal_nan=True)
@@ -61,7 +66,7 @@ def test_values_are_those_of_evaluate(measured) -> None:
 def test_equal_networks_count_once() -> None:
     first, again = checkpoint("projected"), checkpoint("projected", 0.1)
     again.model.name = "again"
-    table = downstream([first, again], random_pair(2), ways={"grad_cam": "grad_cam"}, metrics=["SAD"])
+    table = downstream([first, again], random_pair(2), methods="grad_cam", metrics=["SAD"])
     assert list(table["model"].unique()) == ["projected"]
     assert (table["linear_accuracy"] == 0.7).all()
 
@@ -102,6 +107,43 @@ def test_families_average_their_methods(measured) -> None:
     assert row["similarity"] == pytest.approx(values["score"].mean())
 
 
+def test_tables_of_networks_hold_their_means(measured) -> None:
+    scores = pair_scores(measured[2])
+    inserted = scores[scores["group"] == "insertion"]
+    table, groups = model_table(inserted), model_table(scores[scores["method"] == "grad_cam"], "group")
+    one = inserted.query("model == 'two branches' and method == 'grad_cam'")
+    assert table.loc["two branches", "grad_cam"] == pytest.approx(one["value"].mean())
+    assert table.loc["two branches", "similarity"] == pytest.approx(one["score"].mean())
+    assert table["linear_accuracy"].to_dict() == {"headless": 0.5, "projected": 0.7, "two branches": 0.4}
+    assert groups["insertion"].to_dict() == pytest.approx(table["grad_cam"].to_dict())
+
+
+def test_one_recipe_at_a_time_is_left_out() -> None:
+    g = np.random.default_rng(0)
+    rows = [
+        {"model": f"m{k}", "recipe": f"r{k // 2}", "linear_accuracy": k / 10, "score": 0.5, "method": method, "pair": pair,
+         "group": "insertion", "value": g.normal() + (k if method == "grad_cam" and k < 6 else 0)}
+        for k in range(8) for method in ("grad_cam", "random_map") for pair in range(3)
+    ]  # fmt: skip
+    scores = pd.DataFrame(rows)
+    rest = [correlate(scores[scores["recipe"] != f"r{k}"]) for k in range(4)]
+    rest = [t[(t["statistic"] == "above control") & (t["method"] == "grad_cam")].iloc[0] for t in rest]
+    found = without_each(scores).loc["grad_cam"]
+    assert (found["min r"], found["max r"]) == (min(r["r"] for r in rest), max(r["r"] for r in rest))
+    assert found["interval holds zero without"] == (", ".join(f"r{k}" for k, r in enumerate(rest) if r["low"] <= 0) or "none of them")
+    both = {"whole": correlate(scores), "single": correlate(scores, cluster=None)}
+    row = both["single"].query("statistic == 'pearson' and method == 'random_map'").iloc[0]
+    assert widths(both).loc[("insertion", "random_map"), "single"] == row["high"] - row["low"]
+
+
+def test_a_shifted_network_finds_everything_alike() -> None:
+    one = checkpoint("projected")
+    model, pair = shifted(one).model, random_pair(2)
+    z = torch.nn.functional.normalize(one.model.embed_a(one.model.normalize(pair.a)), dim=1)
+    assert_close(model.embed_a(model.normalize(pair.a)), z + 3)
+    assert (shifted(one).accuracies, shifted(one).recipe) == (one.accuracies, "shifted")
+
+
 PHOTOS = torch.randint(0, 256, (40, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(40) % 2
 DATA = (PHOTOS, LABELS, ["p", "q"])
@@ -118,12 +160,12 @@ def test_accuracies_come_from_the_store_the_second_time(tmp_path, monkeypatch) -
     easy = (brighter, LABELS, ["p", "q"])
     model = build("projected")
     model.to(torch.float32)
-    found = accuracies(model, easy, easy, store=str(tmp_path))
+    found = study._accuracies(model, easy, easy, store=str(tmp_path))
     assert found["linear_accuracy"] == 1
     monkeypatch.setattr(study, "layer_features", None)
-    assert accuracies(model, easy, easy, store=str(tmp_path)) == found
+    assert study._accuracies(model, easy, easy, store=str(tmp_path)) == found
     with pytest.raises(TypeError):
-        accuracies(model, easy, DATA, store=str(tmp_path))  # other photos
+        study._accuracies(model, easy, DATA, store=str(tmp_path))  # other photos
 
 
 def test_accuracies_have_to_come_from_somewhere() -> None:
@@ -143,7 +185,7 @@ def test_stages_of_a_training(tmp_path) -> None:
         ("supcon_epoch1", "supcon", "supcon, 2 epochs", 1),
         ("supcon_epoch2", "supcon", "supcon, 2 epochs", 2),
     ]
-    table = downstream(found, random_pair(2), (DATA, DATA), {"grad_cam": "grad_cam"}, ["SAD"])
+    table = downstream(found, random_pair(2), (DATA, DATA), "grad_cam", ["SAD"])
     assert table["linear_accuracy"].nunique() > 1
     with pytest.raises(InputError, match="expected models of photos with their cards in"):
         checkpoints(tmp_path / "nowhere")
@@ -159,6 +201,7 @@ def test_the_papers_correlations() -> None:
     printed = printed_correlations().set_index("group")
     assert printed["r"].to_dict() == {"insertion": 0.75, "average drop": 0.65}
     assert printed.loc["insertion", "low"] == pytest.approx(np.tanh(np.arctanh(0.75) - 1.96 / 2**0.5), abs=1e-4)
+    assert least_models(0.75) == least_models(-0.75) == 8, "tanh(artanh 0.75 - 1.96 / sqrt 5) = 0.097, with 7 models -0.007"
     again = paper_correlations().set_index(["family", "group"])
     # SI and CI of the two occlusions, Tables I to IV
     means = {

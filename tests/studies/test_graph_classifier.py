@@ -12,7 +12,22 @@ from sklearn.preprocessing import StandardScaler
 from tests.conftest import assert_close
 from tests.studies.test_organization import clouds
 from xaicl_lib import InputError
-from xaicl_lib.studies.graph_classifier import Graph, GraphHead, Head, classify, fit, graph_of, over_draws, standardised
+from xaicl_lib.studies.graph_classifier import (
+    NARROW,
+    Head,
+    _fit,
+    _Graph,
+    _graph_of,
+    _GraphHead,
+    _standardised,
+    beside_linear,
+    by_head,
+    by_temperature,
+    classify,
+    gain_by_width,
+    gap_changes,
+    over_draws,
+)
 from xaicl_lib.studies.graph_classifier import tested as corrected
 from xaicl_lib.studies.organization import relative_to, similarity_graph
 
@@ -30,8 +45,8 @@ def slow_spread(h: torch.Tensor, weights: torch.Tensor, own: float) -> torch.Ten
 @pytest.mark.parametrize("hidden", [0, 4])
 def test_head_equals_a_dense_slow_formula(hidden: int) -> None:
     x, _ = clouds(12)
-    x, graph = x.float(), graph_of(x, 0.2)
-    head = GraphHead(5, 3, hidden=hidden, generator=torch.Generator().manual_seed(3)).requires_grad_(False)
+    x, graph = x.float(), _graph_of(x, 0.2)
+    head = _GraphHead(5, 3, hidden=hidden, generator=torch.Generator().manual_seed(3)).requires_grad_(False)
     for layer in head.layers:
         layer.weight.normal_(generator=torch.Generator().manual_seed(1))
         layer.bias.normal_(generator=torch.Generator().manual_seed(2))
@@ -47,37 +62,37 @@ def test_head_equals_a_dense_slow_formula(hidden: int) -> None:
 
 def test_graph_is_that_of_rld_with_a_mean_degree_of_one() -> None:
     x, _ = clouds(12)
-    graph, whole = graph_of(x, 0.2), similarity_graph(x, 0.2)
+    graph, whole = _graph_of(x, 0.2), similarity_graph(x, 0.2)
     assert graph.degrees.mean().item() == pytest.approx(1)
     assert_close(graph.weights / graph.weights.sum(), whole / whole.sum(), 1e-5)
 
 
 def test_without_neighbours_and_without_a_graph_it_is_the_same() -> None:
     x, y = clouds(30)
-    z = standardised(x)
-    alone = Graph(torch.zeros(30, 30), torch.zeros(30), torch.arange(30))
+    z = _standardised(x)
+    alone = _Graph(torch.zeros(30, 30), torch.zeros(30), torch.arange(30))
     known = torch.arange(30) < 20
-    with_graph, without = fit(z, y, known, graph=alone), fit(z, y, known)
+    with_graph, without = _fit(z, y, known, graph=alone), _fit(z, y, known)
     assert_close(with_graph(z, alone), without(z), 1e-3, 1e-3)
     assert with_graph.parameter_count == without.parameter_count + 1 == 5 * 3 + 3 + 1
-    assert GraphHead(5, 3, hidden=4).parameter_count == 5 * 4 + 4 + 4 * 3 + 3 + 1
+    assert _GraphHead(5, 3, hidden=4).parameter_count == 5 * 4 + 4 + 4 * 3 + 3 + 1
 
 
 def test_linear_head_is_scikit_learns_logistic_regression() -> None:
     x, y = clouds(60)
-    z = standardised(x)
+    z = _standardised(x)
     assert_close(z, torch.from_numpy(StandardScaler().fit_transform(x.numpy())), 1e-5, 1e-6)
     known = torch.arange(60) < 40
-    ours = fit(z, y, known, strength=0.1)
+    ours = _fit(z, y, known, strength=0.1)
     theirs = LogisticRegression(C=0.1, tol=1e-8).fit(z[known].numpy(), y[known].numpy())
     assert_close(ours(z).softmax(1), torch.from_numpy(theirs.predict_proba(z.numpy())), 1e-2, 2e-3)
 
 
 def test_labels_of_unknown_items_are_not_looked_at() -> None:
     x, y = clouds(30)
-    z, graph, known = standardised(x), graph_of(x, 0.1), torch.arange(30) < 15
+    z, graph, known = _standardised(x), _graph_of(x, 0.1), torch.arange(30) < 15
     hidden = torch.where(known, y, 2 - y)
-    assert_close(fit(z, y, known, graph=graph)(z, graph), fit(z, hidden, known, graph=graph)(z, graph))
+    assert_close(_fit(z, y, known, graph=graph)(z, graph), _fit(z, hidden, known, graph=graph)(z, graph))
 
 
 def test_neighbours_help_where_classes_are_dense_and_labels_few() -> None:
@@ -86,7 +101,7 @@ def test_neighbours_help_where_classes_are_dense_and_labels_few() -> None:
     y = torch.arange(200) % 2
     moons = torch.stack([angle.cos() + y, (1 - 2 * y) * angle.sin() + 0.5 * y], 1) + 0.05 * torch.randn(200, 2, generator=g)
     table = classify(
-        {"moons": moons}, y, per_class=(5,), heads={"perceptron": Head(False, 16), "GCN": Head(True, 16)}, temperature=0.05, draws=6
+        {"moons": moons}, y, per_class=(5,), heads={"perceptron": Head(False, 16), "GCN": Head(True, 16)}, temperature=0.05, repeats=6
     )
     means = table.groupby("classifier")["value"].mean()
     assert means["GCN"] > means["perceptron"] + 0.01
@@ -94,7 +109,7 @@ def test_neighbours_help_where_classes_are_dense_and_labels_few() -> None:
 
 def test_rows_are_paired_and_labels_nested() -> None:
     x, y = clouds(90, apart=3.0)
-    table = classify({"one": x, "same": x.clone()}, y, per_class=(1, 5, 10), draws=4)
+    table = classify({"one": x, "same": x.clone()}, y, per_class=(1, 5, 10), repeats=4)
     assert len(table) == 2 * 4 * 3 * 3
     wide = table.pivot(index=["per_class", "draw", "classifier"], columns="model", values="value")
     assert (wide["one"] == wide["same"]).all(), "draws are the same for all models"
@@ -107,7 +122,7 @@ def test_rows_are_paired_and_labels_nested() -> None:
     row = gain[(gain["model"] == "one") & (gain["classifier"] == "GCN") & (gain["per_class"] == 5) & (gain["draw"] == 2)]
     want = wide.loc[(5, 2, "GCN"), "one"] - wide.loc[(5, 2, "linear"), "one"]
     assert row["value"].tolist() == pytest.approx([want]), "only the classifier differs"
-    again = classify({"one": x}, y, per_class=(1, 5, 10), draws=4)
+    again = classify({"one": x}, y, per_class=(1, 5, 10), repeats=4)
     assert again["value"].tolist() == table.loc[table["model"] == "one", "value"].tolist()
 
 
@@ -122,7 +137,7 @@ def test_differences_over_draws_are_tested_and_corrected() -> None:
 
 def test_the_graph_costs_one_number_more() -> None:
     z, y = clouds(12)
-    found = classify({"m": z}, y, per_class=(1,), draws=1).set_index("classifier")["parameters"]
+    found = classify({"m": z}, y, per_class=(1,), repeats=1).set_index("classifier")["parameters"]
     assert found["GCN"] == found["linear"] + 1
 
 
@@ -148,3 +163,48 @@ def test_bad_input_is_named() -> None:
         classify({"m": x / 0}, y, per_class=(2,))
     with pytest.raises(InputError, match="same items"):
         classify({"m": x, "k": x[:4]}, y, per_class=(2,))
+
+
+@pytest.fixture(scope="module")
+def measured() -> pd.DataFrame:
+    x, y = clouds(60, apart=1.5)
+    return classify({"base": x, "poor": x[:, :2], "worse": x[:, 2:4]}, y, per_class=(1, 5), repeats=3)
+
+
+def at(table: pd.DataFrame, model: str, classifier: str, per_class: int = 5) -> pd.Series:
+    rows = table[(table["model"] == model) & (table["classifier"] == classifier) & (table["per_class"] == per_class)]
+    return rows.set_index("draw")["value"]
+
+
+def test_a_gap_changes_by_what_the_graph_adds_to_either_side(measured) -> None:
+    found = gap_changes(measured, "base", pd.Series({"poor": 0.4}))
+    assert found.index.tolist() == [(1, "poor"), (1, "worse"), (5, "poor"), (5, "worse")]
+    row = found.loc[5, "poor"]
+    linear, graph = (at(measured, "base", name) - at(measured, "poor", name) for name in ("linear", "GCN"))
+    assert row["gap, linear"] == pytest.approx(linear.mean())
+    assert row["change with the graph"] == pytest.approx((graph - linear).mean())
+    assert (row["n"], row["RLD near minus far"]) == (3, 0.4)
+
+
+def test_narrow_heads_are_compared_with_each_other_and_with_the_linear_one(measured) -> None:
+    x, y = clouds(60, apart=1.5)
+    some = {label: head for label, head in NARROW.items() if label.endswith((" 2", " 8"))}
+    narrow = by_head(classify({"base": x, "poor": x[:, :2]}, y, per_class=(5,), heads=some, repeats=3).astype({"classifier": "category"}))
+    assert set(zip(narrow["classifier"], narrow["head"], narrow["width"], strict=True)) == {
+        ("GCN 2", "with the graph", 2), ("GCN 8", "with the graph", 8), ("perceptron 2", "without", 2), ("perceptron 8", "without", 8)
+    }  # fmt: skip
+    added = gain_by_width(narrow).set_index(["model", "units"])["mean"]
+    assert list(dict.fromkeys(name for _, name in added.index)) == ["2 units", "8 units"], "by number, not by letter"
+    assert added["poor", "8 units"] == pytest.approx((at(narrow, "poor", "GCN 8") - at(narrow, "poor", "perceptron 8")).mean())
+    beside = beside_linear(narrow, measured)
+    assert set(beside.index.get_level_values("model")) == {"base", "poor"}
+    row = beside.loc["base", "GCN 2"]
+    assert row["mean"] == pytest.approx((at(narrow, "base", "GCN 2") - at(measured, "base", "linear")).mean())
+    assert (row["numbers"], row["of linear"]) == (5 * 2 + 2 + 2 * 3 + 3 + 1, 5 * 3 + 3)
+
+
+def test_temperatures_are_compared_on_the_draws_that_all_have(measured) -> None:
+    both = pd.concat([measured.assign(temperature=0.1), measured.assign(temperature=0.2, value=measured["value"] / 2)])
+    found = by_temperature(both, ["base"], repeats=2)
+    assert found.loc["base", "T = 0.1"] == pytest.approx(at(measured, "base", "GCN")[:2].mean())
+    assert found.loc["base", "T = 0.2"] == pytest.approx(found.loc["base", "T = 0.1"] / 2)

@@ -4,14 +4,30 @@ import math
 
 import networkx
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, PairModel, load_model
+from xaicl_lib.data.scenes import FACTORS, SHAPES, scene_set
 from xaicl_lib.networks.small import _SlimViT
-from xaicl_lib.studies.organization import curves, layer_features, relative_to, rld, similarity_graph, with_intervals
+from xaicl_lib.studies.organization import (
+    curves,
+    images_at_hand,
+    kept_far,
+    layer_curves,
+    layer_features,
+    layer_table,
+    layers_of,
+    near_and_far,
+    relative_to,
+    rld,
+    rld_by_factor,
+    similarity_graph,
+    with_intervals,
+)
 from xaicl_lib.zoo import untrained
 
 
@@ -206,3 +222,48 @@ def test_untrained_is_not_the_trained_one() -> None:
     assert a.keys() == b.keys()
     assert not torch.allclose(a["3.conv1.weight"], b["3.conv1.weight"], atol=1e-2)
     assert torch.equal(a["3.conv1.weight"], untrained("supervised").features_a[3].conv1.weight)
+
+
+def test_near_and_far_of_a_curve_in_numbers() -> None:
+    x, y = clouds(40)
+    table = curves({"a": x, "b": x[:, :2]}, y, [0.05, 0.1, 0.5], halves=8)
+    found, curve = near_and_far(with_intervals(table), 0.05, 0.5), with_intervals(table).set_index(["model", "temperature"])
+    one = curve.loc["b", 0.5]
+    assert found.loc["b", "T = 0.5"] == f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+    assert found.loc["a", "falls to"] == pytest.approx(curve.loc[("a", 0.5), "mean"] / curve.loc[("a", 0.05), "mean"])
+    assert found.loc["a", "at T"] == curve.loc["a"]["mean"].idxmax()
+    two = table[table["temperature"] != 0.1]
+    kept = kept_far(two, 0.05, "a").set_index("model").loc["b"]
+    ratio = curve["mean"].xs(0.5, level=1) / curve["mean"].xs(0.05, level=1)
+    assert kept["mean"] == pytest.approx(ratio["b"] / ratio["a"])
+    assert kept["low"] < kept["mean"] < kept["high"]
+    assert kept["keeps less"] == (kept["high"] < 1)
+    assert kept_far(two.astype({"model": "category"}), 0.05, "a")["mean"].item() == kept["mean"], "as a stored table has it"
+
+
+def test_models_are_in_the_order_of_the_book_and_layers_from_first_to_last() -> None:
+    x, y = clouds(20)
+    layers = {name: {"embedding": k * x[:, :3] + x[:, 2:], "block 1": x} for k, name in enumerate(("triplet", "simclr"))}
+    table = layer_curves(layers, y, [0.1, 1.0])
+    found = layer_table(table, 0.1)
+    assert found.index.tolist() == ["simclr", "triplet"]
+    assert found.columns[found.notna().any()].tolist() == ["block 1", "embedding"]
+    assert found.loc["triplet", "embedding"] == rld(layers["triplet"]["embedding"], y, 0.1)
+    mixed = pd.concat([table[table["model"] == "simclr"].assign(model="another"), table], ignore_index=True).assign(n=20)
+    want = ["simclr", "triplet", "another"]
+    assert with_intervals(mixed.astype({"model": "category"}), ["model", "layer", "temperature"])["model"].unique().tolist() == want
+
+
+def test_without_photos_there_are_scenes(monkeypatch) -> None:
+    monkeypatch.delenv("XAICL_IMAGENETTE", raising=False)
+    images, labels, classes, photos = images_at_hand(30)
+    want, factors, _ = scene_set("val", 64, 30)
+    assert torch.equal(images, want)
+    assert torch.equal(labels, factors[:, 0])
+    assert (classes, photos) == (list(SHAPES), False)
+    layers = layers_of(["scenes_simclr"], images, start="scenes_simclr", device="cpu")
+    assert list(layers) == ["scenes_simclr", "untrained scenes_simclr"]
+    found = rld_by_factor(["scenes_simclr"], 30, 0.1, "cpu")
+    assert found.index.tolist() == ["scenes_simclr, features", "scenes_simclr, embedding"]
+    of_size = rld(layers["scenes_simclr"]["embedding"], factors[:, list(FACTORS).index("size")], 0.1).item()
+    assert found.loc["scenes_simclr, embedding", "size"] == pytest.approx(of_size, abs=1e-6)

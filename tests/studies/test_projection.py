@@ -9,7 +9,7 @@ import torch
 
 from tests.studies.test_organization import clouds
 from xaicl_lib import InputError
-from xaicl_lib.studies.projection import kept, neighbours, project, shared
+from xaicl_lib.studies.projection import evenly, kept_on_map, neighbours, project, shared
 
 
 def test_neighbours_are_the_largest_cosines_of_others() -> None:
@@ -73,4 +73,9 @@ def test_shared_counts_by_hand() -> None:
 def test_a_map_is_trusted_as_far_as_it_keeps_neighbours() -> None:
     places = torch.tensor([[0.0, 0.0], [1.0, 0.0], [3.0, 0.0], [9.0, 0.0]])
     near = torch.tensor([[1, 2], [0, 3], [3, 1], [0, 1]])
-    assert kept(places, near).tolist() == [1.0, 0.5, 0.5, 0.5]
+    assert kept_on_map(places, near).tolist() == [1.0, 0.5, 0.5, 0.5]
+
+
+def test_items_are_spread_over_all() -> None:
+    assert evenly(9, 3).tolist() == [0, 4, 8]
+    assert evenly(3, 10).tolist() == [0, 1, 2]

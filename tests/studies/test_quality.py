@@ -9,35 +9,37 @@ import torch
 from torch import nn
 
 from xaicl_lib import InputError, PairModel
+from xaicl_lib.data.scenes import scene_set
 from xaicl_lib.scores import class_evidence
-from xaicl_lib.studies.properties import PROPERTIES, differences, properties, verdicts
+from xaicl_lib.studies.properties import PROPERTIES, claims_seen, differences, properties
 from xaicl_lib.studies.quality import (
-    Judge,
+    Classifier,
     averaged,
-    by_classifier,
     by_corpus,
+    by_logits,
     calibrated,
     class_grids,
     contrastivity,
     gains,
     measures,
     recognised,
-    two_objects,
+    scene_classifiers,
+    two_object_scenes,
 )
 
 SALIENCY = {"input x gradient": ("input_x_gradient", {})}
 
 
-def colours(size: int = 8, name: str = "colours") -> Judge:
+def colours(size: int = 8, name: str = "colours") -> Classifier:
     """Classes red, green and blue; the evidence for each is the mean of its channel, so a map is right on pixels of that colour alone."""
     model = PairModel(nn.Identity(), size=size, mean=(0, 0, 0), std=(1, 1, 1), name=name)
-    return Judge(name, model, tuple(class_evidence(nn.Identity(), k) for k in range(3)))
+    return Classifier(name, model, tuple(class_evidence(nn.Identity(), k) for k in range(3)))
 
 
-def blind() -> Judge:
+def blind() -> Classifier:
     """The same evidence for every class: brightness."""
     model = PairModel(nn.Identity(), size=8, mean=(0, 0, 0), std=(1, 1, 1), name="blind")
-    return Judge("blind", model, tuple(class_evidence(lambda z: z.sum(1, keepdim=True).expand(-1, 3), k) for k in range(3)))
+    return Classifier("blind", model, tuple(class_evidence(lambda z: z.sum(1, keepdim=True).expand(-1, 3), k) for k in range(3)))
 
 
 def halves(n: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -101,9 +103,9 @@ def test_a_grid_shows_each_photo_where_its_mask_says() -> None:
 
 
 def test_scenes_of_two_objects_differ_in_shape() -> None:
-    images, shapes, masks = two_objects(12)
+    images, masks, facts = two_object_scenes(12)
     assert images.shape == (12, 3, 64, 64)
-    assert (shapes[:, 0] != shapes[:, 1]).all()
+    assert (facts[:, 0, 0] != facts[:, 1, 0]).all()
     assert not (masks[:, 0] & masks[:, 1]).any()
     assert (masks.flatten(2).sum(2) > 20).all()
 
@@ -143,18 +145,30 @@ def test_evidence_of_a_classifier_is_its_logit() -> None:
     from xaicl_lib import load_model
     from xaicl_lib.zoo import load_classifier
 
-    judge, images = by_classifier("scenes_supervised", "cpu"), two_objects(2)[0]
+    judge, images = by_logits("scenes_supervised", "cpu"), two_object_scenes(2)[0]
     model = load_model("scenes_supervised", "cpu")
     want = load_classifier("scenes_supervised", "cpu")(model.embed_a(model.normalize(images)))
     assert len(judge.scores) == 8
     assert torch.allclose(judge.evidence(images), want, atol=1e-4)
 
 
+def test_three_classifiers_of_scenes_differ_in_score_or_training() -> None:
+    logits, corpus, contrastive = scene_classifiers(160, "cpu")
+    assert [one.name for one in (logits, corpus, contrastive)] == [
+        "scenes_supervised, logit", "scenes_supervised, corpus", "scenes_simclr, corpus"
+    ]  # fmt: skip
+    images, labels, _ = scene_set("train", 64, 160)
+    shown = images[:40].float() / 255
+    for one in (logits, corpus, contrastive):
+        assert (one.evidence(shown).argmax(1) == labels[:40, 0]).float().mean() > 0.3, "of eight shapes"
+    assert torch.equal(logits.model.encode(shown), corpus.model.encode(shown))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"judges": []}, "names that differ"),
-        ({"judges": [colours(), colours()]}, "names that differ"),
+        ({"classifiers": []}, "names that differ"),
+        ({"classifiers": [colours(), colours()]}, "names that differ"),
         ({"classes": torch.zeros(4, 1, dtype=torch.long)}, "at least two classes"),
         ({"masks": torch.zeros(4, 2, 4, 4, dtype=torch.bool)}, "expected masks of shape"),
         ({"classes": torch.tensor([[0, 5]]).expand(4, 2)}, "expected classes from 0 to 2, got 0 to 5"),
@@ -162,7 +176,7 @@ def test_evidence_of_a_classifier_is_its_logit() -> None:
 )
 def test_bad_input(change, says) -> None:
     images, classes, masks = halves()
-    given = {"judges": [colours()], "images": images, "classes": classes, "masks": masks, "methods": SALIENCY, **change}
+    given = {"classifiers": [colours()], "images": images, "classes": classes, "masks": masks, "methods": SALIENCY, **change}
     with pytest.raises(InputError, match=says):
         contrastivity(**given)
 
@@ -172,11 +186,12 @@ def test_averages_and_gains_are_over_images() -> None:
     table = contrastivity([colours(), blind()], images, classes, masks, {**SALIENCY, "random_map": ("random_map", {})})
     mean = averaged(table, "share").set_index(["judge", "method"])
     assert mean.loc[("blind", "input x gradient"), ["mean", "n"]].tolist() == pytest.approx([0.5, 4])
-    gain = gains(table, "share", "colours", "blind")
+    table = table.assign(family="f")
+    gain = gains(table, "share", [("f", "colours", "blind"), ("g", "blind", "colours")])
     assert gain[["method", "mean", "low", "n"]].to_numpy().tolist() == [["input x gradient", pytest.approx(0.5), pytest.approx(0.5), 4]]
     assert gain["p"].item() == 2 / 2**4
     with pytest.raises(InputError, match="unknown judge of the table 'deaf'"):
-        gains(table, "share", "deaf", "blind")
+        gains(table, "share", [("f", "deaf", "blind")])
 
 
 def test_properties_of_a_linear_network() -> None:
@@ -214,15 +229,17 @@ def judged(shifts: dict[tuple[str, str], float]) -> pd.DataFrame:
 
 def test_differences_point_to_the_better_one() -> None:
     table = judged({("entropy", "m"): -2.0, ("entropy", "w"): -1.0, ("sparseness", "m"): 1.0, ("sparseness", "random_map"): 0.0})
-    got = differences(table, "new", "old").set_index(["metric", "method"])
+    got = differences(table, {"it": ("new", "old")}).set_index(["metric", "method"])
     assert len(got) == 4, "no mean over methods, whose scales differ"
     assert got.loc[("entropy", "m"), ["mean", "low", "high", "n", "said"]].tolist() == [2, 2, 2, 8, "better"], "less entropy is better"
     assert got.loc[("sparseness", "m"), ["mean", "property"]].tolist() == [1, "complexity"]
     assert got.loc[("sparseness", "random_map"), ["p", "said"]].tolist() == [1, "undecided"]
     assert got.loc[("entropy", "m"), "p"] == pytest.approx(4 * 2 / 2**8), "four questions"
-    assert set(differences(table, "old", "new")["said"]) == {"worse", "undecided"}
+    both = differences(table, {"it": ("new", "old"), "back": ("old", "new")})
+    assert set(both.loc[both["judge"] == "back", "said"]) == {"worse", "undecided"}
+    assert both.loc[both["judge"] == "it", "p"].tolist() == got["p"].tolist(), "each comparison by itself"
     with pytest.raises(InputError, match="unknown judge of the table 'newer'; there are: old, new"):
-        differences(table, "newer", "old")
+        differences(table, {"it": ("newer", "old")})
 
 
 @pytest.mark.parametrize(
@@ -236,10 +253,10 @@ def test_differences_point_to_the_better_one() -> None:
         ((1, 1), "the opposite is seen"),
     ],
 )
-def test_verdicts_hold_for_every_method(shifts: tuple[float, float], verdict: str) -> None:
+def test_claims_hold_for_every_method(shifts: tuple[float, float], verdict: str) -> None:
     cells = {("max_sensitivity", way): float(shift) for way, shift in zip("mw", shifts, strict=True)}
     noise = {("max_sensitivity", "random_map"): -1.0}
-    said = verdicts(differences(judged({**cells, **noise}), "new", "old")).set_index("property")
+    said = claims_seen(differences(judged({**cells, **noise}), {"it": ("new", "old")})).set_index("property")
     assert said.loc["continuity", "verdict"] == verdict
     assert said.loc["continuity", "better"] == {-1: "max_sensitivity (m)", 0: "", 1: ""}[shifts[0]].replace(
         "m)", "m, w)" if shifts[1] < 0 else "m)"

@@ -12,8 +12,16 @@ from xaicl_lib.data.scenes import COLOURS
 from xaicl_lib.metrics.localisation import SHARES
 from xaicl_lib.pair import resize_map
 from xaicl_lib.scores import corpus_similarity
-from xaicl_lib.studies.corpus import Way
-from xaicl_lib.studies.text_localisation import explain_text, locate_texts, other_texts, two_object_scenes
+from xaicl_lib.studies.text_localisation import (
+    _explain_text,
+    _other_texts,
+    card_and_factors,
+    explain_either,
+    locate_texts,
+    pointing_by_foil,
+    shares_on_objects,
+    two_object_scenes,
+)
 
 
 class Colours(nn.Module):
@@ -47,7 +55,7 @@ def test_scenes_hold_two_objects_that_differ() -> None:
 
 def test_a_model_of_colours_finds_them(reader) -> None:
     table = locate_texts(
-        reader, 8, ways={"Grad-CAM": Way("grad_cam"), "random map": Way("random_map")}, foils=["other object"], factors=("colour",)
+        reader, 8, methods={"Grad-CAM": "grad_cam", "random map": "random_map"}, foils=["other object"], factors=("colour",)
     )
     mass = table[table["metric"] == "relevance_mass"].groupby("way")[["value", "other", "chance"]].mean()
     assert mass.loc["Grad-CAM", "value"] > 3 * mass.loc["Grad-CAM", "other"]
@@ -57,10 +65,10 @@ def test_a_model_of_colours_finds_them(reader) -> None:
 
 def test_rows_are_those_of_one_scene(reader) -> None:
     images, masks, facts = two_object_scenes(3, 48)
-    table = locate_texts(reader, 3, ways={"Grad-CAM": Way("grad_cam")})
+    table = locate_texts(reader, 3, methods={"Grad-CAM": "grad_cam"})
     first, second = facts[1].tolist()
     texts = [phrase(thing, ("colour", "shape")) for thing in (first, second)]
-    foils = {"none": None, "other object": texts[1:], "other texts": other_texts(texts[0], ("colour", "shape"))}
+    foils = {"none": None, "other object": texts[1:], "other texts": _other_texts(texts[0], ("colour", "shape"))}
     for foil, against in foils.items():
         score = corpus_similarity(reader.embed_text(texts[:1]), None if against is None else reader.embed_text(against))
         made = explain(reader, Pair(images[1:2]), "grad_cam", score=score)
@@ -72,19 +80,41 @@ def test_rows_are_those_of_one_scene(reader) -> None:
         assert rows.loc["pointing_game", "chance"] == pytest.approx(float(masks[1, 0].double().mean()))
 
 
+def test_either_object_is_explained_against_the_other(reader) -> None:
+    images, _, facts = two_object_scenes(2, 48, seed=1)
+    either = explain_either(reader, images, facts, "grad_cam")
+    (text, _), (other, map_) = either[1]
+    assert [text, other] == [phrase(thing, ("colour", "shape")) for thing in facts[1].tolist()]
+    score = corpus_similarity(reader.embed_text([other]), reader.embed_text([text]))
+    assert_close(map_, explain(reader, Pair(images[1:]), "grad_cam", score=score).a[0])
+
+
+def test_tables_of_objects_and_foils(reader) -> None:
+    table = locate_texts(reader, 3, methods={"Grad-CAM": "grad_cam"}, factors=("colour",))
+    on = shares_on_objects(table).set_index("object")["mean"]
+    mass = table[(table["metric"] == "relevance_mass") & (table["foil"] == "other object")]
+    assert (on["named"], on["not named"]) == pytest.approx((mass["value"].mean(), mass["other"].mean()))
+    found = pointing_by_foil(table).set_index("foil")["mean"]
+    part = table[(table["metric"] == "pointing_game") & (table["foil"] == "none")]
+    assert found["none"] == pytest.approx(part["value"].mean())
+    card, knows = card_and_factors("scenes_clip")
+    assert knows.loc["colour", "zero-shot"] == card["zero_shot"]["colour"]
+    assert knows.loc["place", "chance"] == pytest.approx(1 / 9)
+
+
 def test_other_texts_are_all_but_one() -> None:
-    assert len(other_texts("a red disc", ("colour", "shape"))) == 63
-    assert len(other_texts("a red thing", ("colour",))) == 7
-    assert "a red disc" not in other_texts("a red disc", ("colour", "shape"))
+    assert len(_other_texts("a red disc", ("colour", "shape"))) == 63
+    assert len(_other_texts("a red thing", ("colour",))) == 7
+    assert "a red disc" not in _other_texts("a red disc", ("colour", "shape"))
 
 
 def test_questions_without_an_answer(reader) -> None:
     images, _, facts = two_object_scenes(2, 48)
     with pytest.raises(InputError, match="unknown foil 'sky'; there are: none"):
-        explain_text(reader, images, facts, Way("grad_cam"), foil="sky")
+        _explain_text(reader, images, facts, "grad_cam", foil="sky")
     with pytest.raises(InputError, match="tell both objects apart, got 'a thing' for either"):
-        explain_text(reader, images, facts, Way("grad_cam"), factors=())
+        _explain_text(reader, images, facts, "grad_cam", factors=())
     mute = PairModel(Colours(), size=48)
     with pytest.raises(InputError, match="a text side"):
-        explain_text(mute, images, facts, Way("grad_cam"))
-    assert_close(explain_text(reader, images, facts, Way("grad_cam")).a[1:], explain_text(reader, images[1:], facts[1:], Way("grad_cam")).a)
+        _explain_text(mute, images, facts, "grad_cam")
+    assert_close(_explain_text(reader, images, facts, "grad_cam").a[1:], _explain_text(reader, images[1:], facts[1:], "grad_cam").a)

@@ -78,7 +78,7 @@ def test_an_image_without_a_value_counts_with_the_methods_that_have_one() -> Non
     frames = [rows({"m": np.zeros(4), "r": np.zeros(4)}, "judge", metric="entropy", method=k) for k in ("x", "y")]
     table = pd.concat(frames, ignore_index=True)
     table.loc[(table["judge"] == "m") & (table["method"] == "x"), "value"] = [np.nan, 1.0, 1.0, 1.0]
-    found = differences(table, "m", "r").set_index("method")
+    found = differences(table, {"it": ("m", "r")}).set_index("method")
     assert found["mean"].to_dict() == {"x": -1, "y": 0}
     assert found["undefined"].to_dict() == {"x": 1, "y": 0}
     assert found["p"].to_dict() == {"x": 2 * 2 / 2**3, "y": 1}

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from xaicl_lib import Explanation, InputError
-from xaicl_lib.views.corpus import gains_alt, gains_figure, maps_alt, maps_figure, signed, sizes_alt, sizes_figure
+from xaicl_lib.views.corpus import _signed, either_figure, errors_figure, gains_figure, maps_figure, sizes_figure
+from xaicl_lib.views.gallery import gallery_figure, overlaid
+from xaicl_lib.views.render import alt_of
 
 IMAGE = torch.full((3, 32, 32), 0.5)
 
@@ -18,11 +20,11 @@ def made(top: float, at: tuple[int, int], score: float) -> Explanation:
 
 def test_evidence_is_red_and_evidence_against_blue() -> None:
     map_ = torch.tensor([[2.0, 0.0], [0.0, -2.0]])
-    shown = signed(IMAGE, map_, 2.0)
+    shown = _signed(IMAGE, map_, 2.0)
     assert shown[0, 0, 0] > shown[2, 0, 0] + 0.1
     assert shown[2, -1, -1] > shown[0, -1, -1] + 0.1
     assert (shown[:, 0, -1] - shown[0, 0, -1]).abs().max() < 0.05, "no evidence is grey"
-    assert torch.equal(signed(IMAGE, 0 * map_, 0.0), signed(IMAGE, 0 * map_, 1.0))
+    assert torch.equal(_signed(IMAGE, 0 * map_, 0.0), _signed(IMAGE, 0 * map_, 1.0))
 
 
 def test_maps_carry_scores_and_scales() -> None:
@@ -33,7 +35,7 @@ def test_maps_carry_scores_and_scales() -> None:
     assert own[1:] == ["first: to 1.0e+00", "second: to 1.0e-02"]
     above = [a.text for a in maps_figure(IMAGE, both, columns=2, pictures=dict.fromkeys(both, IMAGE)).layout.annotations]
     assert above == ["first", "second", "+0.25", "-0.50"]
-    assert maps_alt("Maps.", both) == (
+    assert alt_of(maps_figure(IMAGE, both)) == (
         "Maps. first: score 0.25, strongest at the top left; second: score -0.50, strongest at the bottom right."
     )
     with pytest.raises(InputError, match="at least one explanation"):
@@ -54,7 +56,7 @@ def test_gains_are_shown_a_metric_at_a_time() -> None:
     buttons = figure.layout.updatemenus[0].buttons
     assert [b.label for b in buttons] == list(found["metric"].unique())
     assert [sum(b.args[0]["visible"]) for b in buttons] == [2, 2]
-    assert "RISE, corpus, same class: +0.000 (-0.500 to +0.500)" in gains_alt(found)
+    assert "RISE, corpus, same class: +0.000 (-0.500 to +0.500)" in alt_of(figure)
 
 
 def test_sizes_are_drawn_in_order() -> None:
@@ -66,4 +68,27 @@ def test_sizes_are_drawn_in_order() -> None:
     figure = sizes_figure(pd.DataFrame(rows), ["agreement"], title="rank correlation")
     assert [list(t.x) for t in figure.data] == [["1", "10", "30"]] * 2
     assert [list(t.y) for t in figure.data] == [[0.01, 0.1, 0.3]] * 2
-    assert "agreement from 0.01 with 1 to 0.30 with 30 in the corpus" in sizes_alt(pd.DataFrame(rows), ["agreement"])
+    assert "agreement from 0.01 with 1 to 0.30 with 30 in the corpus" in alt_of(figure)
+
+
+def test_errors_are_drawn_on_the_scale_of_the_maps() -> None:
+    map_ = torch.zeros(1, 6, 6)
+    map_[0, 0, 0], map_[0, 5, 5] = 1.0, 0.1
+    rise = Explanation(map_, None, torch.zeros(1), error_a=torch.full((1, 6, 6), 0.1))
+    figure = errors_figure(IMAGE, {100: rise})
+    assert [a.text for a in figure.layout.annotations] == ["100 masks", "error 0.100", "beyond 2 errors"]
+    clear = torch.where(map_ > 0.2, map_, 0.0)
+    want = gallery_figure([("", [_signed(IMAGE, clear[0], 1.0)])]).layout.images[0].source
+    assert figure.layout.images[2].source == want, "what is within two errors is not drawn"
+    assert "100 masks 0.1000" in alt_of(figure)
+
+
+def test_either_object_of_a_scene_is_outlined_under_its_text() -> None:
+    masks = torch.zeros(1, 2, 32, 32, dtype=torch.bool)
+    masks[0, 0, :8], masks[0, 1, 20:] = True, True
+    maps = torch.rand(2, 6, 6)
+    figure = either_figure(IMAGE[None], masks, [list(zip(("a red disc", "a blue ring"), maps, strict=True))], method="m")
+    items = [("", [overlaid(IMAGE, one, maps.max().item())]) for one in maps]
+    want = [image.source for image in gallery_figure(items, columns=4, masks=[[m] for m in masks[0]]).layout.images]
+    assert [image.source for image in figure.layout.images] == want
+    assert alt_of(figure).endswith(": a red disc, a blue ring.")

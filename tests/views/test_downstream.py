@@ -6,7 +6,8 @@ import pytest
 
 from xaicl_lib.statistics.correlation import correlate
 from xaicl_lib.studies.downstream import model_scores
-from xaicl_lib.views.downstream import AXES, forest_alt, forest_figure, scatter_alt, scatter_figure
+from xaicl_lib.views.downstream import AXES, forest_figure, scatter_figure
+from xaicl_lib.views.render import alt_of
 from xaicl_lib.views.zoo import COLOURS
 
 PLACES = [
@@ -33,7 +34,7 @@ def scores() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def found(scores) -> pd.DataFrame:
-    return correlate(scores, draws=100)
+    return correlate(scores, resamples=100)
 
 
 def test_points_stand_on_the_way_of_their_training(scores, found) -> None:
@@ -71,14 +72,14 @@ def test_menus_choose_method_and_group(scores, found) -> None:
     assert len(change["x"]) == len(change["text"]) == len(figure.data) == 8
     first = groups.buttons[0].args[0]
     assert [list(t.x) for t in figure.data] == first["x"], "the first button is what is seen without any"
-    assert "5 networks" in scatter_alt(found)
+    assert "5 networks" in alt_of(figure)
     r = found.query("method == 'grad_cam' and group == 'insertion' and statistic == 'pearson'").iloc[0]
-    assert f"grad_cam, insertion: {r['r']:.2f} ({r['low']:.2f} to {r['high']:.2f})" in scatter_alt(found)
+    assert f"grad_cam, insertion: {r['r']:.2f} ({r['low']:.2f} to {r['high']:.2f})" in alt_of(figure)
 
 
 def test_a_score_that_never_changes_has_no_correlation(scores) -> None:
     flat = scores.assign(value=0.5)
-    figure = scatter_figure(model_scores(flat), correlate(flat, draws=20))
+    figure = scatter_figure(model_scores(flat), correlate(flat, resamples=20))
     assert figure.data[0].text == ("r undefined",)
 
 
@@ -99,4 +100,4 @@ def test_forest_shows_one_group_at_a_time(found) -> None:
     assert change["x"][1][1] == pytest.approx(want["r"])
     assert change["error_x.array"][1][1] == pytest.approx(want["high"] - want["r"])
     assert change["x"][2] == [None, None]
-    assert "insertion, grad_cam, paper: 0.75 (-0.40 to 0.98)" in forest_alt(both, rows="method", series="statistic", what="Correlations.")
+    assert "insertion, grad_cam, paper: 0.75 (-0.40 to 0.98)" in alt_of(figure)

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from xaicl_lib import InputError
-from xaicl_lib.views.organization import TILE, class_marks, embedding_map, lines_alt, lines_figure
+from xaicl_lib.views.organization import TILE, _class_marks, embedding_map, lines_figure
+from xaicl_lib.views.render import alt_of
 
 TABLE = pd.DataFrame(
     {
@@ -32,7 +33,8 @@ def test_lines_and_their_bands_stand_where_the_table_says() -> None:
     assert list(band.y) == [0.6, 0.7, 0.2, 0.0, 0.5, 0.4]
     assert line.line.color != figure.data[3].line.color
     assert figure.layout.xaxis.type == "log"
-    said = lines_alt(TABLE, x="temperature", series="model", what="RLD.")
+    said = alt_of(figure)
+    assert said.startswith("RLD. First")
     assert "simclr: 0.50 at 0.01, 0.60 at 0.1, 0.10 at 1;" in said
 
 
@@ -42,7 +44,7 @@ def test_panels_share_a_legend() -> None:
     assert [t.showlegend for t in figure.data if t.name] == [True, True, False, False]
     assert [a.text for a in figure.layout.annotations] == ["first", "last"]
     assert figure.layout.xaxis2.title.text == "T"
-    assert "last supervised:" in lines_alt(both, x="temperature", series="model", panel="layer", what="RLD.")
+    assert "last supervised:" in alt_of(figure)
 
 
 def photos(n: int = 7) -> torch.Tensor:
@@ -104,7 +106,7 @@ def test_four_hundred_photos_stay_light(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_every_class_has_its_own_mark() -> None:
-    assert len(set(class_marks(range(16)))) == 16
+    assert len(set(_class_marks(range(16)))) == 16
 
 
 def test_what_does_not_fit_together_is_named() -> None:

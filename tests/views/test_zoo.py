@@ -8,9 +8,10 @@ from PIL import Image
 
 from tests.studies.test_models import card
 from xaicl_lib import list_models
-from xaicl_lib.studies.models import factor_table, twin_table
+from xaicl_lib.studies.models import Gallery, factor_table, twin_table
 from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.views import zoo
+from xaicl_lib.views.render import alt_of
 
 
 def test_every_model_has_its_own_colour_within_its_family() -> None:
@@ -28,23 +29,24 @@ def test_curves_have_a_panel_for_each_loss() -> None:
     assert [trace.xaxis for trace in figure.data] == ["x", "x", "x2"]
     assert figure.data[0].y == (3.0, 1.25)
     assert figure.data[0].line.color == zoo.colour("simclr")
-    assert "simclr from 3.00 to 1.25" in zoo.curves_alt(cards)
+    assert "simclr from 3.00 to 1.25" in alt_of(figure)
 
 
 def test_retrievals_show_the_pictures_that_were_found() -> None:
     gallery = torch.stack([torch.full((3, 8, 8), v) for v in (0.0, 0.5, 1.0)])
     found = {"simclr": (torch.tensor([[2, 1]]), torch.tensor([[0.9, 0.1]])), "other": (torch.tensor([[1, 2]]), torch.tensor([[0.8, 0.2]]))}
-    figure = zoo.retrieval_figure(gallery[:1], gallery, found, labels=["black", "grey", "<white>"])
+    figure = zoo.retrieval_figure(Gallery(gallery[:1], ["A scene"], gallery, ["black", "grey", "<white>"]), found)
     sheet = Image.open(io.BytesIO(base64.b64decode(figure.layout.images[0].source.split(",")[1]))).convert("L")
     middles = [[sheet.getpixel((zoo.CELL * (c + 0.5), zoo.CELL * (r + 0.5))) for c in range(3)] for r in range(2)]
     assert [[round(value / 255, 1) for value in row] for row in middles] == [[0, 1, 0.5], [0, 0.5, 1]]
     assert figure.data[0].hovertext[0] == "simclr: 0.90, &lt;white&gt;"
-    assert zoo.retrieval_alt("A scene", found, ["black", "grey", "white"]).endswith("by simclr: white; by other: grey.")
+    assert alt_of(figure).startswith("A scene and its nearest neighbours")
+    assert alt_of(figure).endswith("by simclr: <white>; by other: grey.")
 
 
 def test_factor_and_twin_figures_draw_their_tables() -> None:
     cards = [card("scenes_simclr", colour=0.6), card("scenes_simclr_no_jitter", colour=0.8)]
-    factors, twins = factor_table(cards), twin_table(cards[0], cards[1:])
+    factors, twins = factor_table(cards), twin_table(cards)
     bars = zoo.factors_figure(factors).data[1]
     assert dict(zip(bars.x, bars.y, strict=True))["colour"] == 0.8
     dots = zoo.twins_figure(twins).data[0]
@@ -52,5 +54,5 @@ def test_factor_and_twin_figures_draw_their_tables() -> None:
     row = twins.iloc[k]
     assert abs(dots.x[k] + dots.error_x.array[k] - row["high"]) < 1e-9
     assert abs(dots.x[k] - dots.error_x.arrayminus[k] - row["low"]) < 1e-9
-    assert "colour 0.60 to 0.80" in zoo.factors_alt(factors)
-    assert f"scenes_simclr_no_jitter +0.200 ({row['low']:+.3f} to {row['high']:+.3f})" in zoo.twins_alt(twins)
+    assert "colour 0.60 to 0.80" in alt_of(zoo.factors_figure(factors))
+    assert f"scenes_simclr_no_jitter +0.200 ({row['low']:+.3f} to {row['high']:+.3f})" in alt_of(zoo.twins_figure(twins))

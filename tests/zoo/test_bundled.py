@@ -143,8 +143,8 @@ def test_scene_models_reach_their_accuracies(name) -> None:
 
 
 def test_the_twin_without_jitter_keeps_more_colour() -> None:
-    base, twin = (model_card(name) for name in ("scenes_simclr", "scenes_simclr_no_jitter"))
-    assert twin_table(base, [twin]).set_index("factor").loc["colour", "low"] > 0
+    cards = [model_card(name) for name in ("scenes_simclr", "scenes_simclr_no_jitter")]
+    assert twin_table(cards).set_index("factor").loc["colour", "low"] > 0
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.statistics.paired import RESAMPLES, holm
 
-STATISTICS = ("pearson", "spearman", "partial", "above control", "with similarity")
 Values = Float[np.ndarray, "d m"]  # of m models in d resamples
 Counts = Int[np.ndarray, "d m"]  # how often a resample holds each
 
@@ -28,7 +27,7 @@ def weighted_means(values: Float[np.ndarray, "m n"], counts: Int[np.ndarray, "d 
         return (counts @ np.where(known, values, 0).T) / (counts @ known.T)
 
 
-def weighted_correlation(x: Values, y: Values, counts: Counts) -> Float[np.ndarray, " d"]:
+def _weighted_correlation(x: Values, y: Values, counts: Counts) -> Float[np.ndarray, " d"]:
     """Pearson's correlation in each resample; values that are NaN on either side do not count, fewer than three models have none."""
     counts = np.where(np.isnan(x) | np.isnan(y), 0, counts)
     total = counts.sum(1, keepdims=True)
@@ -39,7 +38,7 @@ def weighted_correlation(x: Values, y: Values, counts: Counts) -> Float[np.ndarr
     return np.where((counts > 0).sum(1) > 2, found, np.nan)
 
 
-def midranks(x: Values, counts: Counts) -> Values:
+def _midranks(x: Values, counts: Counts) -> Values:
     """Ranks of the models in each resample, where each counts as often as it was drawn and equal values share their mean rank."""
     counts = np.where(np.isnan(x), 0, counts)
     below = (x[:, :, None] > x[:, None, :]).astype(np.int32)  # (d, m, m)
@@ -48,7 +47,7 @@ def midranks(x: Values, counts: Counts) -> Values:
     return np.where(np.isnan(x), np.nan, ranks)
 
 
-def partial(xy: Float[np.ndarray, " d"], xz: Float[np.ndarray, " d"], yz: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+def _partial(xy: Float[np.ndarray, " d"], xz: Float[np.ndarray, " d"], yz: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
     """Correlation of x and y with what z explains of either taken away: (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2))."""
     left = (1 - xz**2) * (1 - yz**2)
     return (xy - xz * yz) / np.sqrt(np.where(left > 1e-9, left, np.nan))
@@ -104,7 +103,7 @@ def correlate(
     of: str = "linear_accuracy",
     cluster: str | None = "recipe",
     control: str = "random_map",
-    draws: int = RESAMPLES,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """How far explanation scores of models go with how good the models are, per method and group of metrics.
@@ -120,12 +119,12 @@ def correlate(
         of: column with what the models are good at.
         cluster: column of what belongs together; None takes every model for independent.
         control: the method (or family) whose scores are the control.
-        draws: of the bootstrap.
+        resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Returns:
         A row for each of `by`, group and statistic: r, low, high, p, models, clusters, pairs. p is that of the bootstrap (see
-        `bootstrap_p`), of each row by itself; `corrected` knows how many there are. The statistics: `pearson` and `spearman` with what
+        `_bootstrap_p`), of each row by itself; `corrected` knows how many there are. The statistics: `pearson` and `spearman` with what
         the models are good at; `partial`, Pearson's with the mean similarity of the pairs held fixed; `above control`, Pearson's of the
         score minus the control's score of the same model and pairs; `with similarity`, of the score and the mean similarity. What is
         undefined (a constant, the control minus itself) has no row.
@@ -138,9 +137,9 @@ def correlate(
             raise unknown("column", column, scores.columns)
     models, facts = _models(scores)
     clusters = facts.index if cluster is None else facts[cluster]
-    counts = resampled(list(clusters), draws, seed)
-    pairs = resampled(sorted(scores["pair"].unique()), draws, seed + 1)
-    y = np.tile(facts[of].to_numpy(float), (draws + 1, 1))
+    counts = resampled(list(clusters), resamples, seed)
+    pairs = resampled(sorted(scores["pair"].unique()), resamples, seed + 1)
+    y = np.tile(facts[of].to_numpy(float), (resamples + 1, 1))
     z = weighted_means(_wide(scores.drop_duplicates(["model", "pair"]), "score", models), pairs)
     means = {key: weighted_means(_wide(part, "value", models), pairs) for key, part in scores.groupby([by, "group"], sort=False)}
     size = len(models), len(set(clusters)), pairs.shape[1]
@@ -150,11 +149,11 @@ def correlate(
         for statistic, r in _statistics(x, y, z, base, counts).items():
             if not np.isnan(r[0]):
                 low, high = np.nanpercentile(r[1:], [2.5, 97.5])
-                rows.append((name, group, statistic, r[0], low, high, bootstrap_p(r[1:]), *size))
+                rows.append((name, group, statistic, r[0], low, high, _bootstrap_p(r[1:]), *size))
     return pd.DataFrame(rows, columns=[by, "group", "statistic", "r", "low", "high", "p", "models", "clusters", "pairs"])
 
 
-def bootstrap_p(drawn: Float[np.ndarray, " d"]) -> float:
+def _bootstrap_p(drawn: Float[np.ndarray, " d"]) -> float:
     """Two-sided p value that a statistic is zero, from its bootstrap: twice the smaller share of draws on either side, never zero."""
     known = drawn[~np.isnan(drawn)]
     beyond = min((known <= 0).sum(), (known >= 0).sum())
@@ -164,17 +163,18 @@ def bootstrap_p(drawn: Float[np.ndarray, " d"]) -> float:
 def corrected(
     found: pd.DataFrame, statistics: Sequence[str] = ("pearson", "partial", "above control"), level: float = 0.05
 ) -> pd.DataFrame:
-    """The rows of `correlate` with these statistics; p corrected after Holm for all of them, and decided: whether it is below the level."""
+    """The rows of `correlate` with these statistics: p corrected after Holm for all of them, decided (whether it is below the level), and
+    alone, the p of each by itself."""
     rows = found[found["statistic"].isin(statistics)]
     p = np.array(holm(rows["p"].tolist()))
-    return rows.assign(p=p, decided=p < level)
+    return rows.assign(alone=rows["p"], p=p, decided=p < level)
 
 
 def _statistics(x: Values, y: Values, z: Values, base: Values | None, counts: Counts) -> dict[str, Float[np.ndarray, " d"]]:
-    r = weighted_correlation
+    r = _weighted_correlation
     xy, xz, yz = r(x, y, counts), r(x, z, counts), r(y, z, counts)
     known = np.where(np.isnan(x), 0, counts)
-    found = {"pearson": xy, "spearman": r(midranks(x, known), midranks(y, known), known), "partial": partial(xy, xz, yz)}
+    found = {"pearson": xy, "spearman": r(_midranks(x, known), _midranks(y, known), known), "partial": _partial(xy, xz, yz)}
     if base is not None:
         found["above control"] = r(x - base, y, counts)
     return found | {"with similarity": xz}
@@ -197,15 +197,17 @@ def leave_out(scores: pd.DataFrame, *, by: str = "method", of: str = "linear_acc
     """Pearson's correlation with one cluster left out at a time: how much hangs on it.
 
     Returns:
-        Columns left_out ("nothing" for all of them together), `by`, group, r.
+        A row for each of `by` and group: all (of all clusters together), lowest, highest, and what these two are without.
     """
     models, facts = _models(scores)
-    there: dict[str, Bool[np.ndarray, " m"]] = {"nothing": np.ones(len(models), bool)}
-    there |= {str(name): (facts[cluster] != name).to_numpy() for name in facts[cluster].unique()}
-    y, counts = facts[of].to_numpy(float)[None], np.stack(list(there.values())).astype(int)
-    rows = []
-    for (name, group), part in scores.groupby([by, "group"], sort=False):
+    names = facts[cluster].unique()
+    there: Bool[np.ndarray, "c m"] = np.stack([np.ones(len(models), bool), *((facts[cluster] != name).to_numpy() for name in names)])
+    y, counts = facts[of].to_numpy(float)[None], there.astype(int)
+    rows = {}
+    for key, part in scores.groupby([by, "group"], sort=False):
         x = np.nanmean(_wide(part, "value", models), 1)[None]
-        found = weighted_correlation(np.repeat(x, len(counts), 0), np.repeat(y, len(counts), 0), counts)
-        rows += [(left, name, group, r) for left, r in zip(there, found, strict=True)]
-    return pd.DataFrame(rows, columns=["left_out", by, "group", "r"])
+        whole, *others = _weighted_correlation(np.repeat(x, len(counts), 0), np.repeat(y, len(counts), 0), counts)
+        low, high = np.nanargmin(others), np.nanargmax(others)
+        rows[key] = (whole, others[low], others[high], names[low], names[high])
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["all", "lowest", "highest", "lowest without", "highest without"])
+    return table.set_index(pd.MultiIndex.from_tuples(rows, names=[by, "group"]))

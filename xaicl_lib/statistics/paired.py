@@ -240,7 +240,7 @@ def _compared(table: pd.DataFrame, metric: str, against: Sequence[str]) -> Itera
         yield from (((model, better, worse), difference, p) for (better, worse, difference), p in zip(found, corrected, strict=True))
 
 
-def claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str], *, level: float = 0.05, seed: int = 0) -> pd.DataFrame:
+def claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str], *, level: float = 0.05) -> pd.DataFrame:
     """Whether one method is better than another, as somebody claims: by each metric, model by model, pair against the same pair.
 
     Wilcoxon's signed-rank test in both directions, corrected by Holm's procedure for all metrics and models of the claim. Models that
@@ -252,7 +252,6 @@ def claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str]
         worse: the other one.
         columns: metrics, whose directions are known from the registry.
         level: of the corrected tests; intervals hold 1 - level.
-        seed: of the intervals' resampling.
 
     Returns:
         A row for each metric and model: metric, model, difference (mean over pairs, in units of the metric, positive where the claim
@@ -261,28 +260,16 @@ def claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str]
     Raises:
         InputError: a method or metric that is not in the table.
     """
-    found = list(_claimed(table, better, worse, columns))
-    corrected = holm([signed_ranks(difference) for *_, difference in found])
-    rows = [
-        (*key, _mean_of(d), *interval(d, confidence=1 - level, seed=seed), len(d), p, _verdict(_mean_of(d), p < level))
-        for (*key, d), p in zip(found, corrected, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["metric", "model", "difference", "low", "high", "n", "p", "verdict"])
-
-
-def _claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str]) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Metric, model, and by how much the claim holds on each pair that knows both methods."""
-    for kind, asked in (("method", (better, worse)), ("metric", columns)):
-        for name in asked:
-            if name not in set(table[kind]):
-                raise unknown(f"{kind} of the table", name, table[kind].unique())
     for metric in columns:
-        sign = 1 if metrics[metric].facts["higher_is_better"] else -1
-        for model, part in table[table["metric"] == metric].groupby("model", sort=False):
-            wide = part.pivot(index="pair", columns="method", values="value")
-            if {better, worse} <= set(wide):
-                difference = sign * (wide[better] - wide[worse])
-                yield metric, str(model), difference.dropna().to_numpy(float)
+        if metric not in set(table["metric"]):
+            raise unknown("metric of the table", metric, table["metric"].unique())
+    rows = pd.concat([table[table["metric"] == metric] for metric in columns])
+    signs = {metric: 1.0 if metrics[metric].facts["higher_is_better"] else -1.0 for metric in columns}
+    signed = rows.assign(value=rows["value"] * rows["metric"].map(signs).astype(float))
+    found = paired_difference(signed, "method", "pair", ["metric", "model"], names=[better], against=worse, level=level)
+    verdict = [_verdict(*row) for row in zip(found["mean"], found["significant"], strict=True)]
+    found = found.assign(verdict=verdict).rename(columns={"mean": "difference"})
+    return found[["metric", "model", "difference", "low", "high", "n", "p", "verdict"]]
 
 
 def _verdict(difference: float, sure: bool) -> str:

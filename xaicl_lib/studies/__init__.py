@@ -1,6 +1,7 @@
 """The questions of the book, one file per chapter: functions that return tidy tables."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,3 +23,10 @@ def stored(name: str, *instead: "pd.DataFrame", folder: str | os.PathLike[str] =
 
     table = pd.read_parquet(path) if path.is_file() else pd.concat(instead, ignore_index=True)
     return table.astype({column: str for column in table if isinstance(table[column].dtype, pd.CategoricalDtype)})
+
+
+def side_by_side(tables: "Mapping[str, pd.DataFrame]", column: str) -> "pd.DataFrame":
+    """The rows of several tables below each other, with a column that says which table each is from."""
+    import pandas as pd
+
+    return pd.concat([table.assign(**{column: name}) for name, table in tables.items()], ignore_index=True)

@@ -1,13 +1,12 @@
 """Corpus attributions: which part of an image makes it like a corpus, and is that part what counts?
 
-Maps of one-sided questions are judged by insertion and deletion, as in :cite:t:`lin2023contrastive`, of what they did not see: the
+Maps of one-sided questions are measured by insertion and deletion, as in :cite:t:`lin2023contrastive`, of what they did not see: the
 similarity to *another* sample of the corpus, and the probability that a linear classifier gives the corpus's class.
 """
 
 import importlib.util
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,51 +14,62 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
+from xaicl_lib.data.corpora import scenes_of
+from xaicl_lib.data.scenes import SHAPES, scene_set
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.methods import explain, methods
+from xaicl_lib.evaluation.method_spec import Method, Methods, MethodSpec, method_specs
+from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import measure
 from xaicl_lib.metrics.randomisation import randomised, rank_correlation
 from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.scores import Score, class_evidence, corpus_similarity
-from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise
+from xaicl_lib.probes import linear_probe
+from xaicl_lib.scores import Score, class_evidence, corpus_similarity, cosine
+from xaicl_lib.statistics.paired import paired_difference, summarise
 
-TARGETS = ("contrastive", "corpus", "label-free", "contrastive label-free")  # what a way explains
-ITSELF = TARGETS[2:]  # those that ask what makes an image like itself, and know of no corpus
+TARGETS = ("contrastive", "corpus", "label-free", "contrastive label-free")  # what a method explains
+_ITSELF = TARGETS[2:]  # those that ask what makes an image like itself, and know of no corpus
 CAPTUM = {"integrated_gradients": "IntegratedGradients", "gradient_shap": "GradientShap"}
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a map is made.
-
-    Attributes:
-        method: of the registry, or of captum by a name of `CAPTUM`.
-        target: one of `TARGETS`: similarity to the corpus minus that to the foil (contrastive), to the corpus alone, to the explicand
-            itself (label-free), or to the explicand itself minus that to the foil (contrastive label-free).
-        params: of the method.
-    """
-
-    method: str
-    target: str = "contrastive"
-    params: Mapping[str, Any] | None = None
-
-
 RISE = {"masks": 500, "centred": True}
-WAYS: dict[str, Way] = {
-    **{f"RISE, {target}": Way("rise", target, RISE) for target in TARGETS},
-    **{f"IG, {target}": Way("integrated_gradients", target, {"n_steps": 20}) for target in TARGETS},
-    "SHAP, contrastive": Way("gradient_shap", params={"n_samples": 20}),
-    "occlusion, contrastive": Way("conditional_occlusion"),
-    "Grad-CAM, contrastive": Way("grad_cam"),
-    "random map": Way("random_map"),
+METHODS: dict[str, Method] = {
+    **{f"RISE, {target}": ("rise", {**RISE, "target": target}) for target in TARGETS},
+    **{f"IG, {target}": ("integrated_gradients", {"n_steps": 20, "target": target}) for target in TARGETS},
+    "SHAP, contrastive": ("gradient_shap", {"n_samples": 20}),
+    "occlusion, contrastive": "conditional_occlusion",
+    "Grad-CAM, contrastive": "grad_cam",
+    "random map": "random_map",
 }
 
 
-def possible(ways: Mapping[str, Way] = WAYS) -> dict[str, Way]:
-    """The ways whose packages are installed: those of captum need captum."""
+def installed(methods: Methods = METHODS) -> dict[str, MethodSpec]:
+    """The methods whose packages are installed: those of captum need captum."""
     there = importlib.util.find_spec("captum") is not None
-    return {label: way for label, way in ways.items() if there or way.method not in CAPTUM}
+    return {label: spec for label, spec in method_specs(methods).items() if there or spec.name not in CAPTUM}
+
+
+def shape_corpus(shape: str, size: int = 64, *, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Scenes with a shape, scenes with the other ones, and one more scene with it: a corpus, its foil, and an explicand."""
+    generator = Generator().manual_seed(seed)
+    corpus = scenes_of("shape", shape, 50, size, generator=generator)
+    foil = torch.cat([scenes_of("shape", other, 20, size, generator=generator) for other in SHAPES if other != shape])
+    return corpus, foil, scenes_of("shape", shape, 5, size, generator=generator)[4:]
+
+
+def likeness(model: PairModel, shape: str, *, seed: int = 0) -> tuple[Tensor, Score]:
+    """A scene with a shape, and the score of being more like others with it than like validation scenes of any shape."""
+    own = scenes_of("shape", shape, 50, model.size, generator=Generator().manual_seed(seed))
+    rest = scene_set("val", model.size, 200)[0].float() / 255
+    return own[-1:], model.like(own[:-1], rest)
+
+
+@torch.no_grad()
+def over_all_pairs(model: PairModel, explicand: Float[Tensor, "1 3 h w"], corpus: Tensor, foil: Tensor) -> float:
+    """The contrastive corpus similarity as it is written: a mean of cosines over the corpus minus one over the foil, image by image."""
+    z = model.encode(explicand)
+    own, other = (torch.stack([cosine(z, one[None]) for one in embed_corpus(model, side)]).mean() for side in (corpus, foil))
+    return float(own - other)
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class Setting:
         explicands: (n, 3, h, w) images to explain.
         same: (n,) whether an explicand is of the class itself.
         corpus, foil: images to explain with.
-        judge: a score of side a to judge by: the similarity to other samples of corpus and foil.
+        held_out: a score of side a to measure by: the similarity to other samples of corpus and foil.
     """
 
     name: str
@@ -81,7 +91,7 @@ class Setting:
     same: Bool[Tensor, " n"]
     corpus: Float[Tensor, "m 3 h w"]
     foil: Float[Tensor, "k 3 h w"]
-    judge: Score
+    held_out: Score
 
     def embedded(self, model: PairModel) -> tuple[Float[Tensor, "m d"], Float[Tensor, "k d"]]:
         """Corpus and foil in the space of a model."""
@@ -98,7 +108,7 @@ def settings(
     explicands: int = 4,
     corpus: int = 20,
     foil: int = 60,
-    generator: Generator | None = None,
+    seed: int = 0,
 ) -> list[Setting]:
     """A question about each class, from one pool of labelled images whose parts do not overlap.
 
@@ -107,16 +117,15 @@ def settings(
         images, labels, names: the pool, its classes 0, 1, ..., and their names.
         classes: to ask about; None is all.
         explicands: of the class and, as many, of other classes.
-        corpus: images of the class; as many others to judge by.
-        foil: images of other classes; as many others to judge by.
-        generator: whose seed gives the choice for each class; None is seed 0.
+        corpus: images of the class; as many others to measure by.
+        foil: images of other classes; as many others to measure by.
+        seed: of the choice for each class.
 
     Raises:
         InputError: one class only, labels of another number, or a class with too few images.
     """
     if len(labels) != len(images) or len(labels.unique()) < 2:
         raise InputError(f"expected a label of at least two classes for each image, got {len(labels.unique())} classes for {len(images)}")
-    seed = generator.initial_seed() if generator else 0
     made = []
     for k in range(len(names)) if classes is None else classes:
         generator = Generator().manual_seed(seed * len(names) + k)  # a class's own, whichever others are asked about
@@ -139,10 +148,30 @@ def _shuffled(items: Tensor, generator: Generator) -> Tensor:
     return items[torch.randperm(len(items), generator=generator)]
 
 
+def shape_settings(
+    model: PairModel, count: int, *, classes: Sequence[int] | None = None, explicands: int = 4, seed: int = 0
+) -> tuple[list[Setting], nn.Module]:
+    """Questions about the shapes of so many validation scenes, and a linear classifier that learned them from as many others."""
+    images, labels, _ = scene_set("val", model.size, count)
+    learned, known, _ = scene_set("train", model.size, count)
+    probe = linear_probe(embed_corpus(model, learned.float() / 255), known[:, 0])
+    sizes = {"explicands": explicands, "corpus": 30, "foil": 100, "seed": seed}
+    return settings(model, images.float() / 255, labels[:, 0], SHAPES, classes=classes, **sizes), probe
+
+
 def explain_corpus(
-    model: PairModel, images: Float[Tensor, "n 3 h w"], way: Way, corpus: Tensor, foil: Tensor, seed: int = 0
+    model: PairModel, images: Float[Tensor, "n 3 h w"], method: Method, corpus: Tensor, foil: Tensor, seed: int = 0
 ) -> Explanation:
-    """A one-sided explanation made in this way.
+    """A one-sided explanation of what makes each image like a corpus rather than like its foil.
+
+    Args:
+        model: whose space corpus and foil are in.
+        images: to explain.
+        method: of the registry, or of captum by a name of `CAPTUM`, with its parameters; among these `target`, one of `TARGETS`:
+            similarity to the corpus minus that to the foil (contrastive, if none is given), to the corpus alone, to the image itself
+            (label-free), or to the image itself minus that to the foil (contrastive label-free).
+        corpus, foil: embeddings.
+        seed: of the method.
 
     Label-free ones explain the dot product with the image's own embedding, held fixed; contrastive label-free ones the cosine with it,
     minus the mean cosine with the foil, both as in the program that :cite:t:`lin2023contrastive` published: the contrastive corpus
@@ -151,39 +180,52 @@ def explain_corpus(
     Raises:
         InputError: an unknown target or method.
     """
-    if way.target not in TARGETS:
-        raise unknown("target", way.target, TARGETS)
-    if way.method not in CAPTUM and way.method not in methods:
-        raise unknown("method", way.method, [*(m.name for m in methods), *CAPTUM])
-    if way.target in ITSELF:
-        against = None if way.target == "label-free" else foil
-        return Explanation.concat([_explain_itself(model, image, way, against, seed) for image in images.split(1)])
-    return _explain(model, Pair(images), way, corpus_similarity(corpus, foil if way.target == TARGETS[0] else None), seed)
+    spec, target = _split(method)
+    if target not in TARGETS:
+        raise unknown("target", target, TARGETS)
+    if spec.name not in CAPTUM and spec.name not in registry:
+        raise unknown("method", spec.name, [*(m.name for m in registry), *CAPTUM])
+    if target in _ITSELF:
+        against = None if target == "label-free" else foil
+        return Explanation.concat([_explain_itself(model, image, spec, against, seed) for image in images.split(1)])
+    return _explain(model, Pair(images), spec, corpus_similarity(corpus, foil if target == TARGETS[0] else None), seed)
 
 
-def _explain_itself(model: PairModel, image: Float[Tensor, "1 3 h w"], way: Way, foil: Tensor | None, seed: int) -> Explanation:
+def _split(method: Method) -> tuple[MethodSpec, str]:
+    """A method with its own parameters alone, and its target."""
+    (spec,) = method_specs([method]).values()
+    own = {name: value for name, value in spec.params.items() if name != "target"}
+    return MethodSpec(spec.name, own), str(spec.params.get("target", TARGETS[0]))
+
+
+def with_target(method: Method, target: str) -> MethodSpec:
+    """The same method with another target."""
+    spec, _ = _split(method)
+    return MethodSpec(spec.name, {**spec.params, "target": target})
+
+
+def _explain_itself(model: PairModel, image: Float[Tensor, "1 3 h w"], spec: MethodSpec, foil: Tensor | None, seed: int) -> Explanation:
     own = embed_corpus(model, image)
-    return _explain(model, Pair(image), way, corpus_similarity(own, foil, normalize=foil is not None), seed)
+    return _explain(model, Pair(image), spec, corpus_similarity(own, foil, normalize=foil is not None), seed)
 
 
-def _explain(model: PairModel, pair: Pair, way: Way, score: Score, seed: int) -> Explanation:
-    generator, params = Generator().manual_seed(seed), dict(way.params or {})
-    if way.method not in CAPTUM:
-        return explain(model, pair, way.method, score=score, generator=generator, **params)
+def _explain(model: PairModel, pair: Pair, spec: MethodSpec, score: Score, seed: int) -> Explanation:
+    if spec.name not in CAPTUM:
+        return spec.explain(model, pair, score=score, generator=Generator().manual_seed(seed))
     import captum.attr
 
     from xaicl_lib.adapters import captum_explain
 
-    attribution = getattr(captum.attr, CAPTUM[way.method])
+    attribution, params = getattr(captum.attr, CAPTUM[spec.name]), dict(spec.params)
     made = []
     for k in range(len(pair)):  # one at a time, so that the random numbers of one image do not depend on the others
-        if way.method == "gradient_shap":
+        if spec.name == "gradient_shap":
             params["baselines"] = tuple(torch.zeros_like(model.normalize(side[:1])) for side in pair.sides)
         made.append(captum_explain(model, pair[k], attribution, score=score, generator=Generator().manual_seed(seed), **params))
     return Explanation.concat(made)
 
 
-def judge(
+def _insertion_deletion(
     model: PairModel,
     setting: Setting,
     explanation: Explanation,
@@ -192,7 +234,7 @@ def judge(
     step: int | None = None,
     chunk: int | None = None,
 ) -> pd.DataFrame:
-    """Insertion and deletion of the judging corpus similarity and of the probability of the corpus's class, image by image.
+    """Insertion and deletion of the held-out corpus similarity and of the probability of the corpus's class, image by image.
 
     Args:
         model: whose scores are watched.
@@ -206,7 +248,7 @@ def judge(
         One row per explicand and metric: item, scenario (same class, other class), metric (such as "insertion, similarity"), value: the
         area under the curve, in units of the score.
     """
-    scores = {"similarity": setting.judge, "class probability": class_evidence(classifier, setting.index, probability=True)}
+    scores = {"similarity": setting.held_out, "class probability": class_evidence(classifier, setting.index, probability=True)}
     frames = []
     for what, score in scores.items():
         values = measure(model, Pair(setting.explicands), explanation, ["SI", "SD"], step, score=score, chunk=chunk)
@@ -220,61 +262,76 @@ def evaluate_corpora(
     model: PairModel,
     asked: Sequence[Setting],
     classifier: nn.Module,
-    ways: Mapping[str, Way] = WAYS,
+    methods: Methods = METHODS,
     *,
     step: int | None = None,
     seed: int = 0,
     chunk: int | None = None,
 ) -> pd.DataFrame:
-    """The evaluation of :cite:t:`lin2023contrastive`: every way's maps, judged by insertion and deletion.
+    """The evaluation of :cite:t:`lin2023contrastive`: every method's maps, measured by insertion and deletion.
 
-    Differs: maps are judged by other samples of corpus and foil than they were made with, so that a way cannot win by fitting a sample.
+    Differs: maps are measured by other samples of corpus and foil than they were made with, so that a method cannot win by fitting a
+    sample.
+
+    Args:
+        model: to explain, and to watch.
+        asked: the questions.
+        classifier: from embeddings to class scores.
+        methods: as for `explain_corpus`, with labels such as "RISE, label-free": a method's own and, if there is one, its target.
+        step: pixels at a time; None is a row's.
+        seed: of the methods.
+        chunk: images in flight.
 
     Returns:
-        The rows of `judge` with model, way, corpus (the class asked about) and pair (the explicand, counted over all classes).
+        One row per model, method and its target (in the column way), corpus (the class asked about), pair (the explicand, counted over
+        all classes), scenario (same class, other class) and metric ("insertion, similarity" and so on): value, the area under the curve.
     """
     frames, first = [], 0
     for setting in asked:
         z = setting.embedded(model)
-        for label, way in ways.items():
-            made = explain_corpus(model, setting.explicands, way, *z, seed)
-            rows = judge(model, setting, made, classifier, step=step, chunk=chunk)
+        for label, method in method_specs(methods).items():
+            made = explain_corpus(model, setting.explicands, method, *z, seed)
+            rows = _insertion_deletion(model, setting, made, classifier, step=step, chunk=chunk)
             frames.append(rows.assign(model=model.name, way=label, corpus=setting.name, pair=rows["item"] + first))
         first += len(setting.explicands)
     order = ["model", "way", "corpus", "pair", "scenario", "metric", "value"]
     return pd.concat(frames, ignore_index=True)[order]
 
 
+def parts_of(table: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
+    """The tables that results/corpus.parquet holds, by their names; none where it is not there."""
+    if table is None:
+        return {}
+    table = table.astype(dict.fromkeys(table.select_dtypes("category"), object))
+    return {str(name): part.dropna(axis=1, how="all") for name, part in table.groupby("part", sort=False)}
+
+
+def means_of(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
+    """Means over the explicands of a scenario: a row for each way, a column for each metric."""
+    part = table[table["scenario"] == scenario]
+    return part.pivot_table("value", "way", "metric", sort=False).rename_axis(columns=None)
+
+
 def against(table: pd.DataFrame, control: str = "random map", level: float = 0.05) -> pd.DataFrame:
     """Every way against one control: the mean difference over the same explicands, its interval, and a paired test.
 
-    Wilcoxon's signed-rank test, corrected by Holm's procedure over the ways of a metric and scenario.
+    Wilcoxon's signed-rank test, corrected by Holm's procedure over the ways of a model, metric and scenario.
 
     Returns:
-        One row per metric, scenario and way: mean, low, high (of the difference, signed so that more is better: way minus control for
-        insertion, control minus way for deletion), n, p (corrected), better, worse, undefined (explicands left out, for which the way or
-        the control has no value).
+        One row per model, metric, scenario and way: target, mean, low, high (of the difference, signed so that more is better: way minus
+        control for insertion, control minus way for deletion), effect, n, p (corrected), better, worse, undefined (explicands left out,
+        for which the way or the control has no value).
 
     Raises:
         InputError: no such control in the table.
     """
-    if control not in set(table["way"]):
-        raise unknown("way of the table", control, table["way"].unique())
-    frames = []
-    for (metric, scenario), part in table.groupby(["metric", "scenario"], sort=False):
-        wide = part.pivot(index=["model", "pair"], columns="way", values="value")[list(dict.fromkeys(part["way"]))]
-        sign = 1 if metric.startswith("insertion") else -1
-        gain = (sign * wide.sub(wide[control], axis=0)).drop(columns=control)
-        means = summarise(gain.melt(var_name="way", value_name="value"), ["way"])
-        p = holm([signed_ranks(gain[way].to_numpy()) for way in means["way"]])
-        frames.append(means.assign(metric=metric, scenario=scenario, p=p))
-    found = pd.concat(frames, ignore_index=True)
-    found["better"], found["worse"] = (found["p"] < level) & (found["mean"] > 0), (found["p"] < level) & (found["mean"] < 0)
-    return found[["metric", "scenario", "way", "mean", "low", "high", "n", "p", "better", "worse", "undefined"]]
+    by = ["model", "metric", "scenario"]
+    found = paired_difference(_more_is_better(table), "way", "pair", by, against=control, within=by, level=level)
+    return _decided(found.assign(target=found["way"].str.split(", ").str[1]).drop(columns="against"))
 
 
 def between_targets(
-    table: pd.DataFrame, one: str = "contrastive", others: Sequence[str] = ("label-free",), level: float = 0.05
+    table: pd.DataFrame, one: str = "contrastive", others: Sequence[str] | None = None, level: float = 0.05
 ) -> pd.DataFrame:
     """What explaining one target rather than another gains: the same method, explicand by explicand.
 
@@ -283,36 +340,40 @@ def between_targets(
 
     Args:
         table: of `evaluate_corpora`.
-        one, others: targets; methods that have not both are left out.
+        one, others: targets, None for all others of the table; methods that have not both are left out.
         level: of the corrected test.
 
     Returns:
         One row per other target, model, metric, scenario and method: mean, low, high (of the difference, signed so that more is better for
-        `one`; bootstrap over explicands), effect (the mean in standard deviations of the difference), n, p, better, worse.
+        `one`; bootstrap over explicands), effect (the mean in standard deviations of the difference), n, p, better, worse; way, the method
+        and the model.
 
     Raises:
         InputError: a target that no way of the table has.
     """
     split = table["way"].astype(str).str.split(", ", n=1)
-    table = table.assign(method=split.str[0], target=split.str[1])
-    for target in (one, *others):
-        if target not in set(table["target"]):
-            raise unknown("target of the table", target, table["target"].dropna().unique())
-    rows, differences = [], []
-    for (model, metric, scenario, method), part in table.groupby(["model", "metric", "scenario", "method"], sort=False, observed=True):
-        wide = part.dropna(subset=["target"]).pivot(index="pair", columns="target", values="value")
-        sign = 1 if metric.startswith("insertion") else -1
-        for other in others:
-            if one in wide and other in wide:
-                differences.append((sign * (wide[one] - wide[other])).dropna().to_numpy(float))
-                rows.append((other, model, metric, scenario, method))
-    found = pd.DataFrame(rows, columns=["other", "model", "metric", "scenario", "method"])
-    found["mean"] = [d.mean() for d in differences]
-    found[["low", "high"]] = [interval(d) for d in differences]
-    found["effect"] = [d.mean() / d.std(ddof=1) for d in differences]
-    found["n"], found["p"] = [len(d) for d in differences], holm([signed_ranks(d) for d in differences])
-    sure = found["p"] < level
+    table = _more_is_better(table).assign(method=split.str[0], target=split.str[1]).dropna(subset=["target"])
+    named = [target for target in TARGETS if target in set(table["target"]) and target != one] if others is None else others
+    by = ["model", "metric", "scenario", "method"]
+    found = paired_difference(table, "target", "pair", by, against=named, names=[one], level=level).rename(columns={"against": "other"})
+    return _decided(found.assign(way=found["method"] + ", " + found["model"]))
+
+
+def _more_is_better(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(value=table["value"].where(table["metric"].str.startswith("insertion"), -table["value"]))
+
+
+def _decided(found: pd.DataFrame) -> pd.DataFrame:
+    sure = found["significant"]
     return found.assign(better=sure & (found["mean"] > 0), worse=sure & (found["mean"] < 0))
+
+
+def tally(found: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Of how many questions of `against` or `between_targets` a test says better, and worse: effect (the median), better, worse,
+    questions."""
+    asked = found.groupby(list(by), sort=False)
+    counts = asked.agg(effect=("effect", "median"), better=("better", "sum"), worse=("worse", "sum"), questions=("n", "size"))
+    return counts.reset_index()
 
 
 def vary_sizes(
@@ -322,39 +383,46 @@ def vary_sizes(
     *,
     corpus_sizes: Sequence[int] = (1, 3, 10),
     foil_sizes: Sequence[int] = (0, 1, 3, 10, 30),
-    draws: int = 2,
-    way: Way = WAYS["occlusion, contrastive"],
+    repeats: int = 2,
+    method: Method = "conditional_occlusion",
     step: int | None = None,
-    generator: Generator | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """How small a corpus, and how small a foil, still gives the map of the whole one.
 
-    Corpus and foil vary one at a time, the other staying whole; each size is drawn `draws` times. Foil size 0 is the corpus alone.
+    Corpus and foil vary one at a time, the other staying whole; each size is drawn `repeats` times. Foil size 0 is the corpus alone.
 
     Returns:
-        One row per varied set ("corpus", "foil"), size, draw, explicand and metric; metrics are those of `judge` and `agreement`: the rank
-        correlation with the map of the whole corpus and foil.
+        One row per varied set ("corpus", "foil"), size, draw, explicand and metric; metrics are those of `evaluate_corpora` and
+        `agreement`: the rank correlation with the map of the whole corpus and foil.
 
     Raises:
         InputError: a size that is larger than the set, or an empty corpus.
     """
-    generator, frames, first = generator or Generator().manual_seed(0), [], 0
+    generator, frames, first = Generator().manual_seed(seed), [], 0
     for setting in asked:
         z = setting.embedded(model)
-        whole = explain_corpus(model, setting.explicands, way, *z)
+        whole = explain_corpus(model, setting.explicands, method, *z)
         for varied, sizes in (("corpus", corpus_sizes), ("foil", foil_sizes)):
             for size in sizes:
-                for draw in range(draws):
-                    one = replace(way, target="corpus") if varied == "foil" and not size else way
+                for draw in range(repeats):
+                    one = with_target(method, "corpus") if varied == "foil" and not size else method
                     made = explain_corpus(model, setting.explicands, one, *_cut(*z, varied, size, generator))
-                    rows = judge(model, setting, made, classifier, step=step)
-                    alike = pd.DataFrame(
-                        {"metric": "agreement", "item": range(len(made)), "value": rank_correlation(made.a, whole.a).cpu()}
-                    )
-                    rows = pd.concat([rows, alike], ignore_index=True).drop(columns="scenario")
+                    rows = _insertion_deletion(model, setting, made, classifier, step=step)
+                    rows = pd.concat([rows, _agreement(made, whole)], ignore_index=True).drop(columns="scenario")
                     frames.append(rows.assign(model=model.name, varied=varied, size=size, draw=draw, pair=rows["item"] + first))
         first += len(setting.explicands)
     return pd.concat(frames, ignore_index=True)[["model", "varied", "size", "draw", "pair", "metric", "value"]]
+
+
+def _agreement(made: Explanation, whole: Explanation) -> pd.DataFrame:
+    return pd.DataFrame({"metric": "agreement", "item": range(len(made)), "value": rank_correlation(made.a, whole.a).cpu().numpy()})
+
+
+def size_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of `vary_sizes` by varied, size and metric, with intervals over explicands, each the mean over its draws."""
+    by = ["varied", "size", "metric"]
+    return summarise(table.groupby([*by, "pair"], as_index=False, sort=False)["value"].mean(), by)
 
 
 def _cut(corpus: Tensor, foil: Tensor, varied: str, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -370,14 +438,14 @@ def sanity(
     model: PairModel,
     asked: Sequence[Setting],
     classifier: nn.Module,
-    ways: Mapping[str, Way],
+    methods: Methods,
     *,
     step: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The same ways on a model whose weights are in a random order, judged on the intact one; after :cite:t:`adebayo2018sanity`.
+    """The same methods on a model whose weights are in a random order, measured on the intact one; after :cite:t:`adebayo2018sanity`.
 
-    A way whose maps come from what was learned must lose what it gained; one that keeps it draws edges. The random model embeds corpus
+    A method whose maps come from what was learned must lose what it gained; one that keeps it draws edges. The random model embeds corpus
     and foil anew.
 
     Returns:
@@ -388,13 +456,31 @@ def sanity(
     frames, first = [], 0
     for setting in asked:
         z, z_shuffled = setting.embedded(model), setting.embedded(shuffled)
-        for label, way in ways.items():
-            intact = explain_corpus(model, setting.explicands, way, *z, seed)
-            made = explain_corpus(shuffled, setting.explicands, way, *z_shuffled, seed)
-            alike = rank_correlation(made.a, intact.a).cpu().numpy()
-            scenario = np.where(setting.same.numpy(), "same class", "other class")
-            agreement = pd.DataFrame({"metric": "agreement", "item": range(len(alike)), "value": alike, "scenario": scenario})
-            rows = pd.concat([judge(model, setting, made, classifier, step=step), agreement], ignore_index=True)
+        scenario = np.where(setting.same.numpy(), "same class", "other class")
+        for label, method in method_specs(methods).items():
+            intact = explain_corpus(model, setting.explicands, method, *z, seed)
+            made = explain_corpus(shuffled, setting.explicands, method, *z_shuffled, seed)
+            measured = _insertion_deletion(model, setting, made, classifier, step=step)
+            rows = pd.concat([measured, _agreement(made, intact).assign(scenario=scenario)], ignore_index=True)
             frames.append(rows.assign(model=model.name, way=label, corpus=setting.name, pair=rows["item"] + first))
         first += len(setting.explicands)
     return pd.concat(frames, ignore_index=True)[["model", "way", "corpus", "pair", "scenario", "metric", "value"]]
+
+
+def gains_without_learning(
+    table: pd.DataFrame, checked: pd.DataFrame, metric: str = "insertion, class probability", control: str = "random map"
+) -> pd.DataFrame:
+    """What is gained over the control with learned weights, and with weights in a random order.
+
+    Args:
+        table: of `evaluate_corpora` on the model.
+        checked: of `sanity` on it.
+        metric: of both.
+        control: a way of both.
+
+    Returns:
+        One row per weights ("learned", "random order") and way: mean, low, high (of the difference to the control on the same explicand).
+    """
+    both = pd.concat([table.assign(weights="learned"), checked.assign(weights="random order")])
+    both = both[(both["metric"] == metric) & both["way"].isin(checked["way"].unique())]
+    return paired_difference(both, "way", "pair", ["weights"], against=control)

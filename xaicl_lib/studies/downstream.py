@@ -1,20 +1,23 @@
 """Do explanations score better on models that are better at something else? Over finished models and their way there."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.fingerprint import model_key
-from xaicl_lib.evaluation.method_spec import Method
+from xaicl_lib.evaluation.method_spec import Method, Methods
 from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER
@@ -22,16 +25,18 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.probes import PROBE_C, knn_accuracy, probe_accuracy
 from xaicl_lib.scores import cosine
-from xaicl_lib.statistics.correlation import fisher_interval
+from xaicl_lib.statistics.correlation import corrected as corrected
+from xaicl_lib.statistics.correlation import correlate, fisher_interval
+from xaicl_lib.statistics.correlation import leave_out as leave_out
 from xaicl_lib.studies.organization import layer_features
 from xaicl_lib.studies.tables import GROUPS
 from xaicl_lib.training.data import Data
 from xaicl_lib.zoo.bundled import WEIGHTS, load_model
 
-UNTRAINED = "untrained"  # the recipe of networks that were trained by none yet
+_UNTRAINED = "untrained"  # the recipe of networks that were trained by none yet
 FACTS = ["model", "recipe", "run", "epoch", "linear_accuracy", "knn_accuracy"]
 # Methods of the paper's three families and a control, at a cost that allows many models.
-WAYS: dict[str, Method] = {
+METHODS: dict[str, Method] = {
     "conditional_occlusion": ("conditional_occlusion", {"stride": 12}),
     **{name: name for name in ("grad_cam", "interaction_cam", "averaged_transforms", "random_map")},
 }
@@ -56,7 +61,7 @@ class Checkpoint:
     accuracies: Mapping[str, float]
 
 
-def checkpoints(folder: Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[Checkpoint]:
+def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[Checkpoint]:
     """The models of photos in a folder, in the order of recipe and epoch: the bundled ones, or the snapshots of a training.
 
     Args:
@@ -77,7 +82,7 @@ def checkpoints(folder: Path = WEIGHTS, device: str = "auto", names: Sequence[st
         accuracies = {key: card[key] for key in ("linear_accuracy", "knn_accuracy") if key in card}
         model = load_model(card["name"], device, folder=Path(folder))
         run = f"{recipe['name']}, {recipe['epochs']} epochs"
-        found.append(Checkpoint(model, recipe["name"] if epoch else UNTRAINED, run, epoch, accuracies))
+        found.append(Checkpoint(model, recipe["name"] if epoch else _UNTRAINED, run, epoch, accuracies))
     return found
 
 
@@ -85,7 +90,7 @@ def downstream(
     checkpoints: Sequence[Checkpoint],
     pair: Pair,
     data: tuple[Data, Data] | None = None,
-    ways: Mapping[str, Method] = WAYS,
+    methods: Methods = METHODS,
     metrics: Sequence[str] = PAPER,
     *,
     store: str | None = None,
@@ -102,7 +107,7 @@ def downstream(
         checkpoints: networks; of networks that are equal, such as the untrained ones of runs that start alike, only the first counts.
         pair: n pairs with two sides, of the size of the models.
         data: photos with labels to fit the probes on and to measure them on; without them the accuracies are those of the cards.
-        ways: of explanation, by their labels.
+        methods: as for `evaluate`.
         metrics: names from `list_metrics()`.
         store: a folder where values are kept as they come; what it has is not computed again.
         seed: of methods and metrics.
@@ -120,7 +125,7 @@ def downstream(
     kept = list({model_key(checkpoint.model): checkpoint for checkpoint in reversed(checkpoints)}.values())[::-1]
     facts = pd.DataFrame([_facts(checkpoint, data, store) for checkpoint in kept])
     scores = pd.concat([_similarities(checkpoint.model, pair) for checkpoint in kept])
-    values = evaluate([checkpoint.model for checkpoint in kept], pair, ways, metrics, store=store, seed=seed, **options)
+    values = evaluate([checkpoint.model for checkpoint in kept], pair, methods, metrics, store=store, seed=seed, **options)
     table = values.merge(facts, on="model", sort=False).merge(scores, on=["model", "pair"], sort=False)
     return table[[*FACTS, "score", "method", "pair", "metric", "value"]]
 
@@ -128,7 +133,7 @@ def downstream(
 def _facts(checkpoint: Checkpoint, data: tuple[Data, Data] | None, store: str | None) -> dict[str, Any]:
     if data is None and len(checkpoint.accuracies) < 2:
         raise InputError(f"expected photos to measure {checkpoint.model.name!r} on, whose card tells no accuracy, got none")
-    found = dict(checkpoint.accuracies) if data is None else accuracies(checkpoint.model, *data, store=store)
+    found = dict(checkpoint.accuracies) if data is None else _accuracies(checkpoint.model, *data, store=store)
     return {"model": checkpoint.model.name, "recipe": checkpoint.recipe, "run": checkpoint.run, "epoch": checkpoint.epoch, **found}
 
 
@@ -139,7 +144,7 @@ def _similarities(model: PairModel, pair: Pair) -> pd.DataFrame:
     return pd.DataFrame({"model": model.name, "pair": range(len(pair)), "score": cosine(z_a, z_b).cpu().double().numpy()})
 
 
-def accuracies(model: PairModel, train: Data, test: Data, *, store: str | None = None) -> dict[str, float]:
+def _accuracies(model: PairModel, train: Data, test: Data, *, store: str | None = None) -> dict[str, float]:
     """Accuracy of a linear probe and of nearest neighbours on a model's features, measured as for the cards.
 
     Args:
@@ -180,6 +185,7 @@ def pair_scores(table: pd.DataFrame) -> pd.DataFrame:
         the group is undefined. Groups without their metrics are left out.
     """
     known = [*FACTS, "score", "method", "pair"]
+    table = table.astype(dict.fromkeys(table.select_dtypes("category"), object))  # as stored tables have texts
     wide = table.set_index([*known, "metric"])["value"].unstack("metric")
     frames = []
     for group, names in GROUPS.items():
@@ -213,8 +219,67 @@ def model_scores(scores: pd.DataFrame, by: str = "method") -> pd.DataFrame:
     return groups.agg(mean=("value", "mean"), error=("value", "sem"), similarity=("score", "mean"), pairs=("value", "count")).reset_index()
 
 
+def model_table(scores: pd.DataFrame, across: str = "method") -> pd.DataFrame:
+    """What is known of each network in a row: linear_accuracy, similarity of the pairs, and its mean score for each of `across`."""
+    facts = scores.groupby("model")[["linear_accuracy", "score"]].mean().rename(columns={"score": "similarity"})
+    return facts.join(scores.groupby(["model", across])["value"].mean().unstack())
+
+
+def widths(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How wide the intervals of Pearson's r are, by group and method; a column for each of several tables of `correlate`."""
+    columns = {}
+    for name, table in found.items():
+        rows = table[table["statistic"] == "pearson"].sort_values("group", key=lambda c: c.map(list(GROUPS).index), kind="stable")
+        rows = rows.set_index(["group", "method"])
+        columns[name] = rows["high"] - rows["low"]
+    return pd.DataFrame(columns)
+
+
+def without_each(scores: pd.DataFrame, statistic: str = "above control") -> pd.DataFrame:
+    """One recipe left out at a time: the range of a statistic of `correlate`, and without which recipes its interval holds zero.
+
+    Args:
+        scores: of one group.
+        statistic: which.
+
+    Returns:
+        A row per method: min r, max r, interval holds zero without (names of recipes).
+    """
+    rest = {name: correlate(scores[scores["recipe"] != name]) for name in scores["recipe"].unique()}
+    each = pd.concat([found.assign(left_out=name) for name, found in rest.items()])
+    rows = {}
+    for method, part in each[each["statistic"] == statistic].groupby("method", sort=False):
+        names = part["left_out"][part["low"] <= 0]
+        rows[method] = {
+            "min r": part["r"].min(),
+            "max r": part["r"].max(),
+            "interval holds zero without": ", ".join(names) or "none of them",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+class _Shifted(nn.Module):
+    """A head whose embeddings of length 1 are all moved by the same vector."""
+
+    def __init__(self, head: nn.Module, by: float) -> None:
+        super().__init__()
+        self.head, self.by = head, by
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.normalize(self.head(features)) + self.by
+
+
+def shifted(checkpoint: Checkpoint, by: float = 3.0) -> Checkpoint:
+    """The same network with `by` added to each coordinate of its embeddings, of length 1, so that it finds everything alike."""
+    model = checkpoint.model
+    mean, std = (v.flatten().tolist() for v in (model._mean, model._std))
+    head = _Shifted(model.head_a, by)
+    moved = PairModel(model.features_a, head, size=model.size, mean=mean, std=std, name="shifted")
+    return replace(checkpoint, model=moved, recipe="shifted", run="shifted", epoch=1)
+
+
 # What Sec. V-E prints of Fig. 15, for the perturbation family over five models; the others are in the picture only.
-PRINTED = {"insertion": 0.75, "average drop": 0.65}
+_PRINTED = {"insertion": 0.75, "average drop": 0.65}
 # Linear-probe accuracy on ImageNet in percent as the publishers of the weights state it: Table 1 of :cite:t:`chen2020big`, and the
 # repositories of Barlow Twins, SimSiam (100 epochs) and MoCo v3 (ViT-B).
 PUBLISHED = {"SimCLRv2 1x": 71.7, "SimCLRv2 2x": 75.6, "Barlow Twins": 73.3, "SimSiam": 68.1, "MoCo v3": 76.7}
@@ -222,8 +287,13 @@ PUBLISHED = {"SimCLRv2 1x": 71.7, "SimCLRv2 2x": 75.6, "Barlow Twins": 73.3, "Si
 
 def printed_correlations() -> pd.DataFrame:
     """The paper's correlations with the interval that five models allow: family, group, r, low, high, models."""
-    rows = [("perturbation", group, r, *fisher_interval(r, 5), 5) for group, r in PRINTED.items()]
+    rows = [("perturbation", group, r, *fisher_interval(r, 5), 5) for group, r in _PRINTED.items()]
     return pd.DataFrame(rows, columns=["family", "group", "r", "low", "high", "models"])
+
+
+def least_models(r: float) -> int:
+    """The fewest models with which Fisher's interval of a correlation r leaves out zero."""
+    return next(n for n in itertools.count(4) if fisher_interval(abs(r), n)[0] > 0)
 
 
 def paper_correlations() -> pd.DataFrame:

@@ -16,26 +16,26 @@ from torch import Generator, Tensor, nn
 from xaicl_lib.errors import InputError
 from xaicl_lib.probes import PROBE_C, knn_accuracy
 from xaicl_lib.statistics.paired import holm
-from xaicl_lib.studies.organization import Labels, checked, classes_of, similarity_graph
+from xaicl_lib.studies.organization import Labels, checked, classes_of, relative_to, similarity_graph
 
 STEPS = 100  # of the optimiser at most; a linear head needs some 30
-NEIGHBOURS = 20  # of k-NN at most
+_NEIGHBOURS = 20  # of k-NN at most
 TEMPERATURE = 0.1  # of the graph
 
 
-class Graph(NamedTuple):
+class _Graph(NamedTuple):
     """Rows of a graph of n items, float32: their weights (m, n), the degrees of all (n,), and which rows they are."""
 
     weights: Tensor
     degrees: Tensor
     rows: Tensor
 
-    def some(self, rows: Tensor) -> "Graph":
+    def some(self, rows: Tensor) -> "_Graph":
         """Only some rows of a whole graph."""
-        return Graph(self.weights[rows], self.degrees, rows)
+        return _Graph(self.weights[rows], self.degrees, rows)
 
 
-def graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -> Graph:
+def _graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -> _Graph:
     """The graph of `similarity_graph`, scaled to a mean degree of 1.
 
     Raises:
@@ -43,10 +43,10 @@ def graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -
     """
     weights = similarity_graph(features, temperature)
     weights = (weights * (len(weights) / weights.sum())).float()
-    return Graph(weights, weights.sum(1), torch.arange(len(weights)))
+    return _Graph(weights, weights.sum(1), torch.arange(len(weights)))
 
 
-class GraphHead(nn.Module):
+class _GraphHead(nn.Module):
     """A head of one layer, or of two with a ReLU between, with each layer averaged over a graph or not.
 
     Implements the classifier of Sec. 4 of :cite:t:`zhang2023organize`, a graph convolutional network
@@ -83,7 +83,7 @@ class GraphHead(nn.Module):
         """The layers, one after the other."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    def forward(self, x: Float[Tensor, "n d"], graph: Graph | None = None, part: Graph | None = None) -> Float[Tensor, "m k"]:
+    def forward(self, x: Float[Tensor, "n d"], graph: _Graph | None = None, part: _Graph | None = None) -> Float[Tensor, "m k"]:
         """Scores of all items, or of those of a part of the graph."""
         for depth, layer in enumerate(self.linears, 1):
             h = F.linear(x, layer.weight)
@@ -92,7 +92,7 @@ class GraphHead(nn.Module):
             x = x if last else F.relu(x)
         return x
 
-    def spread(self, h: Float[Tensor, "n k"], graph: Graph) -> Float[Tensor, "m k"]:
+    def spread(self, h: Float[Tensor, "n k"], graph: _Graph) -> Float[Tensor, "m k"]:
         """Items averaged with their neighbours: rows of D^-1/2 (A + s I) D^-1/2 h."""
         assert self.log_self is not None  # made for a graph
         own = self.log_self.exp()
@@ -111,16 +111,16 @@ class GraphHead(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def fit(
+def _fit(
     x: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
     known: Bool[Tensor, " n"],
     *,
-    graph: Graph | None = None,
+    graph: _Graph | None = None,
     hidden: int = 0,
     strength: float = PROBE_C,
     generator: Generator | None = None,
-) -> GraphHead:
+) -> _GraphHead:
     """A head that has learned the labels of the known items; with a graph it also saw the features of all others, but no label of theirs.
 
     It minimises what scikit-learn's logistic regression does, cross-entropy plus |W|^2 / (2 C) for C = `strength`, by L-BFGS, with
@@ -135,7 +135,7 @@ def fit(
         strength: C.
         generator: of the first weights.
     """
-    head = GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None, generator=generator).to(x)
+    head = _GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None, generator=generator).to(x)
     at, want = known.nonzero()[:, 0], labels[known]
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe")
     given = (x[at],) if graph is None else (x, graph, graph.some(at))
@@ -165,6 +165,8 @@ WIDTHS: dict[str, Head | None] = {
     **{f"GCN {h}": Head(True, h) for h in (2, 4, 8, 16)},
 }
 
+NARROW: dict[str, Head | None] = {label: WIDTHS[label] for h in (2, 4, 8) for label in (f"perceptron {h}", f"GCN {h}")}
+
 
 def classify(
     features: Mapping[str, Float[Tensor, "n d"]],
@@ -173,7 +175,7 @@ def classify(
     per_class: Sequence[int] = (1, 2, 5, 10, 25, 50),
     heads: Mapping[str, Head | None] = HEADS,
     temperature: float = TEMPERATURE,
-    draws: int = 20,
+    repeats: int = 20,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Accuracy of classifiers on frozen features, by how many labels they were given.
@@ -188,7 +190,7 @@ def classify(
         per_class: how many labels of each class.
         heads: by name; None is k-NN.
         temperature: of the similarity graph.
-        draws: how often.
+        repeats: how often labels are drawn.
         seed: of the draws.
 
     Returns:
@@ -202,12 +204,12 @@ def classify(
     if len(counts) != 1:
         raise InputError(f"expected features of the same items for at least one model, got {sorted(counts)} items")
     y = classes_of(labels, counts.pop())
-    plans = [_draw(y, per_class, k, seed) for k in range(draws)]
+    plans = [_draw(y, per_class, k, seed) for k in range(repeats)]
     rows = []
     for name, z in features.items():
         directions(z)  # before any work
-        x = standardised(z)
-        graph = graph_of(z, temperature) if any(head is not None and head.graph for head in heads.values()) else None
+        x = _standardised(z)
+        graph = _graph_of(z, temperature) if any(head is not None and head.graph for head in heads.values()) else None
         for draw, (order, most) in enumerate(plans):
             for count in per_class:
                 known = torch.zeros(len(y), dtype=torch.bool)
@@ -237,6 +239,72 @@ def tested(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return found.assign(p=holm((2 * special.stdtr(found["n"].to_numpy() - 1, -t)).tolist()))
 
 
+def gap_changes(table: pd.DataFrame, reference: str, fall: pd.Series) -> pd.DataFrame:
+    """Does the gap between a reference and another model shrink when both get the graph?
+
+    Args:
+        table: of `classify`, with the linear classifier and the GCN.
+        reference: the model that the others are compared with.
+        fall: by model, RLD near minus far.
+
+    Returns:
+        A row per number of labels and model: gap, linear (reference minus the model); change with the graph, low, high, n (draws), p
+        (see `tested`); RLD near minus far.
+    """
+    gaps = relative_to(table[table["classifier"].isin(["linear", "GCN"])], "model", reference)
+    gaps = gaps.assign(value=-gaps["value"])
+    keys = ["per_class", "model"]
+    linear = over_draws(gaps[gaps["classifier"] == "linear"], keys).set_index(keys)["mean"]
+    change = tested(relative_to(gaps, "classifier", "linear"), keys).set_index(keys)[["mean", "low", "high", "n", "p"]]
+    change.insert(0, "gap, linear", linear)
+    change["RLD near minus far"] = change.index.get_level_values("model").map(fall)
+    return change.rename(columns={"mean": "change with the graph"}).sort_index(level=0, sort_remaining=False)
+
+
+def by_head(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `classify` for `NARROW` heads with two more columns: head ("with the graph", "without") and width."""
+    parts = table["classifier"].astype(str).str.split(n=1, expand=True)
+    return table.assign(head=parts[0].map({"GCN": "with the graph"}).fillna("without"), width=parts[1].astype(int))
+
+
+def gain_by_width(table: pd.DataFrame) -> pd.DataFrame:
+    """What the graph adds to heads of one width, draw by draw: rows of `over_draws` by model and width, and units ("2 units")."""
+    keys = ["model", "width", "draw"]
+    both = table.astype({"model": str}).set_index([*keys, "head"])["value"].unstack("head")
+    added = (both["with the graph"] - both["without"]).rename("value").reset_index().sort_values("width", kind="stable")
+    found = over_draws(added, ["model", "width"])
+    return found.assign(units=found["width"].astype(str) + " units")
+
+
+def beside_linear(table: pd.DataFrame, linear: pd.DataFrame) -> pd.DataFrame:
+    """Narrow heads with the graph beside the linear classifier: accuracy minus its, on the same labels and draws.
+
+    Args:
+        table: of `by_head`.
+        linear: rows of `classify` that hold the linear classifier on the same models, numbers of labels and draws.
+
+    Returns:
+        A row per model and classifier: numbers (that it learns), of linear, mean, low, high, p (see `tested`).
+    """
+    plain = linear[(linear["classifier"] == "linear") & linear["per_class"].isin(table["per_class"].unique())]
+    plain = plain[plain["model"].isin(table["model"].unique()) & plain["draw"].isin(table["draw"].unique())]
+    heads = pd.concat([table[table["head"] == "with the graph"], plain]).astype({"model": str, "classifier": str})
+    keys = ["model", "classifier"]
+    learned = heads.groupby(keys, sort=False)["parameters"].first()
+    found = tested(relative_to(heads, "classifier", "linear"), keys).set_index(keys)
+    found["numbers"], found["of linear"] = learned, found.index.get_level_values("model").map(learned.xs("linear", level="classifier"))
+    return found[["numbers", "of linear", "mean", "low", "high", "p"]]
+
+
+def by_temperature(table: pd.DataFrame, models: Sequence[str], per_class: int = 5, repeats: int = 3) -> pd.DataFrame:
+    """Accuracy of the GCN by the temperature of its graph, model by model, on the draws that all runs have."""
+    warm = table[
+        (table["classifier"] == "GCN") & (table["per_class"] == per_class) & (table["draw"] < repeats) & table["model"].isin(models)
+    ]
+    means = over_draws(warm.astype({"model": str}), ["model", "temperature"])
+    return means.pivot(index="model", columns="temperature", values="mean").add_prefix("T = ")
+
+
 def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tensor, Tensor]:
     """Items whose labels may be given, (classes, most), in the order they are; and which items are left to measure on."""
     most, sizes = max(per_class), torch.bincount(y)
@@ -251,19 +319,19 @@ def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tenso
     return order, left
 
 
-def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: Graph | None, head: Head | None) -> dict[str, float]:
+def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: _Graph | None, head: Head | None) -> dict[str, float]:
     if head is None:
-        k = min(NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
+        k = min(_NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
         return {"value": knn_accuracy(z[known], y[known], z[left], y[left], k), "parameters": 0, "own": torch.nan}
     used = graph if head.graph else None
-    fitted = fit(x, y, known, graph=used, hidden=head.hidden)
+    fitted = _fit(x, y, known, graph=used, hidden=head.hidden)
     scores = fitted(x[left]) if used is None else fitted(x, used, used.some(left.nonzero()[:, 0]))
     right = scores.argmax(1) == y[left]
     own = torch.nan if fitted.log_self is None else fitted.log_self.exp().item()
     return {"value": right.float().mean().item(), "parameters": fitted.parameter_count, "own": own}
 
 
-def standardised(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+def _standardised(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Each feature about its mean, in units of its standard deviation over all items (constant ones stay 0), float32."""
     x = checked(features)
     spread = x.std(0, correction=0)

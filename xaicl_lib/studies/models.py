@@ -1,18 +1,30 @@
 """The bundled models side by side: what their cards say, what they find alike, what leaving out one augmentation changes."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Generator, Tensor
 
-from xaicl_lib.data.scenes import FACTORS, SETS
+from xaicl_lib import augment
+from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
+from xaicl_lib.data.scenes import FACTORS, SETS, scenes, words
 from xaicl_lib.model import PairModel
+from xaicl_lib.zoo import list_models, load_model, model_card
 
 Card = dict[str, Any]
+_TILES = [(x, y, 0.4, 0.4) for y in (0, 0.3, 0.6) for x in (0, 0.3, 0.6)]  # left, top, width, height of the parts of a photo
+
+
+def cards(of: str | None = None) -> list[Card]:
+    """The cards of the bundled models: of those of "photos", of those of "scenes" (which have factors), or of all."""
+    every = [model_card(name) for name in list_models()]
+    return [card for card in every if of in (None, "scenes" if "factors" in card else "photos")]
 
 
 def card_table(cards: Sequence[Card]) -> pd.DataFrame:
@@ -53,24 +65,87 @@ def factor_table(cards: Sequence[Card]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def twin_table(base: Card, twins: Sequence[Card]) -> pd.DataFrame:
+def accuracies_by_factor(cards: Sequence[Card]) -> pd.DataFrame:
+    """Accuracy of the linear probe: a row for each model of scenes, a column for each factor."""
+    return pd.DataFrame({card["name"]: {k: v["linear"] for k, v in card["factors"].items()} for card in cards}).T.rename_axis("model")
+
+
+def twin_table(cards: Sequence[Card], base: str = "scenes_simclr") -> pd.DataFrame:
     """One row per twin and factor: its linear-probe accuracy minus that of the model it is a twin of.
 
     `low` and `high` are a 95 % interval of the difference over test scenes, (p - q) -/+ 1.96 sqrt(p (1 - p) / n + q (1 - q) / n).
     It knows nothing of how another seed of the training would have come out.
+
+    Args:
+        cards: of the model and of its twins, which are named after it: `base`_no_jitter.
+        base: the model.
     """
-    n = SETS["val"][0]
+    n, known = SETS["val"][0], {card["name"]: card["factors"] for card in cards}
     rows = []
-    for twin in twins:
-        for factor, accuracy in twin["factors"].items():
-            p, q = accuracy["linear"], base["factors"][factor]["linear"]
+    for name in known:
+        for factor, accuracy in known[name].items() if name.startswith(f"{base}_") else ():
+            p, q = accuracy["linear"], known[base][factor]["linear"]
             half = 1.96 * ((p * (1 - p) + q * (1 - q)) / n) ** 0.5
-            rows.append({"model": twin["name"], "factor": factor, "difference": p - q, "low": p - q - half, "high": p - q + half})
+            rows.append({"model": name, "factor": factor, "difference": p - q, "low": p - q - half, "high": p - q + half})
     return pd.DataFrame(rows)
 
 
+def weakest_factors(twins: pd.DataFrame) -> pd.DataFrame:
+    """Of each twin in a `twin_table` the row of the factor that it lost most of."""
+    return twins.loc[twins.groupby("model")["difference"].idxmin()]
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Pictures to look for, and pictures to look among.
+
+    Attributes:
+        queries: (n, 3, s, s) in [0, 1].
+        asked: what each query is.
+        pictures: (m, 3, s, s) in [0, 1], the queries perhaps among them.
+        labels: what each picture is.
+    """
+
+    queries: Float[Tensor, "n 3 s s"]
+    asked: list[str]
+    pictures: Float[Tensor, "m 3 s s"]
+    labels: list[str]
+
+
+def tiles(names: Sequence[str], size: int = 96) -> Gallery:
+    """Nine tiles of each sample photo to look among, and to look for the middle tiles of those that are named."""
+    photos = [sample_photo(name, 240).expand(len(_TILES), -1, -1, -1) for name in SAMPLES]
+    pictures = torch.cat([augment.resized_crop(photo, torch.tensor(_TILES), size) for photo in photos])
+    middle = [len(_TILES) * list(SAMPLES).index(name) + len(_TILES) // 2 for name in names]
+    return Gallery(pictures[middle], [f"A tile of {name}" for name in names], pictures, [name for name in SAMPLES for _ in _TILES])
+
+
+def validation_photos(count: int) -> Gallery | None:
+    """So many photos of Imagenette that no model was trained on, and one of them to look for; None where no folder of them is named."""
+    if not os.environ.get("XAICL_IMAGENETTE"):
+        return None
+    images, classes, wnids = imagenette("val", 96, limit=count)
+    pictures = images.float() / 255
+    return Gallery(pictures[count // 2 :][:1], ["A validation photo"], pictures, [wnids[c] for c in classes])
+
+
+def drawn_scenes(count: int, seed: int = 0) -> Gallery:
+    """So many scenes, and the first of them to look for."""
+    pictures, _, factors = scenes(count, 64, Generator().manual_seed(seed))
+    labels = words(factors)
+    return Gallery(pictures[:1], [f"A scene, {labels[0]},"], pictures, labels)
+
+
+Found = dict[str, tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]]
+
+
+def nearest_by(names: Sequence[str], gallery: Gallery, k: int = 6, device: str = "auto") -> Found:
+    """For each of these models the `k` pictures of a gallery that it finds most similar to each query: their places and scores."""
+    return {name: _nearest(load_model(name, device), gallery.queries, gallery.pictures, k) for name in names}
+
+
 @torch.no_grad()
-def nearest(
+def _nearest(
     model: PairModel, queries: Float[Tensor, "n 3 h w"], gallery: Float[Tensor, "m 3 h w"], k: int = 6
 ) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
     """The `k` images of a gallery that a model finds most similar to each query, and their scores (cosine), best first.

@@ -1,5 +1,6 @@
 """How a model lays images out in its embedding space: relative local density over temperatures, by model and by layer."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -8,15 +9,45 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
+from xaicl_lib.data.photos import imagenette
+from xaicl_lib.data.scenes import FACTORS, SHAPES, scene_set
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
 from xaicl_lib.networks.small import Block
 from xaicl_lib.networks.transformer import TransformerBlock
+from xaicl_lib.zoo import load_model, untrained
 
 BLOCK = 2_000_000  # distances in work at once, 16 MB; some five times that is the memory needed beside the embeddings
 TEMPERATURES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+ORDER = ("simclr", "barlow_twins", "simsiam", "moco_v3", "supervised", "supcon", "triplet", "untrained simclr")  # of models of photos
+STAGES = ("block 1", "block 2", "block 3", "features", "embedding")  # from first to last
+_IMAGENETTE = ("tench", "springer", "cassette player", "chain saw", "church", "French horn", "garbage truck", "gas pump", "golf ball",
+              "parachute")  # fmt: skip
 KEYS = ("model", "layer", "temperature", "per_class", "classifier", "draw")  # what a value is of, in the tables of these studies
 Labels = Int[Tensor, " n"] | np.ndarray | Sequence
+
+
+def images_at_hand(n: int) -> tuple[UInt8[Tensor, "n 3 s s"], Int[Tensor, " n"], list[str], bool]:
+    """Validation photos of the folder that XAICL_IMAGENETTE names; scenes with their shapes as classes where it names none.
+
+    Returns:
+        Images, their classes, the names of the classes, and whether they are photos.
+    """
+    folder = os.environ.get("XAICL_IMAGENETTE")
+    if folder:
+        images, labels, wnids = imagenette("val", 96, folder, limit=n)
+        return images, labels, list(_IMAGENETTE) if len(wnids) == len(_IMAGENETTE) else wnids, True
+    images, factors, _ = scene_set("val", 64, n)
+    return images, factors[:, 0], list(SHAPES), False
+
+
+def layers_of(
+    names: Sequence[str], images: UInt8[Tensor, "n 3 h w"], *, start: str, device: str = "auto"
+) -> dict[str, dict[str, Float[Tensor, "n c"]]]:
+    """`layer_features` of these models by their names, and of the network that one of them, `start`, was before its training."""
+    models = [load_model(name, device) for name in names]
+    models.append(untrained(start).to(models[0].device))
+    return {model.name: layer_features(model, images) for model in models}
 
 
 def rld(
@@ -213,10 +244,10 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
         by: columns that make a group.
 
     Returns:
-        One row per group: mean (the value on all items), low, high, se, n.
+        One row per group, models in the order of the book: mean (the value on all items), low, high, se, n.
     """
     rows = []
-    for key, part in table.groupby(list(by), sort=False, observed=True):
+    for key, part in _in_order(table).groupby(list(by), sort=False, observed=True):
         whole, halves = part[part["draw"] == 0], part[part["draw"] > 0]
         value, n, m = whole["value"].item(), whole["n"].item(), halves["n"].min()
         se = float(np.sqrt(((halves["value"] - halves["value"].mean()) ** 2).mean() * m / (n - m))) if len(halves) > 1 else np.nan
@@ -228,12 +259,79 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
 
 def relative_to(table: pd.DataFrame, column: str, reference: object) -> pd.DataFrame:
     """Each value minus that of the reference (a model, a temperature, a classifier) with everything else the same, the draw too."""
+    table = _texts(table)
     if reference not in set(table[column]):
         raise InputError(f"expected one of {list(table[column].unique())} as reference of {column}, got {reference!r}")
     others = [name for name in KEYS if name in table and name != column]
     base = table[table[column] == reference].set_index(others)["value"]
     both = table[table[column] != reference].join(base.rename("base"), on=others)
     return both.assign(value=both["value"] - both["base"]).drop(columns="base")
+
+
+def _texts(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype(dict.fromkeys(table.select_dtypes("category"), object))  # of a stored table
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows by their model in the order of `ORDER`, those of others after them."""
+    places = {name: k for k, name in enumerate(ORDER)}
+    return _texts(table).sort_values("model", key=lambda names: names.map(places).fillna(len(ORDER)), kind="stable")
+
+
+def near_and_far(curve: pd.DataFrame, near: float, far: float) -> pd.DataFrame:
+    """What a curve says in numbers, model by model: RLD near and far with its interval, where it is highest, and what part of near is
+    left far.
+
+    Args:
+        curve: of `with_intervals`.
+        near, far: temperatures in it.
+    """
+    rows = {}
+    for model, part in curve.groupby("model", sort=False, observed=True):
+        one = part.set_index("temperature")
+        told = {f"T = {t}": "{mean:.3f} ({low:.3f} to {high:.3f})".format(**one.loc[t]) for t in (near, far)}
+        falls = one.loc[far, "mean"] / one.loc[near, "mean"]
+        rows[model] = {**told, "highest": one["mean"].max(), "at T": one["mean"].idxmax(), "falls to": falls}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def kept_far(table: pd.DataFrame, near: float, reference: str) -> pd.DataFrame:
+    """RLD far divided by RLD near, in units of that of a reference: model, mean, low, high, and keeps less (the interval is below 1).
+
+    Args:
+        table: of `curves`, at two temperatures.
+        near: one of them.
+        reference: a model.
+    """
+    logs = table.assign(value=np.log(table["value"].clip(lower=1e-6)))
+    found = with_intervals(relative_to(relative_to(logs, "temperature", near), "model", reference), ["model"])
+    ends = np.exp(found[["mean", "low", "high"]])
+    return pd.concat([found["model"], ends, (ends["high"] < 1).rename("keeps less")], axis=1)
+
+
+def layer_curves(layers: Mapping[str, Mapping[str, Float[Tensor, "n c"]]], labels: Labels, temperatures: Sequence[float]) -> pd.DataFrame:
+    """`curves` on all items for each layer of `layers_of`: a column layer, and model."""
+    tables = {name: curves(found, labels, temperatures, halves=0) for name, found in layers.items()}
+    return pd.concat([table.rename(columns={"model": "layer"}).assign(model=name) for name, table in tables.items()], ignore_index=True)
+
+
+def layer_table(table: pd.DataFrame, temperature: float) -> pd.DataFrame:
+    """RLD on all items at one temperature: a row for each model, a column for each of `STAGES`, from first to last."""
+    part = _in_order(table[(table["draw"] == 0) & (table["temperature"] == temperature)])
+    wide = part.pivot(index="model", columns="layer", values="value")
+    return wide.reindex(index=part["model"].unique(), columns=list(STAGES)).dropna(how="all")
+
+
+def rld_by_factor(names: Sequence[str], n: int, temperature: float, device: str = "auto") -> pd.DataFrame:
+    """By which factor of n scenes a space is organised: RLD with each factor as the classes, by model and layer."""
+    images, labels, _ = scene_set("val", 64, n)
+    spaces = {name: layer_features(load_model(name, device), images) for name in names}
+    rows = {
+        f"{name}, {layer}": {factor: rld(found[layer], labels[:, k], temperature).item() for k, factor in enumerate(FACTORS)}
+        for name, found in spaces.items()
+        for layer in ("features", "embedding")
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 @torch.inference_mode()
@@ -256,7 +354,7 @@ def layer_features(model: PairModel, images: Float[Tensor, "n 3 h w"] | UInt8[Te
         for part in images.split(model.chunk(images[0, 0].numel())):
             pixels = part.float() / 255 if part.dtype == torch.uint8 else part
             last = model.features_a(model.normalize(pixels))
-            seen |= {"features": pooled(last), "embedding": model.head_a(last)}
+            seen |= {"features": _pooled(last), "embedding": model.head_a(last)}
             for name, value in seen.items():
                 found.setdefault(name, []).append(value.float().cpu())
     finally:
@@ -267,11 +365,11 @@ def layer_features(model: PairModel, images: Float[Tensor, "n 3 h w"] | UInt8[Te
 
 def _keep(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
     def hook(_: nn.Module, __: object, output: Tensor) -> None:
-        seen[name] = pooled(output)
+        seen[name] = _pooled(output)
 
     return hook
 
 
-def pooled(output: Tensor) -> Float[Tensor, "n c"]:
+def _pooled(output: Tensor) -> Float[Tensor, "n c"]:
     """A map (n, c, i, j) or tokens (n, t, c), averaged over places."""
     return output.mean((2, 3)) if output.ndim == 4 else output.mean(1) if output.ndim == 3 else output

@@ -62,6 +62,11 @@ def _pca(z: Tensor, seed: int, options: dict[str, Any]) -> Tensor:
     return torch.from_numpy(PCA(2, random_state=seed, **options).fit_transform(z.numpy())).double()
 
 
+def evenly(n: int, most: int) -> Int[Tensor, " m"]:
+    """Places of at most so many of n items, spread evenly over them."""
+    return torch.linspace(0, n - 1, min(n, most)).round().long()
+
+
 def neighbours(features: Float[Tensor, "n d"], k: int) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
     """The `k` nearest others of each item by cosine, and their cosines, nearest first.
 
@@ -90,7 +95,7 @@ def shared(one: Int[Tensor, "n k"], other: Int[Tensor, "n k"]) -> Float[Tensor, 
     return (one.unsqueeze(2) == other.unsqueeze(1)).any(2).double().mean(1)
 
 
-def kept(places: Float[Tensor, "n 2"], near: Int[Tensor, "n k"]) -> Float[Tensor, " n"]:
+def kept_on_map(places: Float[Tensor, "n 2"], near: Int[Tensor, "n k"]) -> Float[Tensor, " n"]:
     """How far a map can be trusted: the share of each item's neighbours that are among as many nearest on the map."""
     distance = torch.cdist(places.double(), places.double()).fill_diagonal_(torch.inf)
     return shared(near, distance.topk(near.shape[1], 1, largest=False).indices)

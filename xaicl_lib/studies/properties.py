@@ -1,6 +1,6 @@
-"""Faithfulness, complexity and continuity of explanations of classes, by Quantus' metrics, judge by judge and image by image."""
+"""Faithfulness, complexity and continuity of explanations of classes, by Quantus' metrics, classifier by classifier and image by image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xaicl_lib.adapters import Evidence, quantus_evidence_func, seeded_globally
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation.method_spec import Methods, method_specs
 from xaicl_lib.methods import methods as registry
-from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
-from xaicl_lib.studies.quality import Judge, Ways
+from xaicl_lib.statistics.paired import paired_difference
+from xaicl_lib.studies.quality import Classifier
 
 STEPS = 8  # of a perturbation curve for each of three channels; Quantus wants them to divide the number of pixels
 PROPERTIES = {  # metric: the property it stands for, and whether more is better
@@ -24,43 +25,50 @@ PROPERTIES = {  # metric: the property it stands for, and whether more is better
 }
 CLAIMS = ("faithfulness", "complexity", "continuity")  # in which supervised contrastive training is said to be better
 QUIET: dict[str, Any] = {"disable_warnings": True, "display_progressbar": False, "return_aggregate": False}
-ZEROED: dict[str, Any] = {"perturb_baseline": 0.0, "normalise": False, **QUIET}
+_ZEROED: dict[str, Any] = {"perturb_baseline": 0.0, "normalise": False, **QUIET}
 
 
 def properties(
-    judges: Sequence[Judge], images: Float[Tensor, "n 3 h w"], labels: Int[Tensor, " n"], methods: Ways, *, samples: int = 5, seed: int = 0
+    classifiers: Sequence[Classifier],
+    images: Float[Tensor, "n 3 h w"],
+    labels: Int[Tensor, " n"],
+    methods: Methods,
+    *,
+    samples: int = 5,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Metrics of Quantus (:cite:t:`hedstrom2023quantus`) for maps of the evidence for each image's own class.
 
     Args:
-        judges: `calibrated`, for the perturbation curves are of probabilities.
-        images: that every judge puts into their own class (`recognised`).
+        classifiers: `calibrated`, for the perturbation curves are of probabilities.
+        images: that all of them put into their own class (`recognised`).
         labels: the classes.
-        methods: (name, parameters) by label; one-sided ones.
+        methods: one-sided ones.
         samples: noisy copies for max sensitivity.
         seed: of Quantus' random numbers; the global ones are put back as they were.
 
     Returns:
-        One row per judge, method, image and metric: `perturbation_gap`, the mean probability of the class while pixels are zeroed (in
-        the model's input space) from the least important on, minus the same from the most important on, in [-1, 1]; `correlation` of what
-        random sets of pixels are worth to the evidence with the sum of the map over them (faithfulness correlation,
-        :cite:t:`bhatt2020evaluating`), in [-1, 1]; `sparseness`, the Gini index of absolute values (:cite:t:`chalasani2020concise`);
-        `entropy` of their shares (:cite:t:`bhatt2020evaluating`), in nats; `max_sensitivity` (:cite:t:`yeh2019fidelity`), relative.
+        One row per classifier (in the column judge), method, image and metric: `perturbation_gap`, the mean probability of the class
+        while pixels are zeroed (in the model's input space) from the least important on, minus the same from the most important on, in
+        [-1, 1]; `correlation` of what random sets of pixels are worth to the evidence with the sum of the map over them (faithfulness
+        correlation, :cite:t:`bhatt2020evaluating`), in [-1, 1]; `sparseness`, the Gini index of absolute values
+        (:cite:t:`chalasani2020concise`); `entropy` of their shares (:cite:t:`bhatt2020evaluating`), in nats; `max_sensitivity`
+        (:cite:t:`yeh2019fidelity`), relative.
 
     Raises:
         InputError: Quantus is not installed.
     """
     suite = _suite(images[0].numel(), samples)
     frames = []
-    for judge in judges:
-        x, y = judge.model.normalize(images.to(judge.model.device)).cpu().numpy(), labels.cpu().numpy()
-        given = {"model": Evidence(judge.model, judge.scores, judge.temperature), "x_batch": x, "y_batch": y}
-        for label, (name, params) in methods.items():
-            func = quantus_evidence_func(judge.model, judge.scores, registry[name], **params)
-            maps = {"a_batch": func(None, x, y), "explain_func": func, "device": str(judge.model.device)}
+    for one in classifiers:
+        x, y = one.model.normalize(images.to(one.model.device)).cpu().numpy(), labels.cpu().numpy()
+        given = {"model": Evidence(one.model, one.scores, one.temperature), "x_batch": x, "y_batch": y}
+        for label, method in method_specs(methods).items():
+            func = quantus_evidence_func(one.model, one.scores, registry[method.name], **method.params)
+            maps = {"a_batch": func(None, x, y), "explain_func": func, "device": str(one.model.device)}
             with seeded_globally(seed):
                 found = {key: np.array(metric({**given, **maps}), float) for key, metric in suite.items()}
-            rows = {"judge": judge.name, "method": label, "image": np.arange(len(x))}
+            rows = {"judge": one.name, "method": label, "image": np.arange(len(x))}
             frames += [pd.DataFrame({**rows, "metric": key, "value": values}) for key, values in found.items()]
     return pd.concat(frames, ignore_index=True)
 
@@ -71,9 +79,9 @@ def _suite(values: int, samples: int) -> dict[str, Callable[[dict[str, Any]], An
         import quantus
     except ImportError as error:
         raise InputError("expected quantus for these metrics, found none: pip install quantus") from error
-    flipping = quantus.PixelFlipping(features_in_step=values // 3 // STEPS, **ZEROED)
+    flipping = quantus.PixelFlipping(features_in_step=values // 3 // STEPS, **_ZEROED)
     # Sets of an eighth of the image: single values hardly move a network.
-    correlation = quantus.FaithfulnessCorrelation(nr_runs=50, subset_size=values // 8, **ZEROED)
+    correlation = quantus.FaithfulnessCorrelation(nr_runs=50, subset_size=values // 8, **_ZEROED)
     sparseness, entropy = quantus.Sparseness(**QUIET), quantus.Complexity(**QUIET)
     shaken = quantus.MaxSensitivity(nr_samples=samples, lower_bound=0.2, **QUIET)
 
@@ -91,58 +99,55 @@ def _suite(values: int, samples: int) -> dict[str, Callable[[dict[str, Any]], An
     }
 
 
-def differences(table: pd.DataFrame, judge: str, reference: str, *, level: float = 0.05) -> pd.DataFrame:
-    """How much better one judge's explanations are than another's on the same images, metric by metric and method by method.
+def differences(table: pd.DataFrame, compared: Mapping[str, tuple[str, str]], *, level: float = 0.05) -> pd.DataFrame:
+    """How much better one classifier's explanations are than another's on the same images, metric by metric and method by method.
 
     Nothing is averaged over methods: max sensitivity is relative to each map's own size, so that one method's ratios outweigh another's.
 
     Args:
         table: from `properties`, or rows of any metric of `PROPERTIES` in its form.
-        judge, reference: names in it.
+        compared: by what it is called in the column judge, a classifier and the one to compare with.
         level: of the corrected tests.
 
     Returns:
-        A row per metric and method: property, mean of the difference in the direction that is better, low, high (95 %, bootstrap over
-        images), n, undefined (images that one of the judges has no value for), p of Wilcoxon's signed-rank test over images, corrected
-        after Holm for all rows, and said: "better", "worse" or "undecided".
+        A row per comparison (judge), metric and method: property, mean of the difference in the direction that is better, low, high (95 %,
+        bootstrap over images), n, undefined (images that one of both has no value for), p of Wilcoxon's signed-rank test over images,
+        corrected after Holm for all rows of a comparison, and said: "better", "worse" or "undecided".
 
     Raises:
-        InputError: a judge that is not in the table.
+        InputError: a classifier that is not in the table.
     """
-    for name in (judge, reference):
-        if name not in set(table["judge"]):
-            raise unknown("judge of the table", name, table["judge"].unique())
-    wide = table.pivot_table(index=["metric", "method", "image"], columns="judge", values="value", sort=False, observed=True)
-    value = (wide[judge] - wide[reference]).rename("value").reset_index()
-    value["value"] *= value["metric"].map({name: 1 if better else -1 for name, (_, better) in PROPERTIES.items()}).astype(float)
-    found = summarise(value, ["metric", "method"])
-    tests = value.groupby(["metric", "method"], sort=False, observed=True)["value"].agg(lambda v: signed_ranks(v.to_numpy()))
-    found["p"] = holm(tests.tolist())
+    signs = table["metric"].map({name: 1.0 if better else -1.0 for name, (_, better) in PROPERTIES.items()}).astype(float)
+    signed = table.assign(value=table["value"] * signs)
+    found = pd.concat(
+        paired_difference(signed, "judge", "image", ["metric", "method"], names=[one], against=other, level=level).assign(judge=name)
+        for name, (one, other) in compared.items()
+    )
     side = (found["mean"] > 0).map({True: "better", False: "worse"})
-    found["said"] = side.where(found["p"] < level, "undecided")
-    found.insert(0, "property", [PROPERTIES[name][0] for name in found["metric"]])
-    return found
+    named = found.assign(property=found["metric"].map(lambda name: PROPERTIES[name][0]), said=side.where(found["significant"], "undecided"))
+    return named[["judge", "property", "metric", "method", "mean", "low", "high", "n", "undefined", "p", "said"]].reset_index(drop=True)
 
 
-def verdicts(found: pd.DataFrame) -> pd.DataFrame:
+def claims_seen(found: pd.DataFrame) -> pd.DataFrame:
     """Claim by claim, whether the better explanations are seen, with every metric and method that stands for it.
 
     Args:
         found: from `differences`; rows of `random_map`, which nothing can make better, are left out.
 
     Returns:
-        A row per property of `CLAIMS`: property, verdict ("seen": better in all rows; "seen in part": in some, and worse in none; "both
-        ways"; "the opposite is seen", "the opposite in part"; "undecided"), better, worse (metrics and methods), undecided (how many).
+        A row per comparison (judge) and property of `CLAIMS`: judge, property, verdict ("seen": better in all rows; "seen in part": in
+        some, and worse in none; "both ways"; "the opposite is seen", "the opposite in part"; "undecided"), better, worse (metrics and
+        methods), undecided (how many).
     """
     real = found[found["method"] != "random_map"]
     rows = []
-    for claim in CLAIMS:
-        part = real[real["property"] == claim]
-        better, worse = (part[part["said"] == side] for side in ("better", "worse"))
-        rows.append(
-            (claim, _verdict(len(better), len(worse), len(part)), _named(better), _named(worse), (part["said"] == "undecided").sum())
-        )
-    return pd.DataFrame(rows, columns=["property", "verdict", "better", "worse", "undecided"])
+    for judge, of_judge in real.groupby("judge", sort=False):
+        for claim in CLAIMS:
+            part = of_judge[of_judge["property"] == claim]
+            better, worse = (part[part["said"] == side] for side in ("better", "worse"))
+            verdict = _verdict(len(better), len(worse), len(part))
+            rows.append((judge, claim, verdict, _named(better), _named(worse), (part["said"] == "undecided").sum()))
+    return pd.DataFrame(rows, columns=["judge", "property", "verdict", "better", "worse", "undecided"])
 
 
 def _verdict(better: int, worse: int, of: int) -> str:

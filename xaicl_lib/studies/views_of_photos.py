@@ -10,14 +10,16 @@ from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation.method_spec import Method, Methods, method_specs
+from xaicl_lib.images import SAMPLES, open_photo
 from xaicl_lib.metrics.localisation import relevance_mass
 from xaicl_lib.metrics.randomisation import rank_correlation
 from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Explanation, resize_map
-from xaicl_lib.studies.corpus import Way, explain_corpus
+from xaicl_lib.statistics.paired import summarise
+from xaicl_lib.studies.corpus import explain_corpus
 
 Images = Float[Tensor, "n 3 h w"]
-OCCLUSION = Way("conditional_occlusion")
 BOX = (0.25, 0.5)  # smallest and largest share of the photo's area that a crop keeps or a patch hides
 
 
@@ -65,22 +67,36 @@ CHANGES: dict[str, Callable[[Images, Generator], Change]] = {
 }
 
 
-def explain_change(model: PairModel, photos: Images, change: Change, foil: Float[Tensor, "k d"], way: Way, seed: int = 0) -> Explanation:
+def sample_photos(size: int) -> tuple[list[str], Images]:
+    """Names of the sample photos, and the photos."""
+    return list(SAMPLES), open_photo(list(SAMPLES), size)
+
+
+def _explain_change(model: PairModel, photos: Images, change: Change, foil: Float[Tensor, "k d"], method: Method) -> Explanation:
     """Why each photo is more like its augmented self than like a foil; photo by photo, for each is a corpus of its own."""
     z = embed_corpus(model, change.photos)
-    made = [explain_corpus(model, photos[k : k + 1], way, z[k : k + 1], foil, seed) for k in range(len(photos))]
-    return Explanation.concat(made)
+    return Explanation.concat([explain_corpus(model, photos[k : k + 1], method, z[k : k + 1], foil) for k in range(len(photos))])
+
+
+def explain_changes(
+    model: PairModel, photo: Float[Tensor, "1 3 h w"], foil: Images, method: Method = "conditional_occlusion", *, seed: int = 0
+) -> tuple[dict[str, Explanation], dict[str, Float[Tensor, "3 h w"]]]:
+    """For each of `CHANGES` why a photo is more like its augmented self than like other photos, and the augmented photo."""
+    changes = {name: apply(photo, Generator().manual_seed(seed)) for name, apply in CHANGES.items()}
+    z = embed_corpus(model, foil)
+    made = {name: _explain_change(model, photo, change, z, method) for name, change in changes.items()}
+    return made, {name: change.photos[0] for name, change in changes.items()}
 
 
 def compare_views(
     model: PairModel,
     photos: Images,
     foil: Images,
+    methods: Methods = "conditional_occlusion",
     *,
     changes: Mapping[str, Callable[[Images, Generator], Change]] = CHANGES,
-    way: Way = OCCLUSION,
-    draws: int = 2,
-    generator: Generator | None = None,
+    repeats: int = 2,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Scores and maps of photos towards augmented versions of themselves.
 
@@ -91,30 +107,39 @@ def compare_views(
         model: whose view it is.
         photos: at least one.
         foil: other photos.
+        methods: of explanation.
         changes: augmentations by name, (photos, generator) -> Change.
-        way: of explanation.
-        draws: of each augmentation.
-        generator: of the augmentations; None is seed 0.
+        repeats: of each augmentation, each with its own random numbers.
+        seed: of the augmentations, which are the same for all methods.
 
     Returns:
-        One row per augmentation, photo and draw: score, agreement (rank correlation with the map towards the photo as it is), inside
-        (share of the map's positive values on the part that was kept), area (that part's share of the photo; both NaN where all is kept).
+        One row per method (in the column way), augmentation, photo and draw: score, agreement (rank correlation with the map towards the
+        photo as it is), inside (share of the map's positive values on the part that was kept), area (that part's share of the photo; both
+        NaN where all is kept).
 
     Raises:
-        InputError: no draws.
+        InputError: no repeats.
     """
-    if draws < 1:
-        raise InputError(f"expected at least one draw, got {draws}")
-    generator, z_foil = generator or Generator().manual_seed(0), embed_corpus(model, foil)
-    itself = explain_change(model, photos, Change(photos), z_foil, way)
+    if repeats < 1:
+        raise InputError(f"expected at least one draw, got {repeats}")
+    tables = {label: _compare(model, photos, foil, method, changes, repeats, seed) for label, method in method_specs(methods).items()}
+    table = pd.concat([table.assign(way=label, model=model.name) for label, table in tables.items()], ignore_index=True)
+    return table[["model", "way", "augmentation", "pair", "draw", "score", "agreement", "inside", "area"]]
+
+
+def _compare(
+    model: PairModel, photos: Images, foil: Images, method: Method, changes: Mapping[str, Callable], repeats: int, seed: int
+) -> pd.DataFrame:
+    generator, z_foil = Generator().manual_seed(seed), embed_corpus(model, foil)
+    itself = _explain_change(model, photos, Change(photos), z_foil, method)
     frames = []
     for name, apply in changes.items():
-        for draw in range(draws):
+        for draw in range(repeats):
             change = apply(photos, generator)
-            made = explain_change(model, photos, change, z_foil, way)
+            made = _explain_change(model, photos, change, z_foil, method)
             row = {"pair": range(len(photos)), "score": made.score.cpu().double(), "agreement": rank_correlation(made.a, itself.a).cpu()}
-            frames.append(pd.DataFrame({**row, **_inside_share(made, change)}).assign(augmentation=name, draw=draw, model=model.name))
-    return pd.concat(frames, ignore_index=True)[["model", "augmentation", "pair", "draw", "score", "agreement", "inside", "area"]]
+            frames.append(pd.DataFrame({**row, **_inside_share(made, change)}).assign(augmentation=name, draw=draw))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _inside_share(made: Explanation, change: Change) -> dict[str, Tensor]:
@@ -124,3 +149,38 @@ def _inside_share(made: Explanation, change: Change) -> dict[str, Tensor]:
     kept = change.kept
     maps = resize_map(made.a.cpu(), kept.shape[1:])  # type: ignore[arg-type]
     return {"inside": relevance_mass(maps, kept).double(), "area": kept.double().mean((1, 2))}
+
+
+def silent_maps(table: pd.DataFrame) -> pd.DataFrame:
+    """How many maps have no positive value at all, where the part that was kept is known: way, augmentation, maps; none have no row."""
+    known = table.dropna(subset=["area"])
+    counts = known["inside"].isna().groupby([known["way"], known["augmentation"]]).sum()
+    return counts[counts > 0].rename("maps").reset_index()
+
+
+def shares_kept(table: pd.DataFrame) -> pd.DataFrame:
+    """The share of positive evidence on the part of a photo that was kept, by augmentation and way, and that part's share of the area.
+
+    Returns:
+        One row per augmentation and way, "its area" among these: mean, low, high over photos.
+    """
+    each = _each_photo(table, "inside")
+    area = _each_photo(table, "area")
+    area = area[area["way"] == table["way"].iloc[-1]].assign(way="its area")
+    return summarise(pd.concat([each, area]).dropna(subset=["value"]), ["augmentation", "way"])
+
+
+def scores_and_agreement(table: pd.DataFrame, way: str) -> pd.DataFrame:
+    """Score of the photos by one way, and the rank correlation of its map with that towards the photo as it is.
+
+    Returns:
+        One row per augmentation and measure ("score", "agreement"): mean, low, high over photos.
+    """
+    part = table[table["way"] == way]
+    long = pd.concat([_each_photo(part, name).assign(measure=name) for name in ("score", "agreement")])
+    return summarise(long, ["augmentation", "measure"])
+
+
+def _each_photo(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Means over the draws of an augmentation of a photo."""
+    return table.groupby(["augmentation", "way", "pair"], sort=False)[column].mean().rename("value").reset_index()

@@ -6,21 +6,22 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, resize_map
 from xaicl_lib.views.figures import DIVERGING, OPACITY
-from xaicl_lib.views.gallery import gallery_figure
+from xaicl_lib.views.gallery import gallery_figure, overlaid
+from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
 from xaicl_lib.views.style import GRID, PLAIN
 
-HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
+_HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
 
 
-def signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
+def _signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
     """The image under its map: red for evidence, blue for evidence against, from -`limit` to `limit`."""
     from matplotlib import colormaps
 
@@ -37,6 +38,7 @@ def maps_figure(
     columns: int = 6,
     one_scale: bool = True,
     pictures: Mapping[str, Tensor] | None = None,
+    what: str = "Maps.",
 ) -> go.Figure:
     """An image and its one-sided maps, red for evidence and blue for evidence against.
 
@@ -47,6 +49,7 @@ def maps_figure(
         columns: pictures in a row.
         one_scale: one scale for all maps, for those of one unit.
         pictures: shown above the map of the same title, such as the images of its corpus.
+        what: is seen, for those who do not see it, before the score of each map and where it is strongest.
 
     Raises:
         InputError: no explanation.
@@ -55,29 +58,68 @@ def maps_figure(
         raise InputError("expected at least one explanation to draw, got none")
     tops = {title: float(one.a[index].abs().max()) for title, one in made.items()}
     limits = dict.fromkeys(tops, max(tops.values())) if one_scale else tops
-    maps = [[signed(image, one.a[index], limits[title])] for title, one in made.items()]
+    maps = [[_signed(image, one.a[index], limits[title])] for title, one in made.items()]
     scores = [f"{one.score[index].item():+.2f}" for one in made.values()]
     if pictures is not None:
         above = [(title, [pictures[title].cpu()]) for title in made]
         below = list(zip(scores, maps, strict=True))
         rows = [part for k in range(0, len(maps), columns) for part in (above[k : k + columns], below[k : k + columns])]
-        return gallery_figure([item for row in rows for item in row], columns=columns)
-    says = scores if one_scale else [f"to {top:.1e}" for top in tops.values()]
-    items = [(f"{title}: {said}", picture) for title, said, picture in zip(made, says, maps, strict=True)]
-    return gallery_figure([("image", [image.cpu()]), *items], columns=columns)
+        items = [item for row in rows for item in row]
+    else:
+        says = scores if one_scale else [f"to {top:.1e}" for top in tops.values()]
+        items = [("image", [image.cpu()])]
+        items += [(f"{title}: {said}", picture) for title, said, picture in zip(made, says, maps, strict=True)]
+    told = (_strongest(title, one, index) for title, one in made.items())
+    return described(gallery_figure(items, columns=columns), f"{what} {'; '.join(told)}.")
 
 
-def maps_alt(what: str, made: Mapping[str, Explanation], index: int = 0) -> str:
-    """What `maps_figure` shows: the score of each map and where it is strongest."""
-    said = []
-    for title, one in made.items():
-        i, j = np.unravel_index(int(one.a[index].argmax()), one.a[index].shape)
-        row, column = (
-            ("top", "middle", "bottom")[int((i + 0.5) * 3 / one.a.shape[1])],
-            ("left", "centre", "right")[int((j + 0.5) * 3 / one.a.shape[2])],
-        )
-        said.append(f"{title}: score {one.score[index].item():.2f}, strongest at the {row} {column}")
-    return f"{what} {'; '.join(said)}."
+def _strongest(title: str, one: Explanation, index: int) -> str:
+    """The score of a map, and where it is strongest."""
+    i, j = np.unravel_index(int(one.a[index].argmax()), one.a[index].shape)
+    row = ("top", "middle", "bottom")[int((i + 0.5) * 3 / one.a.shape[1])]
+    column = ("left", "centre", "right")[int((j + 0.5) * 3 / one.a.shape[2])]
+    return f"{title}: score {one.score[index].item():.2f}, strongest at the {row} {column}"
+
+
+def errors_figure(image: Float[Tensor, "3 h w"], made: Mapping[int, Explanation]) -> go.Figure:
+    """RISE maps by their number of masks, a row for each: the map, its standard error, and what exceeds two of them; all on one scale."""
+    limit = max(one.a.abs().max().item() for one in made.values())
+    items, means = [], []
+    for masks, one in made.items():
+        away, error = one.a - one.a.median(), one.error_a
+        assert error is not None  # RISE gives one
+        clear = torch.where(away.abs() > 2 * error, one.a, 0.0)
+        items += [
+            (f"{masks} masks", [_signed(image, one.a[0], limit)]),
+            (f"error {error.mean().item():.3f}", [overlaid(image, error[0], limit)]),
+            ("beyond 2 errors", [_signed(image, clear[0], limit)]),
+        ]
+        means.append(f"{masks} masks {error.mean().item():.4f}")
+    what = f"RISE maps of {', '.join(map(str, made))} masks on one scale, their standard errors, and what exceeds two of them."
+    return described(gallery_figure(items, columns=3), f"{what} Mean error: {', '.join(means)}.")
+
+
+def either_figure(
+    scenes: Float[Tensor, "n 3 s s"],
+    masks: Bool[Tensor, "n 2 s s"],
+    either: Sequence[Sequence[tuple[str, Float[Tensor, "i j"]]]],
+    *,
+    method: str,
+) -> go.Figure:
+    """Scenes under their maps towards the text of one object and of the other, whose outline is drawn; one scale for a scene.
+
+    Args:
+        scenes, masks: of `studies.text_localisation.two_object_scenes`.
+        either: of `explain_either` there.
+        method: that made the maps.
+    """
+    items, outlines = [], []
+    for scene, objects, pair in zip(scenes, masks, either, strict=True):
+        limit = max(map_.max().item() for _, map_ in pair)
+        items += [(text, [overlaid(scene, map_, limit)]) for text, map_ in pair]
+        outlines += [[mask] for mask in objects]
+    what = f"Scenes of two objects, each twice: {method} towards the text of one object and of the other, and the object outlined"
+    return gallery_figure(items, columns=4, masks=outlines, what=what)
 
 
 def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figure:
@@ -107,14 +149,10 @@ def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figu
         for k, name in enumerate(names)
     ]  # fmt: skip
     menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
-    return figure.update_layout(updatemenus=[menu], height=figure.layout.height + 45, margin={"t": 55})
-
-
-def gains_alt(found: pd.DataFrame) -> str:
-    """What `gains_figure` shows first: each way's gain with its interval."""
-    first = found[found["metric"] == found["metric"].iloc[0]]
+    figure.update_layout(updatemenus=[menu], height=figure.layout.height + 45, margin={"t": 55})
+    first = found[found["metric"] == names[0]]
     said = (f"{r.way}, {r.scenario}: {r.mean:+.3f} ({r.low:+.3f} to {r.high:+.3f})" for r in first.itertuples())
-    return f"Gain over the control by {first['metric'].iloc[0]}, with 95 % intervals. {'; '.join(said)}."
+    return described(figure, f"Gain over {control} by {names[0]}, with 95 % intervals. {'; '.join(said)}.")
 
 
 def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> go.Figure:
@@ -136,7 +174,7 @@ def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> 
                 go.Scatter(
                     x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach, name=metric, mode="lines+markers",
                     legendgroup=metric,
-                    showlegend=k == 0, line={"color": HUES[j], "width": 2.5},
+                    showlegend=k == 0, line={"color": _HUES[j], "width": 2.5},
                     hovertemplate=f"{what} of %{{x}}: %{{y:.3f}}<extra>{metric}</extra>",
                 ),
                 k + 1, 1,
@@ -145,13 +183,9 @@ def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> 
         figure.update_xaxes(**axis, row=k + 1, col=1)
     figure.update_yaxes(**GRID, title=title, nticks=5)
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
-    return figure.update_layout(**PLAIN, height=220 * len(varied) + 90, margin={"l": 60, "r": 12, "t": 12, "b": 75}, legend=legend)
-
-
-def sizes_alt(means: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """What `sizes_figure` shows: the ends of each line."""
+    figure.update_layout(**PLAIN, height=220 * len(varied) + 90, margin={"l": 60, "r": 12, "t": 12, "b": 75}, legend=legend)
     said = []
     for (what, metric), part in means[means["metric"].isin(metrics)].groupby(["varied", "metric"], sort=False):
         first, last = part.sort_values("size").iloc[0], part.sort_values("size").iloc[-1]
         said.append(f"{metric} from {first['mean']:.2f} with {first['size']:g} to {last['mean']:.2f} with {last['size']:g} in the {what}")
-    return f"Means with 95 % intervals over the size of corpus and foil: {'; '.join(said)}."
+    return described(figure, f"Means with 95 % intervals over the size of corpus and foil: {'; '.join(said)}.")

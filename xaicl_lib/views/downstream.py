@@ -1,12 +1,13 @@
 """Figures of explanation scores beside accuracies: networks as points on their way, correlations with their intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
 from xaicl_lib.views.style import GRID, PLAIN
 from xaicl_lib.views.zoo import colour
@@ -16,8 +17,8 @@ AXES = {
     "deletion": "explanation score: 1 - mean of SD and CD",
     "average drop": "explanation score: 1 - mean of SAD and CAD",
 }
-HEADROOM = 0.06  # of accuracy, above the points, for the correlation
-FIT = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
+_HEADROOM = 0.06  # of accuracy, above the points, for the correlation
+_FIT = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
 _BUTTONS: dict[str, Any] = {
     "type": "buttons",
     "direction": "right",
@@ -29,7 +30,9 @@ _BUTTONS: dict[str, Any] = {
 }
 
 
-def scatter_figure(means: pd.DataFrame, found: pd.DataFrame, *, by: str = "method", accuracy: str = "linear_accuracy") -> go.Figure:
+def scatter_figure(
+    means: pd.DataFrame, found: pd.DataFrame, *, by: str = "method", accuracy: str = "linear_accuracy", what: str = ""
+) -> go.Figure:
     """Accuracy over explanation score: a point with its interval for each network, a line along each training, a fit with its r.
 
     Menus choose the method and the group of metrics. Points: cross untrained, circle on the way, diamond a bundled model.
@@ -39,6 +42,7 @@ def scatter_figure(means: pd.DataFrame, found: pd.DataFrame, *, by: str = "metho
         found: from `xaicl_lib.statistics.correlation.correlate`, of which Pearson's r is shown.
         by: column that says whose scores these are.
         accuracy: column of the accuracies.
+        what: is seen, for those who do not see it, before the numbers.
     """
     names, groups = list(means[by].unique()), [g for g in AXES if g in set(means["group"])]
     figure = go.Figure()
@@ -63,18 +67,19 @@ def scatter_figure(means: pd.DataFrame, found: pd.DataFrame, *, by: str = "metho
     ]
     rows = -(-means["recipe"].nunique() // 2)  # of the legend, two in a line on a phone
     figure.update_xaxes(**GRID, title=AXES[groups[0]], range=ranges[groups[0]])
-    bounds = [float(means[accuracy].min()) - HEADROOM / 2, float(means[accuracy].max()) + HEADROOM]
+    bounds = [float(means[accuracy].min()) - _HEADROOM / 2, float(means[accuracy].max()) + _HEADROOM]
     figure.update_yaxes(**GRID, title="accuracy of the linear probe", range=bounds)
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}}
     margin = {"l": 60, "r": 12, "t": 95, "b": 60 + 20 * rows}
-    return figure.update_layout(**PLAIN, height=480 + 20 * rows, margin=margin, updatemenus=menus, legend=legend, showlegend=True)
+    figure.update_layout(**PLAIN, height=480 + 20 * rows, margin=margin, updatemenus=menus, legend=legend, showlegend=True)
+    return described(figure, f"{what} {_scatter_alt(found, by)}")
 
 
 def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group: str, accuracy: str) -> list[dict[str, Any]]:
     """The fit and the networks of each recipe, for one method and group."""
     part = means[(means[by] == name) & (means["group"] == group)]
     r = found[(found[by] == name) & (found["group"] == group) & (found["statistic"] == "pearson")]
-    top = float(means[accuracy].max()) + HEADROOM / 2
+    top = float(means[accuracy].max()) + _HEADROOM / 2
     made = [_fit(part, r, accuracy, (_range(means[means["group"] == group])[0], top))]
     for recipe, points in part.groupby("recipe", sort=False):
         rows: list[Mapping[Any, Any]] = []
@@ -99,7 +104,7 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
 def _fit(part: pd.DataFrame, r: pd.DataFrame, accuracy: str, corner: tuple[float, float]) -> dict[str, Any]:
     """A straight line through the networks, and in the corner above them their correlation."""
     part = part.dropna(subset=["mean"])
-    look = {"mode": "lines+text", "line": FIT, "textposition": "middle right", "hoverinfo": "skip", "showlegend": False}
+    look = {"mode": "lines+text", "line": _FIT, "textposition": "middle right", "hoverinfo": "skip", "showlegend": False}
     if r.empty or part["mean"].nunique() < 2:
         return {"x": [corner[0]], "y": [corner[1]], "error_x.array": [None], "text": ["r undefined"], "look": look}
     slope, start = np.polyfit(part["mean"], part[accuracy], 1)
@@ -126,21 +131,23 @@ def _range(part: pd.DataFrame) -> list[float]:
     return [low - 0.03 * (high - low), high + 0.03 * (high - low)]
 
 
-def scatter_alt(found: pd.DataFrame, *, by: str = "method") -> str:
-    """What `scatter_figure` shows, in numbers."""
+def _scatter_alt(found: pd.DataFrame, by: str) -> str:
     rows = found[found["statistic"] == "pearson"]
     said = (f"{r[by]}, {r['group']}: {r['r']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for _, r in rows.iterrows())
     models = int(found["models"].max()) if len(found) else 0
     return f"Linear-probe accuracy over explanation score of {models} networks. Correlation {'; '.join(said)}."
 
 
-def forest_figure(found: pd.DataFrame, *, rows: str, series: str, title: str = "correlation with accuracy") -> go.Figure:
+def forest_figure(
+    found: pd.DataFrame, *, rows: str, series: str, title: str = "correlation with accuracy", what: str | None = None
+) -> go.Figure:
     """Correlations with their intervals, one group of metrics at a time: a line for each of `rows`, a dot for each of `series`.
 
     Args:
         found: columns group, r, low, high, and those two.
         rows, series: columns of the table.
         title: of the axis.
+        what: is seen, for those who do not see it, before the numbers; else the title.
     """
     groups, kinds = [g for g in AXES if g in set(found["group"])], list(found[series].unique())
     places = pd.MultiIndex.from_product([kinds, list(found[rows].unique())], names=[series, rows])
@@ -161,11 +168,7 @@ def forest_figure(found: pd.DataFrame, *, rows: str, series: str, title: str = "
     left = figure.layout.margin.l  # the names of rows leave too little room on a phone
     menus = [{**_BUTTONS, "buttons": choice, "pad": {"b": 8, "l": 12 - left}}]
     top = 50
-    return figure.update_layout(updatemenus=menus, height=figure.layout.height + top, margin={"t": top})
-
-
-def forest_alt(found: pd.DataFrame, *, rows: str, series: str, what: str, groups: Sequence[str] = tuple(AXES)) -> str:
-    """What `forest_figure` shows, in numbers."""
+    figure.update_layout(updatemenus=menus, height=figure.layout.height + top, margin={"t": top})
     part = found[found["group"].isin(groups)]
     said = (f"{r['group']}, {r[rows]}, {r[series]}: {r['r']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for _, r in part.iterrows())
-    return f"{what} {'; '.join(said)}."
+    return described(figure, f"{what or f'{title}.'} {'; '.join(said)}.")

@@ -18,19 +18,27 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.views.render import BookFigure, printed
+from xaicl_lib.views.render import BookFigure, described, printed
 from xaicl_lib.views.studies import PALETTE, series_colours
 from xaicl_lib.views.style import GRID, PLAIN
 
 STATIC = Path(__file__).parent / "static"
 TILE = 48  # pixels a side of a thumbnail
-QUALITY = 72  # of their JPEG
-SYMBOLS = {"circle": "●", "diamond": "◆"}
+_QUALITY = 72  # of their JPEG
+_SYMBOLS = {"circle": "●", "diamond": "◆"}
 _RING = "rgba(110,110,110,1)"  # seen on light and dark pages
 
 
 def lines_figure(
-    table: pd.DataFrame, *, x: str, series: str, x_title: str, y_title: str, panel: str | None = None, reference: float | None = None
+    table: pd.DataFrame,
+    *,
+    x: str,
+    series: str,
+    x_title: str,
+    y_title: str,
+    panel: str | None = None,
+    reference: float | None = None,
+    what: str | None = None,
 ) -> go.Figure:
     """Means with their intervals over a number that grows by factors: a line for each of `series`, panels below each other.
 
@@ -40,6 +48,7 @@ def lines_figure(
         x_title, y_title: of the axes.
         panel: a column whose values get a panel each.
         reference: a value to compare with, drawn as a dotted line.
+        what: is seen, for those who do not see it, before the numbers; else the title of the axis of means.
     """
     parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False, observed=True))
     colours = series_colours([str(name) for name in table[series].unique()])
@@ -61,7 +70,8 @@ def lines_figure(
     top = 30 if panel else 10
     height = top + 60 + below + (300 if len(parts) == 1 else 230 * len(parts))
     margin = {"l": 55, "r": 12, "t": top, "b": 55 + below}
-    return figure.update_layout(**PLAIN, height=height, margin=margin, legend=legend, showlegend=True)
+    figure.update_layout(**PLAIN, height=height, margin=margin, legend=legend, showlegend=True)
+    return described(figure, f"{what or f'{y_title}.'} {_ends(table, x, [series] if panel is None else [panel, series])}")
 
 
 def _line(part: pd.DataFrame, x: str, name: str, colour: str, named: bool) -> list[go.Scatter]:
@@ -87,26 +97,25 @@ def _spaced(values: Sequence[float], factor: float = 1.9) -> list[float]:
     return kept
 
 
-def lines_alt(table: pd.DataFrame, *, x: str, series: str, what: str, panel: str | None = None) -> str:
-    """What `lines_figure` shows: where each line begins, its highest point, and where it ends."""
-    by = [series] if panel is None else [panel, series]
+def _ends(table: pd.DataFrame, x: str, by: list[str]) -> str:
+    """Where each line begins, its highest point, and where it ends."""
     said = []
     for key, part in table.groupby(by, sort=False, observed=True):
         part = part.sort_values(x)
         first, top, last = part.iloc[0], part.loc[part["mean"].idxmax()], part.iloc[-1]
         points = ", ".join(f"{p['mean']:.2f} at {p[x]:g}" for p in (first, top, last))
         said.append(f"{' '.join(map(str, key))}: {points}")
-    return f"{what} First, highest and last value of each line: {'; '.join(said)}."
+    return f"First, highest and last value of each line: {'; '.join(said)}."
 
 
-def class_marks(names: Sequence[str]) -> list[tuple[str, str]]:
+def _class_marks(names: Sequence[str]) -> list[tuple[str, str]]:
     """Colour and symbol of each class, no two alike for up to twice as many classes as there are colours."""
-    symbols = list(SYMBOLS)
+    symbols = list(_SYMBOLS)
     return [(PALETTE[k % len(PALETTE)], symbols[k // len(PALETTE) % len(symbols)]) for k in range(len(names))]
 
 
 @dataclass(frozen=True)
-class EmbeddingMap:
+class _EmbeddingMap:
     """Maps of the same photos by several models, linked: what one points at or chooses in one is shown in all.
 
     In the book it is drawn by the book's own script; in a live notebook, and as `page()`, it brings everything along. Neither asks a
@@ -126,9 +135,9 @@ class EmbeddingMap:
         """The HTML of the maps, without the library that draws them."""
         alts = [f"Map of {len(self.data['labels'])} photos by {model}, coloured by class." for model in self.data["models"]]
         panels = "".join(BookFigure(figure, alt)._repr_html_() for figure, alt in zip(self.figures, alts, strict=True))
-        marks = zip(self.data["classes"], class_marks(self.data["classes"]), strict=True)
+        marks = zip(self.data["classes"], _class_marks(self.data["classes"]), strict=True)
         legend = "".join(
-            f'<button type="button" aria-pressed="false"><span style="color:{colour}" aria-hidden="true">{SYMBOLS[symbol]}</span> '
+            f'<button type="button" aria-pressed="false"><span style="color:{colour}" aria-hidden="true">{_SYMBOLS[symbol]}</span> '
             f"{html.escape(name)}</button>"
             for name, (colour, symbol) in marks
         )
@@ -179,7 +188,7 @@ def embedding_map(
     near: Mapping[str, tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]],
     *,
     first: int = 0,
-) -> EmbeddingMap:
+) -> _EmbeddingMap:
     """Linked maps of photos by one model or several: thumbnails on hover, nearest neighbours on click or by keyboard.
 
     Args:
@@ -202,7 +211,7 @@ def embedding_map(
     columns = int(np.ceil(n**0.5))
     data = {
         "models": list(positions), "classes": list(classes), "labels": labels.tolist(), "columns": columns, "first": first,
-        "sheet": sheet(images, columns), "near": [found[0].tolist() for found in near.values()],
+        "sheet": _sheet(images, columns), "near": [found[0].tolist() for found in near.values()],
         "cosines": [[[round(v, 2) for v in row] for row in found[1].tolist()] for found in near.values()],
     }  # fmt: skip
     figures = tuple(_map_figure(name, xy, labels, classes) for name, xy in positions.items())
@@ -210,10 +219,10 @@ def embedding_map(
         f"Maps of {n} images of {len(classes)} classes by {' and '.join(positions)}, linked: a photo chosen in one is ringed in all, "
         "with its nearest neighbours by each model listed below."
     )
-    return EmbeddingMap(figures, data, alt)
+    return _EmbeddingMap(figures, data, alt)
 
 
-def sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
+def _sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
     """All images as thumbnails in one JPEG, row by row, as a data address."""
     pixels = images.float().cpu() / 255 if not images.is_floating_point() else images.float().cpu()
     whole = Image.new("RGB", (columns * TILE, -(-len(images) // columns) * TILE), "white")
@@ -221,14 +230,14 @@ def sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
         tile = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
         whole.paste(tile.resize((TILE, TILE), Image.Resampling.BICUBIC), (k % columns * TILE, k // columns * TILE))
     file = io.BytesIO()
-    whole.save(file, "JPEG", quality=QUALITY, optimize=True)
+    whole.save(file, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _map_figure(model: str, positions: Tensor, labels: Tensor, classes: Sequence[str]) -> go.Figure:
     """One map: a trace for each class, and two of rings that the script moves."""
     figure = go.Figure()
-    for k, (name, (colour, symbol)) in enumerate(zip(classes, class_marks(classes), strict=True)):
+    for k, (name, (colour, symbol)) in enumerate(zip(classes, _class_marks(classes), strict=True)):
         own = (labels == k).nonzero()[:, 0]
         x, y = (np.round(positions[own, axis].double().numpy(), 3).tolist() for axis in (0, 1))
         figure.add_trace(

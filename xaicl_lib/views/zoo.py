@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,11 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.views.figures import data_uri
+from xaicl_lib.views.render import described
 from xaicl_lib.views.style import GRID, PLAIN
+
+if TYPE_CHECKING:
+    from xaicl_lib.studies.models import Found, Gallery
 
 # After Okabe and Ito, so that colour-blind readers can tell the models of one family apart.
 COLOURS = {
@@ -50,36 +54,28 @@ def curves_figure(cards: Sequence[dict[str, Any]], columns: int = 3) -> go.Figur
     figure.update_layout(
         **PLAIN, height=60 + 200 * rows, margin={"l": 45, "r": 10, "t": 30, "b": 60}, legend={"orientation": "h", "y": -0.32 / rows}
     )
-    return figure
-
-
-def curves_alt(cards: Sequence[dict[str, Any]]) -> str:
-    """What `curves_figure` shows: where each curve begins and ends."""
     ends = (f"{c['name']} from {c['history'][0]['loss']:.2f} to {c['history'][-1]['loss']:.2f}" for c in cards)
-    return f"Training loss by epoch, a panel for each loss: {', '.join(ends)}."
+    return described(figure, f"Training loss by epoch, a panel for each loss: {', '.join(ends)}.")
 
 
-def retrieval_figure(
-    queries: Tensor, gallery: Tensor, found: dict[str, tuple[Tensor, Tensor]], query: int = 0, labels: Sequence[str] | None = None
-) -> go.Figure:
-    """One query and its nearest neighbours by each model, a row for each, with their scores.
+def retrieval_figure(gallery: "Gallery", found: "Found", query: int = 0) -> go.Figure:
+    """One query and its nearest neighbours by each model, a row for each, with their scores; what they are is shown when pointed at.
 
     Args:
-        queries, gallery: (n, 3, s, s) and (m, 3, s, s) in [0, 1].
-        found: for each model the indices and scores of `studies.models.nearest`.
+        gallery: the pictures.
+        found: of `studies.models.nearest_by`.
         query: which of the queries.
-        labels: what the pictures of the gallery are, shown when one points at them.
     """
     k = next(iter(found.values()))[0].shape[1]
     sheet = Image.new("RGB", ((k + 1) * CELL, len(found) * CELL), "white")
     x, y, notes = [], [], []
     for row, (name, (indices, scores)) in enumerate(found.items()):
-        sheet.paste(_picture(queries[query]), (0, row * CELL))
+        sheet.paste(_picture(gallery.queries[query]), (0, row * CELL))
         for column, (index, score) in enumerate(zip(indices[query].tolist(), scores[query].tolist(), strict=True), start=1):
-            sheet.paste(_picture(gallery[index]), (column * CELL, row * CELL))
+            sheet.paste(_picture(gallery.pictures[index]), (column * CELL, row * CELL))
             x.append(column + 0.5)
             y.append(row + 0.5)
-            notes.append(f"{name}: {score:.2f}" + (f", {html.escape(labels[index])}" if labels else ""))
+            notes.append(f"{name}: {score:.2f}, {html.escape(gallery.labels[index])}")
     figure = go.Figure(go.Scatter(x=x, y=y, mode="markers", marker={"size": 40, "opacity": 0}, hovertext=notes, hoverinfo="text"))
     figure.add_layout_image(
         source=data_uri(sheet), xref="x", yref="y", x=0, y=0, sizex=k + 1, sizey=len(found), sizing="stretch", layer="below"
@@ -92,13 +88,9 @@ def retrieval_figure(
     figure.update_yaxes(**bare, range=[len(found), 0], tickvals=[r + 0.5 for r in range(len(found))], ticktext=names)
     width, tall = 180 + (k + 1) * 78, 40 + len(found) * 78
     figure.update_layout(**PLAIN, width=width, height=tall, margin={"l": 170, "r": 10, "t": 30, "b": 10}, showlegend=False)
-    return figure
-
-
-def retrieval_alt(what: str, found: dict[str, tuple[Tensor, Tensor]], labels: Sequence[str], query: int = 0) -> str:
-    """What `retrieval_figure` shows: the label of each model's first neighbour."""
-    firsts = (f"{name}: {labels[int(indices[query, 0])]}" for name, (indices, _) in found.items())
-    return f"{what} and its nearest neighbours, a row for each model. The first is, by {'; by '.join(firsts)}."
+    firsts = (f"{name}: {gallery.labels[int(indices[query, 0])]}" for name, (indices, _) in found.items())
+    what = f"{gallery.asked[query]} and its nearest neighbours, a row for each model."
+    return described(figure, f"{what} The first is, by {'; by '.join(firsts)}.")
 
 
 def _picture(pixels: Tensor) -> Image.Image:
@@ -125,21 +117,16 @@ def factors_figure(table: pd.DataFrame) -> go.Figure:
     figure.update_layout(
         **PLAIN, barmode="group", height=380, margin={"l": 60, "r": 10, "t": 10, "b": 90}, legend={"orientation": "h", "y": -0.12}
     )
-    return figure
-
-
-def factors_alt(table: pd.DataFrame) -> str:
-    """What `factors_figure` shows: the range of each factor."""
     ranges = (f"{factor} {part.min():.2f} to {part.max():.2f}" for factor, part in table.groupby("factor", sort=False)["linear"])
-    low, high = table["chance"].min(), table["chance"].max()
-    return (
-        f"Linear-probe accuracy of {table['model'].nunique()} models by factor: {', '.join(ranges)}; "
-        f"guessing is right {low:.2f} to {high:.2f} of the time."
-    )
+    what = f"Linear-probe accuracy of {table['model'].nunique()} models by factor: {', '.join(ranges)}"
+    return described(figure, f"{what}; guessing is right {table['chance'].min():.2f} to {table['chance'].max():.2f} of the time.")
 
 
-def twins_figure(table: pd.DataFrame) -> go.Figure:
-    """What each twin keeps more (right of zero) or less of than the model it is a twin of, with 95 % intervals (`twin_table`)."""
+def twins_figure(table: pd.DataFrame, factor: str = "colour") -> go.Figure:
+    """What each twin keeps more (right of zero) or less of than the model it is a twin of, with 95 % intervals (`twin_table`).
+
+    The numbers of one factor are read out to those who do not see it.
+    """
     figure = go.Figure()
     for name, part in table.groupby("model", sort=False):
         reach = {"type": "data", "array": part["high"] - part["difference"], "arrayminus": part["difference"] - part["low"]}
@@ -160,11 +147,7 @@ def twins_figure(table: pd.DataFrame) -> go.Figure:
         margin={"l": 95, "r": 10, "t": 10, "b": 110},
         legend={"orientation": "h", "y": -0.22},
     )
-    return figure
-
-
-def twins_alt(table: pd.DataFrame, factor: str = "colour") -> str:
-    """What `twins_figure` shows: the differences in one factor, with their intervals."""
     rows = table[table["factor"] == factor].itertuples()
     said = (f"{row.model} {row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})" for row in rows)
-    return f"Accuracy of each twin minus that of its model, by factor, with 95 % intervals. In {factor}: {', '.join(said)}."
+    what = "Accuracy of each twin minus that of its model, by factor, with 95 % intervals."
+    return described(figure, f"{what} In {factor}: {', '.join(said)}.")
