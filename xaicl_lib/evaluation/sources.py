@@ -1,7 +1,7 @@
 """Which of the library's files an answer depends on: what is imported, directly and by what is imported, as a digest.
 
 One notion of "has the library changed" for the store of results, executed notebooks and the lab's gallery. It reads import statements, also
-those within functions, and runs nothing. A name taken from `xaicl_lib` itself counts as taken from where it is defined.
+those within functions, and runs nothing. A name taken from a package counts as taken from where it is defined.
 """
 
 import ast
@@ -50,7 +50,7 @@ def _imports_of(name: str) -> tuple[str, ...]:
     """Modules of the library that a module names in its import statements; a package that looks for its modules has all of them."""
     path = _file(name)
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set(imported(tree))
+    found = set(imported(tree)) | (set(_offered(NAME).values()) if name == NAME else set())  # asked for or not: it is one front
     if "pkgutil" in {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}:
         found |= {f"{name}.{module.stem}" for module in path.parent.glob("*.py") if module.stem != "__init__"}
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
@@ -60,11 +60,21 @@ def _imports_of(name: str) -> tuple[str, ...]:
 
 def imported(tree: ast.AST) -> Iterator[str]:
     """Modules of the library that the import statements of a syntax tree name."""
-    for node in ast.walk(tree):
+    for node in _walked(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _is_ours(alias.name))
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and _is_ours(node.module or ""):
             yield from (_origin(node.module or "", alias.name) for alias in node.names)
+
+
+def _walked(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree, without what is imported for checkers of types alone."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 def _is_ours(name: str) -> bool:
@@ -75,13 +85,16 @@ def _origin(module: str, name: str) -> str:
     """The module that `from module import name` makes its importer depend on."""
     if _exists(f"{module}.{name}"):
         return f"{module}.{name}"
-    return _offered().get(name, module) if module == NAME else module
+    return _offered(module).get(name, module) if _exists(module) else module
 
 
 @functools.cache
-def _offered() -> dict[str, str]:
-    """Name to module of what the library's own front offers, what it imports only when asked for included."""
-    tree = ast.parse((TOP / "__init__.py").read_text(encoding="utf-8"))
+def _offered(package: str) -> dict[str, str]:
+    """Name to module of what the front of a package offers, what it imports only when asked for included."""
+    path = _file(package)
+    if path.name != "__init__.py":
+        return {}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and _is_ours(node.module or "")]
     return {alias.asname or alias.name: node.module or "" for node in taken for alias in node.names}
 
