@@ -77,7 +77,8 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
     from xaicl_lib import load_model
     from xaicl_lib.evaluation.evaluate import PAPER, evaluate
-    from xaicl_lib.studies.tables import WAYS, pairs_from, possible, with_provenance
+    from xaicl_lib.evaluation.method_spec import possible
+    from xaicl_lib.studies.tables import WAYS, pairs_from, with_provenance
 
     output = output_file(arguments.output, (".csv", ".parquet"))
     models = [load_model(name, arguments.device) for name in arguments.models]

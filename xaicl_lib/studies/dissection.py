@@ -12,13 +12,13 @@ from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.evaluation.evaluate import evaluate
+from xaicl_lib.evaluation.method_spec import possible
 from xaicl_lib.metrics import metrics as metric_registry
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import resampled_means
 from xaicl_lib.statistics.paired import RESAMPLES, tails
-from xaicl_lib.studies.tables import possible
 
 Images = Float[Tensor, "n 3 h w"]
 METRICS = ("SI", "SD", "SAD")

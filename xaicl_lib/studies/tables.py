@@ -17,7 +17,7 @@ from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.data.scenes import KINDS, scene_pairs
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.images import SAMPLES, list_images, open_photo
-from xaicl_lib.methods import explain, methods
+from xaicl_lib.methods import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.statistics.correlation import chance_within, concordance, resampled, weighted_means
@@ -63,19 +63,6 @@ def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = N
     """
     views = Views(**{**vars(VIEWS), "size": photos.shape[-1]})
     return Pair(photos, random_view(photos, views, generator or Generator().manual_seed(0)).clamp(0, 1))
-
-
-def possible(ways: Mapping[str, Any], model: PairModel) -> dict[str, Any]:
-    """The ways that a model allows: guided ones need a ReLU, which transformers have in their heads if anywhere."""
-    guided = [label for label, way in ways.items() if not isinstance(way, str) and way[1].get("guided")]
-    if not guided:
-        return dict(ways)
-    try:
-        noise = torch.rand(1, 3, model.size, model.size, generator=Generator().manual_seed(0))
-        explain(model, Pair(noise, noise.flip(3)), "input_x_gradient", guided=True)
-    except InputError:
-        return {label: way for label, way in ways.items() if label not in guided}
-    return dict(ways)
 
 
 def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:

@@ -13,7 +13,8 @@ from xaicl_lib import augment
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.evaluation.evaluate import Way, evaluate
+from xaicl_lib.evaluation.evaluate import evaluate
+from xaicl_lib.evaluation.method_spec import Methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
@@ -214,7 +215,7 @@ def _groups(n: int) -> list[Int[Tensor, " k"]]:
 def localise(
     models: Sequence[str | PairModel],
     pairs: Mapping[str, Pair],
-    methods: Sequence[Way] | Mapping[str, Way],
+    methods: Methods,
     *,
     metrics: Sequence[str] = METRICS,
     store: Any | None = None,
