@@ -1,6 +1,7 @@
 """Ways to be fooled by a saliency map of a pair, measured: vanishing gradients, maps of edges, areas and fills, shares and noise."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,37 +9,45 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
+from xaicl_lib import augment
+from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation.method_spec import Methods, method_specs
+from xaicl_lib.images import SAMPLES, open_photo
 from xaicl_lib.methods import explain
-from xaicl_lib.metrics import measure
 from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.metrics.randomisation import randomisation, rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
+from xaicl_lib.statistics.bootstrap import shares
+from xaicl_lib.studies.harmful import CONTROLS, against, lost_shares
+from xaicl_lib.studies.tables import mean_by
 
-Way = tuple[str, Mapping[str, Any]]
-FILLS = ("zero", "blur", "shuffle")
 MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
+_BOX = (0.15, 0.15, -0.7, 0.7)  # left, top, width and height of a view, which is mirrored
 
 
-def saturation(
-    model: PairModel,
-    photo: Float[Tensor, "1 3 h w"],
-    other: Float[Tensor, "1 3 h w"],
-    ways: Mapping[str, Way],
-    *,
-    mix: Sequence[float] = MIX,
-) -> pd.DataFrame:
-    """How large maps are as side b moves from the photo itself towards another one.
+def with_view(photos: Any, size: int) -> Pair:
+    """Photos, whatever `xaicl_lib.images.open_photo` takes, each beside a mirrored view of its middle."""
+    a = open_photo(photos, size)
+    return Pair(a, augment.resized_crop(a, torch.tensor([_BOX]).expand(len(a), 4), size))
+
+
+def samples_with_views(size: int) -> Pair:
+    """All sample photos, each beside its view."""
+    return with_view(list(SAMPLES), size)
+
+
+def fading(model: PairModel, pair: Pair, methods: Methods, *, mix: Sequence[float] = MIX) -> pd.DataFrame:
+    """How large maps are as side b moves from the photo of side a towards that of side b.
 
     The cosine has its maximum where both embeddings point the same way, and its gradient is zero there; a drop under occlusion is not.
 
     Args:
         model: that is explained.
-        photo: side a, and side b at a mix of 0.
-        other: what is blended into side b.
-        ways: label to method and its parameters.
-        mix: shares of the other photo in side b, each in [0, 1].
+        pair: of one.
+        methods: as for `evaluate`.
+        mix: shares of the photo of side b, each in [0, 1].
 
     Returns:
         Rows of mix, score, method, largest: the largest absolute value in either map, in the units of the method, and `relative`, that over
@@ -49,15 +58,16 @@ def saturation(
     """
     if not all(0 <= share <= 1 for share in mix):
         raise InputError(f"expected shares of the other photo in [0, 1], got {list(mix)}")
-    shares = torch.tensor(list(mix)).to(photo).view(-1, 1, 1, 1)
-    pair = Pair(photo.expand(len(shares), -1, -1, -1), (1 - shares) * photo + shares * other)
+    photo, other = pair.sides
+    steps = [Pair(photo, (1 - share) * photo + share * other) for share in torch.tensor(list(mix)).to(photo)]
     rows = []
-    for label, (method, params) in ways.items():
-        made = [explain(model, pair[k], method, **params) for k in range(len(pair))]
+    for label, spec in method_specs(methods).items():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "score 1")  # of gradients that vanish, as the table shows
+            made = [spec.explain(model, step) for step in steps]
         rows += [{"mix": m, "score": one.score.item(), "method": label, "largest": _largest(one)} for m, one in zip(mix, made, strict=True)]
     table = pd.DataFrame(rows)
-    table["relative"] = table["largest"] / table.groupby("method")["largest"].transform("max")
-    return table
+    return table.assign(relative=table["largest"] / table.groupby("method")["largest"].transform("max"))
 
 
 def _largest(made: Explanation) -> float:
@@ -65,7 +75,13 @@ def _largest(made: Explanation) -> float:
     return max(made.a.abs().max().item(), made.b.abs().max().item())
 
 
-def likeness(model: PairModel, pair: Pair, ways: Mapping[str, Way]) -> pd.DataFrame:
+def left_at(table: pd.DataFrame, mix: Sequence[float] = (0.0, 0.02, 0.1, 0.5, 1.0)) -> pd.DataFrame:
+    """What is left of each method's largest value at some of the steps of `fading`: a row for each method, a column for each step."""
+    wide = mean_by(table, "mix", value="relative")[list(mix)]
+    return wide.rename(columns="{:.0%} other".format).rename_axis(columns=None)
+
+
+def likeness(model: PairModel, pair: Pair, methods: Methods) -> pd.DataFrame:
     """How alike maps are to edges, and to the maps of the same network with all its weights in random order.
 
     A method whose maps look like edges, or that hardly change when everything the network learned is destroyed, says little about it:
@@ -74,7 +90,7 @@ def likeness(model: PairModel, pair: Pair, ways: Mapping[str, Way]) -> pd.DataFr
     Args:
         model: that is explained.
         pair: n pairs.
-        ways: label to method and its parameters.
+        methods: as for `evaluate`.
 
     Returns:
         Rows of method, pair, what ("edges and map", "edges and map of random weights", "map and map of random weights"), value:
@@ -82,8 +98,8 @@ def likeness(model: PairModel, pair: Pair, ways: Mapping[str, Way]) -> pd.DataFr
     """
     outlines = explain(model, pair, "edges")
     rows = []
-    for label, (method, params) in ways.items():
-        made = explain(model, pair, method, **params)
+    for label, spec in method_specs(methods).items():
+        made = spec.explain(model, pair)
         spoiled = randomisation(model, pair, made, every=10_000).explanations[-1]  # of the last depth alone: all layers
         found = {
             "edges and map": _alike(pair, outlines, made),
@@ -103,42 +119,34 @@ def _alike(pair: Pair, one: Explanation, other: Explanation) -> Float[Tensor, " 
     return torch.stack([rank_correlation(x.float(), y.float()) for x, y in sides if x is not None and y is not None]).mean(0)
 
 
-def by_fill(
-    model: PairModel,
-    pair: Pair,
-    ways: Mapping[str, Way],
-    *,
-    metric: str = "CD",
-    fills: Sequence[str] = FILLS,
-    adaptive: bool | float = 0.02,
-) -> pd.DataFrame:
-    """A deletion metric of the same maps when missing pixels are zeros, a blur, or the photo's own pixels in random places.
-
-    Args:
-        model: that is explained.
-        pair: n pairs.
-        ways: label to method and its parameters.
-        metric: SD or CD.
-        fills: names of what takes the place of deleted pixels.
-        adaptive: error allowed for each area (see `xaicl_lib.metrics.perturbation`); False takes every step.
-
-    Returns:
-        Rows of method, fill, pair, value: the area under the deletion curve, lower is better.
-    """
-    rows = []
-    for label, (method, params) in ways.items():
-        made = explain(model, pair, method, **params)
-        for fill in fills:
-            values = measure(model, pair, made, [metric], deletion=fill, adaptive=adaptive)[metric]
-            rows += [{"method": label, "fill": fill, "pair": k, "value": v} for k, v in enumerate(values.tolist())]
-    return pd.DataFrame(rows)
+def spreads(wide: pd.DataFrame) -> tuple[float, float]:
+    """How far values lie apart, from the lowest to the highest: of the rows within a column, and of the columns within a row; means."""
+    return float((wide.max() - wide.min()).mean()), float((wide.T.max() - wide.T.min()).mean())
 
 
-def lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
+def darkened(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the stored run of `xaicl_lib.studies.harmful`: blur with darkening at its strongest, for Interaction-CAM and the controls."""
+    rows = table.astype(dict.fromkeys(["model", "augmentation", "method"], str))
+    asked = rows["method"].isin(["interaction_cam", *CONTROLS]) & (rows["augmentation"] == "blur + darkening")
+    return rows[asked & (rows["level"] == 5)]
+
+
+def lost_when_dark(table: pd.DataFrame) -> pd.DataFrame:
+    """The shares of maps that are lost in `darkened`, with intervals: those of a model, or of a control on its images, in a row."""
+    return lost_shares(table, ["method"]).assign(what="lost at level 5")
+
+
+def dark_beside_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `darkened` tested against those of either control: a row for each model and control."""
+    columns = ["control", "lost", "by_control", "mean", "low", "high", "p", "verdict"]
+    return against(table).set_index("model")[columns]
+
+
+def lost_by_noise(masks: Bool[Tensor, "n h w"] | None = None, *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
     """How many maps of pure noise "lose their meaning" by the two measures of `xaicl_lib.studies.harmful.sweep`.
 
     Args:
-        masks: of the true evidence, at least two.
+        masks: of the true evidence, at least two; None are those of 200 scenes.
         cells: along either side of the random maps.
         seed: of the noise.
 
@@ -146,6 +154,7 @@ def lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7,
         Rows of cells, measure, map, lost (0 or 1): by "agreement", a map of noise agrees no more with another map of noise, its clean one,
         than with a third, that of another image; by "truth", it finds the mask no better than chance (`relevance_rank`).
     """
+    masks = _scene_masks() if masks is None else masks
     n, chance = len(masks), masks.double().mean((1, 2))
     generator = Generator().manual_seed(seed)
     rows = []
@@ -156,3 +165,15 @@ def lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7,
         for measure_, lost in {"agreement": alike[0] <= alike[1], "truth": found <= chance}.items():
             rows.append(pd.DataFrame({"cells": k, "measure": measure_, "map": range(n), "lost": lost.int().tolist()}))
     return pd.concat(rows, ignore_index=True)
+
+
+def _scene_masks() -> Bool[Tensor, "n h w"]:
+    truth = scene_pairs(200, "same_object", 64).truth
+    assert truth is not None  # scenes know theirs
+    return truth.b
+
+
+def noise_shares(table: pd.DataFrame) -> pd.DataFrame:
+    """The shares of `lost_by_noise` with intervals: a row for each number of cells, in words, and each measure."""
+    found = shares(table, ["cells", "measure"], "lost")
+    return found.assign(cells=found["cells"].map("{0} by {0} cells".format))
