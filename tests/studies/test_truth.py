@@ -8,23 +8,40 @@ from scipy import stats
 from torch import nn
 
 from tests.conftest import build, random_pair
-from xaicl_lib import InputError, Pair, PairModel
+from xaicl_lib import InputError, Pair, PairModel, explain
 from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.pair import Truth
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies.truth import (
+    KINDS,
+    above_chance,
+    added_by_couple,
     ahead,
     among_confirmed,
+    by_kind,
+    by_sharing,
     confirmed,
+    effects,
     intervene,
+    interventions,
     localise,
     mismatched,
+    mosaics,
     other_objects,
     other_photos,
+    over_models,
     paint,
+    painted_over,
+    scenes,
+    shares,
     specific,
+    surely,
+    told,
+    used,
 )
+from xaicl_lib.views.render import alt_of
+from xaicl_lib.views.truth import known_figure, pairs_figure
 
 
 class Window(nn.Module):
@@ -242,12 +259,84 @@ def test_methods_are_compared_over_couples_of_images_not_over_models() -> None:
         for method, value in (("one", part * gain[c]), ("zero", 0.0))
     ]
     added = pd.DataFrame(rows)
-    table = ahead(added, ["one"], "zero")
+    table = ahead(added, "zero", ["one"])
     assert table["mean"].tolist() == pytest.approx([0.4 * gain.mean()] * 2)
     assert table["n"].tolist() == [10, 10], "ten couples, however many models look at them"
     assert table["p"].tolist() == pytest.approx([2 * stats.wilcoxon(gain).pvalue] * 2)
-    assert table[["models", "of"]].to_numpy().tolist() == [[2, 3]] * 2
+    assert table["ahead on"].tolist() == ["2 of 3 models"] * 2
+    assert ahead(added, "zero")["p"].tolist() == table["p"].tolist(), "all others are asked"
+    whole = added_by_couple(added).set_index(["metric", "method"])
+    assert whole.loc[("relevance_rank", "one"), "mean"] == pytest.approx(0.4 * gain.mean())
+    assert whole.loc[("relevance_rank", "one"), "n"] == 10
     added.loc[(added["couple"] == 3) & (added["metric"] == "relevance_rank"), "value"] = np.nan
-    assert ahead(added, ["one"], "zero")["n"].tolist() == [9, 10]
+    assert ahead(added, "zero", ["one"])["n"].tolist() == [9, 10]
     with pytest.raises(InputError, match="unknown method of the table 'none'"):
-        ahead(added, ["one"], "none")
+        ahead(added, "none", ["one"])
+
+
+def test_scenes_and_mosaics_come_with_their_other_things() -> None:
+    known, size = scenes(2, 24, seed=3), 24
+    assert list(known.pairs) == [kind.replace("_", " ") for kind in KINDS]
+    want = scene_pairs(2, "same_colour", size, torch.Generator().manual_seed(3))
+    assert torch.equal(known.pairs["same colour"].b, want.b)
+    for shared, other in zip(
+        (known.pairs["one shared"].truth.a, known.pairs["one shared"].truth.b), known.others["one shared"], strict=True
+    ):
+        assert not (other[0] & shared).any(), "drawn as the pairs were"
+    pictures = painted_over(known, "one shared")
+    assert list(pictures) == ["one shared", "without the evidence", "without other pixels", "without the other"]
+    pair = known.pairs["one shared"][0]
+    assert torch.equal(pictures["without the evidence"].a, paint(pair.a, pair.truth.a))
+    assert torch.equal(pictures["without the other"].a, paint(pair.a, known.others["one shared"][0][0][:1]))
+    assert all(torch.equal(picture.b, pair.b) for picture in pictures.values())
+    assert "without the evidence, without other pixels" in alt_of(pairs_figure(pictures, what="Scenes", outline=False))
+    outlined = pairs_figure({"one": pair}, what="Scenes").layout.images[0].source
+    assert outlined != pairs_figure({"one": pair}, what="Scenes", outline=False).layout.images[0].source
+
+
+def test_interventions_are_those_of_each_model_on_its_own_pairs() -> None:
+    model, own = build("projected"), mosaics(3, 24)
+    known = scenes(3, 24)
+    drops = interventions(([model], known), ([model], own))
+    want = intervene([model], known.pairs, others=known.others)
+    pd.testing.assert_frame_equal(drops[: len(want)], want)
+    assert drops["kind"].iloc[-1] == "mosaic of photos"
+    assert drops["other"].notna().tolist() == [kind in ("one shared", "mosaic of photos") for kind in drops["kind"]]
+    wide = by_kind(drops)
+    assert wide.loc[(model.name, "one shared"), "drop: evidence"] == drops[drops["kind"] == "one shared"]["evidence"].mean()
+    effect = effects(drops, "other").set_index("kind")
+    assert list(effect.index) == ["one shared", "mosaic of photos"]
+    gain = (drops["evidence"] - drops["other"])[drops["kind"] == "one shared"].mean()
+    assert effect.loc["one shared", "mean"] == pytest.approx(gain)
+
+
+def test_shares_beside_every_control_in_means_over_models() -> None:
+    clear, none = drops_of({"one_shared": [0.5] * 32}), drops_of({"one_shared": [-0.1] * 32}).assign(model="k")
+    table = shares(pd.concat([clear, none]).assign(fill="around", other=1.0))
+    assert table["control"].value_counts(sort=False).to_dict() == {"elsewhere": 2, "other": 2, "unshared": 2}
+    row = over_models(table).loc["elsewhere"]
+    assert (row["kind"], row["confirmed"], row["surely"], row["models"]) == ("one shared", 0.5, 1, 2)
+    assert row["difference"] == pytest.approx(0.2)
+    assert surely(table[table["control"] == "elsewhere"]) == [("one shared", ["m"], 2)]
+
+
+def test_what_was_found_is_told_over_guessing_and_by_sharing() -> None:
+    found = pd.concat([found_of(np.array([0.6, 0.8]), np.array([0.2, 0.4])).assign(chance=0.1, kind=kind) for kind in ("k", "other")])
+    assert above_chance(found)["value"].tolist() == pytest.approx([0.5, 0.7] * 2)
+    rows = by_sharing(found, "k").set_index("pairs")
+    assert rows["mean"].to_dict() == pytest.approx({"it is shared": 0.7, "it is not": 0.3})
+    assert set(rows["chance"]) == {0.1}
+    said = told(specific(found_of(np.arange(4.0), np.arange(4.0) - 0.5)))
+    assert said.loc["x", "relevance_rank"] == "+0.50 (+0.50 to +0.50)"
+    drops = drops_of({"k": [0.2, -0.2], "other": [0.2, 0.2]}).assign(other=0.1)
+    assert used(found, drops).T.to_dict() == {"k": {"used": 1, "pairs": 2}, "other": {"used": 2, "pairs": 2}}
+
+
+def test_both_maps_of_a_known_pair_are_on_one_scale() -> None:
+    model, pair = build("projected"), scenes(1, 24).pairs["same object"]
+    made = explain(model, pair, "grad_cam")
+    figure = known_figure(pair, made)
+    assert [note.text for note in figure.layout.annotations] == ["a", "map of a", "b", "map of b"]
+    assert f"by grad_cam; score {made.score.item():.2f}" in alt_of(figure)
+    louder = known_figure(pair, type(made)(made.a, made.b * 100, made.score))
+    assert louder.layout.images[1].source != figure.layout.images[1].source, "the scale of a follows b"

@@ -1,7 +1,8 @@
 """Pairs whose shared evidence is known: does the model use it, and do explanations find it?"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -11,22 +12,58 @@ from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.data.drawing import render
-from xaicl_lib.data.scenes import draw_pairs
+from xaicl_lib.data.photos import photo_mosaics
+from xaicl_lib.data.scenes import KINDS as SCENE_KINDS
+from xaicl_lib.data.scenes import draw_pairs, scene_pairs
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.evaluation.evaluate import evaluate
-from xaicl_lib.evaluation.method_spec import Methods
+from xaicl_lib.evaluation.method_spec import Methods, short
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import share
-from xaicl_lib.statistics.paired import holm, interval, signed_ranks
+from xaicl_lib.statistics.paired import holm, interval, paired_difference
+from xaicl_lib.studies.tables import means
 
+KINDS = tuple(kind for kind in SCENE_KINDS if kind != "nothing_shared")  # of scenes
 METRICS = ("pointing_game", "relevance_mass", "relevance_rank")
 CONTROLS = ("elsewhere", "other", "unshared")  # what the drop without the evidence is compared with
-OVERLAP = 0.02  # of the evidence that a place elsewhere may still touch
-
-
+_OVERLAP = 0.02  # of the evidence that a place elsewhere may still touch
 Masks = tuple[Bool[Tensor, "k n h w"], Bool[Tensor, "k n h w"]]  # of either side, k to choose from
+
+
+class Known(NamedTuple):
+    """Pairs whose shared evidence is known.
+
+    Attributes:
+        pairs: with truth, by kind.
+        others: masks of other things than the evidence, of the kinds that have such.
+    """
+
+    pairs: dict[str, Pair]
+    others: dict[str, Masks]
+
+
+def scenes(n: int, size: int, seed: int = 0) -> Known:
+    """n pairs of scenes of each kind, by names without underscores, and the second object of those that have one."""
+    pairs = {kind.replace("_", " "): scene_pairs(n, kind, size, Generator().manual_seed(seed)) for kind in KINDS}
+    return Known(pairs, {"one shared": other_objects(n, size, Generator().manual_seed(seed))})
+
+
+def mosaics(n: int, size: int) -> Known:
+    """n pairs of mosaics of sample photos that share one photo, and their other photos."""
+    pair = photo_mosaics(n, size)
+    assert pair.truth is not None  # mosaics know theirs
+    return Known({"mosaic of photos": pair}, {"mosaic of photos": other_photos(pair.truth)})
+
+
+def painted_over(known: Known, kind: str) -> dict[str, Pair]:
+    """The first pair of a kind, and the same with its evidence, as many pixels elsewhere, and another thing painted over on side a."""
+    pair = known.pairs[kind][0]
+    assert pair.truth is not None  # its evidence is known
+    half = pair.truth.a.shape[2] // 2
+    hidden = {"the evidence": pair.truth.a, "other pixels": pair.truth.a.roll(half, 2), "the other": known.others[kind][0][0][:1]}
+    return {kind: pair, **{f"without {name}": replace(pair, a=paint(pair.a, mask)) for name, mask in hidden.items()}}
 
 
 @torch.no_grad()
@@ -76,6 +113,17 @@ def intervene(
         frames += [_drops(model, pair, moved, more, fill, chunk).assign(model=model.name, kind=kind) for model in models]
     order = ["model", "kind", "pair", "score", "area", "evidence", "elsewhere", "other", "unshared", "flagged"]
     return pd.concat(frames, ignore_index=True)[order]
+
+
+def interventions(*asked: tuple[Sequence[PairModel], Known], **options: Any) -> pd.DataFrame:
+    """The rows of `intervene` for models and the pairs that they are shown; options are its own."""
+    return pd.concat([intervene(models, known.pairs, others=known.others, **options) for models, known in asked], ignore_index=True)
+
+
+def by_kind(drops: pd.DataFrame) -> pd.DataFrame:
+    """Mean score and mean drops of `intervene`: a row for each model and kind."""
+    columns = ["score", "evidence", *CONTROLS]
+    return drops.groupby(["model", "kind"], sort=False)[columns].mean().rename(columns={"evidence": "drop: evidence"})
 
 
 def _drops(model: PairModel, pair: Pair, moved: Sequence[Tensor], others: Sequence[Tensor], fill: str, chunk: int | None) -> pd.DataFrame:
@@ -153,6 +201,41 @@ def confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str]
     return table.assign(significant=table["p"] < level)
 
 
+def effects(drops: pd.DataFrame, control: str = "unshared") -> pd.DataFrame:
+    """How much more the evidence costs than a control: model, kind, mean, low, high (bootstrap), n."""
+    columns = {"difference": "mean", "least": "low", "most": "high"}
+    return confirmed(drops, control)[["model", "kind", *columns, "n"]].rename(columns=columns)
+
+
+def shares(drops: pd.DataFrame) -> pd.DataFrame:
+    """Shares of confirmed pairs beside every control.
+
+    Args:
+        drops: stored, with the `fill` that they were painted with.
+
+    Returns:
+        The rows of `confirmed` for each model, kind and fill, corrected within a control, with `control`, and `surely`: whether the share
+        is above a half by the corrected test.
+    """
+    found = [confirmed(drops, control, ["model", "kind", "fill"]).assign(control=control) for control in CONTROLS]
+    table = pd.concat(found, ignore_index=True)
+    kind = table["kind"].astype(str).str.replace("_", " ")
+    return table.assign(kind=kind, surely=table["significant"] & (table["mean"] > 0.5))
+
+
+def over_models(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `shares` in means over models: what the control costs, the difference, the share, and how many are surely confirmed."""
+    groups = table.groupby(["control", "kind"], sort=False, observed=True)
+    means = {"control_costs": ("cost", "mean"), "difference": ("difference", "mean"), "confirmed": ("mean", "mean")}
+    return groups.agg(**means, surely=("surely", "sum"), models=("n", "size")).reset_index("kind")
+
+
+def surely(table: pd.DataFrame) -> list[tuple[str, list[str], int]]:
+    """For each kind the models of `shares` whose share is surely above a half, and of how many."""
+    groups = table.groupby("kind", sort=False)
+    return [(str(kind), list(part[part["surely"]]["model"]), len(part)) for kind, part in groups]
+
+
 def paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: str = "around") -> Float[Tensor, "n 3 h w"]:
     """Images with the pixels of the mask painted over; `fill` as for `intervene`.
 
@@ -191,7 +274,7 @@ def _fits(moved: Bool[Tensor, "k n h w"]) -> Bool[Tensor, " n"]:
     """Whether there is evidence, and room for as many pixels elsewhere."""
     size = moved[0].flatten(1).sum(1)
     shared = (moved[1:] & moved[0]).flatten(2).sum(2).amax(0)
-    return (size > 0) & (shared <= OVERLAP * size)
+    return (size > 0) & (shared <= _OVERLAP * size)
 
 
 def mismatched(pair: Pair) -> Pair:
@@ -247,6 +330,19 @@ def localise(
     return pd.concat(frames, ignore_index=True)
 
 
+def above_chance(found: pd.DataFrame, metric: str = "relevance_rank") -> pd.DataFrame:
+    """The rows of `localise` for pairs that share something, by one metric; value is what is gained over guessing."""
+    rows = found[found["shared"] & (found["metric"] == metric)]
+    return rows.assign(value=rows["value"] - rows["chance"])
+
+
+def by_sharing(found: pd.DataFrame, kind: str, metric: str = "relevance_rank") -> pd.DataFrame:
+    """What `localise` found where the evidence is shared and where it is not: method, pairs, mean, low, high, n, and chance."""
+    rows = found[(found["kind"] == kind) & (found["metric"] == metric)]
+    said = rows["shared"].map({True: "it is shared", False: "it is not"})
+    return means(rows.assign(pairs=said), "method", "pairs").assign(chance=rows["chance"].mean())
+
+
 def specific(found: pd.DataFrame) -> pd.DataFrame:
     """What sharing adds: values of pairs minus those of the same images mismatched, a row for each two pairs that exchanged images.
 
@@ -264,6 +360,13 @@ def specific(found: pd.DataFrame) -> pd.DataFrame:
     added["couple"] = added.groupby("kind", observed=True)["pair"].transform(_couples)
     each = added.groupby([*by, "couple"], sort=False, observed=True)["value"]
     return each.agg(lambda values: values.mean(skipna=False)).reset_index()
+
+
+def told(added: pd.DataFrame) -> pd.DataFrame:
+    """What sharing adds, as "+0.12 (+0.10 to +0.15)": a row for each method, by its short name, a column for each metric."""
+    found = means(added, "method", "metric")
+    text = [f"{row['mean']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})" for _, row in found.iterrows()]
+    return found.assign(text=text).pivot(index="method", columns="metric", values="text").rename_axis(columns=None)
 
 
 def _couples(pairs: pd.Series) -> list[int]:
@@ -288,35 +391,49 @@ def among_confirmed(found: pd.DataFrame, drops: pd.DataFrame, control: str = "ot
     return found.assign(value=found["value"].where(used.reindex(rows, fill_value=False).to_numpy()))
 
 
-def ahead(added: pd.DataFrame, ones: Sequence[str], other: str, level: float = 0.05) -> pd.DataFrame:
+def used(found: pd.DataFrame, drops: pd.DataFrame) -> pd.DataFrame:
+    """In how many of the pairs that maps were made of a model uses the evidence: a row for each kind, with used and pairs."""
+    asked = found.drop_duplicates(["model", "kind", "pair"]).assign(value=1.0)
+    counts = among_confirmed(asked, drops).groupby("kind", sort=False, observed=True)["value"].agg(["count", "size"])
+    return counts.set_axis(["used", "pairs"], axis=1)
+
+
+def added_by_couple(added: pd.DataFrame) -> pd.DataFrame:
+    """What sharing adds in the mean over models, whose couples are the same: kind, method, metric, mean, low, high (over couples), n."""
+    over = added.groupby(["kind", "method", "metric", "couple"], sort=False, observed=True)["value"].mean()
+    return means(over.reset_index(), "kind", "method", "metric")
+
+
+def ahead(added: pd.DataFrame, other: str, ones: Sequence[str] | None = None, level: float = 0.05) -> pd.DataFrame:
     """Whether sharing adds more by some methods than by another: couple by couple, each the mean over its models.
 
     Models explain the same images, so what can be drawn again is a couple of pairs; what is said is said of these models.
 
     Args:
         added: of `specific`.
-        ones, other: methods.
+        other: method to compare with.
+        ones: methods; None for all others.
         level: of the corrected test.
 
     Returns:
-        One row per kind, metric and method of `ones`: mean, low, high (difference to `other`; bootstrap over couples), n (couples), p
-        (Wilcoxon's signed-rank test, corrected by Holm's procedure for all rows), significant, models (in how many the mean difference is
-        above 0), of (how many have both).
+        One row per kind, metric and method of `ones`, by its short name: mean, low, high (difference to `other`; bootstrap over couples),
+        n (couples), p (Wilcoxon's signed-rank test, corrected by Holm's procedure for all rows), significant, ahead on (how many of the
+        models that have both have a mean difference above 0).
 
     Raises:
         InputError: a method that is not in the table.
     """
-    for method in (*ones, other):
-        if method not in set(added["method"]):
-            raise unknown("method of the table", method, added["method"].unique())
-    rows, p = [], []
-    for (kind, metric), part in added.groupby(["kind", "metric"], sort=False, observed=True):
-        wide = part.set_index(["model", "couple", "method"])["value"].unstack("method")
-        for one in ones:
-            gain = wide[one] - wide[other]  # NaN where either has no value
-            couples = gain.groupby("couple").mean().dropna().to_numpy()
-            means = gain.groupby("model").mean().dropna()
-            rows.append((kind, metric, one, couples.mean(), *interval(couples), len(couples), int((means > 0).sum()), len(means)))
-            p.append(signed_ranks(couples))
-    table = pd.DataFrame(rows, columns=["kind", "metric", "method", "mean", "low", "high", "n", "models", "of"]).assign(p=holm(p))
-    return table.assign(significant=table["p"] < level)
+    found = paired_difference(
+        added, "method", ["model", "couple"], ["kind", "metric"], against=other, names=ones, unit="couple", level=level
+    )
+    columns = ["kind", "metric", "method", "mean", "low", "high", "n", "p", "significant", "ahead on"]
+    found = found.join(_ahead_on(added, other), on=["kind", "metric", "method"])[columns]
+    return found.assign(method=found["method"].map(short))
+
+
+def _ahead_on(added: pd.DataFrame, other: str) -> pd.Series:
+    """By kind, metric and method: how many of the models that have it and the other one find a mean difference above 0."""
+    wide = added.set_index(["kind", "metric", "model", "couple", "method"])["value"].unstack("method")
+    means = wide.sub(wide[other], axis=0).groupby(["kind", "metric", "model"], observed=True).mean().stack().dropna()
+    counts = (means > 0).groupby(["kind", "metric", "method"], observed=True).agg(["sum", "size"])
+    return pd.Series([f"{row['sum']} of {row['size']} models" for _, row in counts.iterrows()], counts.index, name="ahead on")
