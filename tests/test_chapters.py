@@ -13,7 +13,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FOREIGN = {"A1_other_libraries"}  # other libraries are its subject
 LINES = 25  # of a cell
 SUMS = re.compile(r"\.(groupby|pivot_table|pivot|merge|melt|agg|quantile)\(|\bpd\.|\balt=")
-NOT_YET = {path.stem for path in NOTEBOOKS}
+NOT_YET = {path.stem for path in NOTEBOOKS} - {
+    "02_metrics", "A1_other_libraries", "A2_ground_truth", "A3_reproduce_the_paper", "A4_pitfalls", "A5_what_holds",
+}  # fmt: skip
 
 
 def cells(path):
