@@ -40,10 +40,11 @@ from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
 from xaicl_lib.studies.harmful import CONTROLS, sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
+from xaicl_lib.studies.localisation import localise
 from xaicl_lib.studies.stages import stages
-from xaicl_lib.studies.tables import rows, view_pairs
+from xaicl_lib.studies.tables import choose_methods, view_pairs
 from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
-from xaicl_lib.studies.truth import Masks, intervene, localise, other_objects, other_photos
+from xaicl_lib.studies.truth import Masks, intervene, other_objects, other_photos
 from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]
@@ -120,7 +121,7 @@ def preference(models: list[str], n: int, store: str | None, device: str) -> Tab
     frames = []
     for name in models:
         model = load_model(name, device)
-        methods = possible(rows(stride=model.size // 12), model)
+        methods = possible(choose_methods(stride=model.size // 12), model)
         del methods["integrated_jacobians"]  # takes as long as all the others together
         found = evaluate(model, known_pairs(name, n)["same_object"], methods, [*LOCALISATION, *PAPER], store=store, adaptive=True)
         frames.append(found.astype({"value": "float32"}))

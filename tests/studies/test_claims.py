@@ -17,12 +17,12 @@ from xaicl_lib.studies.claims import (
     HOLDS,
     NOT_HERE,
     UNDECIDED,
-    Evidence,
     _conditions,
+    _Evidence,
     _evidence,
     _part,
     _verdict,
-    checked,
+    answers,
     claims,
     counts,
 )
@@ -40,21 +40,21 @@ def long(values: dict[str, np.ndarray], model: str = "m", metric: str = "SI") ->
     return pd.concat(made, ignore_index=True)
 
 
-def check(told: SimpleNamespace, table: pd.DataFrame) -> Evidence:
+def check(told: SimpleNamespace, table: pd.DataFrame) -> _Evidence:
     found = _evidence(told, {"t": table})
     assert found is not None
     return found
 
 
 def test_a_verdict_needs_a_test_and_an_interval_on_one_side() -> None:
-    better, worse = Evidence(0.2, 0.1, 0.3, 9, "pairs", 0.001), Evidence(-0.2, -0.3, -0.1, 9, "pairs", 0.001)
+    better, worse = _Evidence(0.2, 0.1, 0.3, 9, "pairs", 0.001), _Evidence(-0.2, -0.3, -0.1, 9, "pairs", 0.001)
     assert (_verdict(better, 0.04), _verdict(worse, 0.04)) == (HOLDS, FAILS)
     assert _verdict(better, 0.05) == UNDECIDED, "the corrected p counts"
-    assert _verdict(Evidence(0.2, -0.1, 0.5, 9, "pairs", 0.001), 0.04) == UNDECIDED
+    assert _verdict(_Evidence(0.2, -0.1, 0.5, 9, "pairs", 0.001), 0.04) == UNDECIDED
     assert _verdict(None, np.nan) == NOT_HERE
-    exact = [Evidence(x, np.nan, np.nan, 9, "cells", np.nan) for x in (0.5, -0.5)]
+    exact = [_Evidence(x, np.nan, np.nan, 9, "cells", np.nan) for x in (0.5, -0.5)]
     assert [_verdict(one, np.nan) for one in exact] == [HOLDS, FAILS]
-    assert _verdict(Evidence(0.05, -0.05, 0.15, 9, "measured", np.nan), np.nan) == UNDECIDED, "within what is measured again"
+    assert _verdict(_Evidence(0.05, -0.05, 0.15, 9, "measured", np.nan), np.nan) == UNDECIDED, "within what is measured again"
 
 
 def test_conditions_keep_rows() -> None:
@@ -143,7 +143,7 @@ def test_corrected_p_and_needs_are_those_of_all_tests_together() -> None:
     rows = rows.assign(item="pair", id=["a", "b", "c"], first=["p", "noise", "p"], second="q", check=["difference", "difference", "none"])
     noise = np.random.default_rng(1).normal(0.1, 1, 40)
     table = long({"p": GAIN, "q": np.zeros(40), "noise": noise})
-    found = checked({"t": table}, rows).set_index("id")
+    found = answers({"t": table}, rows).set_index("id")
     assert list(found["verdict"]) == [HOLDS, UNDECIDED, NOT_HERE]
     assert found.loc["a", "p"] == pytest.approx(2 * signed_ranks(GAIN))
     assert found.loc["b", "needed"] > found.loc["b", "at_least"] >= least_pairs(0.025)
@@ -163,7 +163,7 @@ def test_the_papers_own_difference_is_computed_from_its_tables() -> None:
 
 @pytest.fixture(scope="module")
 def every() -> pd.DataFrame:
-    return checked(study.tables(ROOT / "results"))
+    return answers(study.tables(ROOT / "results"))
 
 
 def test_every_claim_has_a_check_that_runs_and_a_verdict(every: pd.DataFrame) -> None:
@@ -199,7 +199,7 @@ def test_the_page_names_every_table_it_reads() -> None:
 
 
 def test_without_stored_results_the_printed_tables_can_be_asked() -> None:
-    found, rows = checked({}), claims()
+    found, rows = answers({}), claims()
     assert list(found["id"]) == list(rows[rows["table"].isin(["", "paper"])]["id"])
     assert set(found["verdict"]) == set(study.VERDICTS)
 

@@ -11,13 +11,12 @@ from xaicl_lib.studies.headlines import (
     SENSITIVITY,
     VARIANTS,
     _printed,
+    _told,
+    across_models,
     by_blur,
     counted,
     headlines,
     labels,
-    over_models,
-    pairs_of,
-    told,
     variants,
 )
 from xaicl_lib.studies.tables import METHODS
@@ -54,7 +53,7 @@ def test_what_is_better_holds(gain, cell) -> None:
     cells = counted(got).loc[one.says].str.split("; paper ")
     assert set(cells.str[0]) == {cell}
     assert cells.str[1].tolist() == _printed((one,)).loc[one.says].tolist()
-    said = told(got[got["model"] == "m0"]).loc[one.says]
+    said = _told(got[got["model"] == "m0"]).loc[one.says]
     assert list(said.index) == list(PAPER)
     assert said["SI"].startswith(f"{gain + 0.055:+.3f} (")
     assert said["SD"].endswith({1.0: "holds", -1.0: "contrary"}[gain])
@@ -64,7 +63,7 @@ def test_four_pairs_decide_nothing_but_seven_models_may() -> None:
     one = SENSITIVITY[1]
     got = headlines(of_one(made(1.0, models=7, pairs=4), one.says), SENSITIVITY)
     assert set(got["verdict"]) == {"undecided"}
-    row = over_models(got).iloc[0]
+    row = across_models(got).iloc[0]
     assert (row["in_favour"], row["models"]) == (7, 7)
     assert row["p"] == pytest.approx(2 / 2**7)
     assert row["difference"] == pytest.approx(1.045)
@@ -99,7 +98,6 @@ def test_variants_are_asked_model_by_model_and_the_blur_apart() -> None:
     blurred = [("simclr", name, k, "SI", blur, v) for k in range(2) for name, v in (("edges", 0.5), ("smooth_grad", 0.25))
                for blur in ("blur", "scaled_blur")]  # fmt: skip
     table = pd.DataFrame(better + blurred, columns=["model", "method", "pair", "metric", "insertion", "value"])
-    assert pairs_of(table) == {"moco_v3": 12, "simclr": 2}
     found = variants(table)
     assert list(found) == list(VARIANTS)
     assert found["simclr"].empty

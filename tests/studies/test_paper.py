@@ -6,15 +6,15 @@ import pytest
 from tests.conftest import random_pair
 from xaicl_lib import InputError
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.studies.paper import agreement, beside, orders, rows, seconds, sensitivity, side_by_side, transforms
+from xaicl_lib.studies.paper import agreement, beside, methods_in, orders, seconds, sensitivity, transforms, transforms_table
 from xaicl_lib.studies.tables import PAPER_METHODS
 
 
 def test_rows_of_each_table(projected) -> None:
-    assert list(rows(projected)) == list(PAPER_METHODS)
-    assert {spec.name for spec in rows(projected, quick=True).values()} == {"deep_similarity", "grad_cam", "interaction_cam"}
-    assert list(rows(projected, "VI")) == paper_tables("VI")["method"].tolist()
-    assert set(rows(projected, "V")) - set(rows(projected, "V", quick=True)) == {"smooth_grad", "smooth_grad(guided=True)"}
+    assert list(methods_in(projected)) == list(PAPER_METHODS)
+    assert {spec.name for spec in methods_in(projected, quick=True).values()} == {"deep_similarity", "grad_cam", "interaction_cam"}
+    assert list(methods_in(projected, "VI")) == paper_tables("VI")["method"].tolist()
+    assert set(methods_in(projected, "V")) - set(methods_in(projected, "V", quick=True)) == {"smooth_grad", "smooth_grad(guided=True)"}
 
 
 def test_inside_and_outside_of_our_intervals() -> None:
@@ -65,10 +65,10 @@ def test_transforms_stand_beside_the_papers_where_it_has_them() -> None:
     want = [paper["SimCLRv2 2x", f"averaged_transforms / {name}", "SI"] for name in known]
     assert found["paper"].tolist() == want, "the score has no number in the paper"
     assert found["inside"].tolist() == [low <= v <= high for low, high, v in zip(found["low"], found["high"], want, strict=True)]
-    wide = side_by_side(found)
+    wide = transforms_table(found)
     assert list(wide.columns) == ["SI, here", "SI, paper"]
     assert wide.loc["blur"].tolist() == [pytest.approx(0.9), want[0]]
-    alone = side_by_side(transforms(table, "MoCo v3"))
+    alone = transforms_table(transforms(table, "MoCo v3"))
     assert list(alone.columns) == ["SI", "score"]
     assert alone.loc["rotation 60", "score"] == pytest.approx(0.5)
 

@@ -15,12 +15,12 @@ from xaicl_lib.studies.tables import (
     agreement_with_truth,
     by_fill,
     cascades,
-    curves,
+    choose_methods,
     evaluated,
     grouped,
     mean_by,
     means,
-    rows,
+    pixel_curves,
     view_pairs,
 )
 from xaicl_lib.views.figures import label
@@ -71,17 +71,19 @@ def test_rows_that_a_model_without_a_relu_allows(projected) -> None:
 
 
 def test_choices_of_rows() -> None:
-    assert list(rows()) == list(METHODS)
-    assert set(rows("some")) < set(METHODS)
-    assert rows("some", stride=8)["conditional_occlusion"] == MethodSpec("conditional_occlusion", {"stride": 8}, "conditional_occlusion")
-    assert "conditional_occlusion" not in rows("gentle", stride=8)
+    assert list(choose_methods()) == list(METHODS)
+    assert set(choose_methods("some")) < set(METHODS)
+    assert choose_methods("some", stride=8)["conditional_occlusion"] == MethodSpec(
+        "conditional_occlusion", {"stride": 8}, "conditional_occlusion"
+    )
+    assert "conditional_occlusion" not in choose_methods("gentle", stride=8)
     with pytest.raises(InputError, match="unknown choice of methods 'all'; there are: paper, some, gentle"):
-        rows("all")
+        choose_methods("all")
 
 
 def test_curves_and_cascades_are_those_of_each_method(projected) -> None:
     pair = random_pair(1)
-    found = curves(projected, pair, ["grad_cam", "edges"], step=96)
+    found = pixel_curves(projected, pair, ["grad_cam", "edges"], step=96)
     want = measure(projected, pair, explain(projected, pair, "edges"), ["SI", "SD", "CI", "CD"], 96)
     assert {name: area.item() for name, area in found["edges"].areas().items()} == {name: area.item() for name, area in want.items()}
     made, cascade = cascades(projected, pair, ["edges"])["edges"]

@@ -17,10 +17,10 @@ from xaicl_lib.views.metrics import (
     _family,
     beside_figure,
     claims_figure,
-    curves_figure,
     groups_figure,
     intervals_figure,
     paper_figure,
+    pixel_curves_figure,
     table_figure,
     verdicts_figure,
 )
@@ -81,7 +81,7 @@ def test_paper_beside_itself_agrees() -> None:
 def test_curves_are_drawn_as_measured(projected) -> None:
     pair = random_pair(2)
     _, curves = measure(projected, pair, explain(projected, pair, "grad_cam"), ["SI", "CD"], curves=True)
-    figure = curves_figure({"grad_cam": curves}, index=1)
+    figure = pixel_curves_figure({"grad_cam": curves}, index=1)
     assert len(figure.data) == 2
     assert f"Grad-CAM: SI {curves.areas()['SI'][1].item():.2f}" in alt_of(figure)
     assert np.allclose(figure.data[1].y, curves.points["CD"][1].mean(0), atol=1e-4)

@@ -30,7 +30,7 @@ Tables = Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class _Evidence:
     """What a check found, in the direction of the claim: positive values speak for it.
 
     Attributes:
@@ -141,25 +141,25 @@ def _each(values: pd.Series) -> tuple[np.ndarray, str]:
     return wide.mean(axis=1, skipna=False).dropna().to_numpy(), note
 
 
-def _paired(values: np.ndarray, unit: str, *, p: float | None = None, note: str = "") -> Evidence:
+def _paired(values: np.ndarray, unit: str, *, p: float | None = None, note: str = "") -> _Evidence:
     low, high = interval(values)
     deviation = float(values.std(ddof=1)) if len(values) > 1 else np.nan
     found = signed_ranks(values) if p is None else p
-    return Evidence(float(values.mean()), low, high, len(values), unit, found, deviation, note)
+    return _Evidence(float(values.mean()), low, high, len(values), unit, found, deviation, note)
 
 
 def _unit(row: Row) -> str:
     return " x ".join(row.item.split("|")) + "s"
 
 
-def _difference(row: Row, tables: Tables) -> Evidence:
+def _difference(row: Row, tables: Tables) -> _Evidence:
     """`first` against `second`, on the same items; several names are averaged first."""
     wide = _wide(row, tables)
     values, note = _each(_mean(wide, row.first.split("|")) - _mean(wide, row.second.split("|")))
     return _paired(values, _unit(row), note=note)
 
 
-def _level(row: Row, tables: Tables) -> Evidence:
+def _level(row: Row, tables: Tables) -> _Evidence:
     """The mean of a column against another column (a null for each item), or against a number."""
     rows = _part(tables[row.table], row.where)
     second = rows[row.second].astype(float) if row.second in rows else float(row.second)
@@ -170,7 +170,7 @@ def _level(row: Row, tables: Tables) -> Evidence:
     return _paired(values, _unit(row), note=note)
 
 
-def _best(row: Row, tables: Tables) -> Evidence:
+def _best(row: Row, tables: Tables) -> _Evidence:
     """`first` against every other: it is the best only if it beats each, and is not as soon as one beats it.
 
     For "best", the largest p of all comparisons counts (an intersection-union test, which needs no correction); against it, the smallest
@@ -192,7 +192,7 @@ def _best(row: Row, tables: Tables) -> Evidence:
     )
 
 
-def _correlation(row: Row, tables: Tables) -> Evidence:
+def _correlation(row: Row, tables: Tables) -> _Evidence:
     """Explanation scores of finished models with the accuracy of a linear probe; `second` is a control to subtract."""
     from scipy import stats
 
@@ -204,10 +204,10 @@ def _correlation(row: Row, tables: Tables) -> Evidence:
         x = x - means[row.second]
     y = scores.groupby("model")["linear_accuracy"].first()
     r, p = stats.pearsonr(x.to_numpy(), y[x.index].to_numpy())
-    return Evidence(float(r), *fisher_interval(float(r), len(x)), len(x), "models", float(p))
+    return _Evidence(float(r), *fisher_interval(float(r), len(x)), len(x), "models", float(p))
 
 
-def _cost(row: Row, tables: Tables) -> Evidence:
+def _cost(row: Row, tables: Tables) -> _Evidence:
     """Whether the dearest of `first` needs less than the cheapest of `second`; measured, not drawn, so nothing is tested.
 
     Times have an interval of a tenth either way, since a few rounds do not tell less; counts have none.
@@ -218,8 +218,8 @@ def _cost(row: Row, tables: Tables) -> Evidence:
     return replace(found, low=found.estimate - ROUNDS, high=found.estimate + ROUNDS) if row.value == "seconds" else found
 
 
-def _exact(margin: float, n: int, unit: str, note: str) -> Evidence:
-    return Evidence(float(margin), np.nan, np.nan, n, unit, np.nan, note=note)
+def _exact(margin: float, n: int, unit: str, note: str) -> _Evidence:
+    return _Evidence(float(margin), np.nan, np.nan, n, unit, np.nan, note=note)
 
 
 def _printed_cells(row: Row) -> pd.DataFrame:
@@ -230,48 +230,48 @@ def _printed_cells(row: Row) -> pd.DataFrame:
     return signed.pivot_table(index=["model", "metric"], columns="method", values="value")
 
 
-def _printed(row: Row, tables: Tables) -> Evidence:
+def _printed(row: Row, tables: Tables) -> _Evidence:
     """In how many cells of the printed tables the best of `first` is no worse than that of `second`; `value` says how many should be."""
     wide = _printed_cells(row)
     wins = wide[row.first.split("|")].max(axis=1) >= wide[row.second.split("|")].max(axis=1)
     return _counted(int(wins.sum()), len(wins), int(row.value))
 
 
-def _printed_each(row: Row, tables: Tables) -> Evidence:
+def _printed_each(row: Row, tables: Tables) -> _Evidence:
     """The same, each of `first` beside its own counterpart in `second`, and ties do not count."""
     wide = _printed_cells(row)
     wins = [wide[x] > wide[y] for x, y in zip(row.first.split("|"), row.second.split("|"), strict=True)]
     return _counted(int(sum(w.sum() for w in wins)), sum(len(w) for w in wins), int(row.value))
 
 
-def _counted(count: int, n: int, wanted: int) -> Evidence:
+def _counted(count: int, n: int, wanted: int) -> _Evidence:
     return _exact(count - wanted + 0.5, n, "printed cells", f"{count} of {n} cells, {wanted} needed")
 
 
-def _printed_best(row: Row, tables: Tables) -> Evidence:
+def _printed_best(row: Row, tables: Tables) -> _Evidence:
     """Whether `first` has the best mean over all cells of the printed tables."""
     means = _printed_cells(row).mean().sort_values(ascending=False)
     place = list(means.index).index(row.first) + 1
     return _exact(1.5 - place, len(means), "printed methods", f"place {place} of {len(means)}; first is {means.index[0]}")
 
 
-def _printed_correlation(row: Row, tables: Tables) -> Evidence:
+def _printed_correlation(row: Row, tables: Tables) -> _Evidence:
     """The correlation of Fig. 15 from the printed tables and published accuracies, with what five models can say."""
     from scipy import stats
 
     found = paper_correlations().set_index(["family", "group"]).loc[(row.first, row.value)]
     r, n = float(found["r"]), int(found["models"])
     t = r * np.sqrt((n - 2) / (1 - r**2))
-    return Evidence(r, float(found["low"]), float(found["high"]), n, "models", float(2 * stats.t.sf(abs(t), n - 2)))
+    return _Evidence(r, float(found["low"]), float(found["high"]), n, "models", float(2 * stats.t.sf(abs(t), n - 2)))
 
 
-CHECKS: dict[str, Callable[[Row, Tables], Evidence]] = {
+CHECKS: dict[str, Callable[[Row, Tables], _Evidence]] = {
     one.__name__.lstrip("_"): one
     for one in (_difference, _level, _best, _correlation, _cost, _printed, _printed_each, _printed_best, _printed_correlation)
 }  # fmt: skip
 
 
-def _evidence(row: Row, tables: Tables) -> Evidence | None:
+def _evidence(row: Row, tables: Tables) -> _Evidence | None:
     """What the check of a claim finds; None where nothing here can test it.
 
     Raises:
@@ -284,7 +284,7 @@ def _evidence(row: Row, tables: Tables) -> Evidence | None:
     return CHECKS[row.check](row, tables)
 
 
-def _verdict(found: Evidence | None, corrected: float, at: float = LEVEL) -> str:
+def _verdict(found: _Evidence | None, corrected: float, at: float = LEVEL) -> str:
     """What evidence allows to say: "holds", "does not", "undecided" or "not testable here".
 
     A test decides if its corrected p is below the level and the interval lies on one side of 0. Where nothing was tested the interval
@@ -296,7 +296,7 @@ def _verdict(found: Evidence | None, corrected: float, at: float = LEVEL) -> str
     return (HOLDS if found.estimate > 0 else FAILS) if decided else UNDECIDED
 
 
-def _needed(found: Evidence, estimate: float, at: float) -> float:
+def _needed(found: _Evidence, estimate: float, at: float) -> float:
     """Units that would decide at a level if the true value were `estimate`."""
     if found.unit == "models":
         return models_needed(estimate, level=at)
@@ -316,7 +316,7 @@ def _printed_difference(row: Row) -> str:
     return f"{(-gap if _lower(row) else gap).mean():+.3f} (mean of its tables)"
 
 
-def checked(tables: Tables, rows: pd.DataFrame | None = None, *, at: float = LEVEL) -> pd.DataFrame:
+def answers(tables: Tables, rows: pd.DataFrame | None = None, *, at: float = LEVEL) -> pd.DataFrame:
     """Every claim with the paper's number, ours, and a verdict.
 
     All tests of the table are one family, corrected by Holm's procedure.
@@ -339,12 +339,12 @@ def checked(tables: Tables, rows: pd.DataFrame | None = None, *, at: float = LEV
     return pd.DataFrame([_line(row, found[row.id], corrected.get(row.id, np.nan), at, each) for row in rows.itertuples()])
 
 
-def _line(row: Row, found: Evidence | None, p: float, at: float, each: float) -> dict[str, Any]:
+def _line(row: Row, found: _Evidence | None, p: float, at: float, each: float) -> dict[str, Any]:
     said = _verdict(found, p, at)
     facts = {key: getattr(row, key) for key in ("id", "source", "section", "place", "claim", "paper", "protocol")}
     facts["paper"] = facts["paper"] or _printed_difference(row)
     if found is None:
-        found = Evidence(np.nan, np.nan, np.nan, 0, "", np.nan)
+        found = _Evidence(np.nan, np.nan, np.nan, 0, "", np.nan)
     line = {"ours": found.estimate, "low": found.low, "high": found.high, "n": found.n, "unit": found.unit, "p": p, "verdict": said}
     open_ = said == UNDECIDED
     far = found.high if abs(found.high) > abs(found.low) else found.low

@@ -127,7 +127,7 @@ def _printed(claims: tuple[Headline, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("claim")
 
 
-def told(found: pd.DataFrame) -> pd.DataFrame:
+def _told(found: pd.DataFrame) -> pd.DataFrame:
     """By how much each claim of one model holds, as "+0.12 (+0.10 to +0.15) holds": a row for each claim, a column for each metric."""
     text = [f"{row.difference:+.3f} ({row.low:+.2f} to {row.high:+.2f}) {row.verdict}" for row in found.itertuples()]
     wide = found.assign(text=text).pivot(index="claim", columns="metric", values="text")
@@ -135,14 +135,9 @@ def told(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def variants(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """By how much the second of each choice that the papers leave open is better, as of `told`, by the model that it was tried on."""
+    """By how much the second of each choice that the papers leave open is better, as of `_told`, by the model that it was tried on."""
     by_claim = table[table["insertion"] != "scaled_blur"]
-    return {name: told(headlines(by_claim[by_claim["model"] == name], claims)) for name, claims in VARIANTS.items()}
-
-
-def pairs_of(table: pd.DataFrame) -> dict[str, int]:
-    """How many pairs a stored table has of each model."""
-    return table.groupby("model", observed=True)["pair"].nunique().to_dict()
+    return {name: _told(headlines(by_claim[by_claim["model"] == name], claims)) for name, claims in VARIANTS.items()}
 
 
 def by_blur(table: pd.DataFrame) -> pd.DataFrame:
@@ -153,7 +148,7 @@ def by_blur(table: pd.DataFrame) -> pd.DataFrame:
     return wide.set_axis([f"{metric}, {blur}" for metric, blur in wide.columns], axis=1)
 
 
-def over_models(found: pd.DataFrame, *, level: float = 0.05) -> pd.DataFrame:
+def across_models(found: pd.DataFrame, *, level: float = 0.05) -> pd.DataFrame:
     """The same claims with the model as what was drawn, for metrics of too few pairs to decide on any one model.
 
     Returns:

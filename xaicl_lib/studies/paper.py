@@ -24,7 +24,7 @@ _SLOW = {  # what a quick run leaves out of a table
 COUNTERPARTS = {"simclr": "SimCLRv2 1x", "barlow_twins": "Barlow Twins", "simsiam": "SimSiam", "moco_v3": "MoCo v3"}  # the paper's
 
 
-def rows(model: PairModel, table: str = "I", *, quick: bool = False) -> dict[str, MethodSpec]:
+def methods_in(model: PairModel, table: str = "I", *, quick: bool = False) -> dict[str, MethodSpec]:
     """The rows of one of the paper's tables ("I", "V" or "VI") that a model allows; a quick run leaves out those that take long."""
     specs = possible(list(dict.fromkeys(paper_tables(table)["method"])), model)
     return {label: spec for label, spec in specs.items() if not quick or spec.name not in _SLOW[table]}
@@ -88,7 +88,7 @@ def seconds(model: PairModel, pair: Pair, *, quick: bool = False, runs: int = 1,
         at_least: seconds for which a method is run again and again.
     """
     paper = paper_tables("VI").set_index("method")["value"]
-    here = {label: _seconds(spec, model, pair, runs, at_least) for label, spec in rows(model, "VI", quick=quick).items()}
+    here = {label: _seconds(spec, model, pair, runs, at_least) for label, spec in methods_in(model, "VI", quick=quick).items()}
     table = pd.DataFrame({"seconds here": here, "seconds in the paper": paper}).reindex(list(here))
     for column in ("here", "in the paper"):
         taken = table[f"seconds {column}"]
@@ -123,7 +123,7 @@ def transforms(table: pd.DataFrame, paper_model: str) -> pd.DataFrame:
     return _inside(summarise(table, ["transform", "metric"]).merge(paper[["transform", "metric", "paper"]], how, ["transform", "metric"]))
 
 
-def side_by_side(found: pd.DataFrame) -> pd.DataFrame:
+def transforms_table(found: pd.DataFrame) -> pd.DataFrame:
     """`transforms` to read: a row for each transform, for each metric a column here and, where it has numbers, in the paper."""
     told = {"here": "mean", "paper": "paper"} if found["paper"].notna().any() else {"": "mean"}
     parts = {name: found.pivot(index="transform", columns="metric", values=column) for name, column in told.items()}

@@ -21,21 +21,15 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import shares
 from xaicl_lib.studies.harmful import CONTROLS, against, lost_shares
-from xaicl_lib.studies.tables import mean_by
 
 MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
 _BOX = (0.15, 0.15, -0.7, 0.7)  # left, top, width and height of a view, which is mirrored
 
 
-def with_view(photos: Any, size: int) -> Pair:
-    """Photos, whatever `xaicl_lib.images.open_photo` takes, each beside a mirrored view of its middle."""
-    a = open_photo(photos, size)
+def with_view(size: int, photos: Any = tuple(SAMPLES)) -> Pair:
+    """Photos, whatever `xaicl_lib.images.open_photo` takes, each beside a mirrored view of its middle; without any all sample photos."""
+    a = open_photo(list(photos) if isinstance(photos, tuple) else photos, size)
     return Pair(a, augment.resized_crop(a, torch.tensor([_BOX]).expand(len(a), 4), size))
-
-
-def samples_with_views(size: int) -> Pair:
-    """All sample photos, each beside its view."""
-    return with_view(list(SAMPLES), size)
 
 
 def fading(model: PairModel, pair: Pair, methods: Methods, *, mix: Sequence[float] = MIX) -> pd.DataFrame:
@@ -73,12 +67,6 @@ def fading(model: PairModel, pair: Pair, methods: Methods, *, mix: Sequence[floa
 def _largest(made: Explanation) -> float:
     assert made.b is not None  # a pair was explained
     return max(made.a.abs().max().item(), made.b.abs().max().item())
-
-
-def left_at(table: pd.DataFrame, mix: Sequence[float] = (0.0, 0.02, 0.1, 0.5, 1.0)) -> pd.DataFrame:
-    """What is left of each method's largest value at some of the steps of `fading`: a row for each method, a column for each step."""
-    wide = mean_by(table, "mix", value="relative")[list(mix)]
-    return wide.rename(columns="{:.0%} other".format).rename_axis(columns=None)
 
 
 def likeness(model: PairModel, pair: Pair, methods: Methods) -> pd.DataFrame:
@@ -119,12 +107,7 @@ def _alike(pair: Pair, one: Explanation, other: Explanation) -> Float[Tensor, " 
     return torch.stack([rank_correlation(x.float(), y.float()) for x, y in sides if x is not None and y is not None]).mean(0)
 
 
-def spreads(wide: pd.DataFrame) -> tuple[float, float]:
-    """How far values lie apart, from the lowest to the highest: of the rows within a column, and of the columns within a row; means."""
-    return float((wide.max() - wide.min()).mean()), float((wide.T.max() - wide.T.min()).mean())
-
-
-def darkened(table: pd.DataFrame) -> pd.DataFrame:
+def _darkened(table: pd.DataFrame) -> pd.DataFrame:
     """Of the stored run of `xaicl_lib.studies.harmful`: blur with darkening at its strongest, for Interaction-CAM and the controls."""
     rows = table.astype(dict.fromkeys(["model", "augmentation", "method"], str))
     asked = rows["method"].isin(["interaction_cam", *CONTROLS]) & (rows["augmentation"] == "blur + darkening")
@@ -132,21 +115,25 @@ def darkened(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def lost_when_dark(table: pd.DataFrame) -> pd.DataFrame:
-    """The shares of maps that are lost in `darkened`, with intervals: those of a model, or of a control on its images, in a row."""
-    return lost_shares(table, ["method"]).assign(what="lost at level 5")
+    """The shares of maps that blur with darkening, at its strongest, makes lose their meaning: those of models, and of controls.
+
+    Args:
+        table: stored, of `xaicl_lib.studies.harmful.sweep`.
+    """
+    return lost_shares(_darkened(table), ["method"]).assign(what="lost at level 5")
 
 
 def dark_beside_controls(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `darkened` tested against those of either control: a row for each model and control."""
+    """The shares of `lost_when_dark` tested against those of either control: a row for each model and control."""
     columns = ["control", "lost", "by_control", "mean", "low", "high", "p", "verdict"]
-    return against(table).set_index("model")[columns]
+    return against(_darkened(table)).set_index("model")[columns]
 
 
-def lost_by_noise(masks: Bool[Tensor, "n h w"] | None = None, *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
+def _lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
     """How many maps of pure noise "lose their meaning" by the two measures of `xaicl_lib.studies.harmful.sweep`.
 
     Args:
-        masks: of the true evidence, at least two; None are those of 200 scenes.
+        masks: of the true evidence, at least two.
         cells: along either side of the random maps.
         seed: of the noise.
 
@@ -154,7 +141,6 @@ def lost_by_noise(masks: Bool[Tensor, "n h w"] | None = None, *, cells: Sequence
         Rows of cells, measure, map, lost (0 or 1): by "agreement", a map of noise agrees no more with another map of noise, its clean one,
         than with a third, that of another image; by "truth", it finds the mask no better than chance (`relevance_rank`).
     """
-    masks = _scene_masks() if masks is None else masks
     n, chance = len(masks), masks.double().mean((1, 2))
     generator = Generator().manual_seed(seed)
     rows = []
@@ -167,13 +153,9 @@ def lost_by_noise(masks: Bool[Tensor, "n h w"] | None = None, *, cells: Sequence
     return pd.concat(rows, ignore_index=True)
 
 
-def _scene_masks() -> Bool[Tensor, "n h w"]:
+def noise_shares(seed: int = 0) -> pd.DataFrame:
+    """Shares of `_lost_by_noise` on scenes, with intervals: a row for each number of cells, in words, and each measure."""
     truth = scene_pairs(200, "same_object", 64).truth
     assert truth is not None  # scenes know theirs
-    return truth.b
-
-
-def noise_shares(table: pd.DataFrame) -> pd.DataFrame:
-    """The shares of `lost_by_noise` with intervals: a row for each number of cells, in words, and each measure."""
-    found = shares(table, ["cells", "measure"], "lost")
+    found = shares(_lost_by_noise(truth.b, seed=seed), ["cells", "measure"], "lost")
     return found.assign(cells=found["cells"].map("{0} by {0} cells".format))

@@ -46,7 +46,7 @@ PAPER_METHODS = (
     "averaged_transforms(level=0.15)",
 )
 OWN_METHODS = ("integrated_jacobians", "edges", "random_map")
-CONTROLS = ("random_map", "edges")  # methods of ours that never see the model
+_CONTROLS = ("random_map", "edges")  # methods of ours that never see the model
 METHODS = (*PAPER_METHODS, *OWN_METHODS)
 _GENTLE = (
     "grad_cam", "interaction_cam", "deep_similarity", "input_x_gradient", "input_x_gradient(guided=True)", "averaged_transforms",
@@ -56,13 +56,13 @@ _SOME = (
     "conditional_occlusion", "grad_cam", "interaction_cam", "deep_similarity", "input_x_gradient", "averaged_transforms(guided=True)",
     "edges", "random_map",
 )  # fmt: skip
-CHOICES = {"paper": METHODS, "some": _SOME, "gentle": _GENTLE}
+_CHOICES = {"paper": METHODS, "some": _SOME, "gentle": _GENTLE}
 GROUPS = {"insertion": ("SI", "CI"), "deletion": ("SD", "CD"), "average drop": ("SAD", "CAD")}
 FILLS = ("zero", "blur", "shuffle")
 _VIEWS = Views(scale=(0.35, 1.0))  # milder crops than in training, so that most views still show what the photo is of
 
 
-def rows(choice: str = "paper", *, stride: int | None = None) -> dict[str, MethodSpec]:
+def choose_methods(choice: str = "paper", *, stride: int | None = None) -> dict[str, MethodSpec]:
     """The methods of a choice by their labels: "paper" (all of its rows, and ours), "some", or "gentle" (quick, without occlusion).
 
     Args:
@@ -72,10 +72,10 @@ def rows(choice: str = "paper", *, stride: int | None = None) -> dict[str, Metho
     Raises:
         InputError: no such choice.
     """
-    if choice not in CHOICES:
-        raise unknown("choice of methods", choice, CHOICES)
+    if choice not in _CHOICES:
+        raise unknown("choice of methods", choice, _CHOICES)
     coarse = MethodSpec("conditional_occlusion", {"stride": stride}, "conditional_occlusion")
-    return {label: coarse if stride and label == coarse.label else spec for label, spec in method_specs(CHOICES[choice]).items()}
+    return {label: coarse if stride and label == coarse.label else spec for label, spec in method_specs(_CHOICES[choice]).items()}
 
 
 def evaluated(models: Sequence[PairModel], pairs: Pair, methods: Methods, metrics: Sequence[str] = PAPER, **options: Any) -> pd.DataFrame:
@@ -84,13 +84,15 @@ def evaluated(models: Sequence[PairModel], pairs: Pair, methods: Methods, metric
     return pd.concat(found, ignore_index=True)
 
 
-def means(table: pd.DataFrame, *by: str) -> pd.DataFrame:
-    """`summarise` by these columns, methods by their short names."""
+def means(table: pd.DataFrame, *by: str, unit: str | None = None) -> pd.DataFrame:
+    """`summarise` by these columns, methods by their short names; rows of one `unit`, such as those of several models, are one value."""
+    if unit:
+        table = table.groupby([*by, unit], sort=False, observed=True)["value"].mean().reset_index()
     found = summarise(table, by)
     return found.assign(method=found["method"].map(short)) if "method" in found else found
 
 
-def curves(model: PairModel, pair: Pair, methods: Methods, **options: Any) -> dict[str, Curves]:
+def pixel_curves(model: PairModel, pair: Pair, methods: Methods, **options: Any) -> dict[str, Curves]:
     """The curves of insertion and deletion behind SI, SD, CI and CD by the labels of the methods; options are those of `measure`."""
     asked: dict[str, Any] = {"metrics": ["SI", "SD", "CI", "CD"], "curves": True, **options}
     return {label: measure(model, pair, spec.explain(model, pair), **asked)[1] for label, spec in method_specs(methods).items()}
@@ -104,7 +106,7 @@ def cascades(model: PairModel, pair: Pair, methods: Methods, **options: Any) -> 
 
 def against_controls(table: pd.DataFrame) -> pd.DataFrame:
     """How many methods are better, and how many worse, than each control, by the six areas and drops on each model."""
-    return verdicts(table[table["metric"].isin(PAPER)], CONTROLS)
+    return verdicts(table[table["metric"].isin(PAPER)], _CONTROLS)
 
 
 def agreement_with_truth(table: pd.DataFrame, truths: Sequence[str] = ("relevance_mass", "relevance_rank")) -> pd.DataFrame:

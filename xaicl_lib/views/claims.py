@@ -12,7 +12,7 @@ LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the
 
 
 def readable(table: pd.DataFrame, *, section: str = "", verdict: str = "") -> pd.DataFrame:
-    """Rows of `studies.claims.checked` as texts: where, claim, paper, ours (interval), n, p, verdict, needs, note, protocols.
+    """Rows of `studies.claims.answers` as texts: where, claim, paper, ours (interval), n, p, verdict, needs, note, protocols.
 
     Args:
         table: all rows.

@@ -48,7 +48,7 @@ def _distinct(values: pd.Series) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
+def pixel_curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
     """Insertion and deletion curves of one pair, a panel for each metric, a line for each method.
 
     Args:
