@@ -99,6 +99,9 @@ def test_areas_are_those_of_measure_fill_by_fill(projected) -> None:
     want = measure(projected, pair, explain(projected, pair, "grad_cam"), ["SD"], deletion="blur")["SD"]
     got = table[(table["method"] == "cam") & (table["fill"] == "blur")]["value"].to_numpy()
     assert torch.allclose(torch.tensor(got), want.double())
+    known = table[table["fill"] == "zero"].assign(value=7.0)
+    again = by_fill(projected, pair, {"cam": "grad_cam"}, metric="SD", fills=("zero", "blur"), adaptive=False, known=known)
+    assert again["value"].tolist() == [7.0, 7.0, *got], "what is known is not measured again"
     wide = mean_by(table, "fill")
     assert list(wide.columns) == ["zero", "blur"]
     assert wide.loc["cam", "blur"] == pytest.approx(want.mean().item())
