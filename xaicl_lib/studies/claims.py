@@ -70,7 +70,7 @@ def tables(folder: str | os.PathLike[str] = RESULTS) -> dict[str, pd.DataFrame]:
         InputError: a table is not there.
     """
     names = sorted({name for name in claims()["table"] if name and name != "paper"}) if Path(folder).is_dir() else []
-    found = {name: stored(name, folder) for name in names}
+    found = {name: stored(name, folder=folder) for name in names}
     missing = [name for name, table in found.items() if table is None]
     if missing:
         raise InputError(f"expected stored results in {str(folder)!r}, got no {', '.join(missing)}")
