@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xaicl_lib import explain, load_model, measure
+from xaicl_lib import load_model, measure
+from xaicl_lib.evaluation.method_spec import method_specs
 from xaicl_lib.metrics.quadrature import adaptive
 from xaicl_lib.metrics.registry import Curves
-from xaicl_lib.studies.tables import WAYS, pairs_from
+from xaicl_lib.studies.tables import pairs_from
 
 METHODS = ("grad_cam", "interaction_cam", "smooth_grad", "conditional_occlusion", "random_map")
 
@@ -58,9 +59,8 @@ def main() -> None:
         model = load_model(name)
         pair = pairs_from(arguments.pairs, arguments.count, model.size)
         step = -(-(model.size**2) // (arguments.points - 1))
-        for label in METHODS:
-            method, params = WAYS[label]
-            explanation = explain(model, pair, method, **params)
+        for label, spec in method_specs(METHODS).items():
+            explanation = spec.explain(model, pair)
             _, curves = measure(model, pair, explanation, ["SI", "SD", "CI", "CD"], step=step, curves=True)
             count = next(iter(curves.points.values())).shape[2]
             table += [{"model": name, "method": label, "of": count, **row} for row in rows(curves, arguments.tolerance)]

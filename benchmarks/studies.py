@@ -40,11 +40,12 @@ from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
 from xaicl_lib.studies.harmful import CONTROLS, sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
+from xaicl_lib.studies.localisation import localise
 from xaicl_lib.studies.similarity import two_views
 from xaicl_lib.studies.stages import stages
-from xaicl_lib.studies.tables import WAYS, view_pairs
+from xaicl_lib.studies.tables import choose_methods, view_pairs
 from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
-from xaicl_lib.studies.truth import Masks, intervene, localise, other_objects, other_photos
+from xaicl_lib.studies.truth import Masks, intervene, other_objects, other_photos
 from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]
@@ -108,9 +109,9 @@ def localisation(models: list[str], n: int, store: str | None, device: str) -> T
     for name in models:
         model, pairs = load_model(name, device), known_pairs(name, n)
         occlusion: Method = ("conditional_occlusion", {"stride": model.size // 12})  # 11 places a side rather than the paper's 21
-        ways = {**CHEAP, **({} if name == "moco_v3" else GUIDED), "conditional_occlusion": occlusion}  # a transformer has no ReLU
+        methods = {**CHEAP, **({} if name == "moco_v3" else GUIDED), "conditional_occlusion": occlusion}  # a transformer has no ReLU
         few = {kind: pair[: n // 2] for kind, pair in pairs.items() if kind in ("one_shared", "mosaic, same photo")}
-        found.append(localise([model], few, ways, store=store))
+        found.append(localise([model], few, methods, store=store))
         print(f"{name}: done", flush=True)
     return {"localisation": pd.concat(found, ignore_index=True)}
 
@@ -120,9 +121,9 @@ def preference(models: list[str], n: int, store: str | None, device: str) -> Tab
     frames = []
     for name in models:
         model = load_model(name, device)
-        ways = {**possible(WAYS, model), "conditional_occlusion": ("conditional_occlusion", {"stride": model.size // 12})}
-        del ways["integrated_jacobians"]  # takes as long as all the others together
-        found = evaluate(model, known_pairs(name, n)["same_object"], ways, [*LOCALISATION, *PAPER], store=store, adaptive=True)
+        methods = possible(choose_methods(stride=model.size // 12), model)
+        del methods["integrated_jacobians"]  # takes as long as all the others together
+        found = evaluate(model, known_pairs(name, n)["same_object"], methods, [*LOCALISATION, *PAPER], store=store, adaptive=True)
         frames.append(found.astype({"value": "float32"}))
     return {"preference": pd.concat(frames, ignore_index=True)}
 

@@ -16,7 +16,7 @@ import pandas as pd
 from xaicl_lib import evaluate, load_model
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.method_spec import possible
-from xaicl_lib.studies.tables import WAYS, pairs_from, with_provenance
+from xaicl_lib.studies.tables import METHODS, pairs_from, with_provenance
 
 MODELS = ["simclr", "barlow_twins", "simsiam", "moco_v3", "supervised", "supcon", "triplet"]
 SLOW = ("conditional_occlusion", "integrated_jacobians")
@@ -37,11 +37,11 @@ def main() -> None:
     for name in arguments.models:
         model = load_model(name, "auto")
         pairs = pairs_from(str(Path(folder) / "val"), arguments.n, model.size)
-        ways = possible(WAYS, model)
-        made.append(evaluate(model, pairs, ways, store=arguments.store, adaptive=True))
+        methods = possible(METHODS, model)
+        made.append(evaluate(model, pairs, methods, store=arguments.store, adaptive=True))
         if name != arguments.models[0]:
-            ways = {label: way for label, way in ways.items() if label not in SLOW}
-        made.append(evaluate(model, pairs[: arguments.shaken], ways, ["max_sensitivity"], store=arguments.store))
+            methods = {label: spec for label, spec in methods.items() if label not in SLOW}
+        made.append(evaluate(model, pairs[: arguments.shaken], methods, ["max_sensitivity"], store=arguments.store))
         print(f"{name}: {len(made[-2]) + len(made[-1])} values", flush=True)
     table = with_provenance(pd.concat(made, ignore_index=True), model, "Imagenette (val), each photo with one view")
     Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)

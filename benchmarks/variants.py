@@ -18,8 +18,8 @@ from torch import Generator
 from xaicl_lib import evaluate, load_model
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
-from xaicl_lib.studies.headlines import LOCALISED, VARIANTS, ways_of
-from xaicl_lib.studies.tables import WAYS, pairs_from, with_provenance
+from xaicl_lib.studies.headlines import LOCALISED, VARIANTS, labels
+from xaicl_lib.studies.tables import pairs_from, with_provenance
 
 BLURRED = ("grad_cam", "interaction_cam", "deep_similarity", "input_x_gradient", "averaged_transforms(guided=True)", "edges", "random_map")
 PHOTOS = "Imagenette (val), each photo with one view"
@@ -45,11 +45,10 @@ def main() -> None:
 def of_photos(name: str, folder: str, n: int, store: str | None) -> pd.DataFrame:
     model = load_model(name, "auto")
     pairs = pairs_from(folder, n, model.size)
-    made = [evaluate(model, pairs, ways_of(VARIANTS[name]), store=store, adaptive=True).assign(insertion="blur")]
+    made = [evaluate(model, pairs, labels(VARIANTS[name]), store=store, adaptive=True).assign(insertion="blur")]
     if name == "simclr":
-        ways = {label: WAYS[label] for label in BLURRED}
         made += [
-            evaluate(model, pairs, ways, ["SI", "CI"], store=store, adaptive=True, insertion=blur).assign(insertion=blur)
+            evaluate(model, pairs, BLURRED, ["SI", "CI"], store=store, adaptive=True, insertion=blur).assign(insertion=blur)
             for blur in ("blur", "scaled_blur")
         ]
     print(f"{name}: {sum(map(len, made))} values", flush=True)
@@ -59,8 +58,8 @@ def of_photos(name: str, folder: str, n: int, store: str | None) -> pd.DataFrame
 def of_scenes(n: int, store: str | None) -> pd.DataFrame:
     model = load_model("scenes_simclr", "auto")
     pairs = scene_pairs(n, "same_object", model.size, Generator().manual_seed(0))
-    ways = {**ways_of(VARIANTS["scenes_simclr"]), "random_map": WAYS["random_map"]}
-    made = evaluate(model, pairs, ways, LOCALISED, store=store).assign(insertion="none")
+    methods = [*labels(VARIANTS["scenes_simclr"]), "random_map"]
+    made = evaluate(model, pairs, methods, LOCALISED, store=store).assign(insertion="none")
     print(f"scenes: {len(made)} values", flush=True)
     return with_provenance(made, model, "same_object")
 

@@ -76,7 +76,7 @@ def test_quantus_gets_our_maps(projected, pair) -> None:
 
     projected.to(torch.float32)
     x = projected.normalize(pair.a)
-    explain_func = quantus_explain_func(projected, pair.b.float(), methods["conditional_occlusion"], window=8, stride=4)
+    explain_func = quantus_explain_func(projected, pair.b.float(), "conditional_occlusion", window=8, stride=4)
     maps = explain_func(None, x.numpy(), None)
     pixels = Pair(projected.denormalize(x), pair.b.float())
     want = methods["conditional_occlusion"](projected, pixels, window=8, stride=4).maps(24)[0]

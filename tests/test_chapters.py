@@ -13,11 +13,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FOREIGN = {"A1_other_libraries"}  # other libraries are its subject
 LINES = 25  # of a cell
 SUMS = re.compile(r"\.(groupby|pivot_table|pivot|merge|melt|agg|quantile)\(|\bpd\.|\balt=")
-THERE = {
-    "01_methods", "03_texture_bias", "04_harmful_augmentations", "05_augmentation_dissection", "06_invariance_inversion", "07_downstream",
-    "08_corpus_attributions", "09_organization", "10_explanation_quality", "models",
-}  # fmt: skip
-NOT_YET = {path.stem for path in NOTEBOOKS} - THERE
 
 
 def cells(path):
@@ -37,13 +32,7 @@ def imports(path):
     return named | {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
 
 
-def chapters():
-    """Every notebook; those that are not there yet have to fail, so that none stays in the list for longer than it must."""
-    late = pytest.mark.xfail(reason="is not there yet", strict=True)
-    return [pytest.param(path, id=path.stem, marks=[late] if path.stem in NOT_YET else []) for path in NOTEBOOKS]
-
-
-@pytest.mark.parametrize("path", chapters())
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_chapter_asks_and_shows(path):
     long = [source.splitlines()[0] for source in cells(path) if len(source.splitlines()) > LINES]
     sums = [line for source in cells(path) for line in source.splitlines() if SUMS.search(line)]
@@ -53,6 +42,4 @@ def test_a_chapter_asks_and_shows(path):
 
 
 def test_three_imports_bring_a_chapter():
-    """At the median of those that are there."""
-    there = [len(imports(path)) for path in NOTEBOOKS if path.stem not in NOT_YET]
-    assert not there or statistics.median(there) <= 3
+    assert statistics.median(len(imports(path)) for path in NOTEBOOKS) <= 3

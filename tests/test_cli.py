@@ -215,12 +215,22 @@ def test_evaluate_writes_a_table_and_goes_on_from_its_store(tmp_path, capsys) ->
     import pandas as pd
 
     out, store = tmp_path / "table.csv", tmp_path / "store"
-    command = ["evaluate", "--models", "scenes_simclr", "--methods", "grad_cam", "edges", "--metrics", "SD", "relevance_mass"]
+    command = [
+        "evaluate",
+        "--models",
+        "scenes_simclr",
+        "--methods",
+        "interaction_cam(reduction=max)",
+        "edges",
+        "--metrics",
+        "SD",
+        "relevance_mass",
+    ]
     command += ["--pairs", "same_object", "--count", "3", "--store", str(store), "--device", "cpu"]
     assert main([*command, "-o", str(out)]) == 0
     assert "12 rows" in capsys.readouterr().out
     table = pd.read_csv(out)
-    assert set(table["method"]) == {"grad_cam", "edges"}
+    assert set(table["method"]) == {"interaction_cam(reduction=max)", "edges"}
     assert table["pairs"].unique().tolist() == ["same_object"]
     files = sorted(store.rglob("*.parquet"))
     assert main([*command, "-o", str(tmp_path / "again.parquet")]) == 0
@@ -232,6 +242,8 @@ def test_evaluate_writes_a_table_and_goes_on_from_its_store(tmp_path, capsys) ->
     ("change", "says"),
     [
         (["--methods", "cam"], "unknown method 'cam'"),
+        (["--methods", "interaction_cam(reduction=most)"], "unknown reduction 'most'; there are: mean, max, attention"),
+        (["--methods", "grad_cam(5)"], "unknown parameter of grad_cam '5'"),
         (["--pairs", "no/such/folder"], "a folder of photos, or a kind of scenes (same_object"),
         (["--count", "0"], "at least one pair, got 0"),
         (["--models", "simclr", "scenes_simclr"], "simclr of 96, scenes_simclr of 64"),

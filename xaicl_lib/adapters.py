@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.methods import methods
 from xaicl_lib.methods.registry import Method
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -121,13 +122,13 @@ class ScoreTarget:
         return self.score(z_a.unsqueeze(0), self.z_b.to(z_a))[0]
 
 
-def quantus_explain_func(model: PairModel, b: Float[Tensor, "n 3 h w"], method: Method, **params: Any) -> Callable[..., np.ndarray]:
+def quantus_explain_func(model: PairModel, b: Float[Tensor, "n 3 h w"], method: str | Method, **params: Any) -> Callable[..., np.ndarray]:
     """A method of ours as Quantus' `explain_func`, for metrics on `SideA(model, b)` with target class 0.
 
     Args:
         model: any model.
         b: pixels in [0, 1] of the other side: one image, or as many as Quantus will pass.
-        method: a registered method.
+        method: a registered method, or its name.
         params: its parameters.
 
     Returns:
@@ -136,14 +137,18 @@ def quantus_explain_func(model: PairModel, b: Float[Tensor, "n 3 h w"], method: 
         Quantus' own `model` argument is not used.
     """
 
-    pair_model = model  # Quantus passes its own `model` by that name
+    pair_model, asked = model, _registered(method)  # Quantus passes its own `model` by that name
 
     def explain_func(model: object, inputs: Any, targets: Any = None, **_: Any) -> np.ndarray:
         x = torch.as_tensor(np.asarray(inputs), dtype=pair_model.dtype)
-        made = method(pair_model, Pair(pair_model.denormalize(x), b.to(x).expand(len(x), -1, -1, -1)), **params)
+        made = asked(pair_model, Pair(pair_model.denormalize(x), b.to(x).expand(len(x), -1, -1, -1)), **params)
         return made.maps((x.shape[2], x.shape[3]))[0].unsqueeze(1).cpu().numpy()
 
     return explain_func
+
+
+def _registered(method: str | Method) -> Method:
+    return methods[method] if isinstance(method, str) else method
 
 
 class Evidence(nn.Module):
@@ -169,26 +174,26 @@ class Evidence(nn.Module):
         return torch.stack([score(z, None) for score in self.scores], 1) / self.temperature
 
 
-def quantus_evidence_func(model: PairModel, scores: Sequence[Score], method: Method, **params: Any) -> Callable[..., np.ndarray]:
+def quantus_evidence_func(model: PairModel, scores: Sequence[Score], method: str | Method, **params: Any) -> Callable[..., np.ndarray]:
     """A method of ours as Quantus' `explain_func`, for metrics on `Evidence(model, scores)` with a class for each image as target.
 
     Args:
         model: any model.
         scores: one for each class.
-        method: a registered one-sided method.
+        method: a registered one-sided method, or its name.
         params: its parameters.
 
     Returns:
         A function (model, inputs, targets, **kwargs) -> (n, 1, h, w), as that of `quantus_explain_func`.
     """
-    pair_model = model  # Quantus passes its own `model` by that name
+    pair_model, asked = model, _registered(method)  # Quantus passes its own `model` by that name
 
     def explain_func(model: object, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
         x, y = torch.as_tensor(np.asarray(inputs), dtype=pair_model.dtype), np.broadcast_to(np.asarray(targets), (len(inputs),))
         maps = np.empty((len(x), 1, *x.shape[2:]), dtype=np.float32)
         for kind in np.unique(y):
             pair = Pair(pair_model.denormalize(x[y == kind]))
-            made = method(pair_model, pair, score=scores[int(kind)], **params)
+            made = asked(pair_model, pair, score=scores[int(kind)], **params)
             maps[y == kind] = made.maps((x.shape[2], x.shape[3]))[0].unsqueeze(1).cpu().numpy()
         return maps
 

@@ -78,7 +78,11 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate = commands.add_parser("evaluate", help="measure methods on models, pair by pair, into a table")
     evaluate.add_argument("--models", nargs="+", default=["simclr"], metavar="NAME", help="see `models` (default: simclr)")
     evaluate.add_argument(
-        "--methods", nargs="+", default=["paper"], metavar="NAME", help="see `methods`; `paper`: all of its rows and ours"
+        "--methods",
+        nargs="+",
+        default=["paper"],
+        metavar="NAME",
+        help="see `methods`, with options as in 'rise(masks=500)'; `paper`: all of its rows and ours",
     )
     evaluate.add_argument("--score", help="what is explained and measured: cosine or dot (default: cosine)")
     evaluate.add_argument("--metrics", nargs="+", metavar="NAME", help="default: SI SD CI CD SAD CAD")

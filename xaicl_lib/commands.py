@@ -86,16 +86,13 @@ def _params(pairs: list[str], of: str, reserved: Collection[str] = ()) -> dict[s
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """Measure methods on models, pair by pair, into a table."""
-    import pandas as pd
-
     from xaicl_lib import load_model
-    from xaicl_lib.evaluation.evaluate import PAPER, evaluate
-    from xaicl_lib.evaluation.method_spec import possible
-    from xaicl_lib.studies.tables import WAYS, pairs_from, with_provenance
+    from xaicl_lib.metrics import PAPER
+    from xaicl_lib.studies.tables import METHODS, evaluated, pairs_from, with_provenance
 
     output = output_file(arguments.output, (".csv", ".parquet"))
     models = [load_model(name, arguments.device) for name in arguments.models]
-    ways = {label: way for name in arguments.methods for label, way in (WAYS.items() if name == "paper" else [(name, name)])}
+    methods = list(dict.fromkeys(label for name in arguments.methods for label in (METHODS if name == "paper" else [name])))
     sizes = {model.size for model in models}
     if len(sizes) > 1:
         raise InputError(f"expected models of one input size, got {', '.join(f'{m.name} of {m.size}' for m in models)}")
@@ -103,8 +100,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     names = arguments.metrics or PAPER
     kept = {"store": arguments.store, "seed": arguments.seed, "adaptive": arguments.adaptive}
     kept |= {"score": arguments.score} if arguments.score else {}
-    made = [evaluate(m, pairs, possible(ways, m), names, **kept) for m in models]
-    table = with_provenance(pd.concat(made, ignore_index=True), models[0], arguments.pairs)
+    table = with_provenance(evaluated(models, pairs, methods, names, **kept), models[0], arguments.pairs)
     if arguments.fit != "crop":
         table = table.assign(pairs=table["pairs"] + f", {arguments.fit}")
     with written_whole(output) as part:

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from tests.conftest import random_pair
 from xaicl_lib import InputError, PairModel, explain, load_model
-from xaicl_lib.evaluation.method_spec import MethodSpec, method_specs, possible
+from xaicl_lib.evaluation.method_spec import MethodSpec, method_specs, possible, short
 
 GUIDED = {name: (name, {"guided": True}) for name in ("input_x_gradient", "smooth_grad")}
 
@@ -18,6 +18,22 @@ def test_every_form_becomes_the_same() -> None:
     assert method_specs(("rise", "edges")) == method_specs(["rise", "edges"]), "a tuple of names is no method with parameters"
     assert method_specs([("interaction_cam", {"reduction": "max"}), "rise"]) == {max_.label: max_, "rise": MethodSpec("rise")}
     assert method_specs([max_]) == {max_.label: max_}
+
+
+def test_a_label_is_a_call() -> None:
+    label = "averaged_transforms(level=0.15, sigma=published, guided=True, samples=4)"
+    spec = method_specs(label)[label]
+    assert (spec.name, spec.params) == ("averaged_transforms", {"level": 0.15, "sigma": "published", "guided": True, "samples": 4})
+    assert MethodSpec(spec.name, spec.params).label == label
+    assert method_specs({"yours": "rise(masks=8)"})["yours"] == MethodSpec("rise", {"masks": 8}, "yours")
+    assert method_specs("rise(")["rise("].name == "rise(", "which no registry knows"
+    assert method_specs(["rise()", "rise(masks=8,centred=True)"]) == method_specs(["rise", "rise(masks=8, centred=True)"])
+
+
+def test_labels_for_narrow_places() -> None:
+    assert short("interaction_cam(reduction=max, gradient_interaction=False)") == "Int-CAM, max, no GI"
+    assert short("smooth_grad(guided=True)") == "Smooth-Grad, guided"
+    assert short("another way") == "another way"
 
 
 @pytest.mark.parametrize("given", ["rise", ("rise", {}), MethodSpec("rise"), MethodSpec("rise", {}, "mine")])

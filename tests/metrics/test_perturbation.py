@@ -247,6 +247,14 @@ def test_shuffled_baseline_keeps_the_colours(projected, pair) -> None:
     assert not torch.equal(shuffled, x)
 
 
+def test_shuffled_places_depend_on_the_seed_alone(projected, pair) -> None:
+    made, shuffled = explain(projected, pair, "grad_cam"), {"insertion": "shuffle", "deletion": "shuffle", "step": 96}
+    alone = measure(projected, pair, made, ["CD"], **shuffled)["CD"]
+    for seed, is_same in ((0, True), (1, False)):
+        both = measure(projected, pair, made, ["SI", "CD"], generator=torch.Generator().manual_seed(seed), **shuffled)["CD"]
+        assert torch.equal(alone, both) == is_same
+
+
 def test_scores_that_are_not_positive(projected) -> None:
     pair = random_pair(4)
     explanation = random_maps(pair)

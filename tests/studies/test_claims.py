@@ -17,14 +17,14 @@ from xaicl_lib.studies.claims import (
     HOLDS,
     NOT_HERE,
     UNDECIDED,
-    Evidence,
+    _conditions,
+    _Evidence,
+    _evidence,
+    _part,
+    _verdict,
+    answers,
     claims,
-    conditions,
     counts,
-    evidence,
-    part,
-    verdict,
-    verdicts,
 )
 
 BLANK = dict.fromkeys(claims().columns, "")
@@ -40,32 +40,32 @@ def long(values: dict[str, np.ndarray], model: str = "m", metric: str = "SI") ->
     return pd.concat(made, ignore_index=True)
 
 
-def check(told: SimpleNamespace, table: pd.DataFrame) -> Evidence:
-    found = evidence(told, {"t": table})
+def check(told: SimpleNamespace, table: pd.DataFrame) -> _Evidence:
+    found = _evidence(told, {"t": table})
     assert found is not None
     return found
 
 
 def test_a_verdict_needs_a_test_and_an_interval_on_one_side() -> None:
-    better, worse = Evidence(0.2, 0.1, 0.3, 9, "pairs", 0.001), Evidence(-0.2, -0.3, -0.1, 9, "pairs", 0.001)
-    assert (verdict(better, 0.04), verdict(worse, 0.04)) == (HOLDS, FAILS)
-    assert verdict(better, 0.05) == UNDECIDED, "the corrected p counts"
-    assert verdict(Evidence(0.2, -0.1, 0.5, 9, "pairs", 0.001), 0.04) == UNDECIDED
-    assert verdict(None, np.nan) == NOT_HERE
-    exact = [Evidence(x, np.nan, np.nan, 9, "cells", np.nan) for x in (0.5, -0.5)]
-    assert [verdict(one, np.nan) for one in exact] == [HOLDS, FAILS]
-    assert verdict(Evidence(0.05, -0.05, 0.15, 9, "measured", np.nan), np.nan) == UNDECIDED, "within what is measured again"
+    better, worse = _Evidence(0.2, 0.1, 0.3, 9, "pairs", 0.001), _Evidence(-0.2, -0.3, -0.1, 9, "pairs", 0.001)
+    assert (_verdict(better, 0.04), _verdict(worse, 0.04)) == (HOLDS, FAILS)
+    assert _verdict(better, 0.05) == UNDECIDED, "the corrected p counts"
+    assert _verdict(_Evidence(0.2, -0.1, 0.5, 9, "pairs", 0.001), 0.04) == UNDECIDED
+    assert _verdict(None, np.nan) == NOT_HERE
+    exact = [_Evidence(x, np.nan, np.nan, 9, "cells", np.nan) for x in (0.5, -0.5)]
+    assert [_verdict(one, np.nan) for one in exact] == [HOLDS, FAILS]
+    assert _verdict(_Evidence(0.05, -0.05, 0.15, 9, "measured", np.nan), np.nan) == UNDECIDED, "within what is measured again"
 
 
 def test_conditions_keep_rows() -> None:
-    assert conditions("a=x(k=1)|y & b=2") == {"a": ["x(k=1)", "y"], "b": ["2"]}
+    assert _conditions("a=x(k=1)|y & b=2") == {"a": ["x(k=1)", "y"], "b": ["2"]}
     table = pd.DataFrame({"a": ["x", "y", "x"], "b": [1, 1, 2]})
-    assert list(part(table, "a=x & b=2").index) == [2]
-    assert part(table, "") is table
+    assert list(_part(table, "a=x & b=2").index) == [2]
+    assert _part(table, "") is table
     with pytest.raises(InputError, match="unknown a 'z'"):
-        part(table, "a=z")
+        _part(table, "a=z")
     with pytest.raises(InputError, match="column"):
-        part(table, "c=1")
+        _part(table, "c=1")
 
 
 def test_a_difference_is_that_of_the_same_pairs_in_the_metrics_direction() -> None:
@@ -116,20 +116,20 @@ def test_costs_are_compared_at_their_worst() -> None:
     assert check(row("cost", first="a|b", second="c", **told), table).estimate == 0.5
     assert check(row("cost", first="a|c", second="b", **told), table).estimate < 0
     near = check(row("cost", first="b", second="c", **told), table.assign(seconds=[1.0, 3.9, 4.0]))
-    assert verdict(near, np.nan) == UNDECIDED
+    assert _verdict(near, np.nan) == UNDECIDED
     counted = row("cost", first="b", second="c", between="name", value="images")
-    assert verdict(check(counted, table.assign(images=[1, 39, 40])), np.nan) == HOLDS
+    assert _verdict(check(counted, table.assign(images=[1, 39, 40])), np.nan) == HOLDS
 
 
 def test_printed_cells_are_counted() -> None:
     told = {"where": "table=V", "first": "smooth_grad", "second": "input_x_gradient"}
-    found = evidence(row("printed", **{**told, "value": "2"}), {})
+    found = _evidence(row("printed", **{**told, "value": "2"}), {})
     assert found is not None
     assert (found.note, found.estimate) == ("2 of 4 cells, 2 needed", 0.5)  # both SimCLRv2: 1.208 < 1.386, 1.257 < 1.799
-    each = evidence(row("printed_each", **{**told, "value": "3"}), {})
+    each = _evidence(row("printed_each", **{**told, "value": "3"}), {})
     assert each is not None
     assert each.estimate < 0
-    best = evidence(row("printed_best", where="table=VI", first="interaction_cam"), {})
+    best = _evidence(row("printed_best", where="table=VI", first="interaction_cam"), {})
     assert best is not None
     assert best.note.startswith("place 1 of 8")
 
@@ -143,7 +143,7 @@ def test_corrected_p_and_needs_are_those_of_all_tests_together() -> None:
     rows = rows.assign(item="pair", id=["a", "b", "c"], first=["p", "noise", "p"], second="q", check=["difference", "difference", "none"])
     noise = np.random.default_rng(1).normal(0.1, 1, 40)
     table = long({"p": GAIN, "q": np.zeros(40), "noise": noise})
-    found = verdicts({"t": table}, rows).set_index("id")
+    found = answers({"t": table}, rows).set_index("id")
     assert list(found["verdict"]) == [HOLDS, UNDECIDED, NOT_HERE]
     assert found.loc["a", "p"] == pytest.approx(2 * signed_ranks(GAIN))
     assert found.loc["b", "needed"] > found.loc["b", "at_least"] >= least_pairs(0.025)
@@ -157,13 +157,13 @@ def test_the_papers_own_difference_is_computed_from_its_tables() -> None:
     told = row(
         "difference", table="metrics", where="metric=CD & model=simsiam", between="method", first="grad_cam", second="pairwise_occlusion"
     )
-    assert study.printed_difference(told) == "+0.078 (mean of its tables)"  # 0.357 - 0.279: lower is better
-    assert study.printed_difference(row("level")) == ""
+    assert study._printed_difference(told) == "+0.078 (mean of its tables)"  # 0.357 - 0.279: lower is better
+    assert study._printed_difference(row("level")) == ""
 
 
 @pytest.fixture(scope="module")
 def every() -> pd.DataFrame:
-    return verdicts(study.stored(ROOT / "results"))
+    return answers(study.tables(ROOT / "results"))
 
 
 def test_every_claim_has_a_check_that_runs_and_a_verdict(every: pd.DataFrame) -> None:
@@ -175,9 +175,9 @@ def test_every_claim_has_a_check_that_runs_and_a_verdict(every: pd.DataFrame) ->
     untested = table["check"].eq("none")
     assert (every["verdict"].eq(NOT_HERE) == untested).all()
     assert table.loc[untested, "reason"].ne("").all(), "why nothing can be tested is said"
-    tested = every[every["p"].notna()]
-    assert tested[["ours", "low", "high"]].notna().all(axis=None)
-    assert tested.loc[tested["verdict"] == UNDECIDED, "needed"].notna().all()
+    drawn = every[every["p"].notna()]
+    assert drawn[["ours", "low", "high"]].notna().all(axis=None)
+    assert drawn.loc[drawn["verdict"] == UNDECIDED, "needed"].notna().all()
 
 
 def test_numbers_quoted_from_the_paper_are_the_papers() -> None:
@@ -199,11 +199,12 @@ def test_the_page_names_every_table_it_reads() -> None:
 
 
 def test_without_stored_results_the_printed_tables_can_be_asked() -> None:
-    rows = claims()
-    found = verdicts({}, rows[rows["table"].isin(["", "paper"])])
+    found, rows = answers({}), claims()
+    assert list(found["id"]) == list(rows[rows["table"].isin(["", "paper"])]["id"])
     assert set(found["verdict"]) == set(study.VERDICTS)
 
 
 def test_missing_results_are_named(tmp_path) -> None:
+    assert study.tables(tmp_path / "nowhere") == {}, "a notebook without its checkout"
     with pytest.raises(InputError, match="got no contrastivity, corpus, cost, cost_metrics"):
-        study.stored(tmp_path)
+        study.tables(tmp_path)

@@ -4,9 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaicl_lib.metrics import metrics
-from xaicl_lib.studies.headlines import HEADLINES, SENSITIVITY, SIX, VARIANTS, counted, headlines, over_models, printed, told, ways_of
-from xaicl_lib.studies.tables import WAYS
+from xaicl_lib.evaluation.method_spec import method_specs
+from xaicl_lib.metrics import PAPER, metrics
+from xaicl_lib.studies.headlines import (
+    HEADLINES,
+    SENSITIVITY,
+    VARIANTS,
+    _printed,
+    _told,
+    across_models,
+    by_blur,
+    counted,
+    headlines,
+    labels,
+    variants,
+)
+from xaicl_lib.studies.tables import METHODS
 
 
 def made(gain: float, models: int = 2, pairs: int = 12) -> pd.DataFrame:
@@ -27,7 +40,7 @@ def of_one(table: pd.DataFrame, says: str) -> pd.DataFrame:
 
 
 def test_claims_name_rows_of_the_table() -> None:
-    assert {name for one in HEADLINES + SENSITIVITY for name in (one.better, one.worse)} <= set(WAYS)
+    assert {name for one in HEADLINES + SENSITIVITY for name in (one.better, one.worse)} <= set(METHODS)
     assert len({one.says for one in HEADLINES + SENSITIVITY}) == len(HEADLINES + SENSITIVITY)
 
 
@@ -37,9 +50,11 @@ def test_what_is_better_holds(gain, cell) -> None:
     got = headlines(of_one(made(gain), one.says))
     assert set(got["claim"]) == {one.says}, "claims about methods that are not there are left out"
     assert (np.sign(got["difference"]) == gain).all()
-    assert set(counted(got).loc[one.says]) == {cell}
-    said = told(got[got["model"] == "m0"]).loc[one.says]
-    assert list(said.index) == list(SIX)
+    cells = counted(got).loc[one.says].str.split("; paper ")
+    assert set(cells.str[0]) == {cell}
+    assert cells.str[1].tolist() == _printed((one,)).loc[one.says].tolist()
+    said = _told(got[got["model"] == "m0"]).loc[one.says]
+    assert list(said.index) == list(PAPER)
     assert said["SI"].startswith(f"{gain + 0.055:+.3f} (")
     assert said["SD"].endswith({1.0: "holds", -1.0: "contrary"}[gain])
 
@@ -48,7 +63,7 @@ def test_four_pairs_decide_nothing_but_seven_models_may() -> None:
     one = SENSITIVITY[1]
     got = headlines(of_one(made(1.0, models=7, pairs=4), one.says), SENSITIVITY)
     assert set(got["verdict"]) == {"undecided"}
-    row = over_models(got).iloc[0]
+    row = across_models(got).iloc[0]
     assert (row["in_favour"], row["models"]) == (7, 7)
     assert row["p"] == pytest.approx(2 / 2**7)
     assert row["difference"] == pytest.approx(1.045)
@@ -58,17 +73,35 @@ def test_four_pairs_decide_nothing_but_seven_models_may() -> None:
 
 def test_what_the_paper_prints() -> None:
     """Read off Tables I to IV by eye: with gradient interaction SD is higher, so worse, on all five models."""
-    got = printed()
+    got = _printed(HEADLINES)
     assert got.loc["Gradient interaction helps (mean)", "SD"] == "0 of 5"
     assert got.loc["Conditional before pairwise occlusion", ["SI", "SD"]].tolist() == ["5 of 5", "2 of 5"]
-    assert list(got.columns) == list(SIX)
+    assert list(got.columns) == list(PAPER)
 
 
 def test_labels_of_claims_are_calls() -> None:
     """Those of the paper's rows are the rows; those of variants are labelled by what they set."""
-    found = ways_of(HEADLINES)
-    assert found == {label: WAYS[label] for label in found}
+    found = labels(HEADLINES)
+    assert set(found) <= set(METHODS)
     assert len(found) == 12
-    made = ways_of(VARIANTS["simclr"] + VARIANTS["scenes_simclr"])
-    assert made["averaged_transforms(level=0.15, sigma=published)"] == ("averaged_transforms", {"level": 0.15, "sigma": "published"})
-    assert made["pairwise_occlusion(temperature=0.5)"] == ("pairwise_occlusion", {"temperature": 0.5})
+    made = method_specs(labels(VARIANTS["simclr"] + VARIANTS["scenes_simclr"]))
+    noisy = made["averaged_transforms(level=0.15, sigma=published)"]
+    assert (noisy.name, noisy.params) == ("averaged_transforms", {"level": 0.15, "sigma": "published"})
+    cold = made["pairwise_occlusion(temperature=0.5)"]
+    assert (cold.name, cold.params) == ("pairwise_occlusion", {"temperature": 0.5})
+
+
+def test_variants_are_asked_model_by_model_and_the_blur_apart() -> None:
+    claim = VARIANTS["moco_v3"][0]
+    better = [("moco_v3", name, k, metric, "blur", v + k / 100) for metric in PAPER for k in range(12)
+              for name, v in ((claim.better, 1.0), (claim.worse, 0.0))]  # fmt: skip
+    blurred = [("simclr", name, k, "SI", blur, v) for k in range(2) for name, v in (("edges", 0.5), ("smooth_grad", 0.25))
+               for blur in ("blur", "scaled_blur")]  # fmt: skip
+    table = pd.DataFrame(better + blurred, columns=["model", "method", "pair", "metric", "insertion", "value"])
+    found = variants(table)
+    assert list(found) == list(VARIANTS)
+    assert found["simclr"].empty
+    assert found["moco_v3"].loc[claim.says, "SI"].startswith("+1.000")
+    wide = by_blur(table)
+    assert list(wide.columns) == ["SI, blur", "SI, scaled_blur"]
+    assert wide.loc["Smooth-Grad"].tolist() == [0.25, 0.25]

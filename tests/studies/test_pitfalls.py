@@ -1,23 +1,26 @@
 """The pitfalls are real where they can be computed by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
 
 from tests.conftest import random_pair
-from xaicl_lib import Pair, explain, measure
+from xaicl_lib import Pair, explain
+from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
-from xaicl_lib.studies.pitfalls import by_fill, likeness, lost_by_noise, saturation
-from xaicl_lib.views.pitfalls import fading_alt, fading_figure
+from xaicl_lib.studies.pitfalls import _lost_by_noise, dark_beside_controls, fading, likeness, lost_when_dark, noise_shares, with_view
+from xaicl_lib.views.pitfalls import fading_figure, scales_figure
+from xaicl_lib.views.render import alt_of
 
-WAYS = {"cam": ("grad_cam", {}), "deep": ("deep_similarity", {})}
+METHODS = {"cam": "grad_cam", "deep": "deep_similarity"}
 
 
-@pytest.mark.filterwarnings("ignore:score 1")
+@pytest.mark.filterwarnings("error:score 1")
 def test_gradients_vanish_at_a_score_of_one_and_values_do_not(projected):
     pair = random_pair(1)
-    table = saturation(projected, pair.a, pair.b, WAYS, mix=(0.0, 0.5, 1.0))
+    table = fading(projected, pair, METHODS, mix=(0.0, 0.5, 1.0))
     at = table.set_index(["method", "mix"])
     assert at.loc[("cam", 0.0), "score"] == pytest.approx(1)
     assert at.loc[("cam", 0.0), "relative"] < 1e-6
@@ -29,18 +32,18 @@ def test_gradients_vanish_at_a_score_of_one_and_values_do_not(projected):
     figure = fading_figure(table)
     assert [trace.name for trace in figure.data] == ["cam", "deep"]
     assert figure.data[0].x[0] == "0%<br>1.00"
-    assert "At a score of 1.00" in fading_alt(table)
+    assert "At a score of 1.00" in alt_of(figure)
 
 
 def test_shares_outside_of_the_photo_are_refused(projected):
     pair = random_pair(1)
     with pytest.raises(InputError, match=r"shares of the other photo in \[0, 1\]"):
-        saturation(projected, pair.a, pair.b, WAYS, mix=(0.0, 1.5))
+        fading(projected, pair, METHODS, mix=(0.0, 1.5))
 
 
 def test_edges_survive_random_weights_and_the_rank_correlation_is_spearmans(projected):
     pair = random_pair(2)
-    table = likeness(projected, pair, {"edges": ("edges", {}), "gradient": ("input_x_gradient", {})})
+    table = likeness(projected, pair, {"edges": "edges", "gradient": "input_x_gradient"})
     means = table.groupby(["method", "what"])["value"].mean()
     assert means["edges", "map and map of random weights"] == pytest.approx(1)
     assert means["edges", "edges and map"] == pytest.approx(1)
@@ -51,20 +54,52 @@ def test_edges_survive_random_weights_and_the_rank_correlation_is_spearmans(proj
     assert got == pytest.approx(want, abs=1e-6)
 
 
-def test_areas_are_those_of_measure_fill_by_fill(projected):
-    pair = random_pair(2)
-    table = by_fill(projected, pair, WAYS, metric="SD", fills=("zero", "blur"), adaptive=False)
-    assert len(table) == 2 * 2 * 2
-    want = measure(projected, pair, explain(projected, pair, "grad_cam"), ["SD"], deletion="blur")["SD"]
-    got = table[(table["method"] == "cam") & (table["fill"] == "blur")]["value"].to_numpy()
-    assert torch.allclose(torch.tensor(got), want.double())
-
-
 def test_noise_loses_half_by_agreement_and_more_by_a_small_truth() -> None:
     masks = torch.zeros(600, 28, 28, dtype=torch.bool)
     masks[:, 2:6, 3:7] = True  # one cell of 7 by 7, within what bilinear resizing leaves of it
-    share = lost_by_noise(masks, cells=(7, 14)).groupby(["measure", "cells"])["lost"].mean()
+    share = _lost_by_noise(masks, cells=(7, 14)).groupby(["measure", "cells"])["lost"].mean()
     assert share["agreement"].to_numpy() == pytest.approx(0.5, abs=0.06), "600 tosses of a coin"
     assert share["truth", 7] > 0.6, "the largest of 49 cells are seldom the right ones"
-    whole = lost_by_noise(torch.ones(5, 28, 28, dtype=torch.bool), cells=(7,))
+    whole = _lost_by_noise(torch.ones(5, 28, 28, dtype=torch.bool), cells=(7,))
     assert whole.loc[whole["measure"] == "truth", "lost"].tolist() == [1] * 5, "what is everywhere is found by chance"
+
+
+def test_a_view_is_the_mirrored_middle() -> None:
+    photo = torch.zeros(1, 3, 20, 20)
+    photo[:, :, 9:11, 4:6] = 1  # left of the middle
+    pair = with_view(20, photo)
+    assert torch.equal(pair.a, photo)
+    bright = (pair.b[0, 0] > 0.5).nonzero().float().mean(0)
+    assert bright[0] == pytest.approx(9.5)
+    assert bright[1] == pytest.approx(19 - (4.5 - 3) / 0.7, abs=0.6), "right of it, and larger"
+
+
+def test_maps_of_pairs_stand_on_their_own_scales_and_on_one(projected) -> None:
+    pair = random_pair(1)
+    made = explain(projected, pair, "grad_cam")
+    weak = type(made)(made.a / 8, made.b / 8, made.score)  # exactly
+    figure = scales_figure({"strong": (pair, made), "weak": (pair, weak)})
+    pictures = [image.source for image in figure.layout.images]
+    assert pictures[0] == pictures[1], "each on its own scale they look alike"
+    assert pictures[3] != pictures[1], "on one scale the weak one is pale"
+    assert f"strong {made.a.max().item():.2f} and {made.b.max().item():.2f}" in alt_of(figure)
+
+
+def test_the_darkest_level_is_set_against_noise_and_edges() -> None:
+    """Maps of a model lost half the time, as noise is; edges never."""
+    lost = {"interaction_cam": [1, 0] * 10, "random_map": [0, 1] * 10, "edges": [0] * 20}
+    rows = [("simclr", name, augmentation, level, k, v) for augmentation in ("blur", "blur + darkening") for level in (4, 5)
+            for name, values in {**lost, "grad_cam": [0] * 20}.items() for k, v in enumerate(values)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["model", "method", "augmentation", "level", "pair", "lost"]).astype({"method": "category"})
+    bars = lost_when_dark(table).set_index("model")["mean"]
+    assert bars.to_dict() == {"simclr": 0.5, "random_map, photos": 0.5, "edges, photos": 0.0}
+    found = dark_beside_controls(table).set_index("control")["mean"]
+    assert found.to_dict() == {"random_map": 0.0, "edges": 0.5}
+
+
+def test_noise_on_scenes_is_told_in_words() -> None:
+    found = noise_shares(seed=1).set_index(["cells", "measure"])
+    masks = scene_pairs(200, "same_object", 64).truth.b
+    want = _lost_by_noise(masks, cells=(3, 7), seed=1).groupby(["cells", "measure"])["lost"].mean()
+    assert found.loc[("3 by 3 cells", "truth"), "mean"] == want[3, "truth"]
+    assert found.loc[("3 by 3 cells", "truth"), "n"] == 200

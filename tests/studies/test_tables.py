@@ -4,9 +4,25 @@ import pandas as pd
 import pytest
 import torch
 
-from xaicl_lib import InputError, explain
+from tests.conftest import random_pair
+from xaicl_lib import InputError, PairModel, explain, measure
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, beside_paper, grouped, orders, view_pairs
+from xaicl_lib.evaluation.method_spec import MethodSpec, method_specs, possible
+from xaicl_lib.metrics import PAPER
+from xaicl_lib.studies.tables import (
+    METHODS,
+    PAPER_METHODS,
+    agreement_with_truth,
+    by_fill,
+    cascades,
+    choose_methods,
+    evaluated,
+    grouped,
+    mean_by,
+    means,
+    pixel_curves,
+    view_pairs,
+)
 from xaicl_lib.views.figures import label
 
 
@@ -36,13 +52,83 @@ def test_numbers_of_the_paper(table, model, method, metric, value) -> None:
 
 
 def test_rows_have_the_papers_names() -> None:
-    assert set(paper_tables("I", "II", "III", "IV")["method"]) == set(PAPER_WAYS)
+    assert set(paper_tables("I", "II", "III", "IV")["method"]) == set(PAPER_METHODS)
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", METHODS)
 def test_rows_can_be_called_and_are_labelled_alike(name, projected, pair) -> None:
-    method, params = WAYS[name]
-    assert label(explain(projected, pair[0], method, **params)) == name
+    assert label(method_specs(name)[name].explain(projected, pair[0])) == name
+
+
+def test_rows_that_a_model_without_a_relu_allows(projected) -> None:
+    assert list(possible(METHODS, projected)) == list(METHODS)
+    smooth = PairModel(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GELU()), size=24)
+    guided = {f"{name}(guided=True)" for name in ("input_x_gradient", "smooth_grad", "averaged_transforms")}
+    assert set(METHODS) - set(possible(METHODS, smooth)) == guided
+    some = ["edges", "input_x_gradient(guided=True)"]
+    table = evaluated([projected, smooth], random_pair(1), some, ["SAD"])
+    assert table["method"].tolist() == ["edges", "input_x_gradient(guided=True)", "edges"], "each model its own"
+
+
+def test_choices_of_rows() -> None:
+    assert list(choose_methods()) == list(METHODS)
+    assert set(choose_methods("some")) < set(METHODS)
+    assert choose_methods("some", stride=8)["conditional_occlusion"] == MethodSpec(
+        "conditional_occlusion", {"stride": 8}, "conditional_occlusion"
+    )
+    assert "conditional_occlusion" not in choose_methods("gentle", stride=8)
+    with pytest.raises(InputError, match="unknown choice of methods 'all'; there are: paper, some, gentle"):
+        choose_methods("all")
+
+
+def test_curves_and_cascades_are_those_of_each_method(projected) -> None:
+    pair = random_pair(1)
+    found = pixel_curves(projected, pair, ["grad_cam", "edges"], step=96)
+    want = measure(projected, pair, explain(projected, pair, "edges"), ["SI", "SD", "CI", "CD"], 96)
+    assert {name: area.item() for name, area in found["edges"].areas().items()} == {name: area.item() for name, area in want.items()}
+    made, cascade = cascades(projected, pair, ["edges"])["edges"]
+    assert torch.equal(made.a, explain(projected, pair, "edges").a)
+    assert cascade.rank_correlation[0].tolist() == pytest.approx([1] * len(cascade.layers)), "edges never look at the model"
+
+
+def test_areas_are_those_of_measure_fill_by_fill(projected) -> None:
+    pair = random_pair(2)
+    asked = {"cam": "grad_cam", "deep": "deep_similarity"}
+    table = by_fill(projected, pair, asked, metric="SD", fills=("zero", "blur"), adaptive=False)
+    assert len(table) == 2 * 2 * 2
+    want = measure(projected, pair, explain(projected, pair, "grad_cam"), ["SD"], deletion="blur")["SD"]
+    got = table[(table["method"] == "cam") & (table["fill"] == "blur")]["value"].to_numpy()
+    assert torch.allclose(torch.tensor(got), want.double())
+    known = table[table["fill"] == "zero"].assign(value=7.0)
+    again = by_fill(projected, pair, {"cam": "grad_cam"}, metric="SD", fills=("zero", "blur"), adaptive=False, known=known)
+    assert again["value"].tolist() == [7.0, 7.0, *got], "what is known is not measured again"
+    wide = mean_by(table, "fill")
+    assert list(wide.columns) == ["zero", "blur"]
+    assert wide.loc["cam", "blur"] == pytest.approx(want.mean().item())
+
+
+def test_means_have_short_names_in_the_order_of_the_table() -> None:
+    values = {"method": ["smooth_grad", "smooth_grad", "edges"], "metric": ["SI", "CD", "SI"], "model": "m", "value": [1.0, 2.0, 3.0]}
+    table = pd.DataFrame(values)
+    assert means(table, "method", "metric")[["method", "mean"]].to_numpy().tolist() == [
+        ["Smooth-Grad", 1],
+        ["Smooth-Grad", 2],
+        ["edges", 3],
+    ]
+    across = mean_by(table, "method", index="metric")
+    assert list(across.columns) == ["Smooth-Grad", "edges"]
+    assert list(across.index) == ["SI", "CD"]
+    assert across.loc["SI", "edges"] == 3
+
+
+def test_agreement_with_truth_knows_the_direction_of_each_metric() -> None:
+    """Three methods on four pairs, ordered alike by all metrics but one."""
+    kinds = {**dict.fromkeys(PAPER, 1.0), "SD": -1.0, "CD": 1.0, "SAD": -1.0, "CAD": -1.0, "relevance_rank": 1.0}
+    ordered = [("m", name, k, metric, sign * (place + k)) for metric, sign in kinds.items() for k in range(4)
+               for place, name in enumerate(("grad_cam", "edges", "rise"))]  # fmt: skip
+    table = pd.DataFrame(ordered, columns=["model", "method", "pair", "metric", "value"])
+    found = agreement_with_truth(table, ["relevance_rank"]).set_index("metric")["mean"]
+    assert found.to_dict() == {"SI": 1, "SD": 1, "CI": 1, "CD": -1, "SAD": 1, "CAD": 1}, "lower is better by CD"
 
 
 def test_unknown_table() -> None:
@@ -66,33 +152,3 @@ def test_views_are_of_their_photos() -> None:
     assert pair.b.shape == photos.shape
     assert not torch.equal(pair.b, photos)
     assert torch.equal(view_pairs(photos, torch.Generator().manual_seed(1)).b, pair.b)
-
-
-def test_inside_and_outside_of_our_intervals() -> None:
-    rows = [
-        ("simclr", "grad_cam", "SI", 0.8, 0.78, 0.82, 9),
-        ("simclr", "grad_cam", "SD", 0.5, 0.4, 0.6, 9),
-        ("simclr", "edges", "SI", 0.5, 0.4, 0.6, 9),
-    ]
-    summary = pd.DataFrame(rows, columns=["model", "method", "metric", "mean", "low", "high", "n"])
-    got = beside_paper(summary, "simclr", "SimCLRv2 1x")
-    assert got[["metric", "paper", "inside"]].to_numpy().tolist() == [["SI", 0.781, True], ["SD", 0.764, False]]
-    with pytest.raises(InputError, match="unknown model of the paper 'BYOL'; there are: SimCLRv2 1x"):
-        beside_paper(summary, "simclr", "BYOL")
-    with pytest.raises(InputError, match="got none for 'barlow'"):
-        beside_paper(summary, "barlow", "Barlow Twins")
-
-
-def test_orders_across_families_say_nothing_of_those_within() -> None:
-    """Our means: the paper's order of the families, each turned around within."""
-    paper = paper_tables("I").query("model == 'SimCLRv2 1x' and metric == 'CD'").set_index("method")["value"]
-    family = paper.index.map(lambda name: WAYS[name][0] in ("input_x_gradient", "smooth_grad", "averaged_transforms"))
-    rows = [("m", way, k, "CD", v) for way, value in paper.items() for k, v in enumerate((-value, 0.001 - value))]
-    table = pd.DataFrame(rows, columns=["model", "method", "pair", "metric", "value"])
-    table.loc[table["method"].isin(paper.index[family]), "value"] -= 10
-    row = orders(table, {"m": "SimCLRv2 1x"}, draws=300).iloc[0]
-    assert (row["methods"], row["activation"], row["gradient"]) == (17, pytest.approx(-1), pytest.approx(-1))
-    assert row["within"] < -0.9
-    assert row["low"] <= row["within"] <= row["high"]
-    assert row["across"] > 0.4, "gradients lie below all others, there and here"
-    assert row["p"] < 0.01

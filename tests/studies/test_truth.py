@@ -14,17 +14,24 @@ from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.pair import Truth
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies.truth import (
-    ahead,
-    among_confirmed,
+    KINDS,
+    _confirmed,
+    _paint,
+    by_kind,
     confirmed,
+    effects,
     intervene,
-    localise,
-    mismatched,
+    interventions,
+    known_mosaics,
+    known_scenes,
+    mean_over_models,
     other_objects,
     other_photos,
-    paint,
-    specific,
+    painted_over,
+    surely,
 )
+from xaicl_lib.views.render import alt_of
+from xaicl_lib.views.truth import pairs_figure
 
 
 class Window(nn.Module):
@@ -71,8 +78,8 @@ def test_the_drop_is_what_it_says() -> None:
     cos = nn.functional.cosine_similarity
     for k in range(3):
         whole = cos(pair.a[k].flatten(), pair.b[k].flatten(), 0)
-        without_a = paint(pair.a[k : k + 1], pair.truth.a[k : k + 1])[0]
-        without_b = paint(pair.b[k : k + 1], pair.truth.b[k : k + 1])[0]
+        without_a = _paint(pair.a[k : k + 1], pair.truth.a[k : k + 1])[0]
+        without_b = _paint(pair.b[k : k + 1], pair.truth.b[k : k + 1])[0]
         want = whole - (cos(without_a.flatten(), pair.b[k].flatten(), 0) + cos(pair.a[k].flatten(), without_b.flatten(), 0)) / 2
         assert got["evidence"][k] == pytest.approx(float(want), abs=1e-5)
 
@@ -80,7 +87,7 @@ def test_the_drop_is_what_it_says() -> None:
 def test_painting_leaves_the_rest_alone_and_takes_the_evidence_away() -> None:
     pair = marked()
     for fill in ("around", "other"):
-        painted = paint(pair.a, pair.truth.a, fill)
+        painted = _paint(pair.a, pair.truth.a, fill)
         keep = ~pair.truth.a.unsqueeze(1).expand_as(painted)
         assert torch.equal(painted[keep], pair.a[keep])
     red = torch.zeros(1, 3, 16, 16)
@@ -88,11 +95,11 @@ def test_painting_leaves_the_rest_alone_and_takes_the_evidence_away() -> None:
     red[:, :, 4:8, 4:8] = torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1)
     mask = torch.zeros(1, 16, 16, dtype=torch.bool)
     mask[:, 4:8, 4:8] = True
-    assert torch.allclose(paint(red, mask), torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 16, 16), atol=1e-5), (
+    assert torch.allclose(_paint(red, mask), torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 16, 16), atol=1e-5), (
         "nothing shines through"
     )
     with pytest.raises(InputError, match="unknown fill 'zeros'; there are: around, other"):
-        paint(red, mask, "zeros")
+        _paint(red, mask, "zeros")
 
 
 def test_a_kind_is_judged_alike_whatever_comes_before_it() -> None:
@@ -116,20 +123,6 @@ def test_no_room_elsewhere_is_no_answer() -> None:
         intervene([model], {"x": random_pair()})
 
 
-def test_localise_knows_what_guessing_gives_and_what_sharing_adds() -> None:
-    pair = marked(4)
-    model = window_model(slice(16), slice(16), "all")
-    table = localise([model], {"marked": pair}, ["random_map", "input_x_gradient"], metrics=["relevance_mass"])
-    assert set(table["kind"]) == {"marked"}
-    assert (table["chance"] == 0.25).all()
-    assert table["shared"].value_counts().to_dict() == {True: 8, False: 8}
-    added = specific(table).groupby("method")["value"].mean()
-    assert added["random_map"] == pytest.approx(0, abs=1e-6), "the same random map on the same mask"
-    assert added["input_x_gradient"] != 0
-    with pytest.raises(InputError, match="at least two pairs"):
-        mismatched(pair[0])
-
-
 def test_the_other_controls_are_what_they_say() -> None:
     pair, model = marked(4), window_model(slice(16), slice(16), "all")
     corner = pair.truth.a.roll((8, 8), (1, 2))
@@ -142,10 +135,10 @@ def test_the_other_controls_are_what_they_say() -> None:
 
     for k in range(4):
         whole = cos(pair.a[k], pair.b[k])
-        without = [cos(paint(pair.a, mask)[k], pair.b[k]) for mask in others[0]]
-        without += [cos(pair.a[k], paint(pair.b, mask)[k]) for mask in others[1]]
+        without = [cos(_paint(pair.a, mask)[k], pair.b[k]) for mask in others[0]]
+        without += [cos(pair.a[k], _paint(pair.b, mask)[k]) for mask in others[1]]
         assert got["other"][k] == pytest.approx(whole - np.mean(without), abs=1e-5)
-        a, b = paint(pair.a, pair.truth.a), paint(pair.b, pair.truth.b)
+        a, b = _paint(pair.a, pair.truth.a), _paint(pair.b, pair.truth.b)
         rest = [j for j in range(4) if j != k]
         drops = [cos(pair.a[k], pair.b[j]) - cos(a[k], pair.b[j]) for j in rest]
         drops += [cos(pair.a[j], pair.b[k]) - cos(pair.a[j], b[k]) for j in rest]
@@ -159,7 +152,7 @@ def test_other_objects_and_photos_are_whole_and_never_the_shared_one() -> None:
         assert other.shape == (1, 20, 48, 48)
         assert other.flatten(2).any(2).all()
         assert not (other[0] & shared).any()
-    painted = paint(pair.a, other_objects(20, 48)[0][0])
+    painted = _paint(pair.a, other_objects(20, 48)[0][0])
     assert torch.equal(painted[pair.truth.a.unsqueeze(1).expand_as(painted)], pair.a[pair.truth.a.unsqueeze(1).expand_as(painted)])
     mosaic = photo_mosaics(3, 32)
     for shared, photos in zip((mosaic.truth.a, mosaic.truth.b), other_photos(mosaic.truth), strict=True):
@@ -177,7 +170,7 @@ def drops_of(gains: dict[str, list[float]]) -> pd.DataFrame:
 
 def test_confirmed_shares_are_corrected_for_their_number() -> None:
     drops = drops_of({"clear": [0.5] * 32, "22 of 32": [0.1] * 22 + [-0.1] * 10, "none": [-0.1] * 32})
-    table = confirmed(drops).set_index("kind")
+    table = _confirmed(drops).set_index("kind")
     assert table.loc["22 of 32", ["mean", "low", "high"]].tolist() == pytest.approx(share(22, 32))
     assert table.loc["22 of 32", "difference"] == pytest.approx(0.0375)
     assert table.loc["22 of 32", "least"] < 0.0375 < table.loc["22 of 32", "most"]
@@ -186,68 +179,54 @@ def test_confirmed_shares_are_corrected_for_their_number() -> None:
     assert table.loc["22 of 32", "p"] == pytest.approx(p), "the largest of three is not made larger"
     assert table.loc["clear", "p"] == pytest.approx(3 * 2 / 2**32)
     assert table["significant"].tolist() == [True, False, True], "surely more often than a coin, and surely less"
-    assert confirmed(drops, "unshared").set_index("kind")["cost"].tolist() == pytest.approx([1.0, 0.075, -0.2])
-    assert confirmed(drops, "unshared")["mean"].tolist() == [0, 10 / 32, 1]
-    assert confirmed(drops, "other").empty
+    assert _confirmed(drops, "unshared").set_index("kind")["cost"].tolist() == pytest.approx([1.0, 0.075, -0.2])
+    assert _confirmed(drops, "unshared")["mean"].tolist() == [0, 10 / 32, 1]
+    assert _confirmed(drops, "other").empty
     with pytest.raises(InputError, match="unknown control 'chance'"):
-        confirmed(drops, "chance")
+        _confirmed(drops, "chance")
 
 
-def found_of(shared: np.ndarray, mismatched: np.ndarray) -> pd.DataFrame:
-    rows = [
-        {"model": "m", "method": "x", "kind": "k", "metric": "relevance_rank", "pair": k, "shared": is_shared, "value": value}
-        for is_shared, values in ((True, shared), (False, mismatched))
-        for k, value in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
+def test_scenes_and_mosaics_come_with_their_other_things() -> None:
+    known, size = known_scenes(2, 24, seed=3), 24
+    assert list(known.pairs) == [kind.replace("_", " ") for kind in KINDS]
+    want = scene_pairs(2, "same_colour", size, torch.Generator().manual_seed(3))
+    assert torch.equal(known.pairs["same colour"].b, want.b)
+    for shared, other in zip(
+        (known.pairs["one shared"].truth.a, known.pairs["one shared"].truth.b), known.others["one shared"], strict=True
+    ):
+        assert not (other[0] & shared).any(), "drawn as the pairs were"
+    pictures = painted_over(known, "one shared")
+    assert list(pictures) == ["one shared", "without the evidence", "without other pixels", "without the other"]
+    pair = known.pairs["one shared"][0]
+    assert torch.equal(pictures["without the evidence"].a, _paint(pair.a, pair.truth.a))
+    assert torch.equal(pictures["without the other"].a, _paint(pair.a, known.others["one shared"][0][0][:1]))
+    assert all(torch.equal(picture.b, pair.b) for picture in pictures.values())
+    assert "without the evidence, without other pixels" in alt_of(pairs_figure(pictures, what="Scenes", outline=False))
+    outlined = pairs_figure({"one": pair}, what="Scenes").layout.images[0].source
+    assert outlined != pairs_figure({"one": pair}, what="Scenes", outline=False).layout.images[0].source
 
 
-def test_couples_of_pairs_exchange_images_and_are_one_observation() -> None:
-    pair = marked(7)
-    other = mismatched(pair)
-    assert torch.equal(other.b, pair.b[[1, 0, 3, 2, 6, 4, 5]])
-    assert torch.equal(other.truth.b, pair.truth.b[[1, 0, 3, 2, 6, 4, 5]])
-    g = np.random.default_rng(0)
-    shared, exchanged = g.normal(size=7), g.normal(size=7)
-    added = specific(found_of(shared, exchanged))
-    want = [part.mean() for part in np.split(shared - exchanged, [2, 4])]
-    assert added["value"].tolist() == pytest.approx(want)
-    assert added["couple"].tolist() == [0, 1, 2]
-    a, b = g.normal(size=7), g.normal(size=7)  # maps that look at one side alone share nothing, whatever the images
-    alone = specific(found_of((a + b) / 2, (a + b[[1, 0, 3, 2, 6, 4, 5]]) / 2))["value"]
-    assert alone.abs().max() < 1e-12, "in each couple, not only on average"
-    exchanged[3] = np.nan
-    assert specific(found_of(shared, exchanged))["value"].isna().tolist() == [False, True, False]
-    both = pd.concat([found_of(shared, exchanged), found_of(a[:4], b[:4]).assign(kind="few", model="other")])
-    assert specific(both.astype({"kind": "category", "model": "category"}))["couple"].tolist() == [0, 1, 2, 0, 1]
+def test_interventions_are_those_of_each_model_on_its_own_pairs() -> None:
+    model, own = build("projected"), known_mosaics(3, 24)
+    known = known_scenes(3, 24)
+    drops = interventions(([model], known), ([model], own))
+    want = intervene([model], known.pairs, others=known.others)
+    pd.testing.assert_frame_equal(drops[: len(want)], want)
+    assert drops["kind"].iloc[-1] == "mosaic of photos"
+    assert drops["other"].notna().tolist() == [kind in ("one shared", "mosaic of photos") for kind in drops["kind"]]
+    wide = by_kind(drops)
+    assert wide.loc[(model.name, "one shared"), "drop: evidence"] == drops[drops["kind"] == "one shared"]["evidence"].mean()
+    effect = effects(drops, "other").set_index("kind")
+    assert list(effect.index) == ["one shared", "mosaic of photos"]
+    gain = (drops["evidence"] - drops["other"])[drops["kind"] == "one shared"].mean()
+    assert effect.loc["one shared", "mean"] == pytest.approx(gain)
 
 
-def test_only_pairs_that_a_model_uses_are_kept() -> None:
-    found = found_of(np.arange(3.0), np.zeros(3))
-    drops = drops_of({"k": [0.2, -0.2]}).assign(other=0.1)
-    kept = among_confirmed(found, drops)
-    wide = kept.pivot(index="pair", columns="shared", values="value")
-    assert wide[True].isna().tolist() == wide[False].isna().tolist() == [False, True, True], "pair 2 is not in drops"
-    assert specific(kept)["value"].isna().all(), "a couple counts where both of its pairs do"
-
-
-def test_methods_are_compared_over_couples_of_images_not_over_models() -> None:
-    g = np.random.default_rng(0)
-    gain = 0.1 + 0.05 * g.normal(size=10)
-    rows = [
-        {"model": model, "method": method, "kind": "k", "metric": metric, "couple": c, "value": value}
-        for metric in ("relevance_rank", "pointing_game")
-        for model, part in (("m", 1.0), ("twin", 0.8), ("other", -0.6))
-        for c in range(10)
-        for method, value in (("one", part * gain[c]), ("zero", 0.0))
-    ]
-    added = pd.DataFrame(rows)
-    table = ahead(added, ["one"], "zero")
-    assert table["mean"].tolist() == pytest.approx([0.4 * gain.mean()] * 2)
-    assert table["n"].tolist() == [10, 10], "ten couples, however many models look at them"
-    assert table["p"].tolist() == pytest.approx([2 * stats.wilcoxon(gain).pvalue] * 2)
-    assert table[["models", "of"]].to_numpy().tolist() == [[2, 3]] * 2
-    added.loc[(added["couple"] == 3) & (added["metric"] == "relevance_rank"), "value"] = np.nan
-    assert ahead(added, ["one"], "zero")["n"].tolist() == [9, 10]
-    with pytest.raises(InputError, match="unknown method of the table 'none'"):
-        ahead(added, ["one"], "none")
+def test_shares_beside_every_control_in_means_over_models() -> None:
+    clear, none = drops_of({"one_shared": [0.5] * 32}), drops_of({"one_shared": [-0.1] * 32}).assign(model="k")
+    table = confirmed(pd.concat([clear, none]).assign(fill="around", other=1.0))
+    assert table["control"].value_counts(sort=False).to_dict() == {"elsewhere": 2, "other": 2, "unshared": 2}
+    row = mean_over_models(table).loc["elsewhere"]
+    assert (row["kind"], row["confirmed"], row["surely"], row["models"]) == ("one shared", 0.5, 1, 2)
+    assert row["difference"] == pytest.approx(0.2)
+    assert surely(table[table["control"] == "elsewhere"]) == [("one shared", ["m"], 2)]

@@ -125,5 +125,5 @@ def test_lost_together_is_of_the_same_pairs_throughout() -> None:
 
 
 def test_a_rank_correlation_in_a_title_is_over_what_is_known() -> None:
-    table = pd.DataFrame({"value": [1.0, 2.0, 3.0, np.nan], "mean": [1.0, 2.0, 3.0, 4.0]})
+    table = pd.DataFrame({"paper": [1.0, 2.0, 3.0, np.nan], "mean": [1.0, 2.0, 3.0, 4.0]})
     assert _rho(table) == pytest.approx(1)

@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from xaicl_lib.views.claims import power_alt, power_figure, readable, reading
+from xaicl_lib import show
+from xaicl_lib.views.claims import power_figure, readable
+from xaicl_lib.views.render import alt_of
 
 TABLE = pd.DataFrame(
     {
@@ -24,20 +26,21 @@ def test_rows_are_texts() -> None:
     assert list(found["needs"]) == ["", "1,500", ""]
     assert list(found.iloc[0, -2:]) == ["50 pairs", "t.parquet, m"]
     assert list(found.index) == ["Fig. 1", "Table I", "V"]
-    assert list(readable(TABLE, "undecided")["claim"]) == ["b"]
+    assert list(readable(TABLE, verdict="undecided")["claim"]) == ["b"]
     assert list(readable(TABLE.assign(needed=[np.nan, 2e6, np.nan]))["needs"]) == ["", "> 1,000,000", ""]
 
 
 def test_the_power_figure_counts_rows() -> None:
     more = pd.concat([TABLE, TABLE.assign(needed=[np.nan, np.inf, 4.0], unit=["", "pairs", "models"])])
-    solid, dotted = power_figure(more).data
+    figure = power_figure(more)
+    solid, dotted = figure.data
     assert (list(solid.x), list(solid.y)) == ([1500.0, 1_000_000.0], [1, 2])
     assert list(dotted.x) == [60.0, 60.0]
-    assert "Of 2 undecided rows" in power_alt(more)
-    assert "200 pairs 0 (2), 1,000 pairs 0 (2), 10,000 pairs 1 (2)" in power_alt(more)
+    assert "Of 2 undecided rows" in alt_of(figure)
+    assert "200 pairs 0 (2), 1,000 pairs 0 (2), 10,000 pairs 1 (2)" in alt_of(figure)
 
 
 def test_a_section_is_a_table_of_its_own() -> None:
-    html = reading(TABLE.assign(section=["x", "y", "y"]), section="y")._repr_html_()
+    html = show(readable(TABLE.assign(section=["x", "y", "y"]), section="y"))._repr_html_()
     assert (html.count("<tr"), "64 %" in html) == (3, False)
-    assert reading(TABLE, verdict="holds")._repr_html_().count("<tr") == 2
+    assert show(readable(TABLE, verdict="holds"))._repr_html_().count("<tr") == 2

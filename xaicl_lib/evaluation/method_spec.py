@@ -1,5 +1,7 @@
 """A method with its parameters and a label: a row of a table, and whatever else is done by several methods in turn."""
 
+import re
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,28 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.methods import explain
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
+
+_SHORT = {
+    "conditional_occlusion": "occlusion, conditional",
+    "pairwise_occlusion": "occlusion, pairwise",
+    "rise": "RISE",
+    "deep_similarity": "deep similarity",
+    "integrated_jacobians": "integrated Jacobians",
+    "grad_cam": "Grad-CAM",
+    "interaction_cam": "Int-CAM",
+    "input_x_gradient": "input x gradient",
+    "smooth_grad": "Smooth-Grad",
+    "averaged_transforms": "averaged transf.",
+    "random_map": "random map",
+}
+_OPTIONS = {
+    "guided=True": "guided",
+    "level=0.15": "noisy",
+    "sigma=published": "published noise",
+    "reduction=max": "max",
+    "reduction=attention": "attention",
+    "gradient_interaction=False": "no GI",
+}
 
 
 @dataclass(frozen=True)
@@ -37,8 +61,9 @@ class MethodSpec:
         return explain(model, pair, self.name, **self.params, **options)
 
 
+# By name or as a label has it, such as "smooth_grad(guided=True)", with parameters, or whole; as a mapping under labels of one's own.
 Method = str | tuple[str, Mapping[str, Any]] | MethodSpec
-Methods = str | MethodSpec | Sequence[Method] | Mapping[str, Method]  # as a mapping under labels of one's own
+Methods = str | MethodSpec | Sequence[Method] | Mapping[str, Method]
 
 
 def method_specs(methods: Methods) -> dict[str, MethodSpec]:
@@ -58,8 +83,23 @@ def method_specs(methods: Methods) -> dict[str, MethodSpec]:
 def _spec(given: Method, label: str = "") -> MethodSpec:
     if isinstance(given, MethodSpec):
         return MethodSpec(given.name, given.params, label or given.label)
-    name, params = (given, {}) if isinstance(given, str) else given
+    name, params = _parsed(given) if isinstance(given, str) else given
     return MethodSpec(name, dict(params), label)
+
+
+def _parsed(label: str) -> tuple[str, dict[str, Any]]:
+    """Name and parameters from a label: "smooth_grad(sigma=published, samples=4)" has sigma "published" and samples 4."""
+    found = re.fullmatch(r"(\w+)\((.*)\)", label)
+    pairs = [one.partition("=") for one in re.split(r",\s*", found[2]) if one] if found else []
+    return (found[1] if found else label), {name: _value(text) for name, _, text in pairs}
+
+
+def _value(text: str) -> Any:
+    """A number or a truth value, and otherwise a word."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def require_distinct(kind: str, names: Sequence[str]) -> None:
@@ -85,3 +125,12 @@ def possible(methods: Methods, model: PairModel) -> dict[str, MethodSpec]:
     except InputError:
         return {label: spec for label, spec in specs.items() if label not in guided}
     return specs
+
+
+def short(label: str) -> str:
+    """A method's label for a narrow place: "interaction_cam(reduction=max)" is "Int-CAM, max"."""
+    found = re.fullmatch(r"(\w+)(?:\((.*)\))?", label)
+    if found is None:
+        return label
+    name, options = found.groups()
+    return ", ".join([_SHORT.get(name, name), *(_OPTIONS.get(one, one) for one in (options or "").split(", ") if one)])

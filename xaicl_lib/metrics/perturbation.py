@@ -38,8 +38,9 @@ def _scaled_blur(pixels: Tensor, x: Tensor, model: PairModel, generator: Generat
 
 
 def _shuffle(pixels: Tensor, x: Tensor, model: PairModel, generator: Generator | None) -> Tensor:
-    """The image's own pixels in random places, the same places for every image."""
-    order = torch.randperm(x[0, 0].numel(), generator=generator or Generator().manual_seed(0)).to(x.device)
+    """The image's own pixels in random places, the same for every image: a metric's value must not depend on which others are asked for."""
+    seed = generator.initial_seed() if generator else 0
+    order = torch.randperm(x[0, 0].numel(), generator=Generator().manual_seed(seed)).to(x.device)
     return x.flatten(2)[..., order].view(x.shape)
 
 
@@ -96,7 +97,7 @@ def perturbation(
         explanation: its maps.
         columns: which of SI, SD, CI, CD, SAD, CAD.
         score: what was explained.
-        generator: of the baseline "shuffle".
+        generator: whose seed gives the places of the baseline "shuffle"; None is seed 0.
         chunk: images in flight.
         step: pixels at a time; None is the image's shorter side (225 points at 224 pixels). Where the sides differ in size, it
             is that of side a, and side b changes by the same share.

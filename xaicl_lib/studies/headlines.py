@@ -1,17 +1,14 @@
 """What the paper says of its methods in a sentence each, tested on a table of ours: holds, contrary, or undecided."""
 
-from ast import literal_eval
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.metrics import metrics
-from xaicl_lib.statistics.paired import claimed, holm, interval, signed_ranks
-
-SIX = ("SI", "SD", "CI", "CD", "SAD", "CAD")
+from xaicl_lib.evaluation.method_spec import short
+from xaicl_lib.metrics import PAPER, metrics
+from xaicl_lib.statistics.paired import claimed, holm, interval, signed_ranks, summarise
 
 
 @dataclass(frozen=True)
@@ -29,11 +26,11 @@ class Headline:
     says: str
     better: str
     worse: str
-    columns: tuple[str, ...] = SIX
+    columns: tuple[str, ...] = PAPER
     where: str = "Sec. V-C"
 
 
-INTERACTION = {"mean": "", "max": "reduction=max", "attention": "reduction=attention"}
+_INTERACTION = {"mean": "", "max": "reduction=max", "attention": "reduction=attention"}
 HEADLINES = (
     Headline("Conditional before pairwise occlusion", "conditional_occlusion", "pairwise_occlusion"),
     Headline("Averaged Transforms before Input x Gradient", "averaged_transforms", "input_x_gradient"),
@@ -45,7 +42,7 @@ HEADLINES = (
             f"interaction_cam({option})" if option else "interaction_cam",
             f"interaction_cam({', '.join(filter(None, (option, 'gradient_interaction=False')))})",
         )
-        for name, option in INTERACTION.items()
+        for name, option in _INTERACTION.items()
     ),
 )
 SENSITIVITY = (
@@ -80,25 +77,9 @@ VARIANTS = {
 }
 
 
-def ways_of(claims: tuple[Headline, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """The methods of some claims as `evaluate` takes them, by their labels."""
-    labels = dict.fromkeys(label for one in claims for label in (one.worse, one.better))
-    return {label: (label.split("(")[0], _options(label)) for label in labels}
-
-
-def _options(label: str) -> dict[str, Any]:
-    """The options that a label names: "smooth_grad(sigma=published, samples=4)" has sigma "published" and samples 4."""
-    named = label.partition("(")[2].removesuffix(")")
-    pairs = [one.split("=") for one in named.split(", ") if one]
-    return {name: _value(text) for name, text in pairs}
-
-
-def _value(text: str) -> Any:
-    """A number or a truth value, and otherwise a word."""
-    try:
-        return literal_eval(text)
-    except ValueError:
-        return text
+def labels(claims: tuple[Headline, ...]) -> list[str]:
+    """The methods of some claims as `evaluate` takes them."""
+    return list(dict.fromkeys(label for one in claims for label in (one.worse, one.better)))
 
 
 def headlines(table: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES, *, level: float = 0.05) -> pd.DataFrame:
@@ -120,24 +101,22 @@ def headlines(table: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES, *, 
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
 
-def counted(found: pd.DataFrame) -> pd.DataFrame:
-    """On how many models each claim holds and on how many its contrary, as "2 · 0 of 7": a row for each claim, a column for each metric."""
+def counted(found: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES) -> pd.DataFrame:
+    """On how many models each claim holds, and on how many its contrary, beside how many of the paper's own its printed means favour.
+
+    Returns:
+        A row for each claim, a column for each metric, as "2 · 0 of 7; paper 5 of 5".
+    """
 
     def cell(verdict: pd.Series) -> str:
         return f"{(verdict == 'holds').sum()} · {(verdict == 'contrary').sum()} of {len(verdict)}"
 
     counts = found.groupby(["claim", "metric"], sort=False)["verdict"].agg(cell)
-    return counts.unstack()[list(dict.fromkeys(found["metric"]))].loc[list(dict.fromkeys(found["claim"]))]
+    wide = counts.unstack()[list(dict.fromkeys(found["metric"]))].loc[list(dict.fromkeys(found["claim"]))]
+    return wide + "; paper " + _printed(claims).loc[wide.index, wide.columns]
 
 
-def told(found: pd.DataFrame) -> pd.DataFrame:
-    """By how much each claim of one model holds, as "+0.12 (+0.10 to +0.15) holds": a row for each claim, a column for each metric."""
-    text = [f"{row.difference:+.3f} ({row.low:+.2f} to {row.high:+.2f}) {row.verdict}" for row in found.itertuples()]
-    wide = found.assign(text=text).pivot(index="claim", columns="metric", values="text")
-    return wide.loc[list(dict.fromkeys(found["claim"])), list(dict.fromkeys(found["metric"]))]
-
-
-def printed(claims: tuple[Headline, ...] = HEADLINES) -> pd.DataFrame:
+def _printed(claims: tuple[Headline, ...]) -> pd.DataFrame:
     """On how many of the paper's models its own Tables I to IV favour each claim, as "5 of 5": rows and columns as in `counted`."""
     values = paper_tables("I", "II", "III", "IV").pivot(index=["model", "method"], columns="metric", values="value")
     rows = {}
@@ -148,7 +127,28 @@ def printed(claims: tuple[Headline, ...] = HEADLINES) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("claim")
 
 
-def over_models(found: pd.DataFrame, *, level: float = 0.05) -> pd.DataFrame:
+def _told(found: pd.DataFrame) -> pd.DataFrame:
+    """By how much each claim of one model holds, as "+0.12 (+0.10 to +0.15) holds": a row for each claim, a column for each metric."""
+    text = [f"{row.difference:+.3f} ({row.low:+.2f} to {row.high:+.2f}) {row.verdict}" for row in found.itertuples()]
+    wide = found.assign(text=text).pivot(index="claim", columns="metric", values="text")
+    return wide.loc[list(dict.fromkeys(found["claim"])), list(dict.fromkeys(found["metric"]))]
+
+
+def variants(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """By how much the second of each choice that the papers leave open is better, as of `_told`, by the model that it was tried on."""
+    by_claim = table[table["insertion"] != "scaled_blur"]
+    return {name: _told(headlines(by_claim[by_claim["model"] == name], claims)) for name, claims in VARIANTS.items()}
+
+
+def by_blur(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean insertion on `simclr` from either blur: a row for each method, by its short name, a column for each metric and blur."""
+    asked = table[table["insertion"] == "scaled_blur"]["method"].unique()
+    both = summarise(table[table["method"].isin(asked) & (table["model"] == "simclr")], ["metric", "method", "insertion"])
+    wide = both.pivot(index="method", columns=["metric", "insertion"], values="mean").rename(index=short)
+    return wide.set_axis([f"{metric}, {blur}" for metric, blur in wide.columns], axis=1)
+
+
+def across_models(found: pd.DataFrame, *, level: float = 0.05) -> pd.DataFrame:
     """The same claims with the model as what was drawn, for metrics of too few pairs to decide on any one model.
 
     Returns:

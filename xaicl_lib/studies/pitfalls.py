@@ -1,6 +1,7 @@
 """Ways to be fooled by a saliency map of a pair, measured: vanishing gradients, maps of edges, areas and fills, shares and noise."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,37 +9,39 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
+from xaicl_lib import augment
+from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation.method_spec import Methods, method_specs
+from xaicl_lib.images import SAMPLES, open_photo
 from xaicl_lib.methods import explain
-from xaicl_lib.metrics import measure
 from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.metrics.randomisation import randomisation, rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
+from xaicl_lib.statistics.bootstrap import shares
+from xaicl_lib.studies.harmful import CONTROLS, against, lost_shares
 
-Way = tuple[str, Mapping[str, Any]]
-FILLS = ("zero", "blur", "shuffle")
 MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
+_BOX = (0.15, 0.15, -0.7, 0.7)  # left, top, width and height of a view, which is mirrored
 
 
-def saturation(
-    model: PairModel,
-    photo: Float[Tensor, "1 3 h w"],
-    other: Float[Tensor, "1 3 h w"],
-    ways: Mapping[str, Way],
-    *,
-    mix: Sequence[float] = MIX,
-) -> pd.DataFrame:
-    """How large maps are as side b moves from the photo itself towards another one.
+def with_view(size: int, photos: Any = tuple(SAMPLES)) -> Pair:
+    """Photos, whatever `xaicl_lib.images.open_photo` takes, each beside a mirrored view of its middle; without any all sample photos."""
+    a = open_photo(list(photos) if isinstance(photos, tuple) else photos, size)
+    return Pair(a, augment.resized_crop(a, torch.tensor([_BOX]).expand(len(a), 4), size))
+
+
+def fading(model: PairModel, pair: Pair, methods: Methods, *, mix: Sequence[float] = MIX) -> pd.DataFrame:
+    """How large maps are as side b moves from the photo of side a towards that of side b.
 
     The cosine has its maximum where both embeddings point the same way, and its gradient is zero there; a drop under occlusion is not.
 
     Args:
         model: that is explained.
-        photo: side a, and side b at a mix of 0.
-        other: what is blended into side b.
-        ways: label to method and its parameters.
-        mix: shares of the other photo in side b, each in [0, 1].
+        pair: of one.
+        methods: as for `evaluate`.
+        mix: shares of the photo of side b, each in [0, 1].
 
     Returns:
         Rows of mix, score, method, largest: the largest absolute value in either map, in the units of the method, and `relative`, that over
@@ -49,15 +52,16 @@ def saturation(
     """
     if not all(0 <= share <= 1 for share in mix):
         raise InputError(f"expected shares of the other photo in [0, 1], got {list(mix)}")
-    shares = torch.tensor(list(mix)).to(photo).view(-1, 1, 1, 1)
-    pair = Pair(photo.expand(len(shares), -1, -1, -1), (1 - shares) * photo + shares * other)
+    photo, other = pair.sides
+    steps = [Pair(photo, (1 - share) * photo + share * other) for share in torch.tensor(list(mix)).to(photo)]
     rows = []
-    for label, (method, params) in ways.items():
-        made = [explain(model, pair[k], method, **params) for k in range(len(pair))]
+    for label, spec in method_specs(methods).items():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "score 1")  # of gradients that vanish, as the table shows
+            made = [spec.explain(model, step) for step in steps]
         rows += [{"mix": m, "score": one.score.item(), "method": label, "largest": _largest(one)} for m, one in zip(mix, made, strict=True)]
     table = pd.DataFrame(rows)
-    table["relative"] = table["largest"] / table.groupby("method")["largest"].transform("max")
-    return table
+    return table.assign(relative=table["largest"] / table.groupby("method")["largest"].transform("max"))
 
 
 def _largest(made: Explanation) -> float:
@@ -65,7 +69,7 @@ def _largest(made: Explanation) -> float:
     return max(made.a.abs().max().item(), made.b.abs().max().item())
 
 
-def likeness(model: PairModel, pair: Pair, ways: Mapping[str, Way]) -> pd.DataFrame:
+def likeness(model: PairModel, pair: Pair, methods: Methods) -> pd.DataFrame:
     """How alike maps are to edges, and to the maps of the same network with all its weights in random order.
 
     A method whose maps look like edges, or that hardly change when everything the network learned is destroyed, says little about it:
@@ -74,7 +78,7 @@ def likeness(model: PairModel, pair: Pair, ways: Mapping[str, Way]) -> pd.DataFr
     Args:
         model: that is explained.
         pair: n pairs.
-        ways: label to method and its parameters.
+        methods: as for `evaluate`.
 
     Returns:
         Rows of method, pair, what ("edges and map", "edges and map of random weights", "map and map of random weights"), value:
@@ -82,8 +86,8 @@ def likeness(model: PairModel, pair: Pair, ways: Mapping[str, Way]) -> pd.DataFr
     """
     outlines = explain(model, pair, "edges")
     rows = []
-    for label, (method, params) in ways.items():
-        made = explain(model, pair, method, **params)
+    for label, spec in method_specs(methods).items():
+        made = spec.explain(model, pair)
         spoiled = randomisation(model, pair, made, every=10_000).explanations[-1]  # of the last depth alone: all layers
         found = {
             "edges and map": _alike(pair, outlines, made),
@@ -103,38 +107,29 @@ def _alike(pair: Pair, one: Explanation, other: Explanation) -> Float[Tensor, " 
     return torch.stack([rank_correlation(x.float(), y.float()) for x, y in sides if x is not None and y is not None]).mean(0)
 
 
-def by_fill(
-    model: PairModel,
-    pair: Pair,
-    ways: Mapping[str, Way],
-    *,
-    metric: str = "CD",
-    fills: Sequence[str] = FILLS,
-    adaptive: bool | float = 0.02,
-) -> pd.DataFrame:
-    """A deletion metric of the same maps when missing pixels are zeros, a blur, or the photo's own pixels in random places.
+def _darkened(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the stored run of `xaicl_lib.studies.harmful`: blur with darkening at its strongest, for Interaction-CAM and the controls."""
+    rows = table.astype(dict.fromkeys(["model", "augmentation", "method"], str))
+    asked = rows["method"].isin(["interaction_cam", *CONTROLS]) & (rows["augmentation"] == "blur + darkening")
+    return rows[asked & (rows["level"] == 5)]
+
+
+def lost_when_dark(table: pd.DataFrame) -> pd.DataFrame:
+    """The shares of maps that blur with darkening, at its strongest, makes lose their meaning: those of models, and of controls.
 
     Args:
-        model: that is explained.
-        pair: n pairs.
-        ways: label to method and its parameters.
-        metric: SD or CD.
-        fills: names of what takes the place of deleted pixels.
-        adaptive: error allowed for each area (see `xaicl_lib.metrics.perturbation`); False takes every step.
-
-    Returns:
-        Rows of method, fill, pair, value: the area under the deletion curve, lower is better.
+        table: stored, of `xaicl_lib.studies.harmful.sweep`.
     """
-    rows = []
-    for label, (method, params) in ways.items():
-        made = explain(model, pair, method, **params)
-        for fill in fills:
-            values = measure(model, pair, made, [metric], deletion=fill, adaptive=adaptive)[metric]
-            rows += [{"method": label, "fill": fill, "pair": k, "value": v} for k, v in enumerate(values.tolist())]
-    return pd.DataFrame(rows)
+    return lost_shares(_darkened(table), ["method"]).assign(what="lost at level 5")
 
 
-def lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
+def dark_beside_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """The shares of `lost_when_dark` tested against those of either control: a row for each model and control."""
+    columns = ["control", "lost", "by_control", "mean", "low", "high", "p", "verdict"]
+    return against(_darkened(table)).set_index("model")[columns]
+
+
+def _lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
     """How many maps of pure noise "lose their meaning" by the two measures of `xaicl_lib.studies.harmful.sweep`.
 
     Args:
@@ -156,3 +151,11 @@ def lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7,
         for measure_, lost in {"agreement": alike[0] <= alike[1], "truth": found <= chance}.items():
             rows.append(pd.DataFrame({"cells": k, "measure": measure_, "map": range(n), "lost": lost.int().tolist()}))
     return pd.concat(rows, ignore_index=True)
+
+
+def noise_shares(seed: int = 0) -> pd.DataFrame:
+    """Shares of `_lost_by_noise` on scenes, with intervals: a row for each number of cells, in words, and each measure."""
+    truth = scene_pairs(200, "same_object", 64).truth
+    assert truth is not None  # scenes know theirs
+    found = shares(_lost_by_noise(truth.b, seed=seed), ["cells", "measure"], "lost")
+    return found.assign(cells=found["cells"].map("{0} by {0} cells".format))

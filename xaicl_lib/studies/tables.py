@@ -1,57 +1,168 @@
-"""The rows and summaries of the paper's Tables I to V and Fig. 14."""
+"""Methods by models by metrics, as in the paper's Tables I to V and Fig. 14: the rows, the pairs, and what is asked of the tables."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from xaicl_lib.augment.views import Views, random_view
-from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.data.scenes import KINDS, scene_pairs
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.evaluation.evaluate import evaluate
+from xaicl_lib.evaluation.method_spec import Methods, MethodSpec, method_specs, possible, short
 from xaicl_lib.images import SAMPLES, list_images, open_photo
-from xaicl_lib.methods import methods
+from xaicl_lib.metrics import PAPER, measure
+from xaicl_lib.metrics.randomisation import Cascade, randomisation
+from xaicl_lib.metrics.registry import Curves
 from xaicl_lib.model import PairModel
-from xaicl_lib.pair import Pair
-from xaicl_lib.statistics.correlation import chance_within, concordance, resampled, weighted_means
-from xaicl_lib.statistics.paired import holm
+from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.statistics.paired import rank_agreement, verdicts
+from xaicl_lib.statistics.paired import summarise as summarise
 
-GUIDED = {"guided": True}
 # The seventeen rows of Tables I to IV, labelled as `paper_tables` labels them.
-PAPER_WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "conditional_occlusion": ("conditional_occlusion", {}),
-    "pairwise_occlusion": ("pairwise_occlusion", {}),
-    "deep_similarity": ("deep_similarity", {}),
-    "grad_cam": ("grad_cam", {}),
-    "interaction_cam(gradient_interaction=False)": ("interaction_cam", {"gradient_interaction": False}),
-    "interaction_cam": ("interaction_cam", {}),
-    "interaction_cam(reduction=max, gradient_interaction=False)": ("interaction_cam", {"reduction": "max", "gradient_interaction": False}),
-    "interaction_cam(reduction=max)": ("interaction_cam", {"reduction": "max"}),
-    "interaction_cam(reduction=attention, gradient_interaction=False)": (
-        "interaction_cam",
-        {"reduction": "attention", "gradient_interaction": False},
-    ),
-    "interaction_cam(reduction=attention)": ("interaction_cam", {"reduction": "attention"}),
-    "input_x_gradient": ("input_x_gradient", {}),
-    "input_x_gradient(guided=True)": ("input_x_gradient", GUIDED),
-    "smooth_grad": ("smooth_grad", {}),
-    "smooth_grad(guided=True)": ("smooth_grad", GUIDED),
-    "averaged_transforms": ("averaged_transforms", {}),
-    "averaged_transforms(guided=True)": ("averaged_transforms", GUIDED),
-    "averaged_transforms(level=0.15)": ("averaged_transforms", {"level": 0.15}),
-}
-OWN_WAYS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in ("integrated_jacobians", "edges", "random_map")}
-WAYS = {**PAPER_WAYS, **OWN_WAYS}
+PAPER_METHODS = (
+    "conditional_occlusion",
+    "pairwise_occlusion",
+    "deep_similarity",
+    "grad_cam",
+    "interaction_cam(gradient_interaction=False)",
+    "interaction_cam",
+    "interaction_cam(reduction=max, gradient_interaction=False)",
+    "interaction_cam(reduction=max)",
+    "interaction_cam(reduction=attention, gradient_interaction=False)",
+    "interaction_cam(reduction=attention)",
+    "input_x_gradient",
+    "input_x_gradient(guided=True)",
+    "smooth_grad",
+    "smooth_grad(guided=True)",
+    "averaged_transforms",
+    "averaged_transforms(guided=True)",
+    "averaged_transforms(level=0.15)",
+)
+OWN_METHODS = ("integrated_jacobians", "edges", "random_map")
+_CONTROLS = ("random_map", "edges")  # methods of ours that never see the model
+METHODS = (*PAPER_METHODS, *OWN_METHODS)
+_GENTLE = (
+    "grad_cam", "interaction_cam", "deep_similarity", "input_x_gradient", "input_x_gradient(guided=True)", "averaged_transforms",
+    "averaged_transforms(guided=True)", "edges", "random_map",
+)  # fmt: skip
+_SOME = (
+    "conditional_occlusion", "grad_cam", "interaction_cam", "deep_similarity", "input_x_gradient", "averaged_transforms(guided=True)",
+    "edges", "random_map",
+)  # fmt: skip
+_CHOICES = {"paper": METHODS, "some": _SOME, "gentle": _GENTLE}
 GROUPS = {"insertion": ("SI", "CI"), "deletion": ("SD", "CD"), "average drop": ("SAD", "CAD")}
-GROUPED = tuple(name for names in GROUPS.values() for name in names)
-VIEWS = Views(scale=(0.35, 1.0))  # milder crops than in training, so that most views still show what the photo is of
+FILLS = ("zero", "blur", "shuffle")
+_VIEWS = Views(scale=(0.35, 1.0))  # milder crops than in training, so that most views still show what the photo is of
+
+
+def choose_methods(choice: str = "paper", *, stride: int | None = None) -> dict[str, MethodSpec]:
+    """The methods of a choice by their labels: "paper" (all of its rows, and ours), "some", or "gentle" (quick, without occlusion).
+
+    Args:
+        choice: one of these.
+        stride: pixels by which the windows of conditional occlusion are moved; None is its default.
+
+    Raises:
+        InputError: no such choice.
+    """
+    if choice not in _CHOICES:
+        raise unknown("choice of methods", choice, _CHOICES)
+    coarse = MethodSpec("conditional_occlusion", {"stride": stride}, "conditional_occlusion")
+    return {label: coarse if stride and label == coarse.label else spec for label, spec in method_specs(_CHOICES[choice]).items()}
+
+
+def evaluated(models: Sequence[PairModel], pairs: Pair, methods: Methods, metrics: Sequence[str] = PAPER, **options: Any) -> pd.DataFrame:
+    """The table of `evaluate`, of each model with those of the methods that it allows."""
+    found = [evaluate(model, pairs, possible(methods, model), metrics, **options) for model in models]
+    return pd.concat(found, ignore_index=True)
+
+
+def means(table: pd.DataFrame, *by: str, unit: str | None = None) -> pd.DataFrame:
+    """`summarise` by these columns, methods by their short names; rows of one `unit`, such as those of several models, are one value."""
+    if unit:
+        table = table.groupby([*by, unit], sort=False, observed=True)["value"].mean().reset_index()
+    found = summarise(table, by)
+    return found.assign(method=found["method"].map(short)) if "method" in found else found
+
+
+def pixel_curves(model: PairModel, pair: Pair, methods: Methods, **options: Any) -> dict[str, Curves]:
+    """The curves of insertion and deletion behind SI, SD, CI and CD by the labels of the methods; options are those of `measure`."""
+    asked: dict[str, Any] = {"metrics": ["SI", "SD", "CI", "CD"], "curves": True, **options}
+    return {label: measure(model, pair, spec.explain(model, pair), **asked)[1] for label, spec in method_specs(methods).items()}
+
+
+def cascades(model: PairModel, pair: Pair, methods: Methods, **options: Any) -> dict[str, tuple[Explanation, Cascade]]:
+    """Maps of the intact model and of one that forgets layer by layer, by the labels of the methods; options as of `randomisation`."""
+    made = {label: spec.explain(model, pair) for label, spec in method_specs(methods).items()}
+    return {label: (one, randomisation(model, pair, one, **options)) for label, one in made.items()}
+
+
+def against_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """How many methods are better, and how many worse, than each control, by the six areas and drops on each model."""
+    return verdicts(table[table["metric"].isin(PAPER)], _CONTROLS)
+
+
+def agreement_with_truth(table: pd.DataFrame, truths: Sequence[str] = ("relevance_mass", "relevance_rank")) -> pd.DataFrame:
+    """How far each of the six metrics orders methods as known evidence does, pair by pair.
+
+    Args:
+        table: as from `evaluate`, of pairs with truth.
+        truths: metrics of localisation.
+
+    Returns:
+        One row per metric, truth and model: mean, low, high (Spearman's correlation over methods, bootstrap over pairs), n.
+    """
+    known = table.astype(dict.fromkeys(["model", "method", "metric"], str))
+    found = [rank_agreement(known, metric, truth).assign(metric=metric, truth=truth) for metric in PAPER for truth in truths]
+    return pd.concat(found, ignore_index=True)
+
+
+def by_fill(
+    model: PairModel,
+    pair: Pair,
+    methods: Methods,
+    *,
+    fills: Sequence[str] = FILLS,
+    metric: str = "CD",
+    known: pd.DataFrame | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """A deletion metric of the same maps when missing pixels are zeros, a blur, or the photo's own pixels in random places.
+
+    Args:
+        model: that is explained.
+        pair: n pairs.
+        methods: as for `evaluate`.
+        fills: names of what takes the place of deleted pixels.
+        metric: SD or CD.
+        known: what `evaluate` gave for these pairs and options with zeros, its default, which then are not measured again.
+        options: of `evaluate`.
+
+    Returns:
+        Its rows with `fill`; value is the area under the deletion curve, lower is better.
+    """
+    specs = method_specs(methods)
+
+    def rows(fill: str) -> pd.DataFrame:
+        if known is None or fill != "zero":
+            return evaluate(model, pair, specs, [metric], deletion=fill, **options)
+        return known[(known["model"] == model.name) & (known["metric"] == metric) & known["method"].isin(specs)]
+
+    return pd.concat([rows(fill).assign(fill=fill) for fill in fills], ignore_index=True)
+
+
+def mean_by(table: pd.DataFrame, columns: str, *, index: str = "method", value: str = "value") -> pd.DataFrame:
+    """Means of `value`: a row for each `index`, a column for each of `columns`, in the order of the table; methods by their short names."""
+    wide = table.groupby([index, columns], sort=False, observed=True)[value].mean().unstack(columns, sort=False)
+    wide = wide.rename(index=short) if index == "method" else wide
+    return wide.rename(columns=short) if columns == "method" else wide
 
 
 def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = None) -> Pair:
@@ -61,7 +172,7 @@ def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = N
         photos: squares of the model's input size.
         generator: of the views; None is seed 0.
     """
-    views = Views(**{**vars(VIEWS), "size": photos.shape[-1]})
+    views = Views(**{**vars(_VIEWS), "size": photos.shape[-1]})
     return Pair(photos, random_view(photos, views, generator or Generator().manual_seed(0)).clamp(0, 1))
 
 
@@ -103,31 +214,6 @@ def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.Dat
     return table.assign(**made)
 
 
-def beside_paper(summary: pd.DataFrame, model: str, paper_model: str) -> pd.DataFrame:
-    """Our means with the paper's numbers for the same method and metric, and whether these lie within our intervals.
-
-    Args:
-        summary: from `xaicl_lib.statistics.paired.summarise`.
-        model: of ours.
-        paper_model: the paper's name of the model, as in `paper_tables`.
-
-    Returns:
-        Columns table, method, metric, mean, low, high, n, paper, inside; in the order of the paper's tables.
-
-    Raises:
-        InputError: the paper has no numbers for the model, or none that we measured.
-    """
-    paper = paper_tables("I", "II", "III", "IV", "V").rename(columns={"value": "paper"})
-    if paper_model not in set(paper["model"]):
-        raise unknown("model of the paper", paper_model, paper["model"].unique())
-    ours = summary[summary["model"] == model].drop(columns="model")
-    both = paper[paper["model"] == paper_model].merge(ours, on=["method", "metric"])
-    if both.empty:
-        raise InputError(f"expected methods and metrics that the paper has for {paper_model}, got none for {model!r}")
-    both["inside"] = (both["low"] <= both["paper"]) & (both["paper"] <= both["high"])
-    return both[["table", "method", "metric", "mean", "low", "high", "n", "paper", "inside"]]
-
-
 def grouped(summary: pd.DataFrame) -> pd.DataFrame:
     """The summary of Fig. 14: one number per model, method and group of metrics, higher is better.
 
@@ -146,54 +232,3 @@ def grouped(summary: pd.DataFrame) -> pd.DataFrame:
             mean = float(torch.tensor([means.get(name, torch.nan) for name in names]).mean())
             rows.append((model, method, group, mean if group == "insertion" else 1 - mean))
     return pd.DataFrame(rows, columns=["model", "method", "group", "value"])
-
-
-def orders(table: pd.DataFrame, models: Mapping[str, str], *, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """How far our order of the methods is the paper's: over all of them, within families and across.
-
-    Methods of different families differ so much that a correlation over all of them says little of the methods within one. So pairs
-    of methods are counted (see `xaicl_lib.statistics.correlation.concordance`): those of one family, and those of two. As in the
-    paper, deep similarity is one of the activation methods.
-
-    Args:
-        table: as from `evaluate`.
-        models: by the name of ours, the paper's name of the model to put beside it.
-        draws: of the bootstrap over pairs of photos, and of orders by chance.
-        seed: of both.
-
-    Returns:
-        A row for each model and metric of Tables I to IV: model, metric, methods, pooled (Spearman's over all), activation and gradient
-        (Spearman's within), across and within (concordance), low and high (95 % interval of within over pairs of photos), p (of within,
-        against orders that are random within families, corrected by Holm's procedure for all rows).
-    """
-    paper = paper_tables("I", "II", "III", "IV")
-    rows = [
-        {"model": f"{ours} and {other}", "metric": metric, **_order(part, known[known["metric"] == metric], draws, seed)}
-        for ours, other in models.items()
-        for known in [paper[paper["model"] == other]]
-        for metric in GROUPED
-        for part in [table[(table["model"] == ours) & (table["metric"] == metric)]]
-        if len(part)
-    ]
-    found = pd.DataFrame(rows)
-    return found.assign(p=holm(found["p"].tolist()))
-
-
-def _order(ours: pd.DataFrame, paper: pd.DataFrame, draws: int, seed: int) -> dict[str, float]:
-    """A row of `orders`, with p as it is before the correction."""
-    wide = ours.pivot(index="method", columns="pair", values="value")
-    both = paper.set_index("method")["value"].reindex(wide.index).dropna()
-    values = wide.loc[both.index].to_numpy(float)
-    families = np.array(["activation" if f == "similarity" else f for f in map(_family, both.index)])
-    sampled = weighted_means(values, resampled(range(values.shape[1]), draws, seed))  # row 0 is the sample itself
-    within, across = concordance(sampled, both.to_numpy(float), families.tolist())
-    mean = pd.Series(sampled[0], both.index)
-    each = {one: mean[families == one].corr(both[families == one], "spearman") for one in ("activation", "gradient")}
-    low, high = np.nanpercentile(within[1:], [2.5, 97.5])
-    p = chance_within(sampled[0], both.to_numpy(float), families.tolist(), draws=draws, seed=seed)
-    pooled = mean.corr(both, "spearman")
-    return {"methods": len(both), "pooled": pooled, **each, "across": across[0], "within": within[0], "low": low, "high": high, "p": p}
-
-
-def _family(label: str) -> str:
-    return str(methods[label.split("(")[0]].facts["family"])

@@ -1,32 +1,66 @@
-"""Pairs whose shared evidence is known: does the model use it, and do explanations find it?"""
+"""Pairs whose shared evidence is known: does the model use it?"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.data.drawing import render
-from xaicl_lib.data.scenes import draw_pairs
+from xaicl_lib.data.photos import photo_mosaics
+from xaicl_lib.data.scenes import KINDS as SCENE_KINDS
+from xaicl_lib.data.scenes import draw_pairs, scene_pairs
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.evaluation.evaluate import evaluate
-from xaicl_lib.evaluation.method_spec import Methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import share
-from xaicl_lib.statistics.paired import holm, interval, signed_ranks
+from xaicl_lib.statistics.paired import holm, interval
 
+KINDS = tuple(kind for kind in SCENE_KINDS if kind != "nothing_shared")  # of scenes
 METRICS = ("pointing_game", "relevance_mass", "relevance_rank")
 CONTROLS = ("elsewhere", "other", "unshared")  # what the drop without the evidence is compared with
-OVERLAP = 0.02  # of the evidence that a place elsewhere may still touch
-
-
+_OVERLAP = 0.02  # of the evidence that a place elsewhere may still touch
 Masks = tuple[Bool[Tensor, "k n h w"], Bool[Tensor, "k n h w"]]  # of either side, k to choose from
+
+
+class Known(NamedTuple):
+    """Pairs whose shared evidence is known.
+
+    Attributes:
+        pairs: with truth, by kind.
+        others: masks of other things than the evidence, of the kinds that have such.
+    """
+
+    pairs: dict[str, Pair]
+    others: dict[str, Masks]
+
+
+def known_scenes(n: int, size: int, seed: int = 0) -> Known:
+    """n pairs of scenes of each kind, by names without underscores, and the second object of those that have one."""
+    pairs = {kind.replace("_", " "): scene_pairs(n, kind, size, Generator().manual_seed(seed)) for kind in KINDS}
+    return Known(pairs, {"one shared": other_objects(n, size, Generator().manual_seed(seed))})
+
+
+def known_mosaics(n: int, size: int) -> Known:
+    """n pairs of mosaics of sample photos that share one photo, and their other photos."""
+    pair = photo_mosaics(n, size)
+    assert pair.truth is not None  # mosaics know theirs
+    return Known({"mosaic of photos": pair}, {"mosaic of photos": other_photos(pair.truth)})
+
+
+def painted_over(known: Known, kind: str) -> dict[str, Pair]:
+    """The first pair of a kind, and the same with its evidence, as many pixels elsewhere, and another thing painted over on side a."""
+    pair = known.pairs[kind][0]
+    assert pair.truth is not None  # its evidence is known
+    half = pair.truth.a.shape[2] // 2
+    hidden = {"the evidence": pair.truth.a, "other pixels": pair.truth.a.roll(half, 2), "the other": known.others[kind][0][0][:1]}
+    return {kind: pair, **{f"without {name}": replace(pair, a=_paint(pair.a, mask)) for name, mask in hidden.items()}}
 
 
 @torch.no_grad()
@@ -78,11 +112,22 @@ def intervene(
     return pd.concat(frames, ignore_index=True)[order]
 
 
+def interventions(*asked: tuple[Sequence[PairModel], Known], **options: Any) -> pd.DataFrame:
+    """The rows of `intervene` for models and the pairs that they are shown; options are its own."""
+    return pd.concat([intervene(models, known.pairs, others=known.others, **options) for models, known in asked], ignore_index=True)
+
+
+def by_kind(drops: pd.DataFrame) -> pd.DataFrame:
+    """Mean score and mean drops of `intervene`: a row for each model and kind."""
+    columns = ["score", "evidence", *CONTROLS]
+    return drops.groupby(["model", "kind"], sort=False)[columns].mean().rename(columns={"evidence": "drop: evidence"})
+
+
 def _drops(model: PairModel, pair: Pair, moved: Sequence[Tensor], others: Sequence[Tensor], fill: str, chunk: int | None) -> pd.DataFrame:
     whole = [model.encode(pixels, side, chunk) for side, pixels in zip("ab", pair.sides, strict=True)]
     sides = []
     for k, (pixels, masks) in enumerate(zip(pair.sides, map(torch.cat, zip(moved, others, strict=True)), strict=True)):
-        painted = torch.cat([paint(pixels, mask, fill) for mask in masks])
+        painted = torch.cat([_paint(pixels, mask, fill) for mask in masks])
         z = model.encode(painted, "ab"[k], chunk).view(len(masks), len(pixels), -1)
         sides.append(_drops_of_side(whole[k], z, whole[1 - k], len(moved[k])))
     drops = torch.stack(sides).mean(0).cpu().double()  # (4, n)
@@ -122,7 +167,7 @@ def other_photos(truth: Truth) -> Masks:
     return sides[0], sides[1]
 
 
-def confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str] = ("model", "kind"), level: float = 0.05) -> pd.DataFrame:
+def _confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str] = ("model", "kind"), level: float = 0.05) -> pd.DataFrame:
     """In how many pairs the evidence costs more than a control, by how much on average, and whether that is more than a coin would say.
 
     Args:
@@ -153,7 +198,42 @@ def confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str]
     return table.assign(significant=table["p"] < level)
 
 
-def paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: str = "around") -> Float[Tensor, "n 3 h w"]:
+def effects(drops: pd.DataFrame, control: str = "unshared") -> pd.DataFrame:
+    """How much more the evidence costs than a control: model, kind, mean, low, high (bootstrap), n."""
+    columns = {"difference": "mean", "least": "low", "most": "high"}
+    return _confirmed(drops, control)[["model", "kind", *columns, "n"]].rename(columns=columns)
+
+
+def confirmed(drops: pd.DataFrame) -> pd.DataFrame:
+    """Shares of confirmed pairs beside every control.
+
+    Args:
+        drops: stored, with the `fill` that they were painted with.
+
+    Returns:
+        One row per control, model, kind and fill: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost, difference, least,
+        most, p (corrected within a control), significant, as of `_confirmed`; and `surely`: whether the share is above a half by the test.
+    """
+    found = [_confirmed(drops, control, ["model", "kind", "fill"]).assign(control=control) for control in CONTROLS]
+    table = pd.concat(found, ignore_index=True)
+    kind = table["kind"].astype(str).str.replace("_", " ")
+    return table.assign(kind=kind, surely=table["significant"] & (table["mean"] > 0.5))
+
+
+def mean_over_models(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of `confirmed` over models: what the control costs, the difference, the share, and how many models are surely above a half."""
+    groups = table.groupby(["control", "kind"], sort=False, observed=True)
+    means = {"control_costs": ("cost", "mean"), "difference": ("difference", "mean"), "confirmed": ("mean", "mean")}
+    return groups.agg(**means, surely=("surely", "sum"), models=("n", "size")).reset_index("kind")
+
+
+def surely(table: pd.DataFrame) -> list[tuple[str, list[str], int]]:
+    """For each kind the models of `confirmed` whose share is surely above a half, and of how many."""
+    groups = table.groupby("kind", sort=False)
+    return [(str(kind), list(part[part["surely"]]["model"]), len(part)) for kind, part in groups]
+
+
+def _paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: str = "around") -> Float[Tensor, "n 3 h w"]:
     """Images with the pixels of the mask painted over; `fill` as for `intervene`.
 
     Raises:
@@ -191,132 +271,4 @@ def _fits(moved: Bool[Tensor, "k n h w"]) -> Bool[Tensor, " n"]:
     """Whether there is evidence, and room for as many pixels elsewhere."""
     size = moved[0].flatten(1).sum(1)
     shared = (moved[1:] & moved[0]).flatten(2).sum(2).amax(0)
-    return (size > 0) & (shared <= OVERLAP * size)
-
-
-def mismatched(pair: Pair) -> Pair:
-    """The same images with the b sides of neighbours exchanged: what was shared is still there on either side, but shared no more.
-
-    Two by two (the last three of an odd number in a circle), so that no image is in two groups, and what `specific` says of one group has
-    nothing to do with another.
-    """
-    if pair.truth is None or pair.b is None or len(pair) < 2:
-        raise InputError("expected at least two pairs of two sides with truth to mismatch")
-    order = torch.cat([rows.roll(1) for rows in _groups(len(pair))])
-    return Pair(pair.a, pair.b[order], Truth(pair.truth.a, pair.truth.b[order]))
-
-
-def _groups(n: int) -> list[Int[Tensor, " k"]]:
-    """Which of n pairs exchange their b sides with each other."""
-    odd = n % 2 * 3
-    return [*torch.arange(n - odd).split(2), *([torch.arange(n - odd, n)] if odd else [])]
-
-
-def localise(
-    models: Sequence[str | PairModel],
-    pairs: Mapping[str, Pair],
-    methods: Methods,
-    *,
-    metrics: Sequence[str] = METRICS,
-    store: Any | None = None,
-    **options: Any,
-) -> pd.DataFrame:
-    """How well every method's maps find the evidence that pairs share by construction, and how well they do when it is not shared.
-
-    A map that finds an object may look for what is shared, or for objects. So everything is measured a second time on mismatched pairs:
-    the same images, the b sides of neighbours exchanged. What a method finds there as well has nothing to do with the similarity.
-
-    Args:
-        models, methods, store, options: as for `evaluate`.
-        pairs: with truth, by kind, at least two of each.
-        metrics: those of localisation.
-
-    Returns:
-        The rows of `evaluate` with the kind of pair, `shared` (False for mismatched pairs) and `chance`: what a map gets that knows
-        nothing, the share of the image that the evidence covers.
-    """
-    frames = []
-    for kind, pair in pairs.items():
-        if pair.truth is None:
-            raise InputError(f"expected pairs whose shared evidence is known (truth), got {kind!r} without")
-        for shared, these in ((True, pair), (False, mismatched(pair))):
-            assert these.truth is not None  # has just been seen
-            table = evaluate(models, these, methods, metrics, store=store, **options)
-            chance = torch.stack([mask.double().mean((1, 2)) for mask in (these.truth.a, these.truth.b)]).mean(0)
-            frames.append(table.assign(kind=kind, shared=shared, chance=chance.numpy()[table["pair"]]))
-    return pd.concat(frames, ignore_index=True)
-
-
-def specific(found: pd.DataFrame) -> pd.DataFrame:
-    """What sharing adds: values of pairs minus those of the same images mismatched, a row for each two pairs that exchanged images.
-
-    Two such pairs are one observation: their four images are in both, and in no other. A map that looks at one side alone adds exactly 0.
-
-    Args:
-        found: of `localise`.
-
-    Returns:
-        One row per model, method, kind, metric and couple of pairs: value, NaN where one of their pairs has none.
-    """
-    by = ["model", "method", "kind", "metric"]
-    wide = found.set_index([*by, "pair", "shared"])["value"].unstack("shared", sort=False)
-    added = (wide[True] - wide[False]).rename("value").reset_index()
-    added["couple"] = added.groupby("kind", observed=True)["pair"].transform(_couples)
-    each = added.groupby([*by, "couple"], sort=False, observed=True)["value"]
-    return each.agg(lambda values: values.mean(skipna=False)).reset_index()
-
-
-def _couples(pairs: pd.Series) -> list[int]:
-    """The number of the group that each pair exchanges images in."""
-    group = {int(pair): k for k, rows in enumerate(_groups(pairs.nunique())) for pair in rows}
-    return [group[pair] for pair in pairs]
-
-
-def among_confirmed(found: pd.DataFrame, drops: pd.DataFrame, control: str = "other") -> pd.DataFrame:
-    """The rows of `localise` with NaN as the value of pairs whose evidence costs no more than the control, or is not in `drops`.
-
-    Only where a model uses what is shared do the masks say where its explanations should be.
-
-    Args:
-        found: of `localise`.
-        drops: of `intervene`, of the same pairs.
-        control: one of `CONTROLS`.
-    """
-    by = ["model", "kind", "pair"]
-    used = (drops["evidence"] > drops[control]).set_axis(pd.MultiIndex.from_frame(drops[by].astype({"model": str, "kind": str})))
-    rows = pd.MultiIndex.from_frame(found[by].astype({"model": str, "kind": str}))
-    return found.assign(value=found["value"].where(used.reindex(rows, fill_value=False).to_numpy()))
-
-
-def ahead(added: pd.DataFrame, ones: Sequence[str], other: str, level: float = 0.05) -> pd.DataFrame:
-    """Whether sharing adds more by some methods than by another: couple by couple, each the mean over its models.
-
-    Models explain the same images, so what can be drawn again is a couple of pairs; what is said is said of these models.
-
-    Args:
-        added: of `specific`.
-        ones, other: methods.
-        level: of the corrected test.
-
-    Returns:
-        One row per kind, metric and method of `ones`: mean, low, high (difference to `other`; bootstrap over couples), n (couples), p
-        (Wilcoxon's signed-rank test, corrected by Holm's procedure for all rows), significant, models (in how many the mean difference is
-        above 0), of (how many have both).
-
-    Raises:
-        InputError: a method that is not in the table.
-    """
-    for method in (*ones, other):
-        if method not in set(added["method"]):
-            raise unknown("method of the table", method, added["method"].unique())
-    rows, p = [], []
-    for (kind, metric), part in added.groupby(["kind", "metric"], sort=False, observed=True):
-        wide = part.set_index(["model", "couple", "method"])["value"].unstack("method")
-        for one in ones:
-            gain = wide[one] - wide[other]  # NaN where either has no value
-            couples = gain.groupby("couple").mean().dropna().to_numpy()
-            means = gain.groupby("model").mean().dropna()
-            rows.append((kind, metric, one, couples.mean(), *interval(couples), len(couples), int((means > 0).sum()), len(means)))
-            p.append(signed_ranks(couples))
-    table = pd.DataFrame(rows, columns=["kind", "metric", "method", "mean", "low", "high", "n", "models", "of"]).assign(p=holm(p))
-    return table.assign(significant=table["p"] < level)
+    return (size > 0) & (shared <= _OVERLAP * size)

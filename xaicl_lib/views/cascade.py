@@ -6,25 +6,31 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from xaicl_lib.evaluation.method_spec import short
 from xaicl_lib.metrics.randomisation import Cascade
 from xaicl_lib.pair import Explanation, resize_map
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
-from xaicl_lib.views.metrics import SEQUENCE, short
+from xaicl_lib.views.render import described
+from xaicl_lib.views.studies import PALETTE
 from xaicl_lib.views.style import BARE, GRID, PLAIN
 
 MAP_CELLS = 24  # a side, of maps in a grid of many
 
 
-def cascade_figure(cascades: Mapping[str, Cascade], *, index: int = 0) -> go.Figure:
+def cascade_figure(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: int = 0) -> go.Figure:
     """How alike maps stay to those of the intact model while layers are randomised from the top: a line for each method.
 
     Full lines are rank correlations of pair `index`, dotted ones structural similarity.
+
+    Args:
+        cascades: from `xaicl_lib.studies.tables.cascades`.
+        index: which pair.
     """
     figure = go.Figure()
-    for k, (label, cascade) in enumerate(cascades.items()):
+    for k, (label, (_, cascade)) in enumerate(cascades.items()):
         for values, dash, what in ((cascade.rank_correlation, "solid", "rank correlation"), (cascade.ssim, "dot", "SSIM")):
             y = [1.0, *values[index].tolist()]
-            line = {"color": SEQUENCE[k % len(SEQUENCE)], "width": 2.5, "dash": dash}
+            line = {"color": PALETTE[k % len(PALETTE)], "width": 2.5, "dash": dash}
             trace = go.Scatter(
                 x=["none", *cascade.layers], y=y, name=short(label), legendgroup=label, showlegend=dash == "solid", line=line
             )
@@ -35,7 +41,9 @@ def cascade_figure(cascades: Mapping[str, Cascade], *, index: int = 0) -> go.Fig
     below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
     room = 110 + 20 * -(-len(cascades) // 2)  # two names in a line on a phone
     figure.update_layout(**PLAIN, height=330 + room, margin={"l": 56, "r": 12, "t": 10, "b": room}, legend=below)
-    return figure
+    ends = ", ".join(f"{cascade.rank_correlation[index, -1]:.2f} for {short(label)}" for label, (_, cascade) in cascades.items())
+    said = "Likeness to the original map by depth of randomisation. With every layer random the rank correlation is"
+    return described(figure, f"{said} {ends}.")
 
 
 def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: int = 0) -> go.Figure:
@@ -60,7 +68,10 @@ def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: 
     fixed = margin["t"] + margin["b"] - share * (margin["l"] + margin["r"])
     figure.update_layout(**PLAIN, width=width, height=fixed + share * width, margin=margin)
     figure.update_layout(meta={"fixed": fixed, "share": share})
-    return figure
+    names = ", ".join(map(short, labels))
+    return described(
+        figure, f"Maps of one photo, a row for each method ({names}); from left to right the model intact and randomised ever deeper."
+    )
 
 
 def _small_map(made: Explanation, index: int, depth: str) -> go.Heatmap:

@@ -4,21 +4,22 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from xaicl_lib.views.render import described
 from xaicl_lib.views.style import GRID, PLAIN
-from xaicl_lib.views.tables import Table
 
 FAR = 1_000_000  # pairs, beyond which a number says no more than "not with pairs"
 LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the far end of its interval", "dot")}
 
 
-def readable(table: pd.DataFrame, verdict: str | None = None) -> pd.DataFrame:
-    """Rows of `studies.claims.verdicts` as texts: where, claim, paper, ours (interval), n, p, verdict, needs, note, protocols.
+def readable(table: pd.DataFrame, *, section: str = "", verdict: str = "") -> pd.DataFrame:
+    """Rows of `studies.claims.answers` as texts: where, claim, paper, ours (interval), n, p, verdict, needs, note, protocols.
 
     Args:
-        table: rows of one section, for example.
-        verdict: only rows of this one.
+        table: all rows.
+        section, verdict: only rows of these.
     """
-    rows = table if verdict is None else table[table["verdict"] == verdict]
+    rows = table if not section else table[table["section"] == section]
+    rows = rows if not verdict else rows[rows["verdict"] == verdict]
     drawn = rows["p"].notna()
     columns = {
         "claim": rows["claim"],
@@ -33,11 +34,6 @@ def readable(table: pd.DataFrame, verdict: str | None = None) -> pd.DataFrame:
         "measured here": rows["used"],
     }
     return pd.DataFrame(columns, index=rows.index).set_index(rows["place"].rename("where"))
-
-
-def reading(table: pd.DataFrame, *, section: str | None = None, verdict: str | None = None) -> Table:
-    """The rows of a section, or of a verdict, or all, as a table of the page."""
-    return Table(readable(table if section is None else table[table["section"] == section], verdict))
 
 
 def _ours(mean: float, low: float, high: float) -> str:
@@ -75,13 +71,10 @@ def power_figure(table: pd.DataFrame) -> go.Figure:
         **PLAIN, height=380, margin={"l": 56, "r": 24, "t": 10, "b": 100},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
     )  # fmt: skip
-    return figure
-
-
-def power_alt(table: pd.DataFrame) -> str:
-    """What `power_figure` shows, at four numbers of pairs."""
-    rows = _open(table)
-    found = ", ".join(
+    decided = ", ".join(
         f"{n:,} pairs {int((rows['needed'] <= n).sum())} ({int((rows['at_least'] <= n).sum())})" for n in (50, 200, 1000, 10000)
     )
-    return f"Of {len(rows)} undecided rows these would be decided at the observed difference (and at the far end of its interval): {found}."
+    said = (
+        f"Of {len(rows)} undecided rows these would be decided at the observed difference (and at the far end of its interval): {decided}."
+    )
+    return described(figure, said)
