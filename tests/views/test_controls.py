@@ -9,12 +9,14 @@ import pytest
 
 from xaicl_lib import InputError
 from xaicl_lib.views.controls import Controls
+from xaicl_lib.views.render import described
 
 
-def draw(model: str, strength: int, guided: bool) -> tuple[go.Figure, str]:
+def draw(model: str, strength: int, guided: bool) -> go.Figure:
     if strength == 4:
         raise InputError("expected a strength below 4, got 4")
-    return go.Figure(go.Scatter(y=[strength, 2], name=model)), f"{model} at {strength}{', guided' if guided else ''}"
+    figure = go.Figure(go.Scatter(y=[strength, 2], name=model))
+    return described(figure, f"{model} at {strength}{', guided' if guided else ''}")
 
 
 def controls() -> Controls:
@@ -35,7 +37,7 @@ def test_live_it_draws_what_is_chosen(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.delenv("XAICL_BOOK", raising=False)
     seen: list[dict] = []
 
-    def noted(**chosen: object) -> tuple[go.Figure, str]:
+    def noted(**chosen: object) -> go.Figure:
         seen.append(chosen)
         return draw(**chosen)
 

@@ -48,14 +48,14 @@ def test_maps_travel_as_numbers() -> None:
 
 def test_a_live_notebook_gets_the_figure_itself(monkeypatch):
     monkeypatch.delenv("XAICL_BOOK", raising=False)
-    figure = go.Figure()
-    assert render.show(figure, "nothing") is figure
+    figure = render.described(go.Figure(), "nothing")
+    assert render.show(figure) is figure
 
 
 def test_the_book_gets_compact_html_that_text_cannot_break(monkeypatch):
     monkeypatch.setenv("XAICL_BOOK", "1")
     figure = go.Figure(go.Scatter(y=[1, 2], name="</script><!-- é"), layout={"height": 300})
-    shown = render.show(figure, 'a "line"\n <b>rising</b>')
+    shown = render.show(render.described(figure, 'a "line"\n <b>rising</b>'))
     assert isinstance(shown, BookFigure)
     page = shown._repr_mimebundle_()["text/html"]
     assert page.count("</script") == 1

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xaicl_lib.views.harmful import strength_figure
-from xaicl_lib.views.studies import NULLS, dots_alt, dots_figure, matrix_figure, series_colours
+from xaicl_lib.views.studies import NULLS, _dots_alt, dots_figure, matrix_figure, series_colours
 from xaicl_lib.views.zoo import COLOURS
 
 TABLE = pd.DataFrame(
@@ -31,7 +31,7 @@ def test_dots_stand_where_the_table_says() -> None:
     low, high = figure.layout.xaxis.range
     assert -0.1 < low < 0.1, "room for the lowest end of an interval, and little more"
     assert 0.9 < high < 1
-    assert "y, simclr: 0.20 (0.10 to 0.30)" in dots_alt(TABLE, rows="kind", series="model", what="Shares.")
+    assert "y, simclr: 0.20 (0.10 to 0.30)" in _dots_alt(TABLE, rows="kind", series="model", what="Shares.")
 
 
 def test_colours_are_a_models_own_unless_two_would_be_alike() -> None:

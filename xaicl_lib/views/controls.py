@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.views.render import BookFigure, alt_of, described, printed
+from xaicl_lib.views.render import BookFigure, alt_of, printed
 
 if TYPE_CHECKING:  # a page of text should not wait for plotly
     from plotly.graph_objects import Figure
@@ -49,12 +49,8 @@ class Controls:
             return self._printed()
         return self.widget._repr_mimebundle_(**options)
 
-    def _figure(self, **chosen: Any) -> "Figure":
-        drawn = self._draw(**chosen)
-        return described(*drawn) if isinstance(drawn, tuple) else drawn
-
     def _printed(self) -> dict[str, str]:
-        figure = self._figure(**self.first)
+        figure = self._draw(**self.first)
         said = " · ".join(f"{html.escape(_label(name))} <b>{html.escape(str(value))}</b>" for name, value in self.first.items())
         drawn = BookFigure(figure, alt_of(figure))
         return {"text/html": f'<p class="xaicl-chosen">{said}</p>{drawn._repr_html_()}', "text/plain": drawn.alt}
@@ -79,7 +75,7 @@ class Controls:
             with drawn:
                 drawn.clear_output(wait=True)
                 try:
-                    display(self._figure(**{name: one.value for name, one in choosers.items()}))
+                    display(self._draw(**{name: one.value for name, one in choosers.items()}))
                 except InputError as error:
                     print(error)
 
@@ -88,7 +84,7 @@ class Controls:
         if "google.colab" in sys.modules:
             answer()
         else:  # not captured: programs that execute notebooks may wait for ever for a cell whose output a widget captures
-            data = self._figure(**self.first)._repr_mimebundle_()
+            data = self._draw(**self.first)._repr_mimebundle_()
             drawn.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
         return ipywidgets.VBox([*choosers.values(), drawn])
 

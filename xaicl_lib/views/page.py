@@ -77,7 +77,7 @@ def show(
     made = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     _check(pair, made)
     if out is None:
-        return render.show(_figure(pair, made, names, index, photos), figures.alt_text(made, names, index))
+        return render.show(_figure(pair, made, names, index, photos))
     path = output_file(out, (".html", ".png"))
     with written_whole(path) as part:
         if path.suffix.lower() == ".png":

@@ -70,18 +70,16 @@ def alt_of(figure: "Figure") -> str:
     return alt
 
 
-def show(figure: "Figure", alt: str | None = None) -> "Figure | BookFigure":
+def show(figure: "Figure") -> "Figure | BookFigure":
     """The figure, ready to be the last line of a cell: itself in a live notebook, compact HTML while the book is built.
 
     Args:
-        figure: set colours only where they carry data; fonts, lines and backgrounds follow the reader's theme. A figure with both a
-            width and a height keeps their proportion on narrow screens.
-        alt: what is to be seen, where the figure does not say it itself.
+        figure: that says what is to be seen in it. Set colours only where they carry data; fonts, lines and backgrounds follow the
+            reader's theme. A figure with both a width and a height keeps their proportion on narrow screens.
 
     Raises:
-        ValueError: neither says what is to be seen.
+        ValueError: it does not say what is to be seen; `described` makes it so.
     """
-    figure = figure if alt is None else described(figure, alt)
     alt = alt_of(figure)
     return BookFigure(figure, alt) if printed() else figure
 

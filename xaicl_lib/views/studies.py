@@ -105,10 +105,10 @@ def dots_figure(
         **PLAIN, scattermode="group", showlegend=True, height=height, margin=margin,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
     )  # fmt: skip
-    return described(figure, dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
+    return described(figure, _dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
 
 
-def dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
+def _dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
     """What `dots_figure` shows, in numbers: each mean with its interval."""
     said = (f"{r[rows]}, {r[series]}: {r['mean']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for _, r in table.iterrows())
     return f"{what} {'; '.join(said)}."
