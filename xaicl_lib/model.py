@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.layers import cut, fold_batch_norms
+from xaicl_lib.layers import fold_batch_norms
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
+from xaicl_lib.tokens import open_at
 
 Source = Tensor | str | os.PathLike[str] | list[str]  # of a corpus
 
@@ -88,13 +89,15 @@ class PairModel:
 
         Args:
             module: from (n, 3, h, w) to embeddings (n, d).
-            layer: name of the submodule whose output is the feature map, such as "layer4" of a ResNet.
+            layer: name of the submodule whose output is the feature map, such as "layer4" of a ResNet; of a vision transformer what
+                holds its blocks, such as "encoder" of torchvision's, which is opened where the last one gathers (`xaicl_lib.tokens`).
             options: as for `PairModel`.
 
         Raises:
-            InputError: no such layer, or a module that torch.fx cannot trace or cut there.
+            InputError: no such layer, or a module that cannot be cut there.
         """
-        features, head = cut(module, layer)
+        size = options.get("size")
+        features, head = open_at(module, layer, size if isinstance(size, int) else None)
         return cls(features, head, **options)  # type: ignore[arg-type]
 
     @property
