@@ -215,7 +215,7 @@ class _Transformers:
         inner = net.get_submodule(within)
         stacks = (n for n, m in inner.named_modules() if isinstance(m, nn.ModuleList) and n.rpartition(".")[2] in _Transformers.STACKS)
         norm = next((n for n in _Transformers.NORMS if isinstance(getattr(inner, n, None), nn.Module)), "")
-        if not (stack := next(stacks, "")) or not norm:
+        if not (stack := next(stacks, "")) or not norm or not hasattr(inner.config, "num_attention_heads"):
             return None
         own = {name.rpartition(".")[2] for name, _ in inner.named_parameters()}
         registers = int(getattr(inner.config, "num_register_tokens", 0) or 0)
@@ -242,11 +242,13 @@ class _Transformers:
         return inner(pixel_values=x, **({"interpolate_pos_encoding": True} if other else {})).last_hidden_state
 
     def finish(self, net: Any, tokens: Tensor) -> Tensor:
+        if self.kind == "probe" and tokens.ndim == 2:  # what the pool returns
+            return tokens
         inner = net.get_submodule(self.within)
         if self.kind == "class":
             return _visual(net, getattr(inner, self.norm)(tokens)[:, 0])
         if self.kind == "probe":
-            return inner.head(tokens) if tokens.ndim == 3 else tokens
+            return inner.head(tokens)
         return inner.pooler(tokens) if self.kind == "pooler" else tokens[:, self.prefix :].mean(1)
 
     def norm_of_mean(self, net: Any) -> str:
