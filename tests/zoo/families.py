@@ -135,3 +135,8 @@ def made(name: str) -> Family:
         if p.std() == 0 and p.numel() > 1:
             p.add_(torch.randn_like(p), alpha=0.2)
     return family
+
+
+def images(size: int, n: int = 2) -> Tensor:
+    """Some images, the same each time."""
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(1))

@@ -4,14 +4,10 @@ import pytest
 import torch
 
 from tests.conftest import assert_close
-from tests.zoo.families import MAPS, TRANSFORMERS, made
+from tests.zoo.families import MAPS, TRANSFORMERS, images, made
 from xaicl_lib import Pair, PairModel, explain
 
 TOKENS = pytest.mark.parametrize("name", list(TRANSFORMERS))
-
-
-def images(size: int, n: int = 2) -> torch.Tensor:
-    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", [*TRANSFORMERS, *MAPS])

@@ -8,11 +8,12 @@ of the attention's answer. What no patch gives, the shares of class and register
 behind the map for the head alone: it has no gradient and does not scale with the map, so that no method credits a patch with it, and
 an explanation of the embedding from patches leaves it in its residual.
 
-`layouts` reads from the network's own attributes what it calls its parts, `opening` opens it, `cutting` cuts any module. Every network
-that is opened is run once both ways: one whose embedding is not reproduced is refused.
+`layouts` reads from the network's own attributes what it calls its parts, `opening` opens it, `cutting` cuts any module, `attention` sees
+weights while they are computed. Every network that is opened is run once both ways: one whose embedding is not reproduced is refused.
 """
 
+from xaicl_lib.tokens.attention import attention_seen
 from xaicl_lib.tokens.cutting import open_at
 from xaicl_lib.tokens.opening import grid_of, open_tokens
 
-__all__ = ["grid_of", "open_at", "open_tokens"]
+__all__ = ["attention_seen", "grid_of", "open_at", "open_tokens"]

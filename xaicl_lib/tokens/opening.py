@@ -91,7 +91,7 @@ def until(run: Callable[[], object], what: str) -> tuple[tuple[Any, ...], dict[s
     raise InputError(f"expected a forward pass that comes to {what}, got one that does not")
 
 
-class _Attention(TorchFunctionMode):
+class Attention(TorchFunctionMode):
     """In its scope attention is answered by a function, whether it is called by itself or in PyTorch's own attention module."""
 
     def __init__(self, answer: Answer) -> None:
@@ -131,7 +131,7 @@ class _Attention(TorchFunctionMode):
         return F.linear(answer.permute(2, 0, 1, 3).flatten(2), rest[4], rest[5]), None
 
 
-def _weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> Float[Tensor, "n heads t u"]:
+def weights_of(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> Float[Tensor, "n heads t u"]:
     """What softmax makes of the products of queries and keys."""
     products = q @ k.mT * scale
     if mask is not None:
@@ -188,12 +188,13 @@ class PatchShares(nn.Module):
     def __init__(self, network: nn.Module, stage: nn.Module, layout: Layout) -> None:
         super().__init__()
         self.network, self.stage, self.layout = network, stage, layout
+        self.is_pool = layout.stage.endswith(("attn_pool", "head"))  # what reads is no token of its own
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n e i j"]:
         given, named = self._reach(x)
         (q, k, v, mask, scale), _ = self._attend(given, named)
         reads = self.layout.reads
-        weights = _weights(q[:, :, :reads], k, mask if mask is None or mask.shape[-2] == 1 else mask[..., :reads, :], scale)
+        weights = weights_of(q[:, :, :reads], k, mask if mask is None or mask.shape[-2] == 1 else mask[..., :reads, :], scale)
         shares = (weights.unsqueeze(4) * v.unsqueeze(2)).permute(0, 2, 1, 4, 3).flatten(1, 3)  # (n, c, t): of each token
         grid, prefix = self._cells(shares.shape[2], x)
         rest = torch.cat([shares[..., :prefix].sum(2), given[self.layout.at][:, :reads].flatten(1)], 1)
@@ -215,7 +216,7 @@ class PatchShares(nn.Module):
             raise _Reached(*args)
 
         def run() -> None:
-            with _Attention(stop):
+            with Attention(stop):
                 self.stage(*given, **named)
 
         return until(run, "F.scaled_dot_product_attention or nn.MultiheadAttention in its last block")
@@ -267,7 +268,7 @@ class _FromShares(nn.Module):
         answer = (features[:, :c].sum((2, 3)) + kept).unflatten(1, (reads, heads, -1)).transpose(1, 2)  # (n, heads, reads, d)
         args = [self._like(value, features) for value in self.replay["args"]]
         args[self.layout.at] = own.unflatten(1, (reads, -1))
-        with _Attention(lambda *_: answer):
+        with Attention(lambda *_: answer):
             out = self.stage(*args, **{name: self._like(value, features) for name, value in self.replay["named"].items()})
         return out[0] if isinstance(out, tuple) else out
 

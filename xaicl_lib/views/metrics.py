@@ -17,7 +17,14 @@ from xaicl_lib.metrics.registry import Curves
 from xaicl_lib.views.style import BARE, GRID, PLAIN
 
 # After Okabe and Ito, so that colour-blind readers can tell the families of methods apart.
-FAMILIES = {"perturbation": "#0072b2", "gradient": "#d55e00", "activation": "#009e73", "similarity": "#cc79a7", "control": "#8c8c8c"}
+FAMILIES = {
+    "perturbation": "#0072b2",
+    "gradient": "#d55e00",
+    "activation": "#009e73",
+    "similarity": "#cc79a7",
+    "attention": "#e69f00",
+    "control": "#8c8c8c",
+}
 SEQUENCE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")
 SHORT = {
     "conditional_occlusion": "occlusion, conditional",
