@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from xaicl_lib import PairModel
+from xaicl_lib import InputError, Pair, PairModel, list_methods
+from xaicl_lib.methods import methods
 
 SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 
@@ -140,3 +141,37 @@ def made(name: str) -> Family:
 def images(size: int, n: int = 2) -> Tensor:
     """Some images, the same each time."""
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+FEW = {"conditional_occlusion": {"window": 16, "stride": 16}, "rise": {"masks": 16}, "pairwise_occlusion": {"masks": 16}}
+
+
+def answers(family: Family) -> dict[str, str]:
+    """For each method "yes", if it makes a finite map that varies, or the sentence by which it refuses the family."""
+    model, pair = family.model(name="it"), Pair(images(family.size), images(family.size).flip(0))
+    return {name: _answer(model, pair, name) for name in list_methods()}
+
+
+def _answer(model: PairModel, pair: Pair, name: str) -> str:
+    try:
+        explained = methods[name](model, pair, **FEW.get(name, methods[name].cheap))
+    except InputError as error:
+        return str(error)
+    return "yes" if explained.a.isfinite().all() and explained.a.std() > 0 else "no: a map that is not finite or does not vary"
+
+
+def main() -> None:
+    """Print the table of families and methods: yes, or a number that a sentence below explains."""
+    reasons: list[str] = []
+    print("| family |", " | ".join(name.replace("_", " ") for name in list_methods()), "|")
+    print("| --- |" + " --- |" * len(list_methods()))
+    for name in [*TRANSFORMERS, *MAPS]:
+        found = answers(made(name)).values()
+        reasons += [why for why in dict.fromkeys(found) if why not in ("yes", *reasons)]
+        print(f"| {name} |", " | ".join(why if why == "yes" else str(1 + reasons.index(why)) for why in found), "|")
+    for number, why in enumerate(reasons, 1):
+        print(f"\n{number}: {why}")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.conftest import assert_close
-from tests.zoo.families import MAPS, TRANSFORMERS, images, made
-from xaicl_lib import Pair, PairModel, explain
+from tests.zoo.families import MAPS, TRANSFORMERS, answers, images, made
+from xaicl_lib import Pair, PairModel, explain, list_methods
 
 TOKENS = pytest.mark.parametrize("name", list(TRANSFORMERS))
 
@@ -52,3 +52,15 @@ def test_the_joint_map_and_its_residual(name) -> None:
     za, zb = family.embed(pair.a), family.embed(pair.b)
     assert_close(explained.score, torch.cosine_similarity(za, zb), rtol=0, atol=1e-5)
     assert_close(explained.joint.sum((1, 2, 3, 4)) + explained.residual, explained.score, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *MAPS])
+def test_every_method_explains_every_family(name) -> None:
+    """As `python -m tests.zoo.families` prints it: each method, or the sentence that says why not."""
+    family = made(name)
+    found = answers(family)
+    assert list(found) == list_methods()
+    refused = {method: why for method, why in found.items() if why != "yes"}
+    attention = {"attention_rollout", "legrad"} if name in MAPS else set()
+    assert set(refused) == attention, refused
+    assert all(why.startswith("expected a model with attention among the cells of its map") for why in refused.values())
