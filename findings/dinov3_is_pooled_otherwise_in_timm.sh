@@ -6,13 +6,13 @@
 # DINOv2 to DINOv3 by changing the name in timm has changed what is embedded as well, and the two libraries' vectors of one checkpoint do
 # not compare. Nothing warns; both have the same length.
 #
-# Seen with timm 1.0.31, transformers 5.24.0, torch 2.15.0: pools token, token, avg; transformers' pooler_output is the class token thrice.
+# Seen with timm 1.0.31, transformers 5.24.0, torch 2.14.1 and 2.15.0: pools token, token, avg; transformers' pooler_output is the class token thrice.
 # Exits with 0 while that is so, with 1 when it has changed.
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.15.0 torchvision==0.29.2 timm==1.0.31 transformers==5.24.0
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 timm==1.0.31 transformers==5.24.0
 "$folder/venv/bin/python" -W ignore - << 'PROGRAM'
 import sys
 

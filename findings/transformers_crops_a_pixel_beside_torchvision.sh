@@ -6,13 +6,13 @@
 # divided by 4 all pixels are shifted by one, and for a patch model each patch sees other pixels. Nothing is resized here, so that it is
 # not a matter of interpolation; both of the package's back ends do it.
 #
-# Seen with transformers 5.24.0, torchvision 0.29.2, pillow 13.0.0: of the widths 224 to 287 those that differ are 227, 231, 235, ..., 287.
+# Seen with transformers 5.24.0, torchvision 0.29.1 and 0.29.2, pillow 13.0.0: of the widths 224 to 287 those that differ are 227, 231, 235, ..., 287.
 # Exits with 0 while that is so, with 1 when it has changed.
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.15.0 torchvision==0.29.2 transformers==5.24.0 pillow==13.0.0
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 transformers==5.24.0 pillow==13.0.0
 "$folder/venv/bin/python" -W ignore - << 'PROGRAM'
 import sys
 

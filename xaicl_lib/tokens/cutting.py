@@ -56,8 +56,9 @@ def _open_whole(module: nn.Module, layout: Layout, size: int) -> tuple[nn.Module
     parts = open_tokens(module, size)
     assert parts is not None
     features, head = parts
-    if layout.classifier and isinstance(getattr(module, layout.classifier, None), nn.Module):
-        head = nn.Sequential(head, copy.deepcopy(getattr(module, layout.classifier)).eval())
+    classifier = getattr(module, layout.classifier or "none", None)
+    if isinstance(classifier, nn.Module) and type(classifier) is not nn.Identity:
+        head = nn.Sequential(head, copy.deepcopy(classifier).eval())
         x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
         want, got = copy.deepcopy(module).eval()(x), head(features(x))
         if not isinstance(want, Tensor) or want.shape != got.shape or not torch.allclose(want, got, 1e-3, 1e-3 * float(want.abs().max())):

@@ -182,7 +182,7 @@ class PatchShares(nn.Module):
     """What each patch gives the tokens that are read, in the last attention, and packed behind it what no patch gives.
 
     (n, 3, h, w) to (n, c + k, i, j): the first c channels are weight times value of a patch, head by head, for each token that is read; the
-    last k hold the sum of the same over class and register tokens, and the tokens before the block, as `pack` lays them out.
+    last k hold the sum of the same over class and register tokens, and the tokens before the block, as `pack` spreads them.
     """
 
     def __init__(self, network: nn.Module, stage: nn.Module, layout: Layout) -> None:
@@ -264,7 +264,7 @@ class _FromShares(nn.Module):
     def _tokens(self, features: Float[Tensor, "n e i j"]) -> Float[Tensor, "n t c"]:
         c, width = self.sizes
         reads, heads = self.layout.reads, self.replay["heads"]
-        kept, own = unpack(features[:, c:], sum(self.sizes)).split((c, width), 1)
+        kept, own = unpack(features[:, c:]).split((c, width), 1)
         answer = (features[:, :c].sum((2, 3)) + kept).unflatten(1, (reads, heads, -1)).transpose(1, 2)  # (n, heads, reads, d)
         args = [self._like(value, features) for value in self.replay["args"]]
         args[self.layout.at] = own.unflatten(1, (reads, -1))
@@ -282,21 +282,20 @@ class _FromShares(nn.Module):
         return torch.zeros(shape, dtype=features.dtype, device=features.device)
 
 
-def pack(rest: Float[Tensor, "n e"], grid: tuple[int, int]) -> Float[Tensor, "n k i j"]:
-    """Numbers as channels of a map, for the head alone: so small, by a power of two, that no sum over channels feels them.
+def pack(rest: Float[Tensor, "n e"], grid: tuple[int, int]) -> Float[Tensor, "n e+1 i j"]:
+    """Numbers as channels of a map, spread evenly, for the head alone: so small, by a power of two, that no sum over channels feels them.
 
-    The last number is a one, by which `unpack` divides: a map that was scaled holds the same numbers still.
+    The last one is a one, by which `unpack` divides: a map that was scaled, or whose cells were summed, holds the same numbers still.
     """
-    numbers = torch.cat([rest, torch.ones_like(rest[:, :1])], 1) * _small(rest.dtype)
-    channels = -(-numbers.shape[1] // (grid[0] * grid[1]))
-    return F.pad(numbers, (0, channels * grid[0] * grid[1] - numbers.shape[1])).unflatten(1, (channels, *grid))
+    numbers = torch.cat([rest, torch.ones_like(rest[:, :1])], 1) * (_small(rest.dtype) / (grid[0] * grid[1]))
+    return numbers[..., None, None].expand(*numbers.shape, *grid)
 
 
-def unpack(channels: Float[Tensor, "n k i j"], count: int) -> Float[Tensor, "n e"]:
+def unpack(channels: Float[Tensor, "n e+1 i j"]) -> Float[Tensor, "n e"]:
     """What was packed, without gradient; zeros if the map is."""
-    numbers = channels.detach().flatten(1)
-    one = numbers[:, count : count + 1]
-    return numbers[:, :count] / torch.where(one == 0, 1, one)
+    numbers = channels.detach().sum((2, 3))
+    one = numbers[:, -1:]
+    return numbers[:, :-1] / torch.where(one == 0, 1, one)
 
 
 def _small(dtype: torch.dtype) -> float:
