@@ -1,11 +1,14 @@
 """Families of networks through `PairModel.from_module`: their own embeddings, and maps that leave nothing out."""
 
+import pickle
+
 import pytest
 import torch
 
 from tests.conftest import assert_close
 from tests.zoo.families import MAPS, TRANSFORMERS, answers, images, made
-from xaicl_lib import Pair, PairModel, explain, list_methods
+from xaicl_lib import InputError, Pair, PairModel, explain, list_methods
+from xaicl_lib.evaluation.fingerprint import model_key
 
 TOKENS = pytest.mark.parametrize("name", list(TRANSFORMERS))
 
@@ -64,3 +67,53 @@ def test_every_method_explains_every_family(name) -> None:
     attention = {"attention_rollout", "legrad"} if name in MAPS else set()
     assert set(refused) == attention, refused
     assert all(why.startswith("expected a model with attention among the cells of its map") for why in refused.values())
+
+
+@pytest.mark.parametrize("name", ["timm DINOv2, registers", "torchvision ViT", "transformers SigLIP", "timm ViT, mean and norm"])
+def test_a_model_that_was_opened_can_be_kept_copied_and_moved(name) -> None:
+    family = made(name)
+    model, x = family.model(), images(family.size)
+    want = model.embed_a(x)
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again.embed_a(x), want)
+    if not name.startswith("transformers"):  # whose configurations change when they are pickled
+        assert model_key(again) == model_key(model)
+    assert_close(model.copy().to(torch.float64).embed_a(x.double()), want, rtol=0, atol=1e-5 * float(want.abs().max()))
+    for dtype in (torch.float16, torch.bfloat16):
+        own = family.model().to(dtype)
+        close = torch.cosine_similarity(own.embed_a(x.to(dtype)).float(), want)
+        assert close.min() > 0.999
+        explained = explain(own, Pair(x, x.flip(0)), "integrated_jacobians", steps=2)
+        assert explained.joint.isfinite().all()
+
+
+def test_layers_of_a_transformer_that_are_no_end_are_named() -> None:
+    family = made("torchvision ViT")
+    with pytest.raises(
+        InputError, match=r"where a vision transformer ends, such as 'encoder\.layers\.encoder_layer_1', got .*which returns tokens"
+    ):
+        PairModel.from_module(family.network, "encoder.layers.encoder_layer_0", size=family.size)
+
+
+class Bending(torch.nn.Module):
+    """A network that torch.fx cannot trace, for its way depends on values."""
+
+    def __init__(self, bypass: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.end, self.bypass = torch.nn.Conv2d(3, 4, 4, 4), torch.nn.Linear(4, 3), bypass
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f = self.conv(x)
+        if float(f.detach().abs().max()) > 1e6:
+            f = f / 2
+        return self.end(f.relu().mean((2, 3))) + (x.mean((1, 2, 3)).unsqueeze(1) if self.bypass else 0)
+
+
+def test_a_network_that_cannot_be_traced_is_cut_by_running_it() -> None:
+    network, x = Bending().eval(), images(16)
+    model = PairModel.from_module(network, "conv", size=16)
+    assert_close(model.embed_a(x), network(x), rtol=1e-5, atol=1e-6)
+    assert model.features_a(x).shape == (2, 4, 4, 4)
+    with pytest.raises(InputError, match="expected a layer that all data passes through, got 'conv', which something bypasses"):
+        PairModel.from_module(Bending(bypass=True), "conv", size=16)

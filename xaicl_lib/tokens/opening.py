@@ -283,11 +283,11 @@ class _FromShares(nn.Module):
 
 
 def pack(rest: Float[Tensor, "n e"], grid: tuple[int, int]) -> Float[Tensor, "n e+1 i j"]:
-    """Numbers as channels of a map, spread evenly, for the head alone: so small, by a power of two, that no sum over channels feels them.
+    """Numbers as channels of a map, the same in all cells, for the head alone: so small, by a power of two, that no sum feels them.
 
     The last one is a one, by which `unpack` divides: a map that was scaled, or whose cells were summed, holds the same numbers still.
     """
-    numbers = torch.cat([rest, torch.ones_like(rest[:, :1])], 1) * (_small(rest.dtype) / (grid[0] * grid[1]))
+    numbers = torch.cat([rest, torch.ones_like(rest[:, :1])], 1) * _small(rest.dtype)
     return numbers[..., None, None].expand(*numbers.shape, *grid)
 
 
