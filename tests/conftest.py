@@ -17,6 +17,7 @@ from filelock import FileLock
 from torch import nn
 
 from xaicl_lib import Pair, PairModel, load_model
+from xaicl_lib.networks.small import _SlimViT
 
 collect_ignore = ["checkpoints/fixtures"]  # made once by packages that the project does not need
 logging.getLogger("torch.__trace").setLevel(logging.WARNING)  # its thousands of debug lines would all be kept by pytest
@@ -85,12 +86,19 @@ def small_head(seed: int = 0, channels: int = 6) -> nn.Sequential:
 STATS = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3)}
 
 
-def build(kind: str) -> PairModel:
+def small_tokens(seed: int = 0, channels: int = 8) -> nn.Module:
+    """A transformer of two blocks whose patch tokens are the map; stride 8, float64."""
+    torch.manual_seed(seed)
+    return _SlimViT((4, 4, channels), depth=2, heads=2).double()
+
+
+def build(kind: str, tokens: bool = False) -> PairModel:
+    features, channels = (small_tokens(), 8) if tokens else (small_features(), 6)
     if kind == "headless":
-        return PairModel(small_features(), size=24, name=kind, **STATS)
+        return PairModel(features, size=24, name=kind, **STATS)
     if kind == "two branches":
-        return PairModel(small_features(), small_head(), size=24, head_b=small_head(1), name=kind, **STATS)
-    return PairModel(small_features(), small_head(), size=24, name=kind, **STATS)
+        return PairModel(features, small_head(0, channels), size=24, head_b=small_head(1, channels), name=kind, **STATS)
+    return PairModel(features, small_head(0, channels), size=24, name=kind, **STATS)
 
 
 @pytest.fixture(params=["projected", "headless", "two branches"])

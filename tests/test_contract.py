@@ -8,12 +8,32 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head
+from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head, small_tokens
 from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.methods import methods
 from xaicl_lib.scores import class_evidence, corpus_similarity, cosine, dot
 
 METHODS = pytest.mark.parametrize("method", list(methods), ids=lambda m: m.name)
+
+
+@pytest.fixture(params=["projected", "headless", "two branches"])
+def model(request, method) -> PairModel:
+    return built(request.param, method)
+
+
+@pytest.fixture
+def projected(method) -> PairModel:
+    return built("projected", method)
+
+
+def built(kind: str, method) -> PairModel:
+    """A convolutional network, or for methods that need attention a transformer."""
+    return build(kind, tokens=method.facts["family"] == "attention")
+
+
+def parts(method, seed: int = 0, seed_of_head: int = 0) -> tuple[nn.Module, nn.Module]:
+    tokens = method.facts["family"] == "attention"
+    return (small_tokens if tokens else small_features)(seed), small_head(seed_of_head, 8 if tokens else 6)
 
 
 def quick(method, model, pair, **options):
@@ -87,7 +107,8 @@ class Failing(nn.Module):
 @METHODS
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_failing_model_leaves_everything_as_it_was(method, pair, after) -> None:
-    model = PairModel(small_features(), Failing(small_head(), after), size=24, **STATS)
+    features, head = parts(method)
+    model = PairModel(features, Failing(head, after), size=24, **STATS)
     random_state = torch.get_rng_state()
     with pytest.raises(RuntimeError, match="the model failed"):
         quick(method, model, pair, chunk=1)
@@ -101,7 +122,7 @@ def test_a_failing_model_leaves_everything_as_it_was(method, pair, after) -> Non
 def test_swapping_the_pair_swaps_the_maps(method, pair) -> None:
     if not method.facts["symmetric"]:
         pytest.skip("the method starts from side a")
-    model = build("projected")
+    model = built("projected", method)
     made, swapped = quick(method, model, pair), quick(method, model, pair.swap())
     assert_close(swapped.a, made.b)
     assert_close(swapped.b, made.a)
@@ -111,8 +132,9 @@ def test_swapping_the_pair_swaps_the_maps(method, pair) -> None:
 def test_swapping_pair_and_branches_swaps_the_maps(method, pair) -> None:
     if not method.facts["symmetric"]:
         pytest.skip("the method starts from side a")
-    there = PairModel(small_features(), small_head(), features_b=small_features(2), head_b=small_head(1), size=24, **STATS)
-    back = PairModel(small_features(2), small_head(1), features_b=small_features(), head_b=small_head(), size=24, **STATS)
+    (f_a, h_a), (f_b, h_b) = parts(method), parts(method, 2, 1)
+    there = PairModel(f_a, h_a, features_b=f_b, head_b=h_b, size=24, **STATS)
+    back = PairModel(f_b, h_b, features_b=f_a, head_b=h_a, size=24, **STATS)
     made, swapped = quick(method, there, pair), quick(method, back, pair.swap())
     assert_close(swapped.a, made.b)
     assert_close(swapped.b, made.a)
@@ -146,9 +168,9 @@ def test_images_that_are_not_square(method, model) -> None:
 
 @METHODS
 def test_grad_mode_of_the_caller_does_not_matter(method, projected, pair) -> None:
-    want = quick(method, build("projected"), pair)
+    want = quick(method, built("projected", method), pair)
     with torch.no_grad():
-        same(quick(method, build("projected"), pair), want)
+        same(quick(method, built("projected", method), pair), want)
     with torch.inference_mode():
         same(quick(method, projected, pair), want)
         made = quick(method, projected, Pair(pair.a.clone(), pair.b.clone()))
@@ -207,7 +229,7 @@ QUESTIONS = pytest.mark.parametrize("question", list(questions()))
 @QUESTIONS
 def test_corpora_and_classes_are_explained_like_pairs(method, question, pair) -> None:
     """What holds for pairs holds for one side: a map that varies, batches, chunks, images that are not square, an untouched model."""
-    score, model = questions()[question], build("two branches")  # whose side b must not matter
+    score, model = questions()[question], built("two branches", method)  # whose side b must not matter
     before, state = copy.deepcopy(model._parts.state_dict()), torch.get_rng_state()
     one_sided = Pair(random_pair(3, a=(24, 32)).a)
     made = quick(method, model, one_sided, score=score)
@@ -239,8 +261,8 @@ def test_a_side_that_the_score_ignores_has_an_empty_map(method, question, projec
 
 
 @pytest.mark.parametrize("question", list(questions()))
-def test_a_method_that_blends_ignores_the_other_side_too(question, projected, pair) -> None:
-    made = methods["averaged_transforms"](projected, pair, score=questions()[question])
+def test_a_method_that_blends_ignores_the_other_side_too(question, pair) -> None:
+    made = methods["averaged_transforms"](build("projected"), pair, score=questions()[question])
     assert made.a.std() > 0
     assert_close(made.b, torch.zeros_like(made.b), atol=1e-12)
 
@@ -288,7 +310,7 @@ def only_what_is_new():
 @METHODS
 @pytest.mark.usefixtures("only_what_is_new")
 def test_nothing_grows_from_call_to_call(method) -> None:
-    model, pair = build("projected"), random_pair(1, (12, 12), (12, 12))
+    model, pair = built("projected", method), random_pair(1, (16, 16), (16, 16))
 
     def live() -> int:
         gc.collect()

@@ -12,9 +12,10 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.layers import cut, unwrapped
+from xaicl_lib.layers import unwrapped
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
+from xaicl_lib.tokens import open_at
 from xaicl_lib.trying import HALF, TRIED, Habits, fast_form, formed
 from xaicl_lib.wrapping import Output, Size, own, per_channel, rows, side_of, tensor_of
 
@@ -94,14 +95,16 @@ class PairModel:
         Args:
             module: from (n, 3, h, w) to embeddings (n, d).
             layer: name of the submodule whose output is the feature map, such as "layer4" of a ResNet; its last, if it is called more
-                than once.
+                than once; of a vision transformer what holds its blocks, such as "encoder" of torchvision's, which is opened where the
+                last one gathers (`xaicl_lib.tokens`).
             options: as for `PairModel`.
 
         Raises:
-            InputError: no such layer, or a module that torch.fx cannot trace or cut there.
+            InputError: no such layer, or a module that cannot be cut there.
         """
-        inside = unwrapped(module)
-        features, head = cut(inside, layer if inside is module else layer.removeprefix("module.").removeprefix("_orig_mod."))
+        inside, size = unwrapped(module), options.get("size")
+        name = layer if inside is module else layer.removeprefix("module.").removeprefix("_orig_mod.")
+        features, head = open_at(inside, name, None if size is None else side_of(size))  # type: ignore[arg-type]
         return cls(features, head, **options)  # type: ignore[arg-type]
 
     @property

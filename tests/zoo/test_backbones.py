@@ -72,9 +72,26 @@ def test_files_of_weights(tmp_path) -> None:
 def test_names_and_networks_that_do_not_do(monkeypatch) -> None:
     with pytest.raises(InputError, match=r"unknown model 'torchvision/resnet5'; there are: resnet50, .*altogether"):
         load_model("torchvision/resnet5")
-    monkeypatch.setattr(backbones, "_fetched", lambda name, address, make: nn.Linear(1, 1))
-    with pytest.raises(InputError, match=r"with layer4 or features, got torchvision/vit_b_16; PairModel\.from_module"):
+    monkeypatch.setattr(backbones, "_fetched", lambda name, address, make: nn.Sequential(nn.Linear(1, 1)))
+    with pytest.raises(InputError, match=r"whose last map is known, got torchvision/vit_b_16 of 0; PairModel\.from_module"):
         load_model("torchvision/vit_b_16")
+
+
+@pytest.mark.parametrize("name", ["swin_t", "vit_b_32", "regnet_x_400mf", "mnasnet0_5"])
+def test_torchvisions_own_pooling(name, tmp_path) -> None:
+    """Channels-last maps, a class token, and modules that refuse a state without its versions."""
+    torch.manual_seed(0)
+    net = torchvision.models.get_model(name, weights=None).eval()
+    torch.save({k: v.clone() for k, v in net.state_dict().items()}, tmp_path / "weights.pth")
+    model = load_model(f"torchvision/{name}", "cpu", file=tmp_path / "weights.pth")
+    pooled, x = [], torch.rand(1, 3, model.size, model.size)
+    end = getattr(net, "heads", getattr(net, "head", getattr(net, "fc", getattr(net, "classifier", None))))
+    end.register_forward_pre_hook(lambda module, given: pooled.append(given[0]))
+    with torch.no_grad():
+        net(x)
+        assert_close(model.embed_a(x), pooled[0], rtol=1e-3, atol=1e-4 * float(pooled[0].abs().max()))
+    f = model.features([x])[0]
+    assert f.shape[2] == f.shape[3] == 7
 
 
 def test_offline_is_said_in_one_line(monkeypatch) -> None:
@@ -90,7 +107,7 @@ def test_offline_is_said_in_one_line(monkeypatch) -> None:
 
 
 def test_cards_say_that_there_is_no_head() -> None:
-    assert "cosine on mean-pooled features" in model_card("torchvision/resnet50")["head"]
+    assert "cosine on the features that the network pools" in model_card("torchvision/resnet50")["head"]
     assert model_card("timm/any")["name"] == "timm/any"
 
 
@@ -101,8 +118,8 @@ def test_without_timm(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "deit_tiny_distilled_patch16_224"])
-def test_timms_maps(name, tmp_path) -> None:
-    """Of networks whose features are maps, channels first or last, and of tokens behind one or two that are no patch."""
+def test_timms_own_pooling(name, tmp_path) -> None:
+    """Of networks whose features are maps, channels first or last, and of tokens read by one or two of their own."""
     timm = pytest.importorskip("timm")
     net = timm.create_model(name, pretrained=False).eval()
     state = random_state(net.state_dict())
@@ -111,11 +128,34 @@ def test_timms_maps(name, tmp_path) -> None:
     save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "model.safetensors")
     model = load_model(f"timm/{name}", "cpu", file=tmp_path / "model.safetensors")
     x = torch.rand(1, 3, model.size, model.size)
-    features = net.forward_features(x)
-    want = features[:, net.num_prefix_tokens :].mean(1) if features.ndim == 3 else features.mean((1, 2) if "swin" in name else (2, 3))
+    want = net.forward_head(net.forward_features(x), pre_logits=True)
     assert_close(model.embed_a(x), want, rtol=1e-3, atol=1e-4 * want.abs().max().item())
     i, j = model.features_a(x).shape[2:]
     assert i == j
+
+
+def test_images_of_other_sizes(tmp_path) -> None:
+    """Positions are interpolated where the network offers that; one of a fixed size says so in one line."""
+    timm = pytest.importorskip("timm")
+    net = timm.create_model("pit_ti_224", pretrained=False)
+    torch.save(net.state_dict(), tmp_path / "pit.pth")
+    fixed = load_model("timm/pit_ti_224", "cpu", file=tmp_path / "pit.pth")
+    assert fixed.features_a(torch.rand(1, 3, 224, 224)).shape[2:] == (7, 7)
+    with pytest.raises(InputError, match=r"expected images of a size that the network takes, got \(64, 224\) pixels: "):
+        fixed.embed_a(torch.rand(1, 3, 64, 224))
+    net = timm.create_model("deit_tiny_patch16_224", pretrained=False)
+    torch.save(net.state_dict(), tmp_path / "deit.pth")
+    free = load_model("timm/deit_tiny_patch16_224", "cpu", file=tmp_path / "deit.pth")
+    assert free.features_a(torch.rand(1, 3, 64, 96)).shape[2:] == (4, 6)
+
+
+@pytest.mark.parametrize("name", ["crossvit_tiny_240", "coat_lite_tiny", "volo_d1_224"])
+def test_what_cannot_be_opened_is_one_line(name, monkeypatch) -> None:
+    timm = pytest.importorskip("timm")
+    monkeypatch.setattr(backbones, "_fetched", lambda label, address, make: timm.create_model(name, pretrained=False, num_classes=0).eval())
+    with pytest.raises(InputError, match=rf"expected a network that pools .* timm/{name}; give PairModel features=") as caught:
+        load_model(f"timm/{name}")
+    assert "\n" not in str(caught.value)
 
 
 def test_timms_unknown_names() -> None:

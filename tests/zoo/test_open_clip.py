@@ -49,13 +49,35 @@ def test_maps_towards_a_text(network) -> None:
         assert_close(made.score, score(model.embed_a(model.normalize(pair.a)), None), rtol=1e-4, atol=1e-6)
 
 
+def test_a_tower_of_timm_with_an_attention_pool() -> None:
+    """As SigLIP 2 is built: the trunk pools by a latent query, and nothing projects."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    vision = {
+        "timm_model_name": "vit_tiny_patch16_224",
+        "timm_model_pretrained": False,
+        "timm_pool": "",
+        "timm_proj": "linear",
+        "image_size": 224,
+    }
+    network = open_clip.CLIP(embed_dim=32, vision_cfg=vision, text_cfg=TEXT).eval()
+    network.visual.trunk = timm.create_model(
+        "vit_base_patch16_siglip_224.v2_webli", num_classes=0, img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2
+    ).eval()
+    network.visual.head, network.visual.image_size = torch.nn.Linear(32, 8), (32, 32)
+    model, x = _from_open_clip(network, tokenize), torch.rand(2, 3, 32, 32)
+    assert_close(model.embed_a(x), network.encode_image(x), rtol=1e-4, atol=1e-5)
+    assert model.features_a(x).shape[2:] == (4, 4)
+
+
 def test_what_does_not_fit_is_named(tmp_path) -> None:
     torch.manual_seed(0)
     network = open_clip.CLIP(embed_dim=12, vision_cfg=IMAGE["transformer"], text_cfg=TEXT).eval()
-    with pytest.raises(InputError, match=r"expected images of 32 x 32 pixels"):
+    with pytest.raises(InputError, match=r"expected images of a size that the network takes, got \(40, 32\) pixels"):
         _from_open_clip(network, tokenize).embed_a(torch.rand(1, 3, 40, 32))
-    network.visual.pool_type = "avg"
-    with pytest.raises(InputError, match="a vision transformer with a class token or a ResNet of CLIP, got VisionTransformer"):
+    network.visual = torch.nn.Linear(1, 1)
+    network.visual.image_size = 32
+    with pytest.raises(InputError, match="a vision transformer that can be opened or a ResNet of CLIP, got Linear"):
         _from_open_clip(network, tokenize)
     with pytest.raises(InputError, match="unknown model 'open_clip/none'; there are"):
         load_model("open_clip/none")

@@ -165,6 +165,13 @@ def shorten(names: Iterable[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "")
 
 
+def completed(network: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's own state with the given tensors in it, and its versions: without these some modules take a state for an old one's."""
+    state = network.state_dict()
+    state.update({name: value for name, value in given.items() if name in state})
+    return state
+
+
 def guess(given: Mapping[str, Tensor]) -> str:
     """What kind of checkpoint it seems to be, if it is none with a projection head."""
     classifier = next((n for n in ("fc.weight", "head.weight") if n in given and given[n].ndim == 2), None)

@@ -59,7 +59,7 @@ def write_reference(folder: Path, executed: Sequence[Path]) -> dict[str, list[st
 
 def _methods_page() -> str:
     """Every registered method with its facts, then the parameters of each."""
-    order = {name: k for k, name in enumerate(("perturbation", "gradient", "activation", "similarity", "control"))}
+    order = {name: k for k, name in enumerate(("perturbation", "gradient", "activation", "similarity", "attention", "control"))}
     listed = sorted(methods, key=lambda m: order.get(m.facts["family"], len(order)))
     head = ("method", "what comes back", "passes for a pair", "source")
     rows = [

@@ -18,7 +18,10 @@ from xaicl_lib.views.studies import PALETTE
 from xaicl_lib.views.style import BARE, GRID, PLAIN
 
 # After Okabe and Ito, so that colour-blind readers can tell the families of methods apart.
-FAMILIES = {"perturbation": "#0072b2", "gradient": "#d55e00", "activation": "#009e73", "similarity": "#cc79a7", "control": "#8c8c8c"}
+FAMILIES = {
+    "perturbation": "#0072b2", "gradient": "#d55e00", "activation": "#009e73", "similarity": "#cc79a7", "attention": "#e69f00",
+    "control": "#8c8c8c",
+}  # fmt: skip
 BRIEF = {"max_sensitivity": "max s."}
 GOODNESS = [[0.0, "#f3e3d3"], [0.5, "#d9e6e4"], [1.0, "#2a8f8a"]]  # from worst to best of a column; text stays readable on all of it
 VERDICT = [[0.0, "#e7a977"], [0.5, "#f1efe9"], [1.0, "#5fb3aa"]]  # all methods lose, as many win as lose, all win

@@ -19,7 +19,7 @@ def methods_table() -> pd.DataFrame:
         }
         for m in methods
     ]
-    order = ["perturbation", "gradient", "activation", "similarity", "control"]
+    order = ["perturbation", "gradient", "activation", "similarity", "attention", "control"]
     table = pd.DataFrame(rows)
     return table.sort_values("family", key=lambda column: column.map(order.index), kind="stable").set_index("method")
 

@@ -1,6 +1,7 @@
 """Any backbone of torchvision or timm by its name: `torchvision/resnet50`, `timm/vit_small_patch16_224.dino`.
 
-They have no projection head, so similarity is the cosine of mean-pooled features. Weights are fetched by the two packages
+They have no projection head, so similarity is the cosine of what the network itself pools for its classifier: the mean of a map, or of
+a vision transformer its class token, attention pool or mean, opened by `xaicl_lib.tokens`. Weights are fetched by the two packages
 themselves, torchvision's with a checksum, or read from a file as tensors alone.
 """
 
@@ -13,18 +14,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import COUNTER, complain, read_torch, refuse_values, shorten, state_of, without_owner
+from xaicl_lib.checkpoints.torch_file import COUNTER, complain, completed, read_torch, refuse_values, shorten, state_of, without_owner
 from xaicl_lib.errors import InputError
 from xaicl_lib.layers import cut
-from xaicl_lib.model import PairModel, resolve_device
+from xaicl_lib.model import MeanPool, PairModel, resolve_device
+from xaicl_lib.tokens import grid_of, open_tokens
 from xaicl_lib.zoo.official import IMAGENET
 
-HEAD = "none: cosine on mean-pooled features"
-CLASSIFIERS = ("fc.", "head.", "head_dist.", "heads.", "classifier.", "last_linear.")
+HEAD = "none: cosine on the features that the network pools"
+CLASSIFIERS = ("fc.", "head.", "head_dist.", "heads.", "classifier.", "last_linear.", "aux_head.")
+LAST = ("layer4", "trunk_output", "permute", "Mixed_7c", "inception5b", "conv5")  # torchvision's layers that end with the last map
 
 
 class _TimmMap(nn.Module):
-    """The last features of a timm network as a map; of tokens those of patches, the class and register tokens left out."""
+    """The last features of a timm network as a map; of tokens those of patches, where the network takes their mean."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -37,8 +40,19 @@ class _TimmMap(nn.Module):
         if features.ndim == 4:
             return features.permute(0, 3, 1, 2) if self.channels_last else features
         patches = features[:, self.prefix :]
-        i = round((patches.shape[1] * x.shape[2] / x.shape[3]) ** 0.5)  # cells keep the shape of the image
-        return patches.mT.unflatten(2, (i, -1))
+        return patches.mT.unflatten(2, grid_of(patches.shape[1], x) or (1, -1))
+
+
+class _TimmPool(nn.Module):
+    """What a timm network makes of its last map before the classifier, such as a norm behind the mean."""
+
+    def __init__(self, features: _TimmMap) -> None:
+        super().__init__()
+        self.network: Any = features.network
+        self.channels_last = features.channels_last
+
+    def forward(self, features: Float[Tensor, "n c i j"]) -> Float[Tensor, "n d"]:
+        return self.network.forward_head(features.permute(0, 2, 3, 1) if self.channels_last else features, pre_logits=True)
 
 
 def load_backbone(name: str, device: str | torch.device = "auto", *, file: str | os.PathLike[str] | None = None) -> PairModel:
@@ -54,8 +68,8 @@ def load_backbone(name: str, device: str | torch.device = "auto", *, file: str |
     """
     package, _, own = name.partition("/")
     target = resolve_device(device)
-    features, facts = (_torchvision if package == "torchvision" else _timm)(own, None if file is None else Path(file))
-    model = PairModel(features, name=name, **facts)
+    features, head, facts = (_torchvision if package == "torchvision" else _timm)(own, None if file is None else Path(file))
+    model = PairModel(features, head, name=name, **facts)
     with torch.no_grad():
         model.features([torch.zeros(1, 3, model.size, model.size)])  # raises where it is no map
     return model.to(target)
@@ -63,10 +77,10 @@ def load_backbone(name: str, device: str | torch.device = "auto", *, file: str |
 
 def backbone_card(name: str) -> dict[str, Any]:
     """What is known of a backbone without making it."""
-    return {"name": name, "head": HEAD, "features": "the last feature map or patch tokens", "licence": f"see {name.partition('/')[0]}"}
+    return {"name": name, "head": HEAD, "features": "the last map, or what each patch gives", "licence": f"see {name.partition('/')[0]}"}
 
 
-def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, dict[str, Any]]:
+def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
     try:
         from torchvision import models
     except ImportError as error:
@@ -77,30 +91,67 @@ def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, dict[str, Any]
     net = _fetched(f"torchvision/{own}", weights.url, lambda: models.get_model(own, weights=None if file else weights).eval())
     if file:
         _read_into(net, file, f"torchvision/{own}")
-    if hasattr(net, "layer4"):
-        features, _ = cut(net, "layer4")
-    elif isinstance(getattr(net, "features", None), nn.Module):
-        features = nn.Sequential(net.features, nn.ReLU()) if own.startswith("densenet") else net.features  # whose ReLU is called behind it
-    else:
-        raise InputError(f"expected a network with layer4 or features, got torchvision/{own}; PairModel.from_module(net, layer) cuts any")
     seen = weights.transforms()
     size = seen.crop_size[0] if isinstance(seen.crop_size, list | tuple) else seen.crop_size
-    return features, {"size": size, "mean": seen.mean, "std": seen.std}
+    features, head = open_tokens(net, size) or (_torchvision_map(net, own), MeanPool())
+    return features, head, {"size": size, "mean": seen.mean, "std": seen.std}
 
 
-def _timm(own: str, file: Path | None) -> tuple[nn.Module, dict[str, Any]]:
+def _torchvision_map(net: Any, own: str) -> nn.Module:
+    if layer := next((name for name in LAST if hasattr(net, name)), None):
+        return cut(net, layer)[0]
+    if own.startswith("maxvit"):
+        return nn.Sequential(net.stem, *net.blocks)
+    if isinstance(features := getattr(net, "features", getattr(net, "layers", None)), nn.Module):
+        return nn.Sequential(features, nn.ReLU()) if own.startswith("densenet") else features  # whose ReLU is called behind it
+    there = ", ".join(name for name, _ in net.named_children())
+    raise InputError(
+        f"expected a network whose last map is known, got torchvision/{own} of {there}; PairModel.from_module(net, layer) cuts any"
+    )
+
+
+def _timm(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
     try:
         import timm
     except ImportError as error:
         raise InputError("expected timm for timm/..., got none; pip install timm, or xaicl_lib[timm]") from error
     if not timm.is_model(own):
         raise InputError(f"unknown model 'timm/{own}'; there are: {shorten(_near(own, timm.list_models(pretrained=True)))}")
-    net = _fetched(f"timm/{own}", "huggingface.co/timm", lambda: timm.create_model(own, pretrained=not file, num_classes=0).eval())
+
+    def make() -> Any:
+        try:
+            return timm.create_model(own, pretrained=not file, num_classes=0, dynamic_img_size=True).eval()
+        except TypeError:  # of one size alone
+            return timm.create_model(own, pretrained=not file, num_classes=0).eval()
+
+    net = _fetched(f"timm/{own}", "huggingface.co/timm", make)
     if file:
         _read_into(net, file, f"timm/{own}")
     facts = net.pretrained_cfg
     size = facts.get("input_size", (3, 224, 224))[-1]
-    return _TimmMap(net), {"size": size, "mean": facts.get("mean", IMAGENET[0]), "std": facts.get("std", IMAGENET[1])}
+    features, head = open_tokens(net, size) or _timm_map(net, own, size)
+    return features, head, {"size": size, "mean": facts.get("mean", IMAGENET[0]), "std": facts.get("std", IMAGENET[1])}
+
+
+@torch.no_grad()
+def _timm_map(net: Any, own: str, size: int) -> tuple[nn.Module, nn.Module]:
+    """The last map of a network, and the mean, or what else it is pooled by.
+
+    Raises:
+        InputError: a network that reads something else than its last map or the mean of its patch tokens.
+    """
+    x = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    features, last = _TimmMap(net), net.forward_features(x)
+    if isinstance(last, Tensor) and last.ndim in (3, 4):
+        pooled, f = net.forward_head(last, pre_logits=True), features(x)
+        if pooled.shape == f.shape[:2] and torch.allclose(f.mean((2, 3)), pooled, rtol=1e-3, atol=1e-4 * float(pooled.abs().max())):
+            return features, MeanPool()
+        if last.ndim == 4 and pooled.ndim == 2:
+            return features, _TimmPool(features)
+    raise InputError(
+        f"expected a network that pools a map, or tokens by an attention that can be opened, got timm/{own}; "
+        "give PairModel features= that end with a map and head= that begins with it"
+    )
 
 
 def _near(own: str, names: list[str]) -> list[str]:
@@ -131,9 +182,7 @@ def _read_into(network: nn.Module, path: Path, what: str) -> None:
     wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
     complain(path, f"the weights of {what}", missing, surplus, wrong)
     refuse_values(given, state, path)
-    whole = network.state_dict()  # which says of which version its modules are, as networks that were changed since ask
-    whole.update(given)
-    network.load_state_dict(whole)
+    network.load_state_dict(completed(network, given))
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The models inside the package: weights as half-precision safetensors, each beside the card that its training wrote.
 
 `load_model` and `model_card` pass other names on: `official/...` to published checkpoints, `torchvision/...` and `timm/...` to
-backbones.
+backbones, `open_clip/...` and `hf/...` to the packages of image-text models and of transformers.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def model_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
     path = folder / f"{name}.json"
     if path.parent != folder or not path.is_file():
         own = sorted(p.stem for p in folder.glob("*.json"))
-        raise unknown("model", name, [*own, *list_official(), "torchvision/NAME", "timm/NAME", "open_clip/NAME"])
+        raise unknown("model", name, [*own, *list_official(), "torchvision/NAME", "timm/NAME", "open_clip/NAME", "hf/NAME"])
     return json.loads(path.read_text())
 
 
@@ -49,9 +49,10 @@ def load_model(
 
     Args:
         name: one of `list_models()` (bundled), one of `list_official()` (a paper's checkpoint, downloaded at its first use), or
-            `torchvision/NAME` or `timm/NAME` (a backbone without a head), or `open_clip/NAME/WEIGHTS` (an image-text model).
+            `torchvision/NAME` or `timm/NAME` (a backbone without a head), or `open_clip/NAME/WEIGHTS` (an image-text model), or
+            `hf/OWNER/NAME` (a model of transformers).
         device: "auto" (CUDA where there is one), "cpu", "cuda", ...
-        file: the file of weights, for models that are not bundled, instead of a download.
+        file: the file of weights, for models that are not bundled, instead of a download; a folder for those of transformers.
         folder: where the bundled weights and cards are.
 
     Raises:
@@ -81,6 +82,10 @@ def _elsewhere(name: str) -> tuple[Callable[..., PairModel], Callable[[str], dic
         from xaicl_lib.zoo.open_clip import load_open_clip, open_clip_card
 
         return load_open_clip, open_clip_card
+    if name.startswith("hf/"):
+        from xaicl_lib.zoo.hf import hf_card, load_hf
+
+        return load_hf, hf_card
     return None
 
 

@@ -1,7 +1,7 @@
 """Image-text models of the open_clip package (extra `clip`): `open_clip/ViT-B-32/laion2b_s34b_b79k`, or your own instance.
 
-The class token of a vision transformer is opened as in `xaicl_lib.networks.vit.ClassTokenMap`, so that a map of cells is pooled to what the
-rest of the network reads, and nothing is lost.
+Vision transformers, open_clip's own and those that it takes from timm (SigLIP), are opened by `xaicl_lib.tokens`: class token, attention
+pool or mean. Similarity is the cosine; the temperature and, of sigmoid models, the bias of their logits change no map.
 """
 
 import os
@@ -10,62 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import COUNTER, complain, read_torch, refuse_values, shorten, state_of, without_owner
+from xaicl_lib.checkpoints.torch_file import COUNTER, complain, completed, read_torch, refuse_values, shorten, state_of, without_owner
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel, resolve_device
+from xaicl_lib.tokens import open_tokens
 
 HEAD = "the model's own projection into the space that images and texts share"
-
-
-class _TokenShares(nn.Module):
-    """What each patch gives the class token in the last attention, and an even share of the rest: (n, 3, h, w) to (n, c, i, j)."""
-
-    def __init__(self, visual: Any) -> None:
-        super().__init__()
-        self.visual: Any = visual
-        self.last: Any = visual.transformer.resblocks[-1]
-        self.size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
-
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
-        if x.shape[2:] != (self.size, self.size):
-            raise InputError(
-                f"expected images of {self.size} x {self.size} pixels, for which the positions were learned, got {tuple(x.shape[2:])}"
-            )
-        tokens = self.visual._embeds(x)  # (n, 1 + i * j, c)
-        for block in self.visual.transformer.resblocks[:-1]:
-            tokens = block(tokens)
-        shares = self._shares(self.last.ln_1(tokens))
-        rest = tokens[:, :1] + shares[:, :1] + self.last.ls_1(self.last.attn.out_proj.bias)
-        cells = shares[:, 1:] + rest / (tokens.shape[1] - 1)
-        return cells.mT.unflatten(2, self.visual.grid_size)
-
-    def _shares(self, x: Float[Tensor, "n t c"]) -> Float[Tensor, "n t c"]:
-        """For each token what it adds to the first one; with the output's bias they sum to the first token's attention."""
-        attention = self.last.attn
-        q, k, v = (
-            F.linear(x, attention.in_proj_weight, attention.in_proj_bias).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        )
-        weights = (q[:, :, :1] @ k.mT * q.shape[-1] ** -0.5).softmax(-1)  # (n, heads, 1, t)
-        values = (weights.mT * v).transpose(1, 2).flatten(2)
-        return self.last.ls_1(F.linear(values, attention.out_proj.weight))
-
-
-class _FromToken(nn.Module):
-    """The class token from its shares, through the rest of the network: (n, c, i, j) to (n, d)."""
-
-    def __init__(self, visual: Any) -> None:
-        super().__init__()
-        self.last: Any = visual.transformer.resblocks[-1]
-        self.norm, self.proj = visual.ln_post, visual.proj
-
-    def forward(self, features: Float[Tensor, "n c i j"]) -> Float[Tensor, "n d"]:
-        token = features.sum((2, 3))
-        token = self.norm(token + self.last.ls_2(self.last.mlp(self.last.ln_2(token))))
-        return token if self.proj is None else token @ self.proj
 
 
 class _ConvolutionMap(nn.Module):
@@ -104,23 +57,19 @@ def _from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, n
         facts: `size`, `mean` and `std`, instead of those that the network brings.
 
     Raises:
-        InputError: an image tower that is neither a vision transformer with a class token nor one of CLIP's ResNets.
+        InputError: an image tower that is neither a vision transformer that can be opened nor one of CLIP's ResNets.
     """
     visual = network.visual
-    features: nn.Module
-    head: nn.Module
-    if hasattr(visual, "attnpool"):
-        features, head = _ConvolutionMap(visual), visual.attnpool
-    elif getattr(visual, "pool_type", None) == "tok" and visual.attn_pool is None and hasattr(visual.transformer.resblocks[-1], "ls_2"):
-        features, head = _TokenShares(visual), _FromToken(visual)
-    else:
-        raise InputError(f"expected a vision transformer with a class token or a ResNet of CLIP, got {type(visual).__name__}")
-    size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
+    found = getattr(visual, "image_size", None) or visual.trunk.pretrained_cfg["input_size"][-1]
+    size = found[0] if isinstance(found, tuple) else found
+    parts = (_ConvolutionMap(visual), visual.attnpool) if hasattr(visual, "attnpool") else open_tokens(visual, size)
+    if parts is None:
+        raise InputError(f"expected a vision transformer that can be opened or a ResNet of CLIP, got {type(visual).__name__}")
     own = {"size": size, "mean": getattr(visual, "image_mean", None), "std": getattr(visual, "image_std", None)}
     given = {key: value for key, value in {**own, **facts}.items() if value is not None}
     network.visual = nn.Identity()  # so that the text side does not hold the images' as well
     try:
-        return PairModel(features, head, text=_TextSide(network, tokenizer), name=name, **given)
+        return PairModel(*parts, text=_TextSide(network, tokenizer), name=name, **given)
     finally:
         network.visual = visual
 
@@ -180,4 +129,4 @@ def _read_into(network: nn.Module, path: Path, what: str) -> None:
     wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
     complain(path, f"the weights of {what}", missing, surplus, wrong)
     refuse_values(given, state, path)
-    network.load_state_dict(given, strict=False)
+    network.load_state_dict(completed(network, given))

@@ -1,0 +1,119 @@
+"""Families of networks through `PairModel.from_module`: their own embeddings, and maps that leave nothing out."""
+
+import pickle
+
+import pytest
+import torch
+
+from tests.conftest import assert_close
+from tests.zoo.families import MAPS, TRANSFORMERS, answers, images, made
+from xaicl_lib import InputError, Pair, PairModel, explain, list_methods
+from xaicl_lib.evaluation.fingerprint import model_key
+
+TOKENS = pytest.mark.parametrize("name", list(TRANSFORMERS))
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *MAPS])
+def test_embeddings_are_the_networks_own(name) -> None:
+    family = made(name)
+    model, x = family.model(), images(family.size)
+    want = family.embed(x)
+    for form in (model, model.fast):
+        assert_close(form.embed_a(x), want, rtol=0, atol=1e-4 * float(want.abs().max()))
+    f = model.features([x])[0]
+    assert f.shape[2] == f.shape[3] > 1
+
+
+@TOKENS
+def test_patches_and_what_no_patch_gives_add_up(name) -> None:
+    """What the cells add to the embedding, and the embedding of a map without cells, which is what class token and registers give."""
+    from xaicl_lib.methods.similarity import _cell_vectors
+
+    family = made(name)
+    model, x = family.model(), images(family.size)
+    f = model.features([x])[0]
+    with torch.no_grad():
+        cells = _cell_vectors(model.head_a, f, torch.zeros_like(f[0]), 16)
+        alone = model.head_a(without_patches(model, f))
+        z = model.head_a(f)
+    assert_close(cells.sum(1) + alone, z, rtol=0, atol=1e-4 * float(z.norm(dim=1).max()))
+    assert float(cells.sum(1).norm(dim=1).min()) > 1e-3 * float(z.norm(dim=1).max()), "patches give something"
+
+
+def without_patches(model: PairModel, f: torch.Tensor) -> torch.Tensor:
+    sizes = getattr(model.head_a, "sizes", getattr(getattr(model.head_a, "0", None), "sizes", None))
+    flat = f.clone()
+    flat[:, : f.shape[1] if sizes is None else sizes[0]] = 0
+    return flat
+
+
+@TOKENS
+def test_the_joint_map_and_its_residual(name) -> None:
+    family = made(name)
+    pair = Pair(images(family.size), images(family.size).flip(0))
+    explained = explain(family.model(), pair, "integrated_jacobians", steps=4)
+    za, zb = family.embed(pair.a), family.embed(pair.b)
+    assert_close(explained.score, torch.cosine_similarity(za, zb), rtol=0, atol=1e-5)
+    assert_close(explained.joint.sum((1, 2, 3, 4)) + explained.residual, explained.score, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *MAPS])
+def test_every_method_explains_every_family(name) -> None:
+    """As `python -m tests.zoo.families` prints it: each method, or the sentence that says why not."""
+    family = made(name)
+    found = answers(family)
+    assert list(found) == list_methods()
+    refused = {method: why for method, why in found.items() if why != "yes"}
+    attention = {"attention_rollout", "legrad"} if name in MAPS else set()
+    assert set(refused) == attention, refused
+    assert all(why.startswith("expected a model with attention among the cells of its map") for why in refused.values())
+
+
+@pytest.mark.parametrize("name", ["timm DINOv2, registers", "torchvision ViT", "transformers SigLIP", "timm ViT, mean and norm"])
+def test_a_model_that_was_opened_can_be_kept_copied_and_moved(name) -> None:
+    family = made(name)
+    model, x = family.model(), images(family.size)
+    want = model.embed_a(x)
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again.embed_a(x), want)
+    if not name.startswith("transformers"):  # whose configurations change when they are pickled
+        assert model_key(again) == model_key(model)
+    assert_close(model.copy().to(torch.float64).embed_a(x.double()), want, rtol=0, atol=1e-5 * float(want.abs().max()))
+    for dtype in (torch.float16, torch.bfloat16):
+        own = family.model().to(dtype)
+        close = torch.cosine_similarity(own.embed_a(x.to(dtype)).float(), want)
+        assert close.min() > 0.999
+        explained = explain(own, Pair(x, x.flip(0)), "integrated_jacobians", steps=2)
+        assert explained.joint.isfinite().all()
+
+
+def test_layers_of_a_transformer_that_are_no_end_are_named() -> None:
+    family = made("torchvision ViT")
+    with pytest.raises(
+        InputError, match=r"where a vision transformer ends, such as 'encoder\.layers\.encoder_layer_1', got .*which returns tokens"
+    ):
+        PairModel.from_module(family.network, "encoder.layers.encoder_layer_0", size=family.size)
+
+
+class Bending(torch.nn.Module):
+    """A network that torch.fx cannot trace, for its way depends on values."""
+
+    def __init__(self, bypass: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.end, self.bypass = torch.nn.Conv2d(3, 4, 4, 4), torch.nn.Linear(4, 3), bypass
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f = self.conv(x)
+        if float(f.detach().abs().max()) > 1e6:
+            f = f / 2
+        return self.end(f.relu().mean((2, 3))) + (x.mean((1, 2, 3)).unsqueeze(1) if self.bypass else 0)
+
+
+def test_a_network_that_cannot_be_traced_is_cut_by_running_it() -> None:
+    network, x = Bending().eval(), images(16)
+    model = PairModel.from_module(network, "conv", size=16)
+    assert_close(model.embed_a(x), network(x), rtol=1e-5, atol=1e-6)
+    assert model.features_a(x).shape == (2, 4, 4, 4)
+    with pytest.raises(InputError, match="expected a layer that all data passes through, got 'conv', which something bypasses"):
+        PairModel.from_module(Bending(bypass=True), "conv", size=16)

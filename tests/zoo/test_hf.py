@@ -1,0 +1,132 @@
+"""Models of transformers, tiny and of random weights, from folders as `save_pretrained` writes them."""
+
+import json
+
+import pytest
+import torch
+
+from tests.conftest import assert_close
+from xaicl_lib import InputError, load_model
+from xaicl_lib.zoo import model_card
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra: hf)")
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+IMAGE = {"image_size": 32, "patch_size": 8}
+TEXT = {**SMALL, "vocab_size": 40, "max_position_embeddings": 8}
+MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
+PROCESSOR = {"image_processor_type": "ViTImageProcessor", "size": {"height": 32, "width": 32}, "image_mean": MEAN, "image_std": STD}
+
+
+def saved(network, folder, **processor):
+    torch.manual_seed(0)
+    network.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({**PROCESSOR, **processor}))
+    return folder
+
+
+def dinov2():
+    small = {k: v for k, v in SMALL.items() if k != "intermediate_size"}
+    return transformers.Dinov2Model(transformers.Dinov2Config(**small, **IMAGE)).eval()
+
+
+def siglip():
+    return transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config={**SMALL, **IMAGE})).eval()
+
+
+def clip():
+    config = transformers.CLIPConfig(text_config=TEXT, vision_config={**SMALL, **IMAGE}, projection_dim=12)
+    return transformers.CLIPModel(config).eval()
+
+
+def convnext():
+    return transformers.ConvNextModel(transformers.ConvNextConfig(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1])).eval()
+
+
+def swin():
+    sizes = {"image_size": 32, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
+    return transformers.SwinModel(transformers.SwinConfig(**sizes)).eval()
+
+
+def own(network, x):
+    if not hasattr(network, "get_image_features"):
+        return network(pixel_values=x).pooler_output.flatten(1)
+    made = network.get_image_features(pixel_values=x)
+    return made if isinstance(made, torch.Tensor) else made.pooler_output
+
+
+@pytest.mark.parametrize("make", [dinov2, siglip, clip, convnext, swin], ids=lambda m: m.__name__)
+def test_embeddings_are_the_models_own(make, tmp_path) -> None:
+    torch.manual_seed(0)
+    network = make()
+    model = load_model("hf/owner/name", "cpu", file=saved(network, tmp_path))
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        want = own(network, x)
+    assert_close(model.embed_a(x), want, rtol=0, atol=1e-4 * float(want.abs().max()))
+    assert model.size == 32
+    assert_close(model.normalize(torch.zeros(1, 3, 1, 1)).flatten(), -torch.tensor([0.5 / 0.2, 0.4 / 0.3, 0.3 / 0.4]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("processor", "size"),
+    [
+        ({"size": {"shortest_edge": 40}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}}, 32),
+        ({"size": {"shortest_edge": 32}, "do_center_crop": False, "crop_size": {"height": 28, "width": 28}}, 32),
+        ({"size": 32}, 32),
+    ],
+)
+def test_sizes_of_processors(processor, size, tmp_path) -> None:
+    assert load_model("hf/owner/name", "cpu", file=saved(dinov2(), tmp_path, **processor)).size == size
+
+
+def test_processors_that_do_not_do(tmp_path) -> None:
+    saved(dinov2(), tmp_path, rescale_factor=1 / 127.5)
+    with pytest.raises(InputError, match=r"divides bytes by 255, got rescale_factor=0\.00784"):
+        load_model("hf/owner/name", "cpu", file=tmp_path)
+    saved(dinov2(), tmp_path, size={"longest_edge": 32})
+    with pytest.raises(InputError, match=r"that says the size of images, got \{'longest_edge': 32\}"):
+        load_model("hf/owner/name", "cpu", file=tmp_path)
+    saved(dinov2(), tmp_path, do_normalize=False)
+    assert_close(load_model("hf/owner/name", "cpu", file=tmp_path).normalize(torch.full((1, 3, 1, 1), 0.3)), torch.full((1, 3, 1, 1), 0.3))
+
+
+def test_missing_weights_are_named_but_for_a_pooler_that_is_not_used(tmp_path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    vit = transformers.ViTModel(transformers.ViTConfig(**SMALL, **IMAGE), add_pooling_layer=False).eval()
+    x = torch.rand(1, 3, 32, 32)
+    got = load_model("hf/owner/name", "cpu", file=saved(vit, tmp_path)).embed_a(x)
+    assert_close(got, vit(pixel_values=x).last_hidden_state[:, 0], rtol=0, atol=1e-5)
+    state = load_file(tmp_path / "model.safetensors")
+    dropped = next(name for name in state if name.endswith("fc1.bias") or name.endswith("intermediate.dense.bias"))
+    save_file({k: v for k, v in state.items() if k != dropped}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"expected all weights of hf/owner/name, got none for .*bias"):
+        load_model("hf/owner/name", "cpu", file=tmp_path)
+
+
+def test_what_cannot_be_had_is_one_line(tmp_path, monkeypatch) -> None:
+    with pytest.raises(InputError, match=r"expected a folder with config\.json and weights for file="):
+        load_model("hf/owner/name", file=tmp_path / "none")
+    with pytest.raises(InputError, match=r"hf/owner/name cannot be had: .*; without a network give load_model") as caught:
+        load_model("hf/owner/name", file=tmp_path)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(InputError, match=r"pip install transformers, or xaicl_lib\[hf\]"):
+        load_model("hf/owner/name")
+    assert model_card("hf/owner/name")["name"] == "hf/owner/name"
+
+
+def test_text_side(tmp_path) -> None:
+    """By a tokenizer of a few words; SigLIP fills all places, CLIP masks what is none."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "a": 2, "cat": 3, "dog": 4, "<end>": 39}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="<end>")
+    network = siglip()
+    tokenizer.save_pretrained(saved(network, tmp_path))
+    model = load_model("hf/owner/name", "cpu", file=tmp_path)
+    given = tokenizer(["a cat", "a dog"], padding="max_length", max_length=8, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        made = network.get_text_features(input_ids=given)
+    assert_close(model.embed_text(["a cat", "a dog"]), made if isinstance(made, torch.Tensor) else made.pooler_output, rtol=0, atol=1e-5)

@@ -1,0 +1,172 @@
+"""Any module as features and head, cut behind one of its layers."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.layers import cut
+from xaicl_lib.tokens.layouts import Layout, last_of, layout_of
+from xaicl_lib.tokens.opening import Gate, not_opened, open_tokens, replaced, until
+
+STACKS = ("blocks", "layers", "layer", "resblocks")  # names that libraries give a list of blocks
+
+
+def open_at(module: nn.Module, layer: str, size: int | None) -> tuple[nn.Module, nn.Module]:
+    """Features and head of any module, cut behind one of its layers: features end with a map, channels first.
+
+    A vision transformer of a known family is opened as `open_tokens` does where the layer is its last block, what holds it, or stands
+    behind it; all else is cut by `xaicl_lib.layers.cut` or, where torch.fx cannot trace it, by running it up to the layer, and, for the
+    head, on a blank image with the layer's answer put in its place. Maps with channels last are recognised by which axis grows with
+    the image.
+
+    Args:
+        module: from (n, 3, h, w) to embeddings (n, d).
+        layer: name of the submodule whose output is the feature map.
+        size: side in pixels of the images that it is made for.
+
+    Raises:
+        InputError: no such layer, one that the forward pass does not call or that data bypasses, or what `open_tokens` raises.
+    """
+    layout = layout_of(module) if size else None
+    if size and layout is not None and _is_end(module, layout, layer):
+        return _open_whole(module, layout, size)
+    try:
+        features, head = cut(module, layer)
+    except InputError as error:
+        if not size or "torch.fx can trace" not in str(error):
+            raise
+        features, head = _cut_by_running(module, layer, size, error)
+    shapes = _shapes(features, size) if size else []
+    if shapes and len(shapes[0]) == 3 and layout is not None:
+        ends = layout.stage or "its blocks"
+        raise InputError(f"expected the layer where a vision transformer ends, such as {ends!r}, got {layer!r}, which returns tokens")
+    if _is_channelslast_of(shapes):
+        return nn.Sequential(features, _Axes(0, 3, 1, 2)), nn.Sequential(_Axes(0, 2, 3, 1), head)
+    return features, head
+
+
+@torch.no_grad()
+def _open_whole(module: nn.Module, layout: Layout, size: int) -> tuple[nn.Module, nn.Module]:
+    """As `open_tokens`, with the classifier that the module ends with."""
+    parts = open_tokens(module, size)
+    assert parts is not None
+    features, head = parts
+    classifier = getattr(module, layout.classifier or "none", None)
+    if isinstance(classifier, nn.Module) and type(classifier) is not nn.Identity:
+        head = nn.Sequential(head, copy.deepcopy(classifier).eval())
+        x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
+        want, got = copy.deepcopy(module).eval()(x), head(features(x))
+        if not isinstance(want, Tensor) or want.shape != got.shape or not torch.allclose(want, got, 1e-3, 1e-3 * float(want.abs().max())):
+            raise not_opened(module, layout, f"{layout.classifier!r} is not all that follows")
+    return features, head
+
+
+def _is_end(module: nn.Module, layout: Layout, layer: str) -> bool:
+    """Whether a layer is the stage, holds it or stands behind it; where tokens are pooled by their mean, so of the last block."""
+    stage = layout.stage or _last_block(module)
+    if not stage:
+        return False
+    return f"{stage}.".startswith(f"{layer}.") or layer == "encoder.ln" or _follows(module, layer, stage)
+
+
+def _last_block(module: nn.Module) -> str:
+    stacks = (n for n, m in module.named_modules() if isinstance(m, nn.ModuleList | nn.Sequential) and n.rpartition(".")[2] in STACKS)
+    stack = next(stacks, "")
+    return stack and last_of(module, stack)
+
+
+def _follows(module: nn.Module, layer: str, stage: str) -> bool:
+    """Whether a module at the top is registered behind the one that holds the stage."""
+    names, top = [name for name, _ in module.named_children()], stage.partition(".")[0]
+    return layer in names and names.index(layer) > names.index(top)
+
+
+class _Axes(nn.Module):
+    """The axes of a tensor in another order."""
+
+    def __init__(self, *order: int) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.order)
+
+
+@torch.no_grad()
+def _shapes(features: nn.Module, size: int) -> list[tuple[int, ...]]:
+    """Shapes of what features make of an image, and of one that is twice as wide where they take it."""
+    own, shapes = next(features.parameters(), torch.zeros(())), []
+    for width in (size, 2 * size):
+        try:
+            shapes.append(tuple(features(torch.zeros(1, 3, size, width).to(own)).shape))
+        except Exception:  # it takes one size alone, or asks for something else, which is said where it is used
+            break
+    return shapes
+
+
+def _is_channelslast_of(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether shapes are (n, i, j, c): told by which axis grows with the width or, where only one size goes, by which two are alike."""
+    if not shapes or len(shapes[0]) != 4:
+        return False
+    if len(shapes) == 2 and shapes[0] != shapes[1]:
+        return shapes[0][2] != shapes[1][2] and shapes[0][3] == shapes[1][3]
+    return shapes[0][1] == shapes[0][2] != shapes[0][3]
+
+
+class _UpTo(nn.Module):
+    """A module up to one of its layers, whatever its code: (n, 3, h, w) to the layer's output."""
+
+    def __init__(self, module: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.module, self.layer = replaced(module, layer, nn.Sequential(module.get_submodule(layer), Gate())), layer
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Tensor:
+        return until(lambda: self.module(x), f"layer {self.layer!r}")[0][0]
+
+
+class _Hold(nn.Module):
+    """Returns what it was told to, whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: Tensor | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor | None:
+        return self.held
+
+
+class _From(nn.Module):
+    """A module behind one of its layers: run on blank images, with the layer's output put in its place."""
+
+    def __init__(self, module: nn.Module, layer: str, size: int) -> None:
+        super().__init__()
+        self.module, self.layer, self.size = replaced(module, layer, _Hold()), layer, size
+
+    def forward(self, features: Tensor) -> Tensor:
+        hold: Any = self.module.get_submodule(self.layer)
+        hold.held = features
+        try:
+            return self.module(features.new_zeros(len(features), 3, self.size, self.size))
+        finally:
+            hold.held = None
+
+
+def _cut_by_running(module: nn.Module, layer: str, size: int, error: InputError) -> tuple[nn.Module, nn.Module]:
+    module = copy.deepcopy(module).eval()
+    features, head = _UpTo(module, layer), _From(module, layer, size)
+    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
+    with torch.no_grad():
+        try:
+            want, got = module(x), head(features(x))
+        except InputError:
+            raise
+        except Exception:  # its own code refuses what stands in for the layer
+            raise error from None
+    if not isinstance(want, Tensor) or not torch.allclose(got, want, rtol=1e-3, atol=1e-3 * float(want.abs().max())):
+        raise InputError(f"expected a layer that all data passes through, got {layer!r}, which something bypasses")
+    return features, head
