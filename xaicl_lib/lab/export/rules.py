@@ -1,5 +1,6 @@
 """How backward passes are written in operations that ONNX has."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +15,6 @@ Rules = dict[Any, Callable[..., Any]]
 
 def rules(*, guided: bool = False) -> Rules:
     """Decompositions of torch's operations; with `guided`, each ReLU passes back positive gradients only."""
-    from torch._decomp import core_aten_decompositions
-
     own: Rules = {
         aten.convolution_backward.default: _convolution_backward,
         aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
@@ -24,9 +23,17 @@ def rules(*, guided: bool = False) -> Rules:
     }
     if guided:
         own[aten.threshold_backward.default] = _guided_relu_backward
-    table = {**core_aten_decompositions(), **own}
+    table = {**_of_torch(), **own}
     table.pop(aten.squeeze.dim, None)  # which torch would make the one of several
     return table
+
+
+@functools.cache
+def _of_torch() -> Rules:
+    """Its own table, whose making takes longer than a small network's tracing."""
+    from torch._decomp import core_aten_decompositions
+
+    return dict(core_aten_decompositions())
 
 
 def _squeeze(x: Tensor, dims: Sequence[int]) -> Tensor:
