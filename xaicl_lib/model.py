@@ -104,7 +104,7 @@ class PairModel:
         """
         inside, size = unwrapped(module), options.get("size")
         name = layer if inside is module else layer.removeprefix("module.").removeprefix("_orig_mod.")
-        features, head = open_at(inside, name, None if size is None else side_of(size))  # type: ignore[arg-type]
+        features, head = open_at(inside, name, None if size is None else side_of(size))
         return cls(features, head, **options)  # type: ignore[arg-type]
 
     @property
