@@ -25,12 +25,12 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import google_crc32c
 import pandas as pd
 import torch
 from torch import Tensor
 
 from xaicl_lib import Pair, explain, load_model
-from xaicl_lib.checkpoints.crc32c import crc32c
 from xaicl_lib.checkpoints.torch_file import renamed
 from xaicl_lib.data.photos import open_photo
 from xaicl_lib.zoo.official import COSTS, OFFICIAL, empty_network
@@ -75,7 +75,7 @@ def write_bundle(path: Path, tensors: dict[str, Tensor]) -> None:
         return varint(number << 3) + varint(value) if isinstance(value, int) else varint(number << 3 | 2) + varint(len(value)) + value
 
     def checksum(data: object) -> bytes:
-        crc = crc32c(data)
+        crc = google_crc32c.value(bytes(data))
         return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
     def block(pairs: dict[bytes, bytes]) -> bytes:

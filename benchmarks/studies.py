@@ -22,13 +22,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xaicl_lib import augment, list_models, load_model
+from xaicl_lib import list_models, load_model
 from xaicl_lib.augment.families import AUGMENTATIONS, Family
 from xaicl_lib.data.cue_conflict import cue_conflict
 from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
-from xaicl_lib.evaluation.evaluate import Way, evaluate
+from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.method_spec import Method, possible
 from xaicl_lib.evaluation.store import code_version, digest
 from xaicl_lib.metrics import PAPER
 from xaicl_lib.model import PairModel
@@ -39,8 +40,9 @@ from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
 from xaicl_lib.studies.harmful import CONTROLS, sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
+from xaicl_lib.studies.similarity import two_views
 from xaicl_lib.studies.stages import stages
-from xaicl_lib.studies.tables import WAYS, possible, view_pairs
+from xaicl_lib.studies.tables import WAYS, view_pairs
 from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
 from xaicl_lib.studies.truth import Masks, intervene, localise, other_objects, other_photos
 from xaicl_lib.zoo import untrained
@@ -51,13 +53,12 @@ SHOWN = 3  # the level of compositions that the page compares with controls
 NOISES = 10  # draws of random maps for one share of lost ones
 BEFORE = "untrained "  # begins the name of a model's network before its training
 LOCALISATION = ("pointing_game", "relevance_mass", "relevance_rank")
-VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # the middle of a photo, mirrored, as the second view
 NAMES = [
     *("deep_similarity", "grad_cam", "interaction_cam", "input_x_gradient", "averaged_transforms", "pairwise_occlusion"),
     *("random_map", "edges"),
 ]
-CHEAP: dict[str, Way] = {name: name for name in NAMES}
-GUIDED: dict[str, Way] = {"input_x_gradient(guided=True)": ("input_x_gradient", {"guided": True})}
+CHEAP: dict[str, Method] = {name: name for name in NAMES}
+GUIDED: dict[str, Method] = {"input_x_gradient(guided=True)": ("input_x_gradient", {"guided": True})}
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -106,7 +107,7 @@ def localisation(models: list[str], n: int, store: str | None, device: str) -> T
     found = []
     for name in models:
         model, pairs = load_model(name, device), known_pairs(name, n)
-        occlusion: Way = ("conditional_occlusion", {"stride": model.size // 12})  # 11 places a side rather than the paper's 21
+        occlusion: Method = ("conditional_occlusion", {"stride": model.size // 12})  # 11 places a side rather than the paper's 21
         ways = {**CHEAP, **({} if name == "moco_v3" else GUIDED), "conditional_occlusion": occlusion}  # a transformer has no ReLU
         few = {kind: pair[: n // 2] for kind, pair in pairs.items() if kind in ("one_shared", "mosaic, same photo")}
         found.append(localise([model], few, ways, store=store))
@@ -182,8 +183,7 @@ def view_of_each(model: PairModel, n: int) -> Pair:
     """Scenes with the same object, or photos beside a mirrored view of their middle."""
     if model.name.startswith("scenes"):
         return scene_pairs(n, "same_object", model.size, seeded())
-    images = photos(n, model.size)[0]
-    return Pair(images, augment.resized_crop(images, VIEW.expand(n, 4), model.size))
+    return two_views(photos(n, model.size)[0], model)
 
 
 def inversion(models: list[str], n: int, store: str | None, device: str) -> Tables:
@@ -253,7 +253,7 @@ def texture(models: list[str], n: int, store: str | None, device: str) -> Tables
     frames = []
     for name in models:
         model = load_model(name, device)
-        frames.append(decide([model], scene_trials(4 * n, model.size, seeded())).assign(method="interaction_cam"))
+        frames.append(decide([model], scene_trials(4 * n, model.size)).assign(method="interaction_cam"))
         if not name.startswith("scenes"):
             trials = photo_trials(cue_conflict(model.size), limit=240 * max(1, n // 32))  # each shape with each texture
             frames.append(decide([model], trials).assign(method="interaction_cam"))

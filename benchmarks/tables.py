@@ -15,7 +15,8 @@ import pandas as pd
 
 from xaicl_lib import evaluate, load_model
 from xaicl_lib.errors import InputError
-from xaicl_lib.studies.tables import WAYS, pairs_from, possible, with_provenance
+from xaicl_lib.evaluation.method_spec import possible
+from xaicl_lib.studies.tables import WAYS, pairs_from, with_provenance
 
 MODELS = ["simclr", "barlow_twins", "simsiam", "moco_v3", "supervised", "supcon", "triplet"]
 SLOW = ("conditional_occlusion", "integrated_jacobians")

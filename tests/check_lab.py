@@ -174,6 +174,27 @@ def test_a_link_that_says_nonsense_is_forgiven(kept: Lab) -> None:
     assert kept.sentence.startswith("These two pictures are")
 
 
+def test_a_long_run_is_seen_coarsely_at_once(fresh: Lab) -> None:
+    said = "document.querySelector('.xl-status-text').textContent"
+    fresh.page.goto("about:blank")
+    fresh.page.add_init_script(
+        "window.firstPicture = null;"
+        "addEventListener('load', () => new MutationObserver(() => {"
+        f"  if (document.querySelector('.xl-row .xl-sentence')?.textContent) window.firstPicture ??= {said};"
+        "}).observe(document.body, {subtree: true, childList: true, characterData: true}));"
+    )
+    fresh.page.goto(fresh.address + GALLERY + "conditional_occlusion&o.stride=2")
+    fresh.page.wait_for_function("window.firstPicture !== null", timeout=PATIENCE)
+    done, total = map(int, re.findall(r"\d+", fresh.page.evaluate("window.firstPicture")))
+    assert done / total <= 0.1
+    coarse = fresh.pixels("a")
+    fresh.page.wait_for_function(f"parseInt({said}.match(/\\d+ of/)?.[0]) > {total // 4}", timeout=PATIENCE)
+    fresh.page.get_by_role("button", name="Cancel").click()
+    fresh.done("as fine as they came")
+    assert fresh.pixels("a") != coarse
+    assert "so far" in fresh.numbers()["computed"]
+
+
 def test_stopping_leaves_the_worker_ready(fresh: Lab) -> None:
     fresh.page.goto(fresh.address + GALLERY + "conditional_occlusion&o.stride=1")
     fresh.page.get_by_role("progressbar").wait_for(timeout=PATIENCE)

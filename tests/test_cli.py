@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.made_profiles import DISPLAY_P3
 from xaicl_lib import Pair, load_model
 from xaicl_lib.cli import main
 from xaicl_lib.errors import NotebookError
@@ -41,6 +42,24 @@ def test_explain_writes_a_picture(photos, tmp_path) -> None:
     out = tmp_path / "out.png"
     assert main(["explain", *photos, "--method", "grad_cam", "-o", str(out)]) == 0
     assert Image.open(out).width > 600
+
+
+def test_photos_fit_as_asked_and_their_colours_are_noted_once(photos, tmp_path, capsys) -> None:
+    wide = str(tmp_path / "wide.png")
+    Image.open(photos[0]).crop((0, 0, 300, 150)).save(wide, icc_profile=DISPLAY_P3)
+    out = tmp_path / "out.html"
+    assert main(["explain", wide, wide, "--fit", "pad", "--method", "grad_cam", "-o", str(out), "--device", "cpu"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("note: colours were converted to sRGB from 'Display P3'\n") == 1
+    assert "Warning" not in said
+    page = out.read_text()
+    for told in (
+        "<td>photos</td><td>the whole photo between grey bars</td>",
+        "padded wide.png",
+        "converted to sRGB from &#x27;Display P3&#x27;",
+    ):
+        assert told in page
+    assert "<h1>Why simclr finds wide.png and wide.png 1.00 alike" in page
 
 
 def test_a_score_by_its_name(photos, capsys) -> None:
@@ -83,6 +102,7 @@ def test_identical_photos_are_noted(photos, capsys) -> None:
         (["A", "B", "--score", "euclid"], "unknown score 'euclid'; there are: cosine, dot"),
         (["A", "B", "--set", "score=dot"], "expected NAME=VALUE of a parameter of the method"),
         (["A", "B", "--method", "pairwise_occlusion", "--set", "scale=('a','b')"], "as pairs of numbers"),
+        (["A", "B", "--fit", "contain"], "unknown fit 'contain'; there are: crop, pad, stretch"),
         (["A", "B", "--device", "gpu"], "unknown or missing device 'gpu'"),
         (["A", "B", "-o", "out.pdf"], "ends in .html or .png, got 'out.pdf'"),
         (["A", "B", "-o", "none/out.png"], "in a folder that exists"),
@@ -174,6 +194,21 @@ def test_importing_is_light() -> None:
     heavy = "torchvision", "pandas", "plotly", "matplotlib", "sklearn", "skimage", "papermill", "PIL"
     code = f"import sys, xaicl_lib; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_evaluate_fits_photos_as_asked(photos, tmp_path) -> None:
+    import pandas as pd
+
+    (tmp_path / "wide").mkdir()
+    Image.open(photos[0]).crop((0, 0, 300, 150)).save(tmp_path / "wide" / "a.png")
+    command = ["evaluate", "--methods", "grad_cam", "--metrics", "SD", "--pairs", str(tmp_path / "wide"), "--count", "1", "--device", "cpu"]
+    tables = {}
+    for fit in ("crop", "pad"):
+        assert main([*command, "--fit", fit, "-o", str(tmp_path / f"{fit}.csv")]) == 0
+        tables[fit] = pd.read_csv(tmp_path / f"{fit}.csv")
+    assert tables["crop"]["pairs"].unique().tolist() == ["wide"]
+    assert tables["pad"]["pairs"].unique().tolist() == ["wide, pad"]
+    assert tables["crop"]["value"].tolist() != tables["pad"]["value"].tolist()
 
 
 def test_evaluate_writes_a_table_and_goes_on_from_its_store(tmp_path, capsys) -> None:

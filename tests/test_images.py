@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError, Pair
-from xaicl_lib.images import load_image, open_photo
+from xaicl_lib.images import list_images, load_image, open_photo
 
 RGB = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
 
@@ -89,3 +89,51 @@ def test_a_pair_is_opened_at_the_size_of_its_model(photo) -> None:
             Pair.open("cat", "cat", size)
     with pytest.raises(InputError, match="as many images on side a as on side b, got 1 and 2"):
         Pair.open("cat", ["cat", "cat"], 16)
+
+
+WIDE = np.repeat(np.repeat(np.array([[0, 100, 200, 250]], np.uint8), 16, 0), 8, 1)  # 16 x 32, four stripes
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("form", ["file", "floats"])
+def test_a_photo_becomes_a_square_by_cutting_padding_or_pulling(tmp_path, form, turned) -> None:
+    photo = np.ascontiguousarray(WIDE.T if turned else WIDE)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    source = tmp_path / "a.png" if form == "file" else photo / 255
+
+    def rows(fit: str) -> torch.Tensor:
+        got = open_photo(source, 16, fit)[0, 0] * 255
+        return got.T if turned else got
+
+    assert torch.equal(open_photo(source, 16), open_photo(source, 16, "crop"))
+    assert set(rows("crop")[:, 1:-1].flatten().round().tolist()) == {100, 200}
+    assert_close(rows("stretch")[:, 1::4], torch.tensor([0.0, 100, 200, 250]).expand(16, 4), atol=0.51)
+    padded = rows("pad")
+    assert set(padded[:4].flatten().round().tolist()) == set(padded[12:].flatten().round().tolist()) == {128}
+    assert_close(padded[4:12, 1::4], torch.tensor([0.0, 100, 200, 250]).expand(8, 4), atol=0.51)
+
+
+def test_a_square_is_the_same_however_it_fits_and_an_unknown_fit_is_told() -> None:
+    square = RGB[:20]
+    for same in (square, square / 255):
+        assert torch.equal(open_photo(same, 12, "pad"), open_photo(same, 12))
+        assert torch.equal(open_photo(same, 12, "stretch"), open_photo(same, 12))
+    with pytest.raises(InputError, match="unknown fit 'contain'; there are: crop, pad, stretch"):
+        Pair.open("cat", "coffee", 12, fit="contain")
+    pair = Pair.open("cat", RGB, 12, fit="pad")
+    assert torch.equal(pair.a, open_photo("cat", 12, "pad"))
+    assert torch.equal(pair.b, open_photo(RGB, 12, "pad"))
+
+
+def test_hidden_files_and_folders_are_skipped_and_counted_once(tmp_path) -> None:
+    for name in ("a.png", "._a.png", ".ipynb_checkpoints/a-checkpoint.png", "sub/b.png", "sub/.thumbnails/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(RGB).save(tmp_path / name)
+    with pytest.warns(UserWarning, match="^hidden files of .* are skipped: 1, such as '._a.png'"):
+        assert [path.name for path in list_images(tmp_path)] == ["a.png"]
+    with pytest.warns(UserWarning, match="^hidden files .* are skipped: 3, ") as told:
+        assert [path.name for path in list_images(tmp_path, recursive=True)] == ["a.png", "b.png"]
+    assert len(told) == 1
+    (tmp_path / ".inside").mkdir()
+    Image.fromarray(RGB).save(tmp_path / ".inside" / "c.png")
+    assert len(list_images(tmp_path / ".inside")) == 1, "a folder that was asked for is read, whatever its name"

@@ -1,7 +1,9 @@
 """PairModel keeps its law, leaves what it is given alone, and is as fast as it is right."""
 
 import copy
+import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -268,6 +270,31 @@ class Dynamic(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+WRONG_SIZES = [
+    *(None, True, 224.0, "224", -3, math.nan, (), (224, 192), (224, "224"), (3, 224, 192), (1, 3, 224, 224)),
+    *({}, {"longest_edge": 224}, {"height": 224}, {"height": 224, "width": 192}, {"shortest_edge": "224"}),
+]
+WRONG_STATISTICS = [None, "0.5", True, math.nan, (0.5, math.nan, 0.5), (0.5, math.inf, 0.5), (0.5, None, 0.5), (0.5,) * 4, {"r": 0.5}]
+
+
+@pytest.mark.parametrize(
+    "size", [np.int64(24), (24, 24), [24, 24], (3, 24, 24), torch.Size([24, 24]), {"height": 24, "width": 24}, {"shortest_edge": 24}]
+)
+def test_sizes_as_processors_have_them(size) -> None:
+    model = PairModel(small_features(), size=size)
+    assert model.size == 24
+    assert type(model.size) is int
+
+
+@pytest.mark.parametrize("mean", [0.5, [0.5] * 3, np.full(3, 0.5), torch.full((3,), 0.5), np.float32(0.5), (np.float32(0.5), 0.5, 0.5)])
+def test_one_number_for_all_channels_or_any_three(mean) -> None:
+    model, same = (
+        PairModel(small_features(), size=24, mean=mean, std=2),
+        PairModel(small_features(), size=24, mean=[0.5] * 3, std=[2.0] * 3),
+    )
+    assert torch.equal(model.normalize(random_pair(1).a), same.normalize(random_pair(1).a))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -276,6 +303,11 @@ class Dynamic(nn.Module):
         ({"mean": (0.5,)}, "three channels"),
         ({"std": (1, 1, 0)}, "std > 0"),
         ({"size": 0}, "size in pixels"),
+        *(({"size": wrong}, "expected a size in pixels of square images") for wrong in WRONG_SIZES),
+        *(({"mean": wrong}, "expected mean of three channels, finite numbers, got") for wrong in WRONG_STATISTICS),
+        *(({"std": wrong}, "expected std of three channels, finite numbers, got") for wrong in WRONG_STATISTICS),
+        ({"mean": None}, r"leave it out for a network that takes pixels in \[0, 1\]"),
+        ({"std": -1}, "std > 0"),
     ],
 )
 def test_models_that_cannot_be(options, says) -> None:

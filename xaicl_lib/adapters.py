@@ -18,6 +18,7 @@ from xaicl_lib.methods.registry import Method
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, cosine
+from xaicl_lib.wrapping import rows
 
 
 def captum_forward(model: PairModel, score: Score = cosine) -> Callable[..., Tensor]:
@@ -95,7 +96,7 @@ class SideA(nn.Module):
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1"]:
         """Scores of the images with side b."""
-        z_a = self.head(self.features(x))
+        z_a = rows(self.head(self.features(x)), len(x))
         return self.score(z_a, self.z_b.expand(len(z_a), -1)).unsqueeze(1)  # type: ignore[operator]
 
 
@@ -164,7 +165,7 @@ class Evidence(nn.Module):
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
         """The evidence for each class."""
-        z = self.head(self.features(x))
+        z = rows(self.head(self.features(x)), len(x))
         return torch.stack([score(z, None) for score in self.scores], 1) / self.temperature
 
 

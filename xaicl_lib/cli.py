@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from xaicl_lib.commands import (
+    run_benchmark,
     run_book,
     run_check,
     run_evaluate,
@@ -47,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_explain, _add_evaluate, _add_lists, _add_export, _add_train, _add_book, _add_run, _add_site, _add_serve):
+    books = (_add_book, _add_run, _add_site, _add_serve)
+    for add in (_add_explain, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_train, *books):
         add(commands)
     return parser
 
@@ -61,10 +63,15 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--method", default="interaction_cam", help="see `methods` (default: %(default)s)")
     explain.add_argument("--score", help="what is explained: cosine or dot (default: cosine)")
     explain.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the method; may be repeated")
+    _add_fit(explain)
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
     explain.set_defaults(run=run_explain)
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fit", default="crop", help="of photos that are no squares: crop, pad or stretch (default: %(default)s)")
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -80,6 +87,7 @@ def _add_evaluate(commands: Commands) -> None:
         default="samples",
         help="`samples`, a folder of photos (each beside a view of itself), or a kind of scenes such as same_object",
     )
+    _add_fit(evaluate)
     evaluate.add_argument("--count", type=int, default=6, help="pairs (default: %(default)s)")
     evaluate.add_argument("--seed", type=_seed, default=0, help="of pairs and methods (default: %(default)s)")
     evaluate.add_argument("--store", help="folder where values are kept as they come; a run that was stopped goes on from there")
@@ -87,6 +95,19 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
     evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
     evaluate.set_defaults(run=run_evaluate)
+
+
+def _add_benchmark(commands: Commands) -> None:
+    benchmark = commands.add_parser("benchmark", help="score a method, ours or yours, on pairs whose evidence is known")
+    benchmark.add_argument("method", help="MODULE:FUNCTION of yours, called with a model and a pair, or a name, see `methods`")
+    benchmark.add_argument("--models", nargs="+", metavar="NAME", help="a part of the suite (default: all of its models)")
+    benchmark.add_argument("--kinds", nargs="+", metavar="KIND", help="likewise, of its kinds of pairs")
+    benchmark.add_argument("--count", type=int, help="pairs of each model and kind (default: 200)")
+    benchmark.add_argument("--seed", type=_seed, default=0, help="0: the public pairs; others nobody has seen (default: %(default)s)")
+    benchmark.add_argument("--limit", type=float, default=60.0, help="seconds that one pair may take (default: %(default)s)")
+    benchmark.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    benchmark.add_argument("-o", "--output", required=True, help="FILE.json; a run that was stopped goes on from FILE.json.part")
+    benchmark.set_defaults(run=run_benchmark)
 
 
 def _add_lists(commands: Commands) -> None:

@@ -2,11 +2,13 @@
 
 import argparse
 import ast
+import importlib
 import os
 import sys
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +28,46 @@ def run_explain(arguments: argparse.Namespace) -> None:
     method = methods[arguments.method]
     params = _params(arguments.set, "the method", {"model", "pair", "method", "score", "generator", "chunk"})
     params |= {"score": resolve_score(arguments.score)} if arguments.score else {}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    notes: list[str] = []
+    with _noted(notes):
         model = load_model(arguments.model, arguments.device, file=arguments.file)
-    notes = [str(w.message) for w in caught]
-    pair = Pair.open(arguments.a, arguments.b, model)
+        pair = Pair.open(arguments.a, arguments.b, model, arguments.fit)
     for source, image in ((arguments.a, pair.a), (arguments.b, pair.b)):
         if image is not None and bool((image.amax((2, 3)) - image.amin((2, 3)) < 1 / 255).all()):
             raise InputError(f"expected a picture of something, got {Path(source).name!r}, whose pixels all have one colour")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with _noted(notes):
         began = time.perf_counter()
         made = explain(model, pair, method.name, generator=torch.Generator().manual_seed(arguments.seed), **params)
         seconds = time.perf_counter() - began
-    notes += [str(w.message) for w in caught]
     if pair.b is not None and torch.equal(pair.a, pair.b):
         notes.insert(0, "both images are identical")
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"score {made.score.item():.4f}  {method.name} on {model.name}: {seconds:.2f} s")
     if output:
+        from xaicl_lib.squares import FITS
         from xaicl_lib.views.figures import PHOTO_SIDE
         from xaicl_lib.views.page import show
 
         names = _shown(arguments.a), _shown(arguments.b)
         title = f"Why {model.name} finds {names[0]} and {names[1]} {made.score.item():.2f} alike"
-        facts = {"model": model.name, "time": f"{seconds:.2f} s"}
-        photos = Pair.open(arguments.a, arguments.b, PHOTO_SIDE)
-        show(pair, made, output, names=names, photos=photos, title=title, facts=facts, notes=notes)
+        facts = {"model": model.name, "photos": FITS[arguments.fit], "time": f"{seconds:.2f} s"}
+        with _noted([]):  # they are known
+            photos = Pair.open(arguments.a, arguments.b, PHOTO_SIDE, arguments.fit)
+        made_square = {"crop": "", "pad": "padded ", "stretch": "stretched "}[arguments.fit]
+        show(
+            pair, made, output, names=(made_square + names[0], made_square + names[1]), photos=photos, title=title, facts=facts, notes=notes
+        )
         print(f"written: {output}")
+
+
+@contextmanager
+def _noted(notes: list[str]) -> Iterator[None]:
+    """Warnings as notes, each once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    notes += dict.fromkeys(text for w in caught if (text := str(w.message)) not in notes)
 
 
 def _params(pairs: list[str], of: str, reserved: Collection[str] = ()) -> dict[str, Any]:
@@ -77,7 +90,8 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
     from xaicl_lib import load_model
     from xaicl_lib.evaluation.evaluate import PAPER, evaluate
-    from xaicl_lib.studies.tables import WAYS, pairs_from, possible, with_provenance
+    from xaicl_lib.evaluation.method_spec import possible
+    from xaicl_lib.studies.tables import WAYS, pairs_from, with_provenance
 
     output = output_file(arguments.output, (".csv", ".parquet"))
     models = [load_model(name, arguments.device) for name in arguments.models]
@@ -85,15 +99,44 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     sizes = {model.size for model in models}
     if len(sizes) > 1:
         raise InputError(f"expected models of one input size, got {', '.join(f'{m.name} of {m.size}' for m in models)}")
-    pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed)
+    pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed, arguments.fit)
     names = arguments.metrics or PAPER
     kept = {"store": arguments.store, "seed": arguments.seed, "adaptive": arguments.adaptive}
     kept |= {"score": arguments.score} if arguments.score else {}
     made = [evaluate(m, pairs, possible(ways, m), names, **kept) for m in models]
     table = with_provenance(pd.concat(made, ignore_index=True), models[0], arguments.pairs)
+    if arguments.fit != "crop":
+        table = table.assign(pairs=table["pairs"] + f", {arguments.fit}")
     with written_whole(output) as part:
         table.to_csv(part, index=False) if output.suffix.lower() == ".csv" else table.to_parquet(part, index=False)
     print(f"written: {output}, {len(table)} rows")
+
+
+def run_benchmark(arguments: argparse.Namespace) -> None:
+    """Score a method on pairs whose evidence is known."""
+    from xaicl_lib.benchmark import evaluate_method
+
+    own = {name: value for name in ("models", "kinds", "count") if (value := getattr(arguments, name)) is not None}
+    method = _function(arguments.method) if ":" in arguments.method else arguments.method
+    found = evaluate_method(method, seed=arguments.seed, limit=arguments.limit, device=arguments.device, out=arguments.output, **own)
+    rows = [
+        (name, f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['chance']:.3f}", str(int(row["n"])))
+        for name, row in found.summary().iterrows()
+    ]
+    _table(("metric", "mean", "95 % interval", "chance", "pairs"), rows)
+    print(f"written: {arguments.output}")
+
+
+def _function(address: str) -> Any:
+    """The function that MODULE:FUNCTION names; modules of the working directory are found, too."""
+    name, _, attribute = address.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(name), attribute)
+    except Exception as error:  # whatever the module raises when it is imported
+        raise InputError(f"expected MODULE:FUNCTION that can be imported, got {address!r}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(os.getcwd())
 
 
 def _shown(path: str) -> str:

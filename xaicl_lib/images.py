@@ -15,45 +15,54 @@ from urllib.request import url2pathname
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from xaicl_lib.bit_depth import eight_bits, note_dark_colour
+from xaicl_lib.colour_codes import codes_of
+from xaicl_lib.colour_profiles import to_srgb
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.formats import SUFFIXES, readable, stated_size
+from xaicl_lib.notes import each_once, note
+from xaicl_lib.squares import FITS, square_image, square_tensor
 
 MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
 MIN_SIDE = 8  # pixels
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not PostScript and its like, which are programs
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 KINDS = (
     "a sample's name, a file, a file:// address, a PIL image, an array (h, w, 3) or (h, w), a tensor (3, h, w) or (n, 3, h, w), "
     "or a list of these"
 )
 
 
-def open_photo(source: Any, size: int | None = None) -> Float[Tensor, "n 3 h w"]:
+def open_photo(source: Any, size: int | None = None, fit: str = "crop") -> Float[Tensor, "n 3 h w"]:
     """Photos as float RGB in [0, 1], from wherever they are.
 
     Args:
         source: the name of a sample photo (see `SAMPLES`), an image file, its file:// address, a PIL image, an array (h, w, 3) or (h, w),
             bytes or float in [0, 1], a tensor (3, h, w) or (n, 3, h, w) likewise; or a list of these, which makes a batch.
-        size: side in pixels that the middle square is resized to, with an antialiased bilinear filter; None leaves photos as they are.
+        size: side in pixels that photos are resized to, with an antialiased bilinear filter; None leaves photos as they are.
+        fit: how a photo that is no square becomes one: "crop" takes the middle square; "pad" keeps all of it between bars of middle grey,
+            which are pixels like any other to models, methods and metrics; "stretch" pulls both sides to one length.
 
     Raises:
-        InputError: none of these, no such file, values out of range, under 8 pixels a side, or a list without or of several sizes.
+        InputError: none of these, an unknown fit, no such file, values out of range, under 8 pixels a side, or a list without or of
+            several sizes.
     """
+    if fit not in FITS:
+        raise unknown("fit", fit, FITS)
     if isinstance(source, list | tuple):
-        return _batch([open_photo(one, size) for one in source])
+        with each_once():
+            return _batch([open_photo(one, size, fit) for one in source])
     if isinstance(source, Tensor):
-        return _of_tensor(source, size)
+        return _of_tensor(source, size, fit)
     if isinstance(source, np.ndarray):
-        return _of_array(source, size)
+        return _of_array(source, size, fit)
     if isinstance(source, Image.Image):
         with _decoding(what := f"a picture of mode {source.mode}"):
-            return _of_image(_upright(source, what), size)
+            return _of_image(_upright(source, what), size, fit)
     if isinstance(source, str | os.PathLike):
-        return sample_photo(str(source), size) if str(source) in SAMPLES else load_image(_path(source), size)
+        return sample_photo(str(source), size, fit) if str(source) in SAMPLES else load_image(_path(source), size, fit)
     raise InputError(f"expected {KINDS}, got {type(source).__name__}")
 
 
@@ -73,13 +82,13 @@ def _path(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
     return url2pathname(urlsplit(source).path)
 
 
-def _of_tensor(pixels: Tensor, size: int | None) -> Tensor:
+def _of_tensor(pixels: Tensor, size: int | None, fit: str) -> Tensor:
     if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3:
         raise InputError(f"expected a tensor (3, h, w) or (n, 3, h, w), got {tuple(pixels.shape)}")
     pixels = pixels if pixels.ndim == 4 else pixels.unsqueeze(0)
     if not len(pixels) or min(pixels.shape[2:]) < MIN_SIDE:
         raise InputError(f"expected images of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {tuple(pixels.shape)}")
-    return _resized(_unit(pixels), size)
+    return _unit(pixels) if size is None else square_tensor(_unit(pixels), size, fit)
 
 
 def _unit(pixels: Tensor) -> Tensor:
@@ -94,41 +103,34 @@ def _unit(pixels: Tensor) -> Tensor:
     return pixels
 
 
-def _resized(pixels: Tensor, size: int | None) -> Tensor:
-    h, w = pixels.shape[2:]
-    if size is None or (h, w) == (size, size):
-        return pixels
-    side = min(h, w)
-    top, left = (h - side) // 2, (w - side) // 2
-    square = pixels[:, :, top : top + side, left : left + side]
-    return F.interpolate(square, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
-
-
-def _of_array(pixels: np.ndarray, size: int | None) -> Tensor:
+def _of_array(pixels: np.ndarray, size: int | None, fit: str) -> Tensor:
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise InputError(f"expected an array (h, w, 3) or (h, w), got {pixels.shape}")
     rgb = np.stack([pixels] * 3, 2) if pixels.ndim == 2 else pixels
     if rgb.dtype == np.uint8:
-        return open_photo(Image.fromarray(np.ascontiguousarray(rgb)), size)
+        return open_photo(Image.fromarray(np.ascontiguousarray(rgb)), size, fit)
     if rgb.dtype.kind != "f":
         raise InputError(f"expected an array of bytes (uint8) or floats in [0, 1], got {rgb.dtype}")
-    return _of_tensor(torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1), size)
+    return _of_tensor(torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1), size, fit)
 
 
-def load_image(path: str | os.PathLike[str], size: int | None = None) -> Float[Tensor, "1 3 h w"]:
-    """An image file as float RGB in [0, 1], turned upright, its middle square resized to `size` pixels if that is given.
+def load_image(path: str | os.PathLike[str], size: int | None = None, fit: str = "crop") -> Float[Tensor, "1 3 h w"]:
+    """An image file as float RGB in [0, 1], turned upright, resized to a square of `size` pixels if that is given, as `open_photo` does.
 
-    Grey, palette, CMYK and 16-bit images become RGB, transparency is laid on white, of an animation the first frame is taken.
+    Colours become sRGB by the profile in the file, as in a browser, and a note says so. Grey, palette, CMYK and 16-bit images become RGB,
+    transparency is laid on white, of an animation the first frame is taken.
 
     Raises:
-        InputError: no such file, not an image, truncated, under 8 pixels a side, or over 64 megapixels.
+        InputError: no such file, not an image, a format whose reader is missing, truncated, under 8 pixels a side, over 64 megapixels.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"expected an image file, got {str(path)!r}, which {'is a folder' if path.is_dir() else 'does not exist'}")
-    with _decoding(repr(path.name)), Image.open(path, formats=FORMATS) as image:
-        rgb = _upright(image, repr(path.name))
-    return _of_image(rgb, size)
+    with _decoding(what := repr(path.name)):
+        _check_size(stated_size(path), what)
+        with Image.open(path, formats=readable(path)) as image:
+            rgb = _upright(image, what)
+    return _of_image(rgb, size, fit)
 
 
 @contextmanager
@@ -151,41 +153,56 @@ def _too_large(what: str) -> InputError:
     return InputError(f"expected an image of at most {MAX_PIXELS // 10**6} megapixels, got {what}, which says it has more")
 
 
+def _check_size(size: tuple[int, int] | None, what: str) -> None:
+    if size is None:
+        return
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _too_large(what)
+    if min(size) < MIN_SIDE:
+        raise InputError(f"expected an image of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {what} of {size[0]} x {size[1]}")
+
+
 def _upright(image: Image.Image, what: str) -> Image.Image:
     """A picture of a size that can be, as RGB."""
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(what)
-    if min(image.size) < MIN_SIDE:
-        raise InputError(f"expected an image of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {what} of {image.width} x {image.height}")
-    return _to_rgb(ImageOps.exif_transpose(image))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip rather than scale
-        deep = np.asarray(image).astype(np.float64)
-        return Image.fromarray((deep / 257).clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    _check_size(image.size, what)
     if image.mode == "F":
         raise ValueError("32-bit float pixels have no agreed range")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    codes = codes_of(image)
+    pixels = ImageOps.exif_transpose(image)
+    pixels.info |= {"cicp": codes} if codes else {}
+    if image.mode.startswith("I"):  # deep grey, which Pillow would clip rather than scale
+        pixels = eight_bits(pixels, image)
+    note_dark_colour(pixels, image)
+    return _on_white(to_srgb(pixels))
 
 
-def _of_image(rgb: Image.Image, size: int | None) -> Float[Tensor, "1 3 h w"]:
-    square = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR) if size else rgb
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _of_image(rgb: Image.Image, size: int | None, fit: str) -> Float[Tensor, "1 3 h w"]:
+    square = rgb if size is None else square_image(rgb, size, fit)
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
 def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
     """The image files of a folder, sorted by name; with `recursive` those of its subfolders, too.
 
+    Hidden files and those in hidden folders, which editors and archives leave behind, are skipped, and a note counts them.
+
     Raises:
         InputError: no such folder, or no image in it.
     """
     if not Path(folder).is_dir():
         raise InputError(f"expected a folder of images, got {str(folder)!r}, which is not a folder")
-    found = sorted(path for path in Path(folder).glob("**/*" if recursive else "*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    every = sorted(path for path in Path(folder).glob("**/*" if recursive else "*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    hidden = [path for path in every if any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if hidden:
+        note(f"hidden files of {str(folder)!r} are skipped: {len(hidden)}, such as {str(hidden[0].relative_to(folder))!r}")
+    found = [path for path in every if path not in set(hidden)]
     if not found:
         raise InputError(f"expected a folder of images, got {str(folder)!r} without any of {', '.join(sorted(SUFFIXES))}")
     return found
@@ -229,8 +246,8 @@ MORE_SAMPLES: dict[str, Callable[[], np.ndarray]] = {
 }
 
 
-def sample_photo(name: str, size: int | None = None) -> Float[Tensor, "1 3 h w"]:
+def sample_photo(name: str, size: int | None = None, fit: str = "crop") -> Float[Tensor, "1 3 h w"]:
     """A photo that scikit-image or scikit-learn carries: astronaut, cat, coffee, rocket, temple or flower."""
     if name not in SAMPLES:
         raise unknown("sample photo", name, SAMPLES)
-    return open_photo(np.asarray(SAMPLES[name]()), size)
+    return open_photo(np.asarray(SAMPLES[name]()), size, fit)

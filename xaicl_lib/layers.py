@@ -1,7 +1,7 @@
-"""Work on the layers of a module: cutting it behind one, folding batch norms (torch.fx), guided backpropagation through ReLUs."""
+"""Work on the layers of a module: copying, cutting behind one, folding batch norms (torch.fx), guiding gradients through ReLUs."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,18 +13,63 @@ from torch.overrides import TorchFunctionMode
 from xaicl_lib.errors import InputError
 
 
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside one that only makes it faster or spreads it over devices: `torch.compile`, `DataParallel`."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrapped(module.module)
+    return unwrapped(module._modules["_orig_mod"]) if "_orig_mod" in module._modules else module  # type: ignore[arg-type]
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy. Tensors that autograd made are copied by value; what refuses to be copied, such as a lock, is shared.
+
+    A module that itself refuses is given back as it is: whether it was copied shows by its identity.
+    """
+    with torch.inference_mode(False), torch.no_grad():  # in which copies of scripted parameters are leaves
+        try:
+            return copy.deepcopy(module)
+        except Exception:  # locks, process groups, results of operations: each raises something else
+            shared: dict[int, Any] = {}
+            modules = {id(m): m for m in module.modules()}
+            for m in modules.values():
+                _share(list(vars(m).values()), modules, shared)
+        try:
+            return copy.deepcopy(module, shared)
+        except Exception:  # a module whose own way of being copied fails
+            return module
+
+
+def _share(values: Sequence[Any], modules: dict[int, Any], shared: dict[int, Any]) -> None:
+    """Note what stands for the values that cannot be copied, containers looked into."""
+    for value in values:
+        if isinstance(value, Tensor):
+            if not value.is_leaf:
+                shared[id(value)] = value.detach().clone()
+        elif isinstance(value, Mapping | list | tuple | set):
+            _share(list(value.values() if isinstance(value, Mapping) else value), modules, shared)
+        elif not isinstance(value, nn.Module):
+            try:
+                copy.deepcopy(value, dict(modules))
+            except Exception:
+                shared[id(value)] = value
+
+
 def cut(module: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
-    """Two modules that run `module` up to and after `layer`; head(features(x)) = module(x)."""
-    names = [name for name, _ in module.named_modules() if name]
+    """Two modules that run `module` up to and after `layer`; head(features(x)) = module(x).
+
+    A layer that is called several times, such as the one ReLU of a block, is cut behind its last call.
+    """
+    names = {name: m for name, m in module.named_modules(remove_duplicate=False) if name}
     if layer not in names:
         top = [name for name, _ in module.named_children()]
         raise InputError(f"expected the name of a layer, got {layer!r}; at the top there are: {', '.join(top)}")
+    layer = next(name for name, m in names.items() if m is names[layer])  # of several names of one layer, graphs have the first
 
     class Tracer(fx.Tracer):
         def is_leaf_module(self, m: nn.Module, qualified_name: str) -> bool:
             return qualified_name == layer or super().is_leaf_module(m, qualified_name)
 
-    module = copy.deepcopy(module).eval()  # what depends on the mode of training becomes fixed by the tracing
+    module = copied(module).eval()  # what depends on the mode of training becomes fixed by the tracing
     try:
         graph = Tracer().trace(module)
     except Exception as error:  # whatever the module's own code raises on symbolic values
@@ -32,9 +77,10 @@ def cut(module: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
             f"expected a module that torch.fx can trace, got {type(module).__name__}: {error}; give features= and head="
         ) from error
     nodes = list(graph.nodes)
-    at = next((k for k, node in enumerate(nodes) if node.op == "call_module" and node.target == layer), None)
-    if at is None:
+    calls = [k for k, node in enumerate(nodes) if node.op == "call_module" and node.target == layer]
+    if not calls:
         raise InputError(f"expected a layer that the forward pass calls, got {layer!r}")
+    at = calls[-1]
     after = set(nodes[at + 1 :])
     constants = [node for node in nodes[:at] if node.op == "get_attr" and after & set(node.users)]
     loose = [node.name for node in nodes[:at] if node.op != "get_attr" and after & set(node.users)]

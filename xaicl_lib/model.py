@@ -3,17 +3,21 @@
 import copy
 import operator
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.layers import fold_batch_norms
+from xaicl_lib.layers import unwrapped
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
 from xaicl_lib.tokens import open_at
+from xaicl_lib.trying import HALF, TRIED, Habits, fast_form, formed
+from xaicl_lib.wrapping import Output, Size, own, per_channel, rows, side_of, tensor_of
 
 Source = Tensor | str | os.PathLike[str] | list[str]  # of a corpus
 
@@ -34,11 +38,13 @@ class PairModel:
     Args:
         features: module from the model's input space (n, 3, h, w) to a feature map (n, c, i, j).
         head: module from a feature map to embeddings (n, d); global average pooling if left out.
-        size: side in pixels of the images the model was made for.
-        mean, std: per channel, of the model's input space in terms of [0, 1] pixels: x = (pixels - mean) / std.
+        size: side in pixels of the images the model was made for; also as image processors and configurations of networks have it:
+            (224, 224), (3, 224, 224), {"height": 224, "width": 224}, {"shortest_edge": 224}.
+        mean, std: per channel, or one number for all, of the model's input space in terms of [0, 1] pixels: x = (pixels - mean) / std.
         features_b, head_b: the modules of side b where they differ.
         text: module from a list of n texts to embeddings (n, d) in the space of the images, for image-text models.
         name: for tables and titles.
+        output: of modules that return several: the name or the place of the one that counts, or a function of all.
         key: stands in the store of results for what cannot be read of the modules, such as the code of a scripted one; see `fingerprint`.
 
     Example:
@@ -52,13 +58,14 @@ class PairModel:
         features: nn.Module,
         head: nn.Module | None = None,
         *,
-        size: int,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
+        size: Size,
+        mean: float | Sequence[float] = (0.0, 0.0, 0.0),
+        std: float | Sequence[float] = (1.0, 1.0, 1.0),
         features_b: nn.Module | None = None,
         head_b: nn.Module | None = None,
         text: nn.Module | None = None,
         name: str = "custom",
+        output: Output | None = None,
         key: str | None = None,
     ) -> None:
         head = MeanPool() if head is None else head
@@ -69,15 +76,13 @@ class PairModel:
         for role, module in given.items():
             if not isinstance(module, nn.Module):
                 raise InputError(f"expected a torch module as {role}, got {type(module).__name__}")
-        if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
-            raise InputError(f"expected mean and std of three channels, std > 0, got mean={tuple(mean)}, std={tuple(std)}")
-        if size < 1:
-            raise InputError(f"expected a size in pixels, got {size}")
-        with torch.inference_mode(False):
-            self._parts = nn.ModuleDict(copy.deepcopy(given)).eval().requires_grad_(False)  # in one go: what is shared stays shared
-            _without_inference_tensors(self._parts)
+        size, mean, std = side_of(size), per_channel(mean, "mean"), per_channel(std, "std")
+        if not all(s > 0 for s in std):
+            raise InputError(f"expected mean and std of three channels, std > 0, got mean={mean}, std={std}")
+        self._parts = own(given, output)
         self._take_parts()
         self.name, self.size, self.key = name, size, key
+        self._habits = Habits()  # of the fast form, once it is made
         self._fast: PairModel | None = None
         self._fast_of: tuple[list[object], list[Tensor]] = [], []  # what _fast was made from: attributes, and values of tensors
         self._is_fast = False
@@ -96,8 +101,9 @@ class PairModel:
         Raises:
             InputError: no such layer, or a module that cannot be cut there.
         """
-        size = options.get("size")
-        features, head = open_at(module, layer, size if isinstance(size, int) else None)
+        inside = unwrapped(module)
+        layer = layer if inside is module else layer.removeprefix("module.").removeprefix("_orig_mod.")
+        features, head = open_at(inside, layer, side_of(options["size"]) if "size" in options else None)
         return cls(features, head, **options)  # type: ignore[arg-type]
 
     @property
@@ -125,6 +131,10 @@ class PairModel:
     def fast(self) -> "PairModel":
         """The same function, up to rounding, laid out for speed: batch norms folded, weights channels-last.
 
+        It is tried on noise beside the plain form first. What the modules do not stand is left out, what they need is done for them: images
+        of their own where they change their input, float32 around half precision, embeddings brought to (n, d). Warns where embeddings
+        depend on the batch or on chance.
+
         Made at first use and kept until a weight, a hook or another attribute of a module changes. Every method of the library runs on it.
 
         Weights are compared with a copy, value by value, because nothing else sees all changes: `p.data.mul_(-1)` leaves a tensor's
@@ -136,14 +146,22 @@ class PairModel:
         attributes, tensors = _attributes(self._parts), [*self._parts.parameters(), *self._parts.buffers()]
         if self._fast is None or not _is_unchanged(attributes, tensors, *self._fast_of):
             with torch.inference_mode(False):
+                same_modules = self._fast is not None and _are_the_same(attributes, self._fast_of[0])  # whose habits are known
                 fast = copy.copy(self)
                 fast._fast, fast._is_fast = None, True
-                fast._parts = copy.deepcopy(self._parts)
-                fold_batch_norms(*dict.fromkeys(part for role, part in fast._parts.items() if role != "text"))
-                fast._parts.to(memory_format=torch.channels_last)
+                fast._parts = formed(self._parts, self._habits) if same_modules else self._tried()
+                fast._habits = self._habits
                 fast._take_parts()
                 self._fast, self._fast_of = fast, (attributes, [t.detach().clone() for t in tensors])
         return self._fast
+
+    def _tried(self) -> nn.ModuleDict:
+        """The fast form's parts; what they need is noted, and what their user should know said."""
+        noise = [torch.rand(2, 3, side, side, generator=Generator().manual_seed(0)) for side in sorted({min(TRIED, self.size), self.size})]
+        parts, self._habits = fast_form(self._parts, [self.normalize(images) for images in noise])
+        for note in self._habits.notes:
+            warnings.warn(f"{self.name!r}: {note}", stacklevel=4)
+        return parts
 
     def _take_parts(self) -> None:
         self.features_a, self.head_a = self._parts["features"], self._parts["head"]
@@ -151,9 +169,9 @@ class PairModel:
 
     def normalize(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
         """Pixels in [0, 1] brought to the model's device and input space, where the papers' zeros and gradients live."""
-        x = pixels.to(self.device, self.dtype)
+        x = pixels.to(self.device, torch.float32 if self._is_fast and self.dtype in HALF else self.dtype)
         x = (x - self._mean.to(x)) / self._std.to(x)
-        return x.contiguous(memory_format=torch.channels_last) if self._is_fast else x
+        return x.contiguous(memory_format=self._habits.layout if self._is_fast else torch.contiguous_format)
 
     def denormalize(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
         """Images in the model's input space back as pixels, clamped to [0, 1]."""
@@ -181,11 +199,15 @@ class PairModel:
 
     def embed_a(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side a for images in the model's input space."""
-        return self.head_a(self.features_a(x))
+        return self._embed(x, self.features_a, self.head_a)
 
     def embed_b(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side b for images in the model's input space."""
-        return self.head_b(self.features_b(x))
+        return self._embed(x, self.features_b, self.head_b)
+
+    def _embed(self, x: Tensor, features: nn.Module, head: nn.Module) -> Float[Tensor, "n d"]:
+        given = x if self._is_fast else x.clone()  # which features may change in place; the fast form knows whether
+        return rows(head(tensor_of(features(given), "the features")), len(x))
 
     @torch.no_grad()
     def embed_text(self, texts: list[str]) -> Float[Tensor, "n d"]:
@@ -198,7 +220,7 @@ class PairModel:
             raise InputError(f"expected a model with a text side, such as scenes_clip, got {self.name!r}")
         if isinstance(texts, str) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
             raise InputError(f"expected a list of texts of at least one word each, got {texts!r}")
-        return self._parts["text"](list(texts))
+        return rows(self._parts["text"](list(texts)), len(texts))
 
     @torch.no_grad()
     def encode(self, pixels: Float[Tensor, "n 3 h w"], side: str = "a", chunk: int | None = None) -> Float[Tensor, "n d"]:
@@ -214,8 +236,8 @@ class PairModel:
         """
         if pixels.ndim != 4 or not len(pixels):
             raise InputError(f"expected images (n, 3, h, w), at least one, got {tuple(pixels.shape)}")
-        fast = self.fast
-        return fast.encode_inputs(map(fast.normalize, pixels.split(chunk or fast.chunk(pixels[0, 0].numel()))), side)
+        fast, usual = self.fast, self.chunk(pixels[0, 0].numel())
+        return sparing(lambda images: fast.encode_inputs(map(fast.normalize, pixels.split(images or usual)), side), chunk, usual)
 
     @torch.no_grad()
     def encode_inputs(self, portions: Iterable[Float[Tensor, "k 3 h w"]], side: str = "a") -> Float[Tensor, "n d"]:
@@ -246,7 +268,7 @@ class PairModel:
             InputError: features that are no map, such as the tokens of a transformer.
         """
         maps = _in_one_batch((self.features_a, self.features_b), sides, self.features_a is self.features_b)
-        for f in maps:
+        for f in (tensor_of(f, "the features") for f in maps):
             if f.ndim != 4:
                 raise InputError(
                     f"expected features of {self.name!r} to be a map (n, c, i, j), got shape {tuple(f.shape)}; "
@@ -309,21 +331,15 @@ def _attributes(parts: nn.Module) -> list[object]:
     return [item for value in held for item in (value.values() if isinstance(value, dict) else (value,))]
 
 
+def _are_the_same(things: list[object], before: list[object]) -> bool:
+    return len(things) == len(before) and all(map(operator.is_, things, before))
+
+
 def _is_unchanged(attributes: list[object], tensors: list[Tensor], before: list[object], values: list[Tensor]) -> bool:
     """Whether modules hold the very same things as before, and their tensors the same values."""
-    same = len(attributes) == len(before) and all(map(operator.is_, attributes, before))
-    return same and all(t.dtype == v.dtype and t.device == v.device and torch.equal(t, v) for t, v in zip(tensors, values, strict=True))
-
-
-def _without_inference_tensors(parts: nn.Module) -> None:
-    """Replace tensors that were made in inference mode, which autograd would refuse, by ordinary ones."""
-    for module in parts.modules():
-        for name, p in module._parameters.items():
-            if p is not None and p.is_inference():
-                module._parameters[name] = nn.Parameter(p.clone(), requires_grad=False)
-        for name, b in module._buffers.items():
-            if b is not None and b.is_inference():
-                module._buffers[name] = b.clone()
+    return _are_the_same(attributes, before) and all(
+        t.dtype == v.dtype and t.device == v.device and torch.equal(t, v) for t, v in zip(tensors, values, strict=True)
+    )
 
 
 def _in_one_batch(modules: Sequence[Callable[[Tensor], Tensor]], sides: Sequence[Tensor], same: bool) -> list[Tensor]:
@@ -333,17 +349,18 @@ def _in_one_batch(modules: Sequence[Callable[[Tensor], Tensor]], sides: Sequence
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one, else the CPU.
+    """The device of that name; "auto" is the first that there is of CUDA, Apple's MPS, Intel's XPU and the CPU.
 
     Raises:
         InputError: no device of that name here.
     """
+    kinds = [kind for kind in ("cuda", "mps", "xpu") if getattr(torch, kind).is_available()] + ["cpu"]
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(kinds[0])
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # which a device without memory, such as "meta", refuses
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        have = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+        have = ["cpu", *(f"{kind}:{k}" for kind in kinds[:-1] for k in range(getattr(torch, kind).device_count()))]
         raise InputError(f"unknown or missing device {str(name)!r}; there are: auto, {', '.join(have)}") from error
     return device

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.notes import each_once
 
 
 def _map_tensors(item: Any, apply: Any) -> Any:
@@ -77,16 +78,18 @@ class Pair:
         return f"Pair({len(self)} of {sides} pixels{', with truth' if self.truth else ''})"
 
     @staticmethod
-    def open(a: Any, b: Any, size: Any) -> "Pair":
+    def open(a: Any, b: Any, size: Any, fit: str = "crop") -> "Pair":
         """A pair of photos from wherever they are.
 
         Args:
             a, b: whatever `xaicl_lib.images.open_photo` takes: a sample photo's name, a file, an image or array in memory; or lists of
                 n of these. `b` is None for one-sided questions.
-            size: side in pixels that the middle squares are resized to, or a model, whose size it then is.
+            size: side in pixels that photos are resized to, or a model, whose size it then is.
+            fit: how photos that are no squares become such: "crop" takes the middle, "pad" keeps all between grey bars, which are pixels of
+                the pair like any other, "stretch" pulls.
 
         Raises:
-            InputError: not a photo, no size, or a different number on either side.
+            InputError: not a photo, no size, an unknown fit, or a different number on either side.
 
         Example:
             >>> Pair.open("cat", "coffee", 96)
@@ -97,7 +100,8 @@ class Pair:
         side = getattr(size, "size", size)
         if not isinstance(side, int) or side < 1:
             raise InputError(f"expected a model, or a size of at least one pixel, got {size!r}")
-        return Pair(open_photo(a, side), None if b is None else open_photo(b, side))
+        with each_once():
+            return Pair(open_photo(a, side, fit), None if b is None else open_photo(b, side, fit))
 
     @property
     def sides(self) -> tuple[Tensor, ...]:

@@ -53,7 +53,7 @@ def linear_probe(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) ->
         raise InputError(f"expected labels of at least two classes 0, 1, ..., got {classes[:5]}")
     if not embeddings.isfinite().all():
         raise InputError("expected finite embeddings to learn from, got NaN or infinity")
-    z = embeddings.detach().double().cpu()
+    z = embeddings.detach().cpu().double()
     mean, std = z.mean(0), z.std(0, correction=0)
     std = torch.where(std > 0, std, 1.0)
     judge = LogisticRegression(C=PROBE_C, max_iter=1000).fit(((z - mean) / std).numpy(), labels.cpu().numpy())

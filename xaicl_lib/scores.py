@@ -127,7 +127,7 @@ def _mean(embeddings: Tensor, name: str, normalize: bool) -> Float[Tensor, " d"]
     if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or not embeddings.numel():
         got = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else type(embeddings).__name__
         raise InputError(f"expected embeddings (m, d) of at least one item as {name}, got {got}")
-    z = embeddings.detach().double()
+    z = embeddings.detach().cpu().double()  # on the CPU, for not every device has double precision
     if not z.isfinite().all():
         raise InputError(f"expected finite embeddings as {name}, got NaN or infinity in row {int((~z.isfinite()).any(1).nonzero()[0])}")
     if normalize:
@@ -142,6 +142,6 @@ def _with_key(score: Callable, kind: str, options: object, *tensors: Tensor) -> 
     """The score with a name for the store of results, which depends on what it is made of."""
     found = hashlib.sha256(f"{kind}{options}".encode())
     for tensor in tensors:
-        found.update(tensor.detach().double().cpu().contiguous().numpy().tobytes())
+        found.update(tensor.detach().cpu().double().contiguous().numpy().tobytes())
     score.key = f"{kind}_{found.hexdigest()[:16]}"  # type: ignore[attr-defined]
     return score

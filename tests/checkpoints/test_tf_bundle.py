@@ -3,6 +3,7 @@
 import random
 import shutil
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,7 @@ import pytest
 import torch
 
 from xaicl_lib import InputError
-from xaicl_lib.checkpoints import crc32c as module
-from xaicl_lib.checkpoints.crc32c import crc32c, unmask
-from xaicl_lib.checkpoints.tf_bundle import Bundle, find_bundle
+from xaicl_lib.checkpoints.tf_bundle import Bundle, _checksum, _unmasked, find_bundle
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TINY = FIXTURES / "tiny" / "model.ckpt-250228.index"
@@ -29,16 +28,20 @@ def slow_crc(data: bytes) -> int:
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 63, 64, 65, 1023, 1024, 1025, 2048, 7000])
-def test_checksum_equals_the_polynomial(size, monkeypatch) -> None:
+def test_checksum_equals_the_polynomial(size) -> None:
     data = random.Random(size).randbytes(size)
-    assert crc32c(data) == slow_crc(data)
-    monkeypatch.setattr(module, "SEGMENT", 1500)
-    assert crc32c(np.frombuffer(data, np.uint8)) == slow_crc(data)
+    assert _checksum(memoryview(data)) == _checksum(np.frombuffer(data, np.uint8)) == slow_crc(data)
 
 
 def test_masked_checksum_as_in_the_format() -> None:
-    crc = crc32c(b"foo")
-    assert unmask(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF) == crc
+    crc = _checksum(memoryview(b"foo"))
+    assert _unmasked(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF) == crc
+
+
+def test_without_the_package_one_line_names_it(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    with pytest.raises(InputError, match=r"expected google-crc32c.*\[tensorflow\]"):
+        Bundle(TINY)
 
 
 def test_every_tensor_is_that_of_tensorflow() -> None:

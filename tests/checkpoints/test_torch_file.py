@@ -12,7 +12,7 @@ from torch import nn
 
 from xaicl_lib import InputError
 from xaicl_lib.checkpoints import torch_file as checkpoints
-from xaicl_lib.checkpoints.torch_file import fill, read_torch, shorten, state_of, translate
+from xaicl_lib.checkpoints.torch_file import fill, read_torch, refuse_values, shorten, state_of, translate, without_owner
 
 STATE = OrderedDict(weight=torch.arange(6.0).view(2, 3), bias=torch.zeros(2))
 
@@ -138,6 +138,45 @@ def test_names_are_translated_by_the_longest_beginning() -> None:
             path=Path("x"),
             what="it",
         )
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_what_parallel_and_compiled_modules_put_before_names_is_left_out(prefix) -> None:
+    assert list(state_of({f"{prefix}{k}": v for k, v in STATE.items()}, None, Path("x"))) == ["weight", "bias"]
+
+
+def test_the_network_of_a_training_script_is_found() -> None:
+    wanted, path = ["0.weight", "0.bias", "1.num_batches_tracked"], Path("x.ckpt")
+    own = {"0.weight": torch.ones(1), "0.bias": torch.zeros(1)}
+    script = {f"net.backbone.{name}": value for name, value in own.items()} | {"loss.0.weight": torch.ones(3), "centre": torch.ones(2)}
+    assert without_owner(script, wanted, path) == own
+    assert without_owner({**own, "net.0.weight": own["0.bias"]}, wanted, path) == {**own, "net.0.weight": own["0.bias"]}
+    assert without_owner({"net.0.weight": own["0.weight"]}, wanted, path) == {"net.0.weight": own["0.weight"]}, "not a whole network"
+    with pytest.raises(InputError, match=r"expected one network in 'x\.ckpt', got student\., teacher\."):
+        without_owner({f"{who}.{name}": value for who in ("student", "teacher") for name, value in own.items()}, wanted, path)
+
+
+VALUES = {
+    "int8": (torch.ones(2, 3, dtype=torch.int8), r"expected floating-point weights in 'x', got torch\.int8 as weight"),
+    "NaN": (torch.full((2, 3), torch.nan), "expected finite weights in 'x', got NaN or infinity in weight"),
+    "infinity": (torch.full((2, 3), torch.inf).half(), "got NaN or infinity in weight"),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_are_no_weights(kind) -> None:
+    value, says = VALUES[kind]
+    net = nn.Linear(3, 2)
+    with pytest.raises(InputError, match=says):
+        refuse_values({**STATE, "weight": value}, net.state_dict(), Path("x"))
+    with torch.device("meta"):
+        net = nn.ModuleDict({"a": nn.Linear(3, 2)})
+    with pytest.raises(InputError, match=says):
+        translate({**STATE, "weight": value}, net, {"a.": ""}, path=Path("x"), what="it")
+    net = nn.Linear(3, 2)
+    net.register_buffer("mask", torch.full((2,), -torch.inf))  # as attention has it
+    net.register_buffer("count", torch.tensor(3))
+    refuse_values(net.state_dict(), net.state_dict(), Path("x"))
 
 
 def test_long_lists_are_counted() -> None:

@@ -59,7 +59,8 @@ def test_other_images_do_not_count_and_a_second_copy_neither(folder) -> None:
     (folder / "preview.png").write_bytes(png())
     (folder / "cat" / "._cat1-dog2.png").write_bytes(b"resource fork")
     (folder / "cat" / "cat1-dog2.jpg").write_bytes(png(200))
-    assert len(cue_conflict(8, folder)) == 4
+    with pytest.warns(UserWarning, match="hidden"):
+        assert len(cue_conflict(8, folder)) == 4
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path) -> None:
     assert [path.name for path in list_images(tmp_path)] == ["a.PNG", "b.png"]
     assert open_photo(list_images(tmp_path), 8).mean((1, 2, 3)).tolist() == [0, 1]
     (tmp_path / "sub").mkdir()
-    with pytest.raises(InputError, match=r"without any of \.bmp"):
+    with pytest.raises(InputError, match=r"without any of \.avif"):
         list_images(tmp_path / "sub")
     with pytest.raises(InputError, match="is not a folder"):
         list_images(tmp_path / "none")
@@ -144,6 +144,21 @@ def test_imagenette_reads_classes_from_folders(tmp_path) -> None:
     (tmp_path / "val").mkdir()
     with pytest.raises(InputError, match="one folder of photos per class"):
         imagenette("val", 16, tmp_path)
+
+
+def test_what_editors_and_archives_hide_in_a_training_folder_is_skipped(tmp_path) -> None:
+    for name in ("church/0.png", "church/._0.png", "church/.ipynb_checkpoints/0-checkpoint.png", "tench/0.png", ".ipynb_checkpoints/0.png"):
+        (tmp_path / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 30), (200 * name.startswith("tench"),) * 3).save(tmp_path / "train" / name)
+    with pytest.warns(UserWarning, match="^hidden files .* are skipped: 3, ") as told:
+        images, labels, classes = imagenette("train", 16, tmp_path)
+    assert (images.float().mean((1, 2, 3)).tolist(), labels.tolist(), classes) == ([0, 200], [0, 1], ["church", "tench"])
+    assert len(told) == 1
+    with pytest.raises(InputError, match=r"there are: .*church, tench$"):
+        photos_of("dog", 1, 16, root=tmp_path, split="train")
+    (tmp_path / "train" / "empty").mkdir()
+    with pytest.warns(UserWarning, match="hidden"), pytest.raises(InputError, match=r"got none for \['empty'\]"):
+        imagenette("train", 16, tmp_path)
 
 
 def flat_photos(classes: int, each: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ def tasks(path):
     """(check, its cell, the solution in the first later cell that has one) of a notebook."""
     cells = nbformat.read(path, as_version=4).cells
     for k, cell in enumerate(cells):
-        found = re.search(r"^(check_\w+)\((\w+)\)$", cell.source, re.MULTILINE) if cell.cell_type == "code" else None
+        found = re.search(r"^(?:exercises\.)?(check_\w+)\((\w+)\)$", cell.source, re.MULTILINE) if cell.cell_type == "code" else None
         if found:
             later = (solutions(c.source) for c in cells[k + 1 :] if c.cell_type == "markdown")
             yield found[1], found[2], cell.source, next(filter(None, later), [""])[0]
@@ -30,7 +30,7 @@ EVERY = [pytest.param(path, *task, id=f"{path.stem}-{task[0]}") for path in NOTE
 def test_placeholder_waits_and_solution_is_right(path, check, name, cell, solution):
     import torch
 
-    space = {"torch": torch}
+    space = {"torch": torch, "exercises": exercises}
     exec(compile(ast.parse(cell), path.name, "exec"), space)
     assert getattr(exercises, check)(space[name]).right is None
     code = re.search(r"```python\n(.*?)```", solution, re.DOTALL)

@@ -212,6 +212,31 @@ def test_graphs_say_nothing_of_where_they_were_made(tmp_path: Path, monkeypatch:
         assert word.encode() not in content
 
 
+def test_what_is_traced_is_not_traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, weights = prepare(tiny("short"))
+    made = graphs.functions(graphs.Network(parts, True), 12, relus=True, cells=True)
+    monkeypatch.setattr(graphs, "_KNOWN", {})
+    monkeypatch.delattr(graphs, "_batches")  # which only the long way asks for
+    for name in ("headgrad", "headcells"):
+        assert graphs.to_onnx(made[name], {key: w.value for key, w in weights.items()}, dict.fromkeys(weights, 0))
+
+
+def test_a_change_in_place_that_others_see_takes_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(weights: graphs.Weights, x: Tensor) -> tuple[Tensor]:
+        y = x * 2 - 1
+        flat = y.flatten(1)
+        y.relu_()
+        return (flat,)
+
+    ways, batches = [], graphs._batches
+    monkeypatch.setattr(graphs, "_batches", lambda *given: ways.append("long") or batches(*given))
+    x = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    data = graphs.to_onnx(graphs.Function(run, {"x": x}, ("y",)), {}, {})
+    (got,) = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"x": x.numpy()})
+    assert torch.equal(torch.from_numpy(got), (x * 2 - 1).relu().flatten(1))
+    assert ways == ["long"]
+
+
 @pytest.mark.parametrize("name", ["</script><img src=x onerror=alert(1)>", "../../etc/passwd", "two\nlines\x00", "名前 " * 200, ""])
 def test_names_are_text(name: str, tmp_path: Path) -> None:
     card = export(tiny(name), tmp_path / "out")

@@ -197,7 +197,7 @@ def test_a_file_says_its_size_before_it_is_decoded(name: str) -> None:
     frames[0].save(buffer, kind, **options, **({"append_images": frames[1:]} if options.get("save_all") else {}))
     code = 'import { inspect } from "lab/engine/headers.js"; answer(inspect(Uint8Array.from(given)));'
     got = in_node(code, list(buffer.getvalue()))
-    assert got == {"format": kind.lower(), "width": 51, "height": 37, "animated": name.startswith("moving")}
+    assert got == {"format": kind.lower(), "width": 51, "height": 37, "animated": name.startswith("moving"), "inks": False}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from torch import nn
 
 from tests.conftest import STATS, assert_close, build, random_pair, small_features
 from xaicl_lib import InputError, PairModel
+from xaicl_lib.methods.cells import cell_vectors
 from xaicl_lib.methods.similarity import deep_similarity, integrated_jacobians
 from xaicl_lib.scores import cosine
 
@@ -67,6 +68,88 @@ def test_integrated_jacobians_equals_full_jacobians(model, pair, with_reference)
         va, vb = slow_vectors(model.head_a, fa[n], r.expand(6, 6, 6), 5), slow_vectors(model.head_b, fb[n], r.expand(6, 6, 6), 5)
         scale = model.head_a(fa[n : n + 1]).norm() * model.head_b(fb[n : n + 1]).norm()
         assert_close(made.joint[n].reshape(36, 36), va @ vb.T / scale)
+
+
+class TokenSum(nn.Module):
+    """Sees the sum of the cells, as what follows a class token does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.out = nn.LayerNorm(6), nn.Linear(6, 4)
+
+    def forward(self, f):
+        return self.out(self.norm(f.sum((2, 3))))
+
+
+class Attending(nn.Module):
+    """Pools by attention, whose kernels have no forward derivative but the plain one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, f):
+        tokens = f.flatten(2).mT
+        return self.attention(tokens.mean(1, keepdim=True), tokens, tokens, need_weights=False)[0][:, 0]
+
+
+class Unbatched(nn.Module):
+    """Looks at its numbers, which torch does not allow while it batches directions."""
+
+    def forward(self, f):
+        return f.square().mean((2, 3)) if f.sum().item() > -1e9 else f.mean((2, 3))
+
+
+def layers_of(bends: int, bend=nn.Tanh) -> nn.Sequential:
+    middle = [layer for k in range(bends) for layer in (nn.Linear(6, 6), nn.BatchNorm1d(6), bend())]
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Sequential(*middle), nn.Linear(6, 4))
+
+
+HEADS = {
+    **{f"pooled, {k} bends": (lambda k=k: layers_of(k)) for k in range(5)},
+    "pooled, bent first": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.ReLU(True), nn.Linear(6, 4)),
+    "in place": lambda: layers_of(2, lambda: nn.ReLU(True)),
+    "GELU": lambda: layers_of(2, nn.GELU),
+    "flattened": lambda: nn.Sequential(nn.Flatten(), nn.Linear(6 * 20, 7), nn.Tanh(), nn.Linear(7, 7), nn.ReLU(), nn.Linear(7, 4)),
+    "convolutions": lambda: nn.Sequential(
+        nn.Conv2d(6, 5, 3, padding=1), nn.BatchNorm2d(5), nn.SiLU(), nn.Conv2d(5, 5, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ),
+    "bent before pooling": lambda: nn.Sequential(nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)),
+    "largest cells": lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 4, 4)),
+    "sum of tokens": TokenSum,
+    "attention": Attending,
+    "not to be batched": Unbatched,
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("with_reference", [False, True])
+def test_cells_of_any_head_equal_full_jacobians(name, with_reference) -> None:
+    torch.manual_seed(0)
+    head = HEADS[name]().double().requires_grad_(False)
+    for module in head.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    head.eval()
+    f, r = torch.randn(2, 6, 4, 5).double(), torch.randn(6, 4, 5).double() if with_reference else torch.zeros(6, 4, 5).double()
+    before = f.clone()
+    with torch.no_grad():
+        made = cell_vectors(head, f, r, 3)
+    assert torch.equal(f, before)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        for n in range(2):
+            assert_close(made[n], slow_vectors(head, f[n], r, 3))
+
+
+@pytest.mark.parametrize("name", ["pooled, 2 bends", "convolutions"])
+def test_a_hook_on_a_layer_is_not_passed_over(name) -> None:
+    head = HEADS[name]().double().requires_grad_(False).eval()
+    head[0].register_forward_hook(lambda module, given, out: out.square())
+    f = torch.randn(1, 6, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        made = cell_vectors(head, f, torch.zeros_like(f[0]), 3)
+    assert_close(made[0], slow_vectors(head, f[0], torch.zeros_like(f[0]), 3))
 
 
 def test_integrated_jacobians_of_a_headless_model_is_deep_similarity(headless, pair) -> None:

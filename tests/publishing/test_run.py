@@ -1,43 +1,27 @@
-"""The road from clean notebooks to checked pages, on notebooks of a few cells."""
+"""Executing notebooks of a few cells: what is kept, what is told, and what a run leaves behind."""
 
-import base64
 import contextlib
 import hashlib
-import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
 import nbformat
 import numpy as np
-import plotly.graph_objects as go
 import psutil
 import pytest
-import yaml
 from filelock import FileLock
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing import run
-from xaicl_lib.publishing.assets import _check_integrity, _extract, mathjax
-from xaicl_lib.publishing.book import (
-    NotebookError,
-    _page_outputs,
-    _public_address,
-    _with_figures,
-    _with_repository,
-    check_pages,
-    repository_address,
-)
-from xaicl_lib.publishing.build import serve
+from xaicl_lib.publishing.book import NotebookError
 from xaicl_lib.publishing.pool import cores
 from xaicl_lib.publishing.run import ROOT, plain, run_notebooks
-from xaicl_lib.views.render import BookFigure, figure_json, show
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
@@ -55,9 +39,6 @@ def text_of(path):
     """Everything an executed notebook printed."""
     cells = nbformat.read(path, as_version=4).cells
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", ()))
-
-
-# Executing
 
 
 def test_a_notebook_runs_with_its_parameters_in_this_very_python_and_is_kept(tmp_path, monkeypatch, capfd):
@@ -265,213 +246,3 @@ def test_what_is_no_notebook_is_refused(tmp_path, text):
     (tmp_path / "06_odd.ipynb").write_text(text)
     with pytest.raises(InputError, match="expected a notebook"):
         run_notebooks(out=tmp_path / "out", source=tmp_path)
-
-
-def test_serving_without_a_book_says_how_to_make_one(tmp_path):
-    with pytest.raises(InputError, match="make book"):
-        serve(0, out=tmp_path)
-
-
-# Figures
-
-
-def test_a_live_notebook_gets_the_figure_itself(monkeypatch):
-    monkeypatch.delenv("XAICL_BOOK", raising=False)
-    figure = go.Figure()
-    assert show(figure, "nothing") is figure
-
-
-def test_the_book_gets_compact_html_that_text_cannot_break(monkeypatch):
-    monkeypatch.setenv("XAICL_BOOK", "1")
-    figure = go.Figure(go.Scatter(y=[1, 2], name="</script><!-- é"), layout={"height": 300})
-    shown = show(figure, 'a "line"\n <b>rising</b>')
-    assert isinstance(shown, BookFigure)
-    page = shown._repr_mimebundle_()["text/html"]
-    assert page.count("</script") == 1
-    assert "<!--" not in page
-    assert 'aria-label="a &quot;line&quot; &lt;b&gt;rising&lt;/b&gt;"' in page
-    assert "min-height:300px" in page
-    spec = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)[1])
-    assert spec["data"][0]["name"] == "</script><!-- é"
-    assert "template" not in spec["layout"]
-
-
-def test_a_figure_weighs_little():
-    assert len(figure_json(go.Figure(go.Scatter(y=[1, 2])))) < 200  # plotly's default template alone takes 6.5 kB
-
-
-def test_a_figure_needs_a_description():
-    with pytest.raises(ValueError, match="alt"):
-        show(go.Figure(), " ")
-
-
-# Assets
-
-
-def test_a_package_that_is_not_the_pinned_one_is_refused(tmp_path):
-    file = tmp_path / "package.tgz"
-    file.write_bytes(b"content")
-    digest = base64.b64encode(hashlib.sha512(b"content").digest()).decode()
-    _check_integrity(file, f"sha512-{digest}")
-    file.write_bytes(b"Content")
-    with pytest.raises(InputError, match="not the pinned package"):
-        _check_integrity(file, f"sha512-{digest}")
-
-
-def pack(path, *members):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, kind in members:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname, member.size = kind, "/etc/passwd", 2 if kind == tarfile.REGTYPE else 0
-            archive.addfile(member, io.BytesIO(b"ok"))
-    return path
-
-
-def test_only_the_wanted_parts_are_extracted(tmp_path):
-    package = pack(tmp_path / "p.tgz", *[(f"package/{n}", tarfile.REGTYPE) for n in ("a.js", "fonts/f.woff", "b.js", "fontsy/x")])
-    _extract(package, tmp_path / "out", ("a.js", "fonts/"))
-    found = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
-    assert found == ["a.js", "fonts/f.woff"]
-    with pytest.raises(InputError, match=r"lacks c\.js"):
-        _extract(package, tmp_path / "again", ("a.js", "c.js"))
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("package/fonts/../../escaped", tarfile.REGTYPE),
-        ("package/fonts/link", tarfile.SYMTYPE),
-        ("package/fonts/hard", tarfile.LNKTYPE),
-        ("package/fonts/device", tarfile.CHRTYPE),
-    ],
-)
-def test_unsafe_members_are_refused(tmp_path, name, kind):
-    package = pack(tmp_path / "p.tgz", (name, kind))
-    with pytest.raises(InputError, match="unsafe member"):
-        _extract(package, tmp_path / "deep" / "out", ("fonts/",))
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["p.tgz"]
-
-
-def test_without_network_and_cache_the_message_says_so(tmp_path, monkeypatch):
-    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
-    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
-    monkeypatch.setenv("npm_config_fetch_retries", "0")
-    with pytest.raises(InputError, match="could not be fetched"):
-        mathjax(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-# The repository's address
-
-
-@pytest.mark.parametrize(
-    ("remote", "address"),
-    [
-        ("https://github.com/someone/xaicl.git", "https://github.com/someone/xaicl"),
-        ("https://someone:secret@github.com/someone/xaicl", "https://github.com/someone/xaicl"),
-        ("git@github.com:someone/xaicl.git", "https://github.com/someone/xaicl"),
-        ("ssh://git@gitlab.example.org:2222/group/sub/xaicl.git", "https://gitlab.example.org/group/sub/xaicl"),
-        ("https://codeberg.org/someone/xaicl/", "https://codeberg.org/someone/xaicl"),
-        ("/srv/git/xaicl.git", None),
-        ("../xaicl", None),
-        ("file:///srv/git/xaicl", None),
-        ("http://github.com/someone/xaicl", None),
-        ("https://localhost/someone/xaicl", None),
-        ("https://192.168.1.4/someone/xaicl", None),
-        ("git@server:someone/xaicl.git", None),
-        ("https://gitlab.example.org:8443/a/b", None),
-        ("https://github.com/<script>/x", None),
-        ("https://[broken/a/b", None),
-        ("https://github.com/", None),
-        ("", None),
-    ],
-)
-def test_only_public_addresses_count_and_credentials_never_do(remote, address):
-    assert _public_address(remote) == address
-
-
-def test_the_environment_goes_first_and_must_be_right(tmp_path, monkeypatch):
-    monkeypatch.delenv("XAICL_REPOSITORY_URL", raising=False)
-    assert repository_address(tmp_path) is None
-    monkeypatch.setenv("XAICL_REPOSITORY_URL", "git@github.com:someone/xaicl.git")
-    assert repository_address(tmp_path) == "https://github.com/someone/xaicl"
-    monkeypatch.setenv("XAICL_REPOSITORY_URL", "somewhere")
-    with pytest.raises(InputError, match="XAICL_REPOSITORY_URL"):
-        repository_address(tmp_path)
-
-
-def test_buttons_appear_only_with_an_address():
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    assert _with_repository(config, None) == config
-    assert not config["html"]["use_repository_button"]
-    assert "launch_buttons" not in config
-    made = _with_repository(config, "https://github.com/someone/xaicl")
-    assert made["html"]["use_repository_button"]
-    assert made["repository"]["branch"] == "main"
-    assert "colab_url" in made["launch_buttons"]
-    assert "launch_buttons" not in _with_repository(config, "https://gitlab.example.org/a/b")  # Colab reads GitHub alone
-
-
-# Pages
-
-
-def write_executed(path, *, tags=()):
-    html = nbformat.v4.new_output("display_data", data={"text/html": BookFigure(go.Figure(), "a figure")._repr_html_()})
-    cells = [
-        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", name="stdout", text="1")]),
-        nbformat.v4.new_code_cell("2", outputs=[html]),
-        nbformat.v4.new_code_cell("3", metadata={"tags": list(tags)}, outputs=[nbformat.v4.new_output("stream", text="3")] if tags else []),
-    ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), path)
-    return path
-
-
-STREAM = '<div class="cell_output docutils container"><div class="highlight"><pre>1\n</pre></div></div>'
-FIGURE = f'<div class="cell_output docutils container"><div class="output">{BookFigure(go.Figure(), "a figure")._repr_html_()}</div></div>'
-EMPTY = '<div class="cell_output docutils container">\n <div class="output"> </div></div>'
-
-
-def test_a_page_with_all_outputs_passes(tmp_path):
-    (tmp_path / "01_a.html").write_text(f"<p>before<br></p>{STREAM}<hr>{FIGURE}")
-    check_pages([write_executed(tmp_path / "01_a.ipynb", tags=["remove-output"])], tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("page", "message"),
-    [
-        (None, "no page"),
-        (STREAM, "expected 2 cells, found 1"),
-        (STREAM + EMPTY + FIGURE.replace("xaicl-plot", "other"), "expected 1 figures, found 0"),
-        (STREAM + EMPTY, "expected 2 cells, found 1"),
-    ],
-)
-def test_a_page_that_lacks_something_fails(tmp_path, page, message):
-    if page is not None:
-        (tmp_path / "01_a.html").write_text(page)
-    with pytest.raises(NotebookError, match=message):
-        check_pages([write_executed(tmp_path / "01_a.ipynb")], tmp_path)
-
-
-def test_a_notebook_that_was_never_executed_fails(tmp_path):
-    source = write_notebook(tmp_path, "01_a", "1")
-    (tmp_path / "01_a.html").write_text(STREAM)
-    with pytest.raises(NotebookError, match="not executed"):
-        check_pages([source / "01_a.ipynb"], tmp_path)
-
-
-def test_only_outputs_are_counted():
-    page = f'<figure class="xaicl-plot"></figure><img src="logo.png">{STREAM}<div class="cell_output"><img src="a.png"></div>'
-    assert _page_outputs(page) == {"cells": 2, "figures": 0, "pictures": 1}
-
-
-def test_prose_can_show_a_figure_of_a_notebook(tmp_path) -> None:
-    plot = '<figure><div class="xaicl-plot"></div></figure>'
-    cells = [
-        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", {"text/html": html})]) for html in ("<b>1</b>", plot)
-    ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_x.ipynb")
-    executed = {"01_x": tmp_path / "01_x.ipynb"}
-    assert _with_figures("a\n<!-- figure 01_x 1 -->\nb", executed) == f"a\n```{{raw}} html\n{plot}\n```\nb"
-    for missing in ("<!-- figure 01_x 2 -->", "<!-- figure 02_y 1 -->"):
-        with pytest.raises(NotebookError, match="expected figure"):
-            _with_figures(missing, executed)

@@ -9,7 +9,18 @@ from scipy import stats
 
 from xaicl_lib import InputError
 from xaicl_lib.statistics.bootstrap import resampled_means
-from xaicl_lib.statistics.paired import claimed, compare, holm, interval, rank_agreement, signed_ranks, summarise, tails, verdicts
+from xaicl_lib.statistics.paired import (
+    claimed,
+    compare,
+    holm,
+    interval,
+    paired_difference,
+    rank_agreement,
+    signed_ranks,
+    summarise,
+    tails,
+    verdicts,
+)
 
 
 def table(values: dict[str, np.ndarray], metric: str = "SI", model: str = "m") -> pd.DataFrame:
@@ -191,3 +202,44 @@ def test_a_claim_passes_over_models_without_one_of_the_methods() -> None:
     assert (got["n"].item(), got["difference"].item()) == (6, 2.5)
     with pytest.raises(InputError, match="unknown method of the table 'd'"):
         claimed(made, "a", "d", ["SI"])
+
+
+def test_a_paired_difference_is_that_of_the_same_items() -> None:
+    g = np.random.default_rng(0)
+    easy = 10 * g.normal(size=20)  # items differ far more than methods
+    values = {"a": easy + 0.3 + 0.1 * g.normal(size=20), "b": easy, "control": easy + 0.1 * g.normal(size=20)}
+    both = pd.concat([table(values), table({k: -v for k, v in values.items()}, "SD").sample(frac=1, random_state=0)])
+    found = paired_difference(both, "method", "pair", ["metric"], against="control")
+    assert found[["metric", "method", "against"]].to_numpy().tolist() == [[m, k, "control"] for m in ("SI", "SD") for k in ("a", "b")]
+    for row, (name, sign) in zip(found.itertuples(), [("a", 1), ("b", 1), ("a", -1), ("b", -1)], strict=True):
+        difference = sign * (values[name] - values["control"])
+        assert row.mean == pytest.approx(difference.mean())
+        assert row.mean == pytest.approx(row.value - row.reference)
+        assert (row.low, row.high) == pytest.approx(interval(difference))
+        assert row.effect == pytest.approx(difference.mean() / difference.std(ddof=1))
+        assert (row.n, row.undefined) == (20, 0)
+    p = [stats.wilcoxon(values[name] - values["control"]).pvalue for name in ("a", "b")] * 2
+    assert found["p"].tolist() == pytest.approx(holm(p))
+    assert found["significant"].tolist() == [True, False, True, False]
+    each = paired_difference(both, "method", "pair", ["metric"], against="control", within=["metric"])
+    assert each["p"].tolist() == pytest.approx(holm(p[:2]) * 2)
+
+
+def test_items_of_one_unit_are_one_observation() -> None:
+    values = {"a": np.array([1.0, 3.0, 5.0, np.nan, np.nan, 2.0]), "b": np.array([0.0, 1.0, 1.0, 7.0, 1.0, np.nan])}
+    items = table(values).assign(source=lambda t: t["pair"] // 2)
+    found = paired_difference(items, "method", ["source", "pair"], against="b", unit="source").iloc[0]
+    assert (found["mean"], found["value"], found["reference"]) == (2.75, 3.5, 0.75), "of 1.5 in source 0 and 4 in source 1"
+    assert (found["n"], found["undefined"]) == (2, 1)
+    alone = paired_difference(items, "method", ["source", "pair"], against="b").iloc[0]
+    assert (alone["n"], alone["undefined"], alone["mean"]) == (3, 3, pytest.approx(7 / 3))
+
+
+def test_a_question_without_one_of_both_has_no_answer() -> None:
+    some = pd.concat([table({"a": np.ones(3), "b": np.zeros(3)}), table({"a": np.ones(3)}, model="n")])
+    assert paired_difference(some, "method", "pair", ["model"], against="b")["model"].tolist() == ["m"]
+    assert paired_difference(some, "method", "pair", ["model"], against=["b", "a"], names=["a"])["against"].tolist() == ["b"]
+    with pytest.raises(InputError, match="unknown method of the table 'c'"):
+        paired_difference(some, "method", "pair", ["model"], against="b", names=["c"])
+    with pytest.raises(InputError, match="expected one value for each method, pair, got several"):
+        paired_difference(some, "method", "pair", against="b")

@@ -12,7 +12,8 @@ from tests.studies.test_harmful import pairs
 from xaicl_lib import InputError, augment
 from xaicl_lib.augment.families import AUGMENTATIONS, composition
 from xaicl_lib.statistics.paired import signed_ranks
-from xaicl_lib.studies.combined import beyond, compositions, only_together, square
+from xaicl_lib.studies import combined
+from xaicl_lib.studies.combined import beside_controls, beyond, by_method, compositions, extremes, only_together, square, verdict_counts
 from xaicl_lib.studies.harmful import sweep
 
 
@@ -64,12 +65,12 @@ def lost(name: str, hits: list[bool]) -> pd.DataFrame:
 
 def test_only_together_by_hand() -> None:
     alone = pd.concat([lost("crop", [True, False, False, False]), lost("blur", [False, True, False, False])])
-    found = only_together(lost("crop + blur", [True, False, True, True]), alone).iloc[0]
+    found = only_together(pd.concat([lost("crop + blur", [True, False, True, True]), alone])).iloc[0]
     assert found["mean"] == pytest.approx((0 - 1 + 1 + 1) / 4)
     assert (found["lost"], found["either"]) == (0.75, 0.5)
     assert found["low"] <= found["mean"] <= found["high"]
     with pytest.raises(InputError, match=r"expected 'noise' alone on the same models, levels and pairs, to compare 'crop \+ noise'"):
-        only_together(lost("crop + noise", [True]), alone)
+        only_together(pd.concat([lost("crop + noise", [True]), alone]))
 
 
 def test_chance_loses_less_together_than_by_one_alone() -> None:
@@ -81,22 +82,60 @@ def test_chance_loses_less_together_than_by_one_alone() -> None:
     alone = pd.concat([lost("crop", never), lost("blur", never)]).assign(method="cam")
     alone = pd.concat([alone, pd.concat([lost("crop", first), lost("blur", second)]).assign(**noise)])
     both = pd.concat([lost("crop + blur", always).assign(method="cam"), lost("crop + blur", together).assign(**noise)])
-    found = beyond(both, alone).iloc[0]
+    found = beyond(pd.concat([both, alone])).iloc[0]
     assert (found["together"], found["by_control"], found["mean"], found["n"]) == (1, -0.25, 1.25, 8)
     assert found["verdict"] == "more"
     assert found["p_zero"] == 2 / 2**8, "all eight are lost only together"
     assert found["p"] == signed_ranks(np.array([1 - int(t) + (a or b) for a, b, t in coins], float))
-    same = pd.concat([both.assign(method="cam")[8:], both[8:]])
-    assert beyond(same, pd.concat([alone.assign(method="cam")[16:], alone[16:]])).iloc[0][["mean", "verdict"]].tolist() == [0, "undecided"]
+    same = pd.concat([both[8:], alone[16:]])
+    got = beyond(pd.concat([same.assign(method="cam"), same])).iloc[0]
+    assert got[["mean", "verdict"]].tolist() == [0, "undecided"]
+    means = by_method(pd.concat([both, alone])).set_index("method")
+    assert means.loc["random_map"].tolist() == [0.75, 0.5, -0.25]
+    assert means.loc["cam"].tolist() == [0, 1, 1]
 
 
 def test_a_square_has_one_alone_on_its_diagonal() -> None:
-    both = pd.DataFrame({"augmentation": ["crop + blur"], "mean": [0.5]})
-    alone = pd.DataFrame({"augmentation": ["blur", "crop"], "mean": [0.2, 0.1]})
-    table = square(both, alone, names=["crop", "blur"])
-    assert table.loc["crop", "crop"] == 0.1
-    assert table.loc["blur", "crop"] == 0.5
-    assert pd.isna(table.loc["crop", "blur"])
+    hits = {"crop + blur": [1, 0], "blur": [1, 1, 0, 0, 0], "crop": [1, 0, 0, 0, 0, 0, 0, 0, 0, 0], "blur + darkening": [1]}
+    own = pd.concat([lost(name, some) for name, some in hits.items()]).assign(method="cam")
+    noise = pd.concat([lost(name, [1]) for name in hits]).assign(method="random_map")
+    table = pd.concat([own, noise, own.assign(model="w", lost=1), own.assign(level=4, lost=1)])
+    shown = square(table, "m", 3, "cam", names=["crop", "blur"])
+    assert shown.loc["crop", "crop"] == 0.1
+    assert shown.loc["blur", "blur"] == 0.4
+    assert shown.loc["blur", "crop"] == 0.5
+    assert pd.isna(shown.loc["crop", "blur"])
+    assert square(table, "m", 3, "cam", "random_map", names=["crop", "blur"]).loc["blur", "crop"] == -0.5
+
+
+def test_compositions_are_counted_beside_controls() -> None:
+    """One of two compositions loses all maps where noise loses none; the paper's own name for a composition is no third."""
+    frames = [
+        lost(name, [hit] * 10).assign(method=method)
+        for name, own in (("crop + blur", True), ("crop + hue", False), ("blur + darkening", True), ("crop", True))
+        for method, hit in (("cam", own), ("random_map", False), ("edges", False))
+    ]
+    found = beside_controls(pd.concat(frames)).set_index("control")
+    assert found.loc["edges", ["lost", "by_control", "more", "undecided"]].tolist() == [0.5, 0, 1, 1]
+
+
+def test_the_ends_of_what_is_lost_only_together() -> None:
+    names = [f"c{k}" for k in range(5)]
+    facts = {"model": "m", "augmentation": names, "by_control": 0.0, "p_zero": 1.0, "p": 1.0, "verdict": ["more"] + ["undecided"] * 4}
+    found = pd.DataFrame({**facts, "together": [0.1, 0.5, 0.3, 0.2, 0.4], "mean": 0.25, "low": -1.0, "high": 1.0})
+    told = extremes(found, 2)
+    assert told["augmentation"].tolist() == ["c1", "c4", "c3", "c0"], "most first, then least, the least of them last"
+    assert told.iloc[0][["lost only together", "minus random map's"]].tolist() == [0.5, "+0.25 (-1.00 to +1.00)"]
+    assert verdict_counts(found).to_dict() == {("m", "more"): 1, ("m", "undecided"): 4}
+
+
+def test_twos_are_swept_beside_single_ones(monkeypatch) -> None:
+    monkeypatch.setattr(combined, "ORDER", ("darkening", "hue"))
+    monkeypatch.setattr(combined.compositions, "__defaults__", (("darkening", "hue"),))
+    table = combined.sweep_twos([build("projected").to(torch.float32)], pairs(2), level=2, method="grad_cam")
+    assert table["augmentation"].unique().tolist() == ["darkening", "hue", "darkening + hue"]
+    assert table["level"].unique().tolist() == [0, 2]
+    assert beyond(table)["n"].tolist() == [2]
 
 
 def test_some_levels_only() -> None:

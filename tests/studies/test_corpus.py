@@ -26,7 +26,7 @@ from xaicl_lib.studies.corpus import (
     settings,
     vary_sizes,
 )  # fmt: skip
-from xaicl_lib.studies.views_of_photos import CHANGES, Change, compare_views, crop, cut_out
+from xaicl_lib.studies.views_of_photos import CHANGES, Change, _crop, _cut_out, compare_views
 
 IMAGES = torch.cat([random_pair(30, seed=3).a * (0.4 + 0.3 * k) for k in range(3)]).float()
 LABELS = torch.arange(3).repeat_interleave(30)
@@ -230,8 +230,8 @@ def test_what_a_crop_keeps_is_what_it_shows() -> None:
     photos = torch.zeros(4, 3, 40, 40)
     photos[:, :, torch.arange(40) % 7 == 3] = 1.0
     g = torch.Generator().manual_seed(1)
-    cropped = crop(photos, g)
-    patched = cut_out(photos, torch.Generator().manual_seed(1))
+    cropped = _crop(photos, g)
+    patched = _cut_out(photos, torch.Generator().manual_seed(1))
     assert torch.equal(patched.kept, ~cropped.kept), "the same boxes"
     assert_close(patched.photos[patched.kept.unsqueeze(1).expand_as(photos)], photos[patched.kept.unsqueeze(1).expand_as(photos)])
     hidden = patched.photos.movedim(1, 3)[~patched.kept]

@@ -8,7 +8,9 @@ from torch import nn
 
 from tests.conftest import build, random_pair
 from xaicl_lib import Pair, PairModel, augment, explain, measure
-from xaicl_lib.studies.dissection import TRANSFORMS, dissect, identify, verdicts
+from xaicl_lib.data.paper import paper_tables
+from xaicl_lib.studies import dissection
+from xaicl_lib.studies.dissection import TRANSFORMS, answers, dissect, identify
 
 FEW = {"grayscale": augment.grayscale, "horizontal flip": augment.mirror}
 
@@ -81,14 +83,15 @@ def test_what_was_left_out_or_added_is_identified(metric, sign) -> None:
     better = 1 if metric == "SI" else -1  # of deletion less is better
     table = known(metric, {"blur": 0.1 * sign * better, "grayscale": -0.2 * sign * better, "horizontal flip": 0.0})
     found = identify(table, "base", {"twin": (("blur",), sign)})
-    verdict = verdicts(found).iloc[0]
+    verdict = answers("base", table, twins={"twin": (("blur",), sign)}).iloc[0]
+    assert verdict["metric"] == f"{metric} plain"
     assert verdict["identified"] == "blur"
     assert verdict["right"]
     assert verdict["sure"] == 1
     row = found.set_index("transform").loc["blur"]
-    assert row["change"] == pytest.approx(0.1 * sign, abs=0.02)
-    assert row["low"] < row["change"] < row["high"]
-    wrong = verdicts(identify(table, "base", {"twin": (("grayscale",), sign)})).iloc[0]
+    assert row["mean"] == pytest.approx(0.1 * sign, abs=0.02)
+    assert row["low"] < row["mean"] < row["high"]
+    wrong = answers("base", table, twins={"twin": (("grayscale",), sign), "absent": (("blur",), 1)}).iloc[0]
     assert not wrong["right"]
     assert wrong["sure"] == 0
 
@@ -97,3 +100,54 @@ def test_photos_without_a_value_do_not_count() -> None:
     table = known("SAD", {"blur": 0.1, "grayscale": 0.0})
     table.loc[(table["pair"] < 4) & (table["model"] == "base"), "value"] = np.nan
     assert set(identify(table, "base", {"twin": (("blur",), -1)})["n"]) == {8}
+
+
+def test_points_of_a_curve_are_even_whatever_the_size() -> None:
+    model = build("projected").to(torch.float32)
+    few = {"transforms": FEW, "variants": ("plain",), "metrics": ["SD"]}
+    got, want = dissect([model], photos(1), points=4, **few), dissect([model], photos(1), step=24 * 24 // 4, **few)
+    assert got["value"].tolist() == want["value"].tolist() != dissect([model], photos(1), **few)["value"].tolist()
+
+
+def test_answers_of_several_tables_are_told_and_counted() -> None:
+    score = known("score", {"blur": 0.3, "grayscale": 0.0}).assign(variant="none")
+    twins = {"twin": (("blur",), 1)}
+    said = answers("base", score, known("SI", {"blur": 0.0, "grayscale": 0.2}).query("pair < 5"), twins=twins)
+    assert said["metric"].tolist() == ["score", "SI plain"]
+    assert dissection.answers_table(said)["twin"].to_dict() == {"SI plain": "grayscale", "score": "blur ✓"}
+    assert dissection.right_answers(said).to_dict("index") == {"score": {"right": 1, "of": 1}, "SI plain": {"right": 0, "of": 1}}
+    assert dissection.scenes_of(said) == {"twin": 12}
+    named = identify(score.replace({"model": {"twin": "base_no_blur"}}), "base", {"base_no_blur": (("blur",), 1)})
+    assert named["twin"].unique().tolist() == ["no_blur"], "what the twin is called beside its base"
+    assert answers("base", score, twins={}).empty
+
+
+def ours(model: str, metric: str, variant: str, values: list[float]) -> pd.DataFrame:
+    names = list(TRANSFORMS)[: len(values)]
+    return pd.DataFrame({"model": model, "transform": names, "variant": variant, "metric": metric, "pair": 0, "value": values})
+
+
+def test_models_are_ordered_beside_the_paper() -> None:
+    paper = paper_tables("VII")
+    theirs = paper[(paper["model"] == "SimCLRv2 1x") & paper["method"].str.startswith("averaged_transforms /")]
+    si = theirs[theirs["metric"] == "SI"].assign(transform=lambda t: t["method"].str.split(" / ").str[1]).set_index("transform")["value"]
+    order = si[list(TRANSFORMS)].tolist()
+    rows = [ours(m, metric, v, values) for m, values in (("m", order), ("w", [-x for x in order])) for metric, v in (
+        ("SI", "plain"), ("SI", "guided"), ("SD", "plain"), ("SAD", "plain"))]  # fmt: skip
+    scores = [ours(m, "score", "none", order) for m in "mw"]
+    both = dissection.beside_paper(pd.concat([*rows, *scores, ours("scenes_x", "SI", "plain", order)]))
+    found = dissection.agreement(both)
+    assert found.index.tolist() == ["m", "w"]
+    assert found["SI, plain"].tolist() == pytest.approx([1, -1])
+    assert found["SD, guided"].isna().all(), "what was not measured agrees with nothing"
+    assert dissection.by_model(both, "SI")["SimCLRv2 1x"].tolist() == order
+    rho = dissection.score_agreement(both)
+    assert rho.loc["m"].tolist() == pytest.approx([1, -1, -1]), "of deletion and drop less is better"
+    table = dissection.table_vii(pd.concat([rows[0], scores[0]]))
+    assert table[["SI plain", "score"]].to_numpy().T.tolist() == [order, order]
+
+
+def test_a_blind_model_has_the_best_insertion() -> None:
+    means = dissection.of_a_blind_model(photos(2))["mean"]
+    assert means.to_dict() == pytest.approx({"SI": 1, "SD": 1, "SAD": 0, "score": 1}, abs=1e-5)
+    assert torch.equal(dissection.scene_images(2, 32, 5), dissection.scene_images(3, 32, 5)[:2])

@@ -6,11 +6,12 @@ import torch
 from scipy.stats import spearmanr, wilcoxon
 
 from tests.conftest import build, random_pair
-from xaicl_lib import InputError, Pair, augment, explain
-from xaicl_lib.augment.families import AUGMENTATIONS, Family, blur, middle
+from xaicl_lib import InputError, Pair, PairModel, augment, explain
+from xaicl_lib.augment.families import AUGMENTATIONS, Family, _blur, _middle
 from xaicl_lib.pair import Truth
 from xaicl_lib.statistics.bootstrap import share
-from xaicl_lib.studies.harmful import against, lines, lost_shares, moved, rank_correlation, ranked, ranked_beside, sweep
+from xaicl_lib.studies import harmful
+from xaicl_lib.studies.harmful import _lines, _moved, _rank_correlation, _ranked, against, lost_shares, ranked_beside, sweep
 
 FEW = {"darkening": AUGMENTATIONS["darkening"], "rotation": AUGMENTATIONS["rotation"]}
 
@@ -52,12 +53,12 @@ def test_levels_get_stronger_and_stay_images() -> None:
 
 def test_maps_and_truth_move_with_the_pixels() -> None:
     mask = pairs(truth=True).truth.b
-    turned = moved(mask, lambda x: augment.rotation_grid(x, 90.0))
+    turned = _moved(mask, lambda x: augment.rotation_grid(x, 90.0))
     assert torch.equal(turned, mask.rot90(1, (1, 2)))
     whole = torch.ones(1, 24, 24, dtype=torch.bool)
-    assert moved(whole, lambda x: augment.rotation_grid(x, 45.0)).float().mean() < 0.9, "corners come from outside"
-    assert moved(mask, lambda x: middle(x, 0.25))[0, 0, 12], "what the crop leaves is enlarged"
-    assert moved(whole, lambda x: middle(x, 0.25)).all()
+    assert _moved(whole, lambda x: augment.rotation_grid(x, 45.0)).float().mean() < 0.9, "corners come from outside"
+    assert _moved(mask, lambda x: _middle(x, 0.25))[0, 0, 12], "what the crop leaves is enlarged"
+    assert _moved(whole, lambda x: _middle(x, 0.25)).all()
 
 
 def test_a_map_that_turns_with_the_image_is_not_lost() -> None:
@@ -78,15 +79,15 @@ def test_what_a_crop_leaves_out_cannot_be_found() -> None:
     table = sweep([model], pair, augmentations={"crop": AUGMENTATIONS["crop"]}, levels=[5])
     hard = table[table["level"] == 5].set_index("pair")
     assert hard["lost"].isna().tolist() == [True, False, False, False], "neither lost nor found"
-    assert ranked(table)["mean"].item() == hard["lost"].mean()
+    assert _ranked(table)["mean"].item() == hard["lost"].mean()
 
 
 def test_rank_correlation_by_hand() -> None:
     x = torch.tensor([[[1.0, 2.0], [3.0, 9.0]]])
     inside = torch.tensor([[[True, True], [True, False]]])
-    assert rank_correlation(x, x**3, inside).item() == pytest.approx(1)
-    assert rank_correlation(x, -x, inside).item() == pytest.approx(-1)
-    assert rank_correlation(x, torch.zeros_like(x), inside).item() == 0
+    assert _rank_correlation(x, x**3, inside).item() == pytest.approx(1)
+    assert _rank_correlation(x, -x, inside).item() == pytest.approx(-1)
+    assert _rank_correlation(x, torch.zeros_like(x), inside).item() == 0
 
 
 def test_rank_correlation_is_scipys_map_by_map() -> None:
@@ -97,7 +98,7 @@ def test_rank_correlation_is_scipys_map_by_map() -> None:
     inside[1], inside[2] = inside[0], False
     inside[2, 0, :2] = True
     slowly = [spearmanr(a[there], b[there])[0] if there.sum() > 2 else 0.0 for a, b, there in zip(x, y, inside, strict=True)]
-    assert rank_correlation(x, y, inside).tolist() == pytest.approx(slowly, abs=1e-9)
+    assert _rank_correlation(x, y, inside).tolist() == pytest.approx(slowly, abs=1e-9)
 
 
 def test_the_most_harmful_comes_first() -> None:
@@ -107,7 +108,7 @@ def test_the_most_harmful_comes_first() -> None:
         for level in range(3)
         for pair in range(4)
     ]
-    table = ranked(pd.DataFrame(rows))
+    table = _ranked(pd.DataFrame(rows))
     assert table["augmentation"].tolist() == ["harmful", "mild"]
     assert table["mean"].tolist() == [0.75, 0.25]
     assert table["clean"].tolist() == [0, 0]
@@ -122,14 +123,14 @@ def test_augmentations_of_different_numbers_of_levels() -> None:
         for level in range(levels)
         for pair in range(4)
     ]
-    table = ranked(pd.DataFrame(rows)).set_index("augmentation")
+    table = _ranked(pd.DataFrame(rows)).set_index("augmentation")
     assert table["worst"].to_dict() == {"long": 1.0, "short": 0.5}
     assert table["mean"].to_dict() == {"long": 0.625, "short": 0.375}
     assert not table.isna().any().any()
 
 
 def test_a_wide_blur_needs_no_more_than_the_image() -> None:
-    assert blur(pairs().b, 8.0).std() < pairs().b.std() / 2
+    assert _blur(pairs().b, 8.0).std() < pairs().b.std() / 2
     with pytest.raises(InputError, match="at least two pairs"):
         sweep([build("projected")], pairs(1))
 
@@ -183,7 +184,7 @@ def test_a_random_map_is_lost_in_half_of_all_pairs() -> None:
 
 def test_lines_keep_one_copy_of_a_control() -> None:
     both = pd.concat([swept({"cam": [[0]], "edges": [[1]]}, model=m) for m in ("scenes_x", "scenes_y", "z")])
-    got = lines(both)
+    got = _lines(both)
     assert got["line"].tolist() == ["scenes_x", "edges, scenes", "scenes_y", "z", "edges, photos"]
 
 
@@ -204,3 +205,43 @@ def test_shares_of_lines_count_draws_of_noise() -> None:
     assert got["n"].to_dict() == {"m": 4, "random_map, photos": 3}
     assert got["mean"].tolist() == pytest.approx([0.75, 0.5])
     assert got.loc["m", ["low", "high"]].tolist() == pytest.approx(share(3, 4)[1:])
+
+
+def test_controls_stand_beside_the_method_once_for_all_models() -> None:
+    models = [PairModel(torch.nn.Conv2d(3, 4, 3, 2), size=24, name=name) for name in "xy"]
+    table = harmful.sweep_with_controls((models, pairs()), (models[1:], pairs(2)), method="grad_cam", augmentations=FEW, levels=[1])
+    counted = table.groupby(["model", "method"]).size().to_dict()
+    each = 2 * 2 * 4  # augmentations, levels, pairs
+    want = {"grad_cam": each + each // 2, "random_map": each // 2, "edges": each // 2}
+    assert counted == {**{("y", method): n for method, n in want.items()}, **dict.fromkeys([("x", m) for m in want], each)}
+
+
+def test_a_pair_grows_harder() -> None:
+    model, pair = build("projected").to(torch.float32), pairs(1)
+    found = harmful.harder(model, pair, "darkening", "grad_cam")
+    assert [level for level, *_ in found] == [0, 1, 2, 3, 4, 5]
+    assert torch.equal(found[0][1].b, pair.b)
+    _, changed, made = harmful.harder(model, pair, "darkening", "grad_cam", [3])[0]
+    assert torch.allclose(changed.b, pair.b * 0.4)
+    assert torch.equal(made.b, explain(model, changed, "grad_cam").b)
+    assert torch.equal(found[3][2].b, made.b)
+    with pytest.raises(InputError, match="unknown augmentation 'fog'; there are: blur"):
+        harmful.harder(model, pair, "fog", "grad_cam")
+
+
+def test_strengths_are_told_as_they_are() -> None:
+    table = harmful.levels_table()
+    assert table.loc["JPEG"].tolist() == ["quality", "50", "25", "10", "5", "1"]
+    assert table.loc["blur", [1, 5]].tolist() == ["0.5", "8.0"]
+
+
+def test_shares_level_by_level_and_the_strongest_one() -> None:
+    shares = lost_shares(swept({"cam": [[1, 1], [1, 1], [0, 1], [0, 1]]}))
+    told = harmful.by_level(shares, "blur")
+    assert told.loc["m", 1].startswith("50% (15% to ")
+    many = swept({"cam": [[1]] * 10, "random_map": [[0]] * 10}).assign(level=5)
+    few = many.assign(model="w", lost=0.0)
+    wide = harmful.at_strongest(pd.concat([few, many, many.assign(level=4, lost=1.0)]))
+    assert wide.loc["blur"].to_dict() == {"m": "1.00, noise 0.00: more", "w": "0.00, noise 0.00: undecided"}
+    order = pd.DataFrame({"model": list("mmw"), "augmentation": ["a", "b", "a"], "drop": [1.0, 9.0, 3.0], "mean": [0.0, 9.0, 0.5]})
+    assert harmful.over_models(order, ["a"]).to_dict("index") == {"a": {"drop": 2.0, "mean": 0.25}}

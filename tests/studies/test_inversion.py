@@ -12,22 +12,23 @@ from tests.conftest import assert_close, build
 from xaicl_lib import InputError, PairModel, augment, load_model
 from xaicl_lib.augment.operations import LUMA
 from xaicl_lib.networks.resnet import ResNet50
-from xaicl_lib.studies.colour import coarse, colour, colour_measures, colourless, error, hsv, hue_error, kept, lightness, saturation
+from xaicl_lib.studies import inversion as study
+from xaicl_lib.studies.colour import _coarse, _colour, _error, _hsv, _hue_error, _kept, _lightness, _saturation, colour_measures, colourless
 from xaicl_lib.studies.inversion import (
     MEAN,
     STD,
     Settings,
-    alpha_norm,
+    _alpha_norm,
+    _frame_steps,
+    _largest_curvature,
+    _slopes,
+    _total_variation,
     colour_table,
     contrasts,
-    frame_steps,
     grey_table,
     invert,
     invert_stages,
-    largest_curvature,
     last_over_first,
-    slopes,
-    total_variation,
 )
 from xaicl_lib.studies.stages import stages, up_to
 from xaicl_lib.zoo import untrained
@@ -56,9 +57,9 @@ def test_priors_equal_slow_loops() -> None:
                     norm[n] += abs(z[n, c, i, j]) ** 6 / 20
                     variation[n] += (z[n, c, i + 1, j] - z[n, c, i, j]) ** 2 / 20 if i < 3 else 0
                     variation[n] += (z[n, c, i, j + 1] - z[n, c, i, j]) ** 2 / 20 if j < 4 else 0
-    assert_close(total_variation(z), variation)
-    assert_close(alpha_norm(z), norm)
-    assert_close(alpha_norm(z, 2.0), z.square().sum((1, 2, 3)) / 20)
+    assert_close(_total_variation(z), variation)
+    assert_close(_alpha_norm(z), norm)
+    assert_close(_alpha_norm(z, 2.0), z.square().sum((1, 2, 3)) / 20)
 
 
 def test_the_identity_gives_the_target_back() -> None:
@@ -135,7 +136,7 @@ class _Shift(nn.Module):
 def test_largest_curvature_is_that_of_the_matrix() -> None:
     g = Generator().manual_seed(0)
     a, x = torch.randn(12, 12, generator=g, dtype=torch.float64), torch.randn(2, 3, 2, 2, generator=g, dtype=torch.float64)
-    got = largest_curvature(lambda z: ((z - x).flatten(1) @ a.T).square().sum(1) * torch.tensor([1.0, 5.0]), x, 200)
+    got = _largest_curvature(lambda z: ((z - x).flatten(1) @ a.T).square().sum(1) * torch.tensor([1.0, 5.0]), x, 200)
     want = 2 * torch.linalg.eigvalsh(a.T @ a)[-1]
     assert_close(got, torch.stack([want, 5 * want]), rtol=1e-3)
 
@@ -165,7 +166,7 @@ def test_frames_and_callback_tell_the_way() -> None:
     found = invert(
         build("projected"), targets(2, 24), "2", settings=Settings(steps=20), frames=5, callback=lambda k, e: seen.append((k, e.clone()))
     )
-    assert found.at == frame_steps(20, 5)
+    assert found.at == _frame_steps(20, 5)
     assert found.at[0] == 0
     assert found.at[-1] == 20
     assert len(found.frames) == len(found.at)
@@ -176,7 +177,7 @@ def test_frames_and_callback_tell_the_way() -> None:
     start = Settings().noise * torch.randn(3, 24, 24, generator=Generator().manual_seed(0))
     want = start * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     assert_close(found.frames[0, 1], want, rtol=1e-6, atol=1e-7)
-    assert frame_steps(100, 0) == ()
+    assert _frame_steps(100, 0) == ()
 
 
 @pytest.mark.parametrize(
@@ -222,13 +223,13 @@ def test_unknown_stages_are_named() -> None:
 
 def test_hue_and_saturation_are_those_of_colorsys() -> None:
     images = torch.cat([targets(2), torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)])
-    hue, s, v = hsv(images)
+    hue, s, v = _hsv(images)
     for n in range(4):
         for i in range(8):
             for j in range(8):
                 want = colorsys.rgb_to_hsv(*images[n, :, i, j].tolist())
                 assert (hue[n, i, j].item() % 1, s[n, i, j].item(), v[n, i, j].item()) == pytest.approx(want)
-    assert_close(saturation(images), s.mean((1, 2)))
+    assert_close(_saturation(images), s.mean((1, 2)))
 
 
 def test_hue_error_by_hand() -> None:
@@ -237,9 +238,9 @@ def test_hue_error_by_hand() -> None:
     reddish = torch.tensor([0.9, 0.18, 0.1])  # six degrees behind it
     image = torch.stack([red, pinkish, torch.full((3,), 0.5)], 1).view(1, 3, 1, 3)
     target = torch.stack([blue, reddish, red], 1).view(1, 3, 1, 3)
-    assert hue_error(image, target).item() == pytest.approx((120 + 12) / 2, rel=1e-5), "around the circle, and grey does not count"
-    assert hue_error(image, image).item() == 0
-    assert hue_error(torch.full((1, 3, 2, 2), 0.5), torch.rand(1, 3, 2, 2)).isnan().all()
+    assert _hue_error(image, target).item() == pytest.approx((120 + 12) / 2, rel=1e-5), "around the circle, and grey does not count"
+    assert _hue_error(image, image).item() == 0
+    assert _hue_error(torch.full((1, 3, 2, 2), 0.5), torch.rand(1, 3, 2, 2)).isnan().all()
 
 
 def test_colour_measures_at_their_ends() -> None:
@@ -253,12 +254,12 @@ def test_colour_measures_at_their_ends() -> None:
     assert_close(grey["colour_error"], torch.ones(3), rtol=1e-4)
     assert_close(grey["lightness_error"], torch.zeros(3), atol=1e-3)
     half = augment.grayscale(x, 0.5)
-    assert_close(kept(colour(half), colour(x)), torch.full((3,), 0.5), rtol=1e-2)
-    assert_close(error(lightness(0.25 * x), lightness(x)), torch.full((3,), 0.75))
-    assert_close(lightness(x + 0.1), lightness(x), atol=1e-4)
-    opposite = colour_measures(0.5 - colour(x), x, cells=8)
+    assert_close(_kept(_colour(half), _colour(x)), torch.full((3,), 0.5), rtol=1e-2)
+    assert_close(_error(_lightness(0.25 * x), _lightness(x)), torch.full((3,), 0.75))
+    assert_close(_lightness(x + 0.1), _lightness(x), atol=1e-4)
+    opposite = colour_measures(0.5 - _colour(x), x, cells=8)
     assert (opposite["colour_kept"] < -0.9).all()
-    assert coarse(torch.rand(1, 3, 64, 64)).shape == (1, 3, 16, 16)
+    assert _coarse(torch.rand(1, 3, 64, 64)).shape == (1, 3, 16, 16)
 
 
 def test_nothing_is_said_of_the_colour_of_a_grey_target() -> None:
@@ -273,7 +274,7 @@ def test_nothing_is_said_of_the_colour_of_a_grey_target() -> None:
     table = grey_table([load_model("scenes_simclr", "cpu")], x.float())
     assert table[table["target"] == 1]["grey_error"].isna().all()
     assert table[table["target"] == 0]["grey_error"].notna().all()
-    assert slopes(table, "grey_error")["grey_error"].isna().tolist() == [False, True], "no slope of nothing"
+    assert _slopes(table, "grey_error")["grey_error"].isna().tolist() == [False, True], "no slope of nothing"
 
 
 def test_table_and_slopes_say_what_was_found() -> None:
@@ -288,7 +289,7 @@ def test_table_and_slopes_say_what_was_found() -> None:
     assert row["grey_error"] == pytest.approx(one.grey[1].item())
     assert row["colour_kept"] == pytest.approx(colour_measures(one.pixels.double(), x.double())["colour_kept"][1].item())
     flat = torch.tensor(MEAN).view(1, 3, 1, 1).expand(2, 3, 64, 64).double()
-    assert row["blank_hue_error"] == pytest.approx(hue_error(coarse(flat), coarse(x.double()))[1].item(), rel=1e-4)
+    assert row["blank_hue_error"] == pytest.approx(_hue_error(_coarse(flat), _coarse(x.double()))[1].item(), rel=1e-4)
     assert row["blank_saturation"] == pytest.approx((0.485 - 0.406) / 0.485, rel=1e-4)
     features = up_to(model, "stage 1")
     goal, got = features(model.normalize(x)), features(model.normalize(one.pixels))
@@ -297,8 +298,8 @@ def test_table_and_slopes_say_what_was_found() -> None:
     assert cheap["stage"].tolist() == [f"{stage}" for stage in stages(model) for _ in range(2)]
     both = cheap[cheap["stage"] == "stage 1"]["grey_error"]
     assert both.tolist() == pytest.approx(one.grey.tolist(), rel=1e-4), "the same that the search is compared with"
-    assert slopes(table, "depth")["depth"].tolist() == [1.0] * 4
-    assert slopes(table.assign(same=7.0), "same")["same"].tolist() == pytest.approx([0] * 4)
+    assert _slopes(table, "depth")["depth"].tolist() == [1.0] * 4
+    assert _slopes(table.assign(same=7.0), "same")["same"].tolist() == pytest.approx([0] * 4)
 
 
 def test_what_is_left_is_a_geometric_mean() -> None:
@@ -331,3 +332,47 @@ def test_contrasts_find_a_difference_that_is_there() -> None:
     assert contrasts(one, [("fades", "keeps")], "value")["stage"].tolist() == ["stage 2"], "no slope over one stage"
     with pytest.raises(InputError, match="unknown model of the table 'x'"):
         contrasts(pd.DataFrame(rows), [("x", "keeps")], "value")
+
+
+def measured(models: dict[str, float], stages_: int = 2, targets_: int = 9) -> pd.DataFrame:
+    """Two columns that fall by stage, one model faster than another, with errors below those of grey copies on the first targets."""
+    rows = [
+        {
+            "model": m, "stage": ["stem", "stage 4"][k], "depth": k, "target": str(t), "colour_kept": 1 - drop * k + 0.01 * (t % 3),
+            "lightness_kept": 0.5 + 0.01 * ((t + k) % 2), "feature_error": 0.1 * t, "grey_error": 0.35,
+        }
+        for m, drop in models.items() for k in range(stages_) for t in range(targets_)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_several_columns_are_contrasted_each_on_its_own() -> None:
+    table, pairs = measured({"fades": 0.5, "keeps": 0.0}), [("fades", "keeps")]
+    both = contrasts(table, pairs, "colour_kept", "lightness_kept")
+    assert both["measure"].unique().tolist() == ["colour kept", "lightness kept"]
+    alone = contrasts(table, pairs, "lightness_kept")
+    pd.testing.assert_frame_equal(both[both["measure"] == "lightness kept"].reset_index(drop=True), alone)
+    told = study.stages_told_apart(both).loc["fades"]
+    assert told[["second", "colour kept", "lightness kept"]].tolist() == ["keeps", "stage 4", "none"]
+    ends = study.ends_of(both[both["measure"] == "colour kept"])
+    assert ends["stage"].tolist() == ["stem", "stage 4", "slope"]
+    assert ends["p"].tolist() == ["1.000", "0.012", "0.012"], "three rows of nine targets: 3 * 2 / 2**9"
+
+
+def test_means_by_depth_and_errors_beside_those_of_grey_copies() -> None:
+    table = measured({"m": 0.5, "w": 0.0}, targets_=5)
+    means = study.by_depth(table, "colour_kept", ["m", "absent"])
+    assert means["stage"].tolist() == ["stem", "stage 4"]
+    assert means["mean"].tolist() == pytest.approx([1.008, 0.508])
+    assert study.by_depth(table, "colour_kept", ["absent"]).empty
+    assert study.below_grey(table).loc["m"].to_dict() == {"stem": 0.8, "stage 4": 0.8}
+    errors = study.mean_errors(table).loc["m"]
+    assert errors.to_numpy().tolist() == [["stem", pytest.approx(0.2), 0.35], ["stage 4", pytest.approx(0.2), 0.35]]
+
+
+def test_targets_and_a_model_that_loses_colour() -> None:
+    images, shown = study.scene_targets(3, 32, seed=12)
+    assert torch.equal(images[:2], study.scene_targets(2, 32, seed=12)[0])
+    assert shown[0] == "large blue cross, zigzag, on grass"
+    blind, x = study.averaging_model(8), targets(1).float()
+    assert_close(blind.features_a(x), x.mean(1, keepdim=True), rtol=1e-6, atol=1e-6)

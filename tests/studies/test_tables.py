@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
-from xaicl_lib import InputError, PairModel, explain, load_model
+from xaicl_lib import InputError, explain
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, beside_paper, grouped, orders, possible, view_pairs
+from xaicl_lib.studies.tables import PAPER_WAYS, WAYS, beside_paper, grouped, orders, view_pairs
 from xaicl_lib.views.figures import label
 
 
@@ -66,14 +66,6 @@ def test_views_are_of_their_photos() -> None:
     assert pair.b.shape == photos.shape
     assert not torch.equal(pair.b, photos)
     assert torch.equal(view_pairs(photos, torch.Generator().manual_seed(1)).b, pair.b)
-
-
-def test_ways_that_a_model_allows(projected) -> None:
-    assert possible(WAYS, projected) == WAYS
-    assert possible(WAYS, load_model("moco_v3", "cpu")) == WAYS, "ReLUs in the head are enough"
-    smooth = PairModel(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GELU()), size=24)
-    left = possible(WAYS, smooth)
-    assert set(WAYS) - set(left) == {f"{name}(guided=True)" for name in ("input_x_gradient", "smooth_grad", "averaged_transforms")}
 
 
 def test_inside_and_outside_of_our_intervals() -> None:

@@ -13,7 +13,8 @@ from xaicl_lib.data.cue_conflict import Stimuli, cue_conflict
 from xaicl_lib.data.scenes import FACTORS, draw_pairs, scene_pairs
 from xaicl_lib.metrics.localisation import overlap
 from xaicl_lib.statistics.bootstrap import share
-from xaicl_lib.studies.texture import Trials, decide, decided, lifts, paired, photo_trials, scene_trials, spread, versus
+from xaicl_lib.studies import texture
+from xaicl_lib.studies.texture import Trials, _paired, _spread, decide, decided, lifts, photo_trials, scene_trials, versus
 
 PARTNERS = {"shape": torch.tensor([1, 1, 1]), "texture": torch.tensor([2, 3, 1]), "nothing": torch.tensor([3, 3, 3])}
 
@@ -95,7 +96,7 @@ def stimuli(classes: int = 5, each: int = 6) -> Stimuli:
 
 
 def test_photo_partners_share_one_cue_and_no_photo() -> None:
-    trials = photo_trials(stimuli(), draws=3)
+    trials = photo_trials(stimuli(), repeats=3)
     parts = [(name[1], name[2], name[5], name[6]) for name in trials.names]  # shape, its photo, texture, its photo
     shared = {"shape": (True, False), "texture": (False, True), "nothing": (False, False)}
     for cue, partner in trials.partners.items():
@@ -115,7 +116,7 @@ def test_photo_partners_share_one_cue_and_no_photo() -> None:
 
 
 def test_trials_can_be_few_and_cannot_be_made_of_too_few() -> None:
-    few = photo_trials(stimuli(), draws=2, limit=5)
+    few = photo_trials(stimuli(), repeats=2, limit=5)
     assert few.stimulus.tolist() == [k for k in few.stimulus.unique().tolist() for _ in range(2)]
     assert len(few.stimulus.unique()) == 5
     chosen = [photo_trials(stimuli(), limit=n) for n in (20, 60)]
@@ -124,7 +125,7 @@ def test_trials_can_be_few_and_cannot_be_made_of_too_few() -> None:
         assert sorted(pairs) == sorted((f"{s}", f"{t}") for s in range(5) for t in range(5) if s != t for _ in range(each))
     assert set(chosen[0].stimulus.tolist()) < set(chosen[1].stimulus.tolist()), "more of them begin with the same"
     with pytest.raises(InputError, match="with 40 partners for each cue, got none among 300"):
-        photo_trials(stimuli(), draws=40)
+        photo_trials(stimuli(), repeats=40)
     with pytest.raises(InputError, match="partners that share nothing, got those that share shape"):
         Trials("x", colours(*RGB), [], torch.tensor([0]), {"shape": torch.tensor([1])})
     with pytest.raises(InputError, match="at least two trials"):
@@ -133,7 +134,7 @@ def test_trials_can_be_few_and_cannot_be_made_of_too_few() -> None:
 
 def test_scene_partners_are_twins_that_differ_in_the_cue_alone() -> None:
     n = 40
-    trials = scene_trials(n, 32, torch.Generator().manual_seed(5))
+    trials = scene_trials(n, 32, seed=5)
     assert torch.equal(trials.stimulus, torch.arange(n))
     for cue, partner in trials.partners.items():
         kind = "nothing_shared" if cue == "nothing" else f"same_{cue}"
@@ -194,7 +195,7 @@ def test_pairs_of_models_are_tested_trial_against_trial() -> None:
     base = [[False]] * 9 + [[True]] + [[True]] * 5
     more = [[True]] * 9 + [[False]] + [[True]] * 5
     table = pd.concat([rows("base", base), rows("more", more), rows("same", base)])
-    found = paired(table, "base").set_index("model")
+    found = _paired(table, "base").set_index("model")
     assert found.loc["more", "difference"] == pytest.approx(8 / 15)
     assert found.loc["more", ["more", "fewer", "n"]].tolist() == [9, 1, 15]
     assert found.loc["more", "p"] == pytest.approx(2 * binomtest(9, 10).pvalue), "McNemar's exact test, twice for two comparisons"
@@ -202,10 +203,10 @@ def test_pairs_of_models_are_tested_trial_against_trial() -> None:
     assert bool(found.loc["more", "significant"])
     assert found.loc["same", ["difference", "p"]].tolist() == [0, 1]
     assert not found.loc["same", "significant"]
-    reverse = paired(table, "more").set_index("model")
+    reverse = _paired(table, "more").set_index("model")
     assert reverse.loc["base", "difference"] == pytest.approx(-8 / 15)
     with pytest.raises(InputError, match="unknown model of the table 'none'; there are: base, more, same"):
-        paired(table, "none")
+        _paired(table, "none")
 
 
 def test_stimuli_of_one_source_count_once() -> None:
@@ -214,10 +215,10 @@ def test_stimuli_of_one_source_count_once() -> None:
     more = [[True]] * 27 + [[False]] * 3
     table = pd.concat([rows("base", base), rows("more", more)])
     table = table.assign(photo=table["stimulus"] // 3)
-    found = paired(table, "base", cluster="photo").iloc[0]
+    found = _paired(table, "base", cluster="photo").iloc[0]
     assert found[["more", "fewer", "n"]].tolist() == [9, 1, 10]
     assert found["p"] == pytest.approx(wilcoxon([1.0] * 9 + [-1.0]).pvalue)
-    alone = paired(table, "base").iloc[0]
+    alone = _paired(table, "base").iloc[0]
     assert found["difference"] == pytest.approx(alone["difference"])
     assert found["high"] - found["low"] > 1.4 * (alone["high"] - alone["low"]), "ten are fewer than thirty"
     assert found["p"] > 10 * alone["p"]
@@ -232,8 +233,8 @@ def test_both_partners_side_by_side(seen) -> None:
     assert both["margin"].tolist() == pytest.approx([math.sqrt(0.5), 0.5 - math.sqrt(0.5), 0], abs=1e-6)
     with pytest.raises(InputError, match="unknown cue of the table 'colour'; there are: shape, texture, nothing"):
         versus(table, "colour")
-    assert spread([3.0, 1.0, 2.0, 5.0, 4.0], 3) == [1, 0, 3], "smallest, middle, largest"
-    assert spread([1.0], 9) == [0]
+    assert _spread([3.0, 1.0, 2.0, 5.0, 4.0], 3) == [1, 0, 3], "smallest, middle, largest"
+    assert _spread([1.0], 9) == [0]
 
 
 def test_the_real_images_have_enough_partners() -> None:
@@ -242,3 +243,79 @@ def test_the_real_images_have_enough_partners() -> None:
         pytest.skip("no cue-conflict images here")
     trials = photo_trials(cue_conflict(16, folder, limit=640))
     assert len(trials) > 500
+
+
+def of(model: str, data: str, cue: str, values: dict[str, list], name: str = "cat1-dog2") -> pd.DataFrame:
+    """Rows of one cue, a stimulus each."""
+    count = len(next(iter(values.values())))
+    facts = {"model": model, "data": data, "cue": cue, "stimulus": range(count), "name": name, "partner": "x"}
+    return pd.DataFrame({**facts, **values})
+
+
+def test_of_each_kind_of_data_the_table_of_more_models_is_taken() -> None:
+    live = [of("b", "scenes", "texture", {"lift": [0.0] * 5}), of("a", "photos", "texture", {"lift": [1.0]})]
+    stored = pd.concat([of(m, d, "texture", {"lift": [9.0]}) for m in "ab" for d in ("photos", "scenes")]).assign(method="cam")
+    stored = stored[(stored["model"] == "b") <= (stored["data"] == "scenes")]
+    table = texture.completed(live, pd.concat([stored, stored.assign(method="other")]), ["b", "a"], "cam")
+    assert table[["model", "data", "lift"]].to_numpy().tolist() == [["a", "photos", 1], ["b", "scenes", 9], ["a", "scenes", 9]]
+    for nothing in (None, stored.assign(method="other")):
+        assert texture.completed(live, nothing, ["a", "b"], "cam")["lift"].tolist() == [1, 0, 0, 0, 0, 0]
+    assert texture.stimuli_of(table) == {"photos": 1, "scenes": 1}
+
+
+def test_maps_overlap_with_those_of_other_partners_and_of_another_image() -> None:
+    both = {"overlap": [0.8, 0.6], "overlap_other": [0.5, 0.1]}
+    table = pd.concat([of("m", "photos", cue, both) for cue in ("texture", "nothing", "shape")])
+    table.loc[table["cue"] == "nothing", "overlap"] = 0.4
+    means = texture.overlaps(table).set_index("cue")["mean"]
+    assert means.to_dict() == pytest.approx({"same texture": 0.7, "nothing shared": 0.4, "another image": 0.3})
+    few = table.assign(method="fine")[lambda t: t["stimulus"] == 1]
+    by = texture.overlaps_by_method(pd.concat([table.assign(method="cam"), few])).set_index(["method", "cue"])["mean"]
+    assert by[("cam", "same texture")] == by[("fine", "same texture")] == pytest.approx(0.6), "of the image that both were asked about"
+    assert by.index.get_level_values("cue").unique().tolist() == ["same texture", "nothing shared"]
+    assert texture.overlaps_by_method(table.assign(method="cam")).empty
+
+
+def test_tables_of_cues_and_objects() -> None:
+    table = pd.concat([of("m", "scenes", cue, {"lift": lift, "on_object": lift, "area": [0.2, 0.4], "wins": wins}) for cue, lift, wins in (
+        ("shape", [-1.0, 0.5], [None, None]), ("texture", [1.0, 2.0], [True, False]))]).astype({"wins": "boolean"})  # fmt: skip
+    cues = texture.cue_table(table).loc[("scenes", "m")]
+    assert cues["texture: share"].startswith("100% (")
+    assert cues[["shape: mean lift", "texture: mean lift"]].tolist() == [-0.25, 1.5]
+    assert texture.on_object(table).loc["m"].to_dict() == pytest.approx({"shape": -0.25, "texture": 1.5, "area of the object": 0.3})
+    assert texture.share_table(table).loc["m"].to_dict() == {"texture": 0.5}
+
+
+def test_models_are_compared_with_those_they_can_be_compared_with() -> None:
+    photos = [of(m, "photos", "texture", {"wins": wins}, "cat1-dog2") for m, wins in (("supervised", [0, 1]), ("x", [1, 1]))]
+    scenes = [of(m, "scenes", "texture", {"wins": [1.0, 0.0]}) for m in ("scenes_supervised", "scenes_simclr", "scenes_twin", "x")]
+    found = texture.against_references(pd.concat([*photos, *scenes]))
+    assert found.index.tolist() == [
+        ("supervised", "x"), ("scenes_supervised", "scenes_simclr"), ("scenes_supervised", "scenes_twin"), ("scenes_simclr", "scenes_twin"),
+    ]  # fmt: skip
+    assert found.loc[("supervised", "x"), ["more", "fewer", "p"]].tolist() == [1, 0, "1.000"], "both photos have one texture"
+    assert found.loc[("supervised", "x"), "difference"].startswith("+0.50 (")
+
+
+def test_shares_by_the_class_of_the_texture() -> None:
+    table = pd.concat([
+        of("b", "photos", "texture", {"wins": [True, True]}, "cat1-dog12"),
+        of("a", "photos", "texture", {"wins": [True, False]}, "cat1-owl3"),
+        of("b", "photos", "texture", {"wins": [False, False]}, "cat1-owl4"), of("a", "photos", "texture", {"wins": [True]}, "cat2-dog1"),
+    ]).assign(stimulus=range(7))  # fmt: skip
+    grid = texture.by_texture(table)
+    assert grid.index.tolist() == ["dog", "owl"]
+    assert grid["b"].tolist() == [1, 0]
+    assert grid["a"].tolist() == [1, 0.5]
+    assert texture.textures_anew(table)["clusters"].to_dict() == {"b": 2, "a": 2}
+
+
+def test_trials_go_from_shape_to_texture(seen) -> None:
+    table = decide([seen], TRIALS, method="grad_cam")
+    rows, names = texture.from_shape_to_texture(seen, TRIALS, table, "grad_cam", 2)
+    assert names == [["-0.21", "yellow, green", "yellow, cyan"], ["+0.71", "red, green", "red, yellow"]]
+    assert torch.equal(rows["shape"][0].a, TRIALS.images[[2, 0]])
+    assert torch.equal(rows["texture"][0].b, TRIALS.images[[3, 2]])
+    assert rows["texture"][1].score.tolist() == pytest.approx([0.5, math.sqrt(0.5)])
+    by_size = decide([seen], {8: TRIALS}, method="grad_cam")
+    pd.testing.assert_frame_equal(by_size, table)

@@ -14,7 +14,7 @@ from xaicl_lib.studies.combined import only_together
 from xaicl_lib.studies.corpus import against
 from xaicl_lib.studies.inversion import contrasts, last_over_first
 from xaicl_lib.studies.properties import differences
-from xaicl_lib.studies.texture import paired
+from xaicl_lib.studies.texture import _paired
 from xaicl_lib.views.metrics import _rho
 
 GAIN = np.random.default_rng(0).uniform(0.4, 0.6, 30)
@@ -70,7 +70,7 @@ def test_models_decided_by_a_cue() -> None:
         {"model": ["a"] * 8 + ["b"] * 8, "data": "d", "cue": "c", "stimulus": [*range(8)] * 2, "wins": [1.0] * 8 + [0.0] * 8}
     )
     wins.loc[3, "wins"] = np.nan
-    found = paired(wins, "b").iloc[0]
+    found = _paired(wins, "b").iloc[0]
     assert (found["n"], found["p"]) == (7, pytest.approx(2 / 2**7))
 
 
@@ -88,7 +88,7 @@ def test_maps_that_are_no_numbers_correlate_with_nothing() -> None:
     x, y = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x[1, 0, 0] = torch.nan
     inside = torch.ones(3, 4, 4, dtype=torch.bool)
-    for found in (rank_correlation(x, y), harmful.rank_correlation(x, y, inside)):
+    for found in (rank_correlation(x, y), harmful._rank_correlation(x, y, inside)):
         assert found.isnan().tolist() == [False, True, False]
         assert found[0].item() == pytest.approx(stats.spearmanr(x[0].flatten(), y[0].flatten())[0])
 
@@ -118,8 +118,8 @@ def test_lost_together_is_of_the_same_pairs_throughout() -> None:
     def lost(name: str, hits: list[float]) -> pd.DataFrame:
         return pd.DataFrame({"model": "m", "augmentation": name, "level": 1, "pair": range(len(hits)), "lost": hits})
 
-    both, alone = lost("a + b", [1, 1, 1, 0]), pd.concat([lost("a", [0, 0, np.nan, 0]), lost("b", [0, 1, 1, 0])])
-    found = only_together(both, alone).iloc[0]
+    table = pd.concat([lost("a + b", [1, 1, 1, 0]), lost("a", [0, 0, np.nan, 0]), lost("b", [0, 1, 1, 0])])
+    found = only_together(table).iloc[0]
     assert found["n"] == 3
     assert found["lost"] - found["either"] == pytest.approx(found["mean"])
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from xaicl_lib import InputError
-from xaicl_lib.views.gallery import gallery_figure, outlined, overlaid
+from xaicl_lib import Explanation, InputError, Pair
+from xaicl_lib.views.gallery import gallery_figure, outlined, overlaid, pair_gallery
+from xaicl_lib.views.render import alt_of
 
 
 def test_pictures_stand_in_rows_under_their_titles() -> None:
@@ -35,3 +36,17 @@ def test_colours_say_how_large_a_value_is_against_the_limit() -> None:
     dark, bright = (overlaid(image, torch.full((2, 2), v), 1.0).mean() for v in (0.0, 1.0))
     assert dark < bright
     assert torch.equal(overlaid(image, torch.full((2, 2), 2.0), 4.0), overlaid(image, torch.full((2, 2), 0.5), 1.0))
+
+
+def test_both_maps_of_a_pair_are_on_one_scale() -> None:
+    pair, weak = Pair(torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8)), torch.full((2, 2, 2), 0.25)
+    made = Explanation(weak, 4 * weak, torch.zeros(2))
+    figure = pair_gallery([(("a", "b", "map of a", "map of b"), pair, made)] * 2, what="Two pairs")
+    assert [t.text for t in figure.layout.annotations] == ["a", "b", "map of a", "map of b"] * 2
+    images = figure.layout.images
+    alone = gallery_figure([("", [overlaid(pair.a[0], weak[0], 1.0)])]).layout.images[0]
+    assert images[2].source == alone.source, "a quarter of the larger map's largest value"
+    assert images[0].y == images[3].y < images[4].y
+    assert alt_of(figure).startswith("Two pairs: a, b")
+    with pytest.raises(InputError, match="without side b"):
+        pair_gallery([("abcd", Pair(pair.a), Explanation(weak, None, torch.zeros(2)))], what="None")

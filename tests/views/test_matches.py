@@ -5,7 +5,8 @@ import torch
 
 from tests.conftest import build, random_pair
 from xaicl_lib import Explanation, InputError, explain
-from xaicl_lib.views.matches import match_figure, strongest_matches
+from xaicl_lib.views.matches import _strongest_matches, match_figure
+from xaicl_lib.views.render import alt_of
 
 
 def joint(values: dict) -> Explanation:
@@ -17,8 +18,8 @@ def joint(values: dict) -> Explanation:
 
 def test_matches_are_the_strongest_and_use_a_cell_once() -> None:
     made = joint({(0, 1, 1, 2): 5.0, (0, 1, 0, 0): 4.0, (1, 0, 0, 0): 3.0, (1, 1, 1, 2): 2.0})
-    assert strongest_matches(made, 2) == [((0, 1), (1, 2), 5.0), ((1, 0), (0, 0), 3.0)]
-    assert len(strongest_matches(made, 100)) == 4  # no more than there are cells
+    assert _strongest_matches(made, 2) == [((0, 1), (1, 2), 5.0), ((1, 0), (0, 0), 3.0)]
+    assert len(_strongest_matches(made, 100)) == 4  # no more than there are cells
 
 
 def test_lines_end_in_the_middle_of_their_cells() -> None:
@@ -26,6 +27,7 @@ def test_lines_end_in_the_middle_of_their_cells() -> None:
     assert list(figure.data[0].x) == pytest.approx([0.75, 1.12 + 5 / 6])
     assert list(figure.data[0].y) == pytest.approx([0.25, 0.75])
     assert len(figure.layout.images) == 2
+    assert alt_of(figure).endswith("1, 2 with 2, 3, 5."), "cells by row and column"
 
 
 def test_methods_without_a_joint_map_are_named() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaicl_lib.views.studies import NULLS, dots_alt, dots_figure, level_figure, matrix_figure, series_colours, strength_figure
+from xaicl_lib.views.harmful import strength_figure
+from xaicl_lib.views.studies import NULLS, dots_alt, dots_figure, matrix_figure, series_colours
 from xaicl_lib.views.zoo import COLOURS
 
 TABLE = pd.DataFrame(
@@ -61,29 +62,3 @@ def test_matrix_shows_its_numbers_and_centre() -> None:
     assert [list(row) for row in heat.text] == [[".00", "-.30"], ["", ".20"]]
     plain = matrix_figure(table).data[0]
     assert (plain.zmin, plain.zmax) == (-0.3, 0.2)
-
-
-LEVELS = pd.DataFrame(
-    [
-        {"model": m, "augmentation": a, "level": k, "mean": k / 4 + i / 8, "low": k / 4, "high": k / 4 + 0.3}
-        for i, m in enumerate(("simclr", "supcon")) for a in ("blur", "crop") for k in range(3)
-    ]
-)  # fmt: skip
-
-
-def test_a_menu_shows_one_augmentation_at_a_time() -> None:
-    figure = strength_figure(LEVELS)
-    assert [t.visible for t in figure.data] == [True, True, False, False]
-    button = figure.layout.updatemenus[0].buttons[1]
-    assert button.label == "crop"
-    assert button.args[0]["visible"] == [False, False, True, True]
-    assert list(figure.data[3].y) == [0.125, 0.375, 0.625]
-
-
-def test_a_slider_sets_the_level() -> None:
-    figure = level_figure(LEVELS)
-    assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "1", "2"]
-    assert list(figure.data[1].x) == [0.625, 0.625], "the strongest level is seen first, on paper too"
-    change = figure.layout.sliders[0].steps[1].args[0]
-    assert change["x"] == [[0.25, 0.25], [0.375, 0.375]]
-    assert np.allclose(change["error_x.array"][0], 0.3)

@@ -20,3 +20,4 @@ def test_a_stored_table_says_where_it_is_from() -> None:
     table = pd.DataFrame({"pairs": [50], "device": ["CPU, 2 cores"], "torch": ["2.9"], "date": ["2026-01-02"], "code": ["abc"]})
     assert provenance(table, pairs="pairs") == "50 pairs · CPU, 2 cores · torch 2.9 · 2026-01-02 · code abc"
     assert provenance(table[["torch"]]) == "torch 2.9", "what is not there is not said"
+    assert provenance(table[["torch"]].rename(columns={"torch": "model"}), pairs="pairs") == "the quick run of this page"

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 from xaicl_lib import Explanation, InputError, Pair
-from xaicl_lib.views.texture import CELL, TITLE, choice_alt, choice_figure, scores_alt, scores_figure, shares_figure
+from xaicl_lib.studies.texture import Trials
+from xaicl_lib.views.render import alt_of
+from xaicl_lib.views.texture import CELL, TITLE, choice_figure, partners_figure, scores_figure, shares_figure
 
 TABLE = pd.DataFrame({"model": ["a", "b"], "data": ["photos", "photos"], "mean": [0.7, 0.4], "low": [0.6, 0.3], "high": [0.8, 0.5]})
 TRIALS = pd.DataFrame(
@@ -36,7 +38,7 @@ def test_points_lie_above_the_diagonal_where_the_cue_decides() -> None:
     assert [(list(t.x), list(t.y)) for t in points] == [([0.2], [0.9]), ([0.5], [0.1]), ([0.1], [0.3]), ([], [])]
     assert [t.visible for t in points] == [True, True, False, False]
     assert figure.layout.updatemenus[0].buttons[1].args[0]["visible"] == [True, False, False, True, True]
-    assert scores_alt(TRIALS).endswith("a: 1 of 2; b: 1 of 1.")
+    assert alt_of(figure).endswith("a: 1 of 2; b: 1 of 1.")
 
 
 def rows(n: int = 3) -> dict[str, tuple[Pair, Explanation]]:
@@ -69,7 +71,7 @@ def test_a_slider_chooses_the_trial_and_the_winner_is_marked() -> None:
     assert change["annotations[0].text"] == "same shape: 0.10 · cat &amp; dog"
     assert change["annotations[1].text"].startswith("<b>same texture: 0.90")
     assert steps[2].args[0]["images[0].source"] == figure.layout.images[0].source
-    assert "same shape 0.90, same texture 0.10" in choice_alt("Trials.", rows(), 2)
+    assert "same shape 0.90, same texture 0.10" in alt_of(figure)
 
 
 def test_all_maps_of_a_trial_share_one_scale() -> None:
@@ -91,3 +93,12 @@ def test_names_must_fit() -> None:
     one_sided = {"shape": (Pair(torch.zeros(1, 3, 16, 16)), Explanation(torch.ones(1, 4, 4), None, torch.ones(1)))}
     with pytest.raises(InputError, match="without side b"):
         choice_figure(one_sided, [["0", "x"]])
+
+
+def test_each_image_stands_beside_its_partners() -> None:
+    cues = {"shape": torch.tensor([1, 2]), "texture": torch.tensor([2, 0]), "nothing": torch.tensor([3, 3])}
+    trials = Trials("photos", torch.rand(4, 3, 8, 8), list("abcd"), torch.tensor([0, 1]), cues)
+    figure = partners_figure([trials, trials])
+    assert [t.text for t in figure.layout.annotations] == ["the image", "same shape", "same texture", "nothing shared"] * 4
+    sources = [image.source for image in figure.layout.images]
+    assert sources[1] == sources[4], "the image of the second trial is the shape partner of the first"

@@ -49,6 +49,12 @@ def test_files_of_weights(tmp_path) -> None:
     save_file({k: v.contiguous() for k, v in state.items() if not k.startswith("fc.")}, tmp_path / "backbone.safetensors")
     model = load_model("torchvision/resnet18", "cpu", file=tmp_path / "backbone.safetensors")
     assert torch.equal(model.features_a.state_dict()["layer1.0.conv1.weight"], state["layer1.0.conv1.weight"])
+    torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()} | {"loss.scale": torch.ones(1)}}, tmp_path / "lightning.ckpt")
+    again = load_model("torchvision/resnet18", "cpu", file=tmp_path / "lightning.ckpt")
+    assert torch.equal(again.features_a.state_dict()["layer1.0.conv1.weight"], state["layer1.0.conv1.weight"])
+    torch.save({**state, "conv1.weight": torch.full_like(state["conv1.weight"], torch.nan)}, tmp_path / "nan.pth")
+    with pytest.raises(InputError, match=r"expected finite weights in 'nan\.pth', got NaN or infinity in conv1\.weight"):
+        load_model("torchvision/resnet18", file=tmp_path / "nan.pth")
     torch.save({"state_dict": {**state, "extra": torch.zeros(1)}}, tmp_path / "more.pth")
     with pytest.raises(InputError, match=r"expected the weights of torchvision/resnet18, got 'more\.pth', .* surplus: extra$"):
         load_model("torchvision/resnet18", file=tmp_path / "more.pth")

@@ -32,23 +32,23 @@ class Family:
     grid: Grid | None = None
 
 
-def blur(images: Images, share: float) -> Images:
+def _blur(images: Images, share: float) -> Images:
     """A Gaussian blur whose standard deviation is so many percent of the side."""
     side = min(images.shape[2:])
     sigma = share * side / 100
     return augment.gaussian_blur(images, sigma, min(2 * round(3 * sigma) + 3, side - 1 + side % 2))
 
 
-def middle(images: Images, area: float) -> Float[Tensor, "n h w 2"]:
+def _middle(images: Images, area: float) -> Float[Tensor, "n h w 2"]:
     """Where the middle of the image, of so large a share of its area, comes from."""
     side = area**0.5
     box = torch.tensor([(1 - side) / 2, (1 - side) / 2, side, side]).expand(len(images), 4)
     return augment.crop_grid(images, box, images.shape[-1])
 
 
-def crop(images: Images, area: float) -> Images:
+def _crop(images: Images, area: float) -> Images:
     """The middle of the image, enlarged to the whole."""
-    return augment.sample(images, middle(images, area))
+    return augment.sample(images, _middle(images, area))
 
 
 def composition(first: Family, second: Family) -> Family:
@@ -80,7 +80,7 @@ def _composed_grid(first: Float[Tensor, "n i j 2"], second: Float[Tensor, "n i j
 
 
 FADING = (0.8, 0.6, 0.4, 0.2, 0.1)
-BLUR = Family("% of the side", (0.5, 1.0, 2.0, 4.0, 8.0), blur)
+BLUR = Family("% of the side", (0.5, 1.0, 2.0, 4.0, 8.0), _blur)
 DARKENING = Family("factor", FADING, augment.brightness)
 AUGMENTATIONS: dict[str, Family] = {
     "blur": BLUR,
@@ -94,6 +94,6 @@ AUGMENTATIONS: dict[str, Family] = {
     "solarisation": Family("threshold", (0.9, 0.7, 0.5, 0.3, 0.0), augment.solarize),
     "noise": Family("std", (0.02, 0.05, 0.1, 0.2, 0.4), augment.noise),
     "JPEG": Family("quality", (50, 25, 10, 5, 1), augment.jpeg),
-    "crop": Family("share of the area", (0.8, 0.6, 0.4, 0.2, 0.1), crop, middle),
+    "crop": Family("share of the area", (0.8, 0.6, 0.4, 0.2, 0.1), _crop, _middle),
     "rotation": Family("degrees", (15, 30, 60, 90, 180), augment.rotate, augment.rotation_grid),
 }

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xaicl_lib.checkpoints.crc32c import crc32c, unmask
 from xaicl_lib.errors import InputError
 
 FOOTER = 48  # bytes: two handles of a block, padded, and the magic number
@@ -85,7 +84,7 @@ class Bundle:
             got = "no such file" if there < 0 else f"{there} bytes"
             raise InputError(f"expected {entry.offset + entry.size} bytes or more in {shard.name!r}, got {got}; copy or download it again")
         data = np.fromfile(shard, np.uint8, entry.size, offset=entry.offset)
-        if crc32c(data) != entry.crc32c:
+        if _checksum(data) != entry.crc32c:
             raise InputError(f"the checksum of {name!r} in {shard.name!r} is wrong: the file was changed or damaged, not loaded")
         return torch.from_numpy(data).view(dtype).reshape(entry.shape) if entry.size else torch.empty(entry.shape, dtype=dtype)
 
@@ -130,11 +129,30 @@ def _block(table: memoryview, offset: int, size: int) -> memoryview:
     if offset + size + 5 > len(table):
         raise _DamagedError("a block lies outside the file")
     stored, how = table[offset : offset + size], table[offset + size]
-    if crc32c(table[offset : offset + size + 1]) != unmask(*struct.unpack("<I", table[offset + size + 1 : offset + size + 5])):
+    if _checksum(table[offset : offset + size + 1]) != _unmasked(*struct.unpack("<I", table[offset + size + 1 : offset + size + 5])):
         raise _DamagedError("the checksum of a block is wrong (changed or damaged)")
     if how not in (PLAIN, SNAPPY):
         raise _DamagedError(f"a block is compressed in an unknown way ({how})")
     return stored if how == PLAIN else memoryview(_unsnap(stored))
+
+
+def _checksum(data: np.ndarray | memoryview) -> int:
+    """CRC-32C (Castagnoli).
+
+    Raises:
+        InputError: the package that computes it is not installed.
+    """
+    try:
+        import google_crc32c
+    except ImportError as error:
+        raise InputError("expected google-crc32c, to check TensorFlow's files; pip install 'xaicl_lib[tensorflow]'") from error
+    return google_crc32c.value(data if isinstance(data, np.ndarray) else bytes(data))
+
+
+def _unmasked(stored: int) -> int:
+    """The checksum that was stored masked, as TensorFlow does because checksums of checksums are weak."""
+    rotated = (stored - 0xA282EAD8) & 0xFFFFFFFF
+    return (rotated >> 17 | rotated << 15) & 0xFFFFFFFF
 
 
 def _pairs(block: memoryview) -> Iterator[tuple[bytes, bytes]]:
@@ -249,7 +267,7 @@ def _entry(message: bytes) -> Entry:
         elif field == 2 and isinstance(value, bytes):
             shape = _shape(value)
         elif field == 6 and isinstance(value, bytes) and len(value) == 4:
-            crc = unmask(*struct.unpack("<I", value))
+            crc = _unmasked(*struct.unpack("<I", value))
         sliced |= field == 7
     return Entry(numbers[1], shape, numbers[3], numbers[4], numbers[5], crc, sliced)
 

@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
 
 
 def state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; prefixes `module.` are left out.
+    """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; without prefixes of wrappers.
 
     Raises:
         InputError: nothing under that key, or something else than tensors.
@@ -66,7 +67,52 @@ def state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         there = f"; at its top there are: {shorten(map(str, checkpoint))}" if isinstance(checkpoint, Mapping) else ""
         raise InputError(f"expected tensors by their names in {path.name!r}" + (f" under {key!r}" if key else "") + there)
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return {_bare(name): value for name, value in state.items()}
+
+
+def _bare(name: str) -> str:
+    """A name without what parallel and compiled modules put before it, in whatever order."""
+    own = name.removeprefix("module.").removeprefix("_orig_mod.")
+    return name if own == name else _bare(own)
+
+
+def without_owner(given: Mapping[str, Tensor], wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
+    """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like; its own tensors are left out.
+
+    Raises:
+        InputError: more than one network of these names.
+    """
+    names = {name for name in wanted if not name.endswith(COUNTER)}
+    found = Counter(name[: len(name) - len(end)] for name in given for end in _ends(name) if end in names)
+    whole = [owner for owner, count in found.items() if count == len(names)]
+    if "" in whole or not whole:
+        return dict(given)
+    if len(whole) > 1:
+        raise InputError(f"expected one network in {path.name!r}, got {shorten(whole)}; save the one that is meant alone")
+    return {name.removeprefix(whole[0]): value for name, value in given.items() if name.startswith(whole[0])}
+
+
+def _ends(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[k:]) for k in range(len(parts))]
+
+
+def refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that a network would take without a word and that are none.
+
+    Raises:
+        InputError: whole numbers or quantised ones for floating-point ones, NaN or infinity.
+    """
+    for name, own in wanted.items():
+        if (value := given.get(name)) is None:
+            continue
+        if value.is_quantized or (own.is_floating_point() and not value.is_floating_point()):
+            raise InputError(
+                f"expected floating-point weights in {path.name!r}, got {value.dtype} as {name}; take a file without quantisation"
+            )
+        endless = not own.is_meta and own.is_floating_point() and bool(own.isinf().any())  # masks of attention
+        if value.is_floating_point() and bool((value.isnan() if endless else ~value.isfinite()).any()):
+            raise InputError(f"expected finite weights in {path.name!r}, got NaN or infinity in {name}")
 
 
 def translate(
@@ -95,6 +141,7 @@ def translate(
         if name in given and given[name].shape != value.shape
     ]
     complain(path, what, missing, surplus, wrong, guess(given))
+    refuse_values(given, {theirs: value for theirs, (_, value) in wanted.items()}, path)
     return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
 
 

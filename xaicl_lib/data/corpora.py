@@ -43,7 +43,8 @@ def photos_of(
     folder = Path(place or "") / split
     if place is None or not folder.is_dir():
         raise InputError(f"expected photos by class in {split}/, got {str(place)!r}; name their folder by root or XAICL_IMAGENETTE")
-    known = [*IMAGENETTE, *sorted(one.name for one in folder.iterdir() if one.is_dir() and one.name not in IMAGENETTE.values())]
+    there = sorted(one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+    known = [*IMAGENETTE, *(one for one in there if one not in IMAGENETTE.values())]
     if name not in known:
         raise unknown("class", name, known)
     paths = list_images(folder / IMAGENETTE.get(name, name))

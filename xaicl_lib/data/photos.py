@@ -18,6 +18,7 @@ from xaicl_lib.images import MORE_SAMPLES, SAMPLES, open_photo
 from xaicl_lib.images import list_images as list_images
 from xaicl_lib.images import load_image as load_image
 from xaicl_lib.images import sample_photo as sample_photo
+from xaicl_lib.notes import each_once
 from xaicl_lib.pair import Pair, Truth
 
 
@@ -108,22 +109,31 @@ def imagenette(
     Raises:
         InputError: no such folder, or no photos in it.
     """
-    from torchvision.datasets import ImageFolder
     from tqdm.auto import tqdm
 
     folder = Path(root or os.environ.get("XAICL_IMAGENETTE") or _download_imagenette()) / split
     if not folder.is_dir():
         raise InputError(f"expected a folder with train/ and val/ of photos by class, got {str(folder.parent)!r} without {split}/")
-    try:
-        dataset = ImageFolder(str(folder), loader=lambda path: load_image(path, size))
-    except FileNotFoundError as error:
-        raise InputError(f"expected one folder of photos per class in {str(folder)!r}: {error}") from error
-    count = min(limit or len(dataset), len(dataset))
-    chosen = torch.linspace(0, len(dataset) - 1, count).round().long()  # files are sorted by class
+    paths, every, classes = _by_class(folder)
+    count = min(limit or len(paths), len(paths))
+    chosen = torch.linspace(0, len(paths) - 1, count).round().long()  # files are sorted by class
     images = torch.empty(count, 3, size, size, dtype=torch.uint8)
-    for k, i in enumerate(tqdm(chosen.tolist(), desc=f"reading {split} photos", leave=False)):
-        images[k] = (dataset[i][0][0] * 255).round()
-    return images, torch.tensor(dataset.targets)[chosen], dataset.classes
+    with each_once():
+        for k, i in enumerate(tqdm(chosen.tolist(), desc=f"reading {split} photos", leave=False)):
+            images[k] = (load_image(paths[i], size)[0] * 255).round()
+    return images, torch.tensor(every)[chosen], classes
+
+
+def _by_class(folder: Path) -> tuple[list[Path], list[int], list[str]]:
+    """The photos of a folder with one folder per class, the class of each, and the names of the classes; nothing hidden."""
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    photos = list_images(folder, recursive=True) if classes else []
+    own = [(path, path.relative_to(folder).parts) for path in photos]
+    paths = [path for path, parts in own if len(parts) > 1]
+    labels = [classes.index(parts[0]) for _, parts in own if len(parts) > 1]
+    if empty := [name for k, name in enumerate(classes) if k not in set(labels)] or not classes:
+        raise InputError(f"expected one folder of photos per class in {str(folder)!r}, got none for {empty if classes else 'any class'}")
+    return paths, labels, classes
 
 
 def _download_imagenette() -> Path:

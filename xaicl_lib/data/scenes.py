@@ -32,6 +32,9 @@ KINDS = {  # of a pair: what its sides share
     "same_colour": ("colour", "tint"),
     "same_background": (),
     "one_shared": ("shape", "texture", "colour", "size", "radius", "turn", "tint", "weave"),
+    "one_shape": ("shape",),
+    "one_texture": ("texture", "weave"),
+    "one_colour": ("colour", "tint"),
     "nothing_shared": (),
 }
 RING = torch.tensor([0, 1, 2, 5, 8, 7, 6, 3])  # the places around the centre; three to five steps apart, two objects never touch
@@ -44,8 +47,8 @@ def scene_pairs(n: int, kind: str = "same_object", size: int = 64, generator: Ge
     Args:
         n: how many pairs.
         kind: `same_object` (elsewhere, on another background), `same_shape`, `same_texture`, `same_colour`: one object a side;
-            `same_background`: under two objects that differ in everything; `one_shared`: two objects a side, of which one is the
-            same; `nothing_shared`.
+            `same_background`: under two objects that differ in everything; `one_shared`, `one_shape`, `one_texture`, `one_colour`: two
+            objects a side, of which one is the same, or the same in that; `nothing_shared`.
         size: side in pixels.
         generator: None is seed 0.
 
@@ -118,7 +121,7 @@ def draw_pairs(n: int, kind: str, generator: Generator | None = None) -> tuple[S
     things[1] = replace(things[1], **shared)
     if kind == "same_background":
         grounds[1] = grounds[0]
-    if kind == "one_shared":
+    if kind.startswith("one_"):
         sides = [_two(things[k], things[k + 2], RING[ring[:, k]], RING[(ring[:, k] + apart[:, k]) % 8]) for k in (0, 1)]
     else:
         sides = [[_placed(thing)] for thing in things[:2]]

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xaicl_lib.annotations import brief
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.evaluation.fingerprint import model_key
 from xaicl_lib.evaluation.job import Job, Plan, run
+from xaicl_lib.evaluation.method_spec import Methods, method_specs, require_distinct
 from xaicl_lib.evaluation.store import COLUMNS, Store, pair_keys
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER
@@ -19,14 +19,13 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import resolve_score
 
-Way = str | tuple[str, Mapping[str, Any]]  # a method's name, with or without parameters
 TIDY = ["model", "method", "pair", "metric", "value", "seconds", "seed", "version"]
 
 
 def evaluate(
     models: str | PairModel | Sequence[str | PairModel],
     pairs: Pair | Iterable[Pair],
-    methods: Sequence[Way] | Mapping[str, Way],
+    methods: Methods,
     metrics: Sequence[str] = PAPER,
     *,
     store: str | Any | None = None,
@@ -42,7 +41,7 @@ def evaluate(
     Args:
         models: names from `list_models()`, or models of your own with names that differ.
         pairs: n pairs, or batches of them one after the other, which then are never held all at once.
-        methods: names from `list_methods()`, or (name, parameters); as a mapping, with labels of your own.
+        methods: names from `list_methods()`, (name, parameters), or `MethodSpec`s; as a mapping, with labels of your own.
         metrics: names from `list_metrics()`.
         store: a folder where values are kept as they come; what it has is not computed again, whatever killed the run before. Values are
             kept under the content they depend on, so nothing old is ever taken for new. Several processes may share one.
@@ -76,7 +75,7 @@ def evaluate(
     if not frames:
         raise InputError("expected at least one pair, got none")
     table = pd.concat(frames, ignore_index=True)
-    order = {"model": list(loaded), "method": [plan.label for plan in plans], "metric": list(metrics)}
+    order = {"model": list(loaded), "method": [plan.method.label for plan in plans], "metric": list(metrics)}
     return table.sort_values(
         ["model", "method", "pair", "metric"], key=lambda c: c.map(order[c.name].index) if c.name in order else c, ignore_index=True
     )[TIDY]
@@ -88,7 +87,7 @@ def _with_bar(done: Iterable[tuple[Job, pd.DataFrame]], pairs: Any, each: int) -
     with tqdm(desc="explaining and measuring", unit="pair", total=total, disable=quiet, smoothing=0.05) as bar:
         for job, rows in done:
             yield job, rows
-            bar.set_postfix_str(f"{job.model}, {job.plan.label}")
+            bar.set_postfix_str(f"{job.model}, {job.plan.method.label}")
             bar.update(len(job.pair))
 
 
@@ -96,33 +95,20 @@ def _models(given: Sequence[str | PairModel], device: str) -> dict[str, PairMode
     from xaicl_lib.zoo import load_model
 
     loaded = [load_model(model, device) if isinstance(model, str) else model for model in given]
-    _require_distinct("model", [model.name for model in loaded])
+    require_distinct("model", [model.name for model in loaded])
     return {model.name: model for model in loaded}
 
 
-def _plans(
-    ways: Sequence[Way] | Mapping[str, Way], metrics: Sequence[str], options: dict[str, Any], seed: int, chunk: int | None
-) -> list[Plan]:
+def _plans(methods: Methods, metrics: Sequence[str], options: dict[str, Any], seed: int, chunk: int | None) -> list[Plan]:
     known = dict.fromkeys(["score", *(option for metric in metrics for option in metric_registry[metric].options)])
     for option in options:
         if option not in known or option in ("generator", "chunk"):
             raise unknown("option", option, [name for name in known if name not in ("generator", "chunk")])
-    given = list(ways.items()) if isinstance(ways, Mapping) else [(None, way) for way in ([ways] if isinstance(ways, str) else ways)]
-    plans = []
-    for label, way in given:
-        name, params = (way, {}) if isinstance(way, str) else way
-        registry[name]
-        set_ = ", ".join(f"{k}={brief(v)}" for k, v in params.items())
-        plans.append(Plan(label or (f"{name}({set_})" if set_ else name), name, dict(params), tuple(metrics), options, seed, chunk))
-    _require_distinct("method", [plan.label for plan in plans])
-    _require_distinct("metric", list(metrics))
-    return plans
-
-
-def _require_distinct(kind: str, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise InputError(f"expected at least one {kind}, each name once, got {'none' if not names else ', '.join(twice) + ' twice'}")
+    specs = method_specs(methods).values()
+    for spec in specs:
+        registry[spec.name]
+    require_distinct("metric", list(metrics))
+    return [Plan(spec, tuple(metrics), options, seed, chunk) for spec in specs]
 
 
 def _jobs(
@@ -134,7 +120,7 @@ def _jobs(
     keys = {name: model_key(model) for name, model in models.items()}
     nothing = pd.DataFrame(columns=COLUMNS)
     stored = {
-        (name, plan.label): (store.read(key, plan.method_key) if store else nothing).set_index("pair_key", drop=False)
+        (name, plan.method.label): (store.read(key, plan.method_key) if store else nothing).set_index("pair_key", drop=False)
         for name, key in keys.items()
         for plan in plans
     }
@@ -145,7 +131,7 @@ def _jobs(
             names = pair_keys(part)
             for name, key in keys.items():
                 for plan in plans:
-                    rows = stored[name, plan.label]
+                    rows = stored[name, plan.method.label]
                     known = rows.loc[rows.index.intersection(names)].reset_index(drop=True)
                     yield Job(name, key, plan, first, part, names, known[known["metric_key"].isin(_metric_keys(plan))])
             first += len(part)
@@ -160,4 +146,4 @@ def _numbered(job: Job, rows: pd.DataFrame) -> pd.DataFrame:
     metrics = {key: metric for metric, key in job.metric_keys.items()}
     numbers = pd.DataFrame({"pair_key": job.pair_keys, "pair": range(job.first, job.first + len(job.pair_keys))})
     table = numbers.merge(rows.drop_duplicates(["pair_key", "metric_key"]), on="pair_key", how="left")
-    return table.assign(model=job.model, method=job.plan.label, metric=table["metric_key"].map(metrics))
+    return table.assign(model=job.model, method=job.plan.method.label, metric=table["metric_key"].map(metrics))

@@ -232,7 +232,7 @@ def _outputs(model: PairModel, unread: list[str]) -> list[list[int]]:
     """
     images = torch.rand(2, 3, model.size, model.size, generator=Generator().manual_seed(0), dtype=torch.float64)
     try:
-        same = model.copy().to("cpu", torch.float64)
+        same = model.copy().to("cpu").to(torch.float64)
         with torch.no_grad():
             found = [embed(same.normalize(images)).double() for embed in (same.embed_a, same.embed_b)]
     except Exception as error:  # whatever the modules raise

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Generator
 
+from xaicl_lib.evaluation.method_spec import MethodSpec
 from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER, measure
@@ -23,17 +24,14 @@ class Plan:
     """What to do with every shard of pairs for one model: a method, its parameters, what to measure.
 
     Attributes:
-        label: of the method, in the table.
-        method, params: a registered method and its own parameters.
+        method: of the registry, with its parameters.
         metrics: columns to measure.
         options: of `measure` and `score`.
         seed: of the generators handed to the method and the metrics.
         chunk: images in flight.
     """
 
-    label: str
-    method: str
-    params: dict[str, Any] = field(default_factory=dict)
+    method: MethodSpec
     metrics: tuple[str, ...] = PAPER
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -42,7 +40,7 @@ class Plan:
     @property
     def method_key(self) -> str:
         """What identifies the explanations: everything that they depend on beside model and pair."""
-        return digest(self.method, self.params, self.options.get("score", "cosine"), self.seed, code_version())
+        return digest(self.method.name, dict(self.method.params), self.options.get("score", "cosine"), self.seed, code_version())
 
     def metric_key(self, metric: str) -> str:
         """What identifies a measurement beside the explanation."""
@@ -104,10 +102,10 @@ def _some(pair: Pair, rows: list[int]) -> Pair:
 
 
 def _compute(model: PairModel, job: Job, metrics: Sequence[str], rows: list[int]) -> pd.DataFrame:
-    plan, method, pair = job.plan, registry[job.plan.method], _some(job.pair, rows).to(model.device)
+    plan, method, pair = job.plan, registry[job.plan.method.name], _some(job.pair, rows).to(model.device)
     given = {"score": plan.options["score"]} if "score" in plan.options and method.takes("score") else {}
     began = time.perf_counter()
-    explanation = method(model, pair, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **plan.params, **given)
+    explanation = method(model, pair, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **plan.method.params, **given)
     explaining = _seconds_since(began, model)
     found = []
     for function in dict.fromkeys(metric_registry[metric].function for metric in metrics):
@@ -120,10 +118,10 @@ def _compute(model: PairModel, job: Job, metrics: Sequence[str], rows: list[int]
         seconds = (explaining + _seconds_since(began, model)) / len(pair)
         for metric, value in values.items():
             key = {"model_key": job.model_key, "method_key": plan.method_key, "metric_key": plan.metric_key(metric)}
-            names = {"model": job.model, "method": plan.label, "metric": metric, "seed": plan.seed, "version": code_version()}
+            names = {"model": job.model, "method": plan.method.label, "metric": metric, "seed": plan.seed, "version": code_version()}
             found.append(
                 pd.DataFrame(
-                    {"pair_key": [job.pair_keys[k] for k in rows], "value": value.double().cpu(), "seconds": seconds, **key, **names}
+                    {"pair_key": [job.pair_keys[k] for k in rows], "value": value.cpu().double(), "seconds": seconds, **key, **names}
                 )
             )
     return pd.concat(found, ignore_index=True)[COLUMNS]

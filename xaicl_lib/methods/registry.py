@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from xaicl_lib.annotations import is_a, parameters, plain, require
+from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.registry import Registry, summary
 from xaicl_lib.scores import cosine, resolve_score
+from xaicl_lib.trying import ROLES, Habits
 
 CONTEXT = {"model", "pair", "score", "generator", "chunk"}  # what any method may be given; the others are its parameters
 
@@ -69,17 +71,25 @@ class Method:
                 flight; decides memory, never the result) and the method's own parameters.
 
         Raises:
-            InputError: an option that the method does not have, or no side b where the method needs both.
+            InputError: an option that the method does not have, no side b where the method needs both, or a network or score that lets
+                no gradient through where the method is made from gradients.
         """
         options = {name: resolve_score(value) if name == "score" else plain(value) for name, value in options.items()}
         self._check(pair, options)
         generator = self._generator(options.get("generator"))
         with torch.inference_mode(False):
-            made = self._run(model.fast, pair.detach(), {**options, "generator": generator})
+            fast, given, drawn = model.fast, pair.detach(), {**options, "generator": generator}
+            self._check_gradients(fast._habits, 1 if pair.b is None and options.get("transform") is None else 2)
+            usual = model.chunk(pair.a[0, 0].numel())
+            made = sparing(lambda chunk: self._run(fast, given, {**drawn, "chunk": chunk}), options.get("chunk"), usual, generator)
         if self.facts["gradient"] and options.get("score", cosine) is cosine and bool((made.score > 1 - 1e-6).any()):
             warnings.warn(VANISHING, stacklevel=2)
         if causes := _without_score(model.fast, pair, made.score, options):
             warnings.warn(f"no score to explain, so their maps mean nothing: {causes}", stacklevel=2)
+        elif undefined := _without_map(made):
+            derivatives = any(word in self.facts["needs"] for word in ("gradient", "Jacobian"))
+            why = "the gradient of the network or the score is not" if derivatives else "embeddings of changed images are not"
+            warnings.warn(f"maps that are not finite, beside a score that is: {undefined}; {why}", stacklevel=2)
         own = {k: v for k, v in options.items() if k not in CONTEXT}
         return replace(made, method=self.name, params={**self.defaults, **own, "seed": generator.initial_seed() if generator else 0})
 
@@ -105,7 +115,43 @@ class Method:
         if chunk is not None and (not is_a(chunk, int) or chunk < 1):
             raise InputError(f"expected chunk to be a whole number of images of at least 1, got {chunk!r}")
 
+    def _check_gradients(self, habits: Habits, sides: int) -> None:
+        """Refuse a network that lets no gradient through where this method needs one."""
+        if not (stopped := self._stopped(habits, sides)):
+            return
+        role = stopped[0]
+        inside = f", in its module {habits.cuts[role]!r}" if habits.cuts[role] else ""
+        others = [m.name for m in methods if not m._stopped(habits, sides) and m.facts["family"] in (self.facts["family"], *ANY)]
+        part, side = role.removesuffix("_b"), "b" if role.endswith("_b") else "a"
+        raise InputError(
+            f"expected gradients for {self.name}, got a {part} module of side {side} that lets none through (no_grad or detach){inside}; "
+            f"there do without: {', '.join(others)}"
+        )
+
+    def _stopped(self, habits: Habits, sides: int) -> list[str]:
+        """The parts that let no gradient through, of those that this method needs one of."""
+        needs, wanted = self.facts["needs"], []
+        for features, head in ROLES[:sides]:
+            if "gradient of the" in needs:
+                wanted += [role for role in ((features, head) if "network" in needs else (head,)) if role in habits.cuts]
+            elif "Jacobian" in needs:
+                wanted += [head] if head in habits.constant else []
+        return wanted
+
     def _run(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
+        """What the function finds.
+
+        Raises:
+            InputError: a score that lets no gradient through; the network was looked at before.
+        """
+        try:
+            return self._in_portions(model, pair, options)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            raise InputError(f"expected a score that lets gradients through for {self.name}, got one under no_grad or detached") from error
+
+    def _in_portions(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
         """Call the function; one that does not bound its own memory by `chunk` gets the pairs in portions."""
         given = {k: v for k, v in options.items() if k in self._signature}
         if "chunk" in self._signature:
@@ -123,6 +169,7 @@ def _is_fresh(generator: torch.Generator) -> bool:
 VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only"
 
 
+ANY = ("perturbation", "gradient", "activation", "similarity", "control")  # families of methods that any network can have
 NAMED = 5  # pairs in a warning
 
 
@@ -140,6 +187,16 @@ def _without_score(model: PairModel, pair: Pair, score: Tensor, options: dict[st
         if len(named) < NAMED and (cause := _cause(model, pair[k], bool(score[k].isfinite()))):
             named.append(f"pair {k} (score {score[k].item():g}: {cause})")
     return ", ".join(named) + (", ..." if len(named) == NAMED < len(odd) else "")
+
+
+def _without_map(made: Explanation) -> str:
+    """Which pairs have a score and no map, by side; empty if all have one."""
+    named = []
+    for side, maps in zip("ab", (made.a, made.b), strict=True):
+        if maps is not None and not maps.isfinite().all():
+            bad = ~maps.isfinite().flatten(1).all(1) & made.score.isfinite()
+            named += [f"pair {k} (side {side})" for k in bad.nonzero()[:, 0].tolist()]
+    return ", ".join(named[:NAMED]) + (", ..." if len(named) > NAMED else "")
 
 
 def _cause(model: PairModel, pair: Pair, is_finite: bool) -> str:

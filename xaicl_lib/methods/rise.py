@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from xaicl_lib.devices import widest
 from xaicl_lib.draws import own_generator
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods.registry import methods
@@ -101,12 +102,13 @@ def _estimate(
     """Mean over the masks of (s - c) m / p at each pixel and its standard error, c the mean score if centred and else 0.
 
     A centred mean is a covariance, whose error is that of (s - c) (m - mean of m) / p. Sums of m and m^2, plain and times s and s^2, in
-    double precision, give all of it without holding a mask.
+    the device's highest precision, give all of it without holding a mask.
     """
-    sums = x.new_zeros(2, 3, *x.shape[1:], dtype=torch.float64)  # of m and m^2, times 1, s and s^2
+    wide = widest(x.device)
+    sums = x.new_zeros(2, 3, *x.shape[1:], dtype=wide)  # of m and m^2, times 1, s and s^2
     scores = []
     for part in drawn:  # (k, h, w)
-        s, m = rescore(x * part.unsqueeze(1)).double(), part.double().flatten(1)
+        s, m = rescore(x * part.unsqueeze(1)).to(wide), part.to(wide).flatten(1)
         times = torch.stack([torch.ones_like(s), s, s * s])
         sums += torch.stack([times @ m, times @ (m * m)]).view_as(sums)
         scores.append(s)

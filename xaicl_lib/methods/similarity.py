@@ -1,15 +1,11 @@
 """Similarity decompositions: which cell of one feature map goes with which cell of the other."""
 
-import warnings
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
-from numpy.polynomial.legendre import leggauss
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.methods.cells import cell_vectors
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -54,7 +50,7 @@ def deep_similarity(model: PairModel, pair: Pair) -> Explanation:
     where="Sec. 3",
     family="similarity",
     needs="feature map, Jacobian of the head",
-    cost="2 forwards, a Jacobian-vector product of the head per cell and step",
+    cost="2 forwards, the Jacobian of the head along the way",
     signed=True,
     symmetric=True,
     one_sided=False,
@@ -74,7 +70,8 @@ def integrated_jacobians(model: PairModel, pair: Pair, *, steps: int = 16, refer
     (Gauss-Legendre; for heads with ReLU it falls as 1 / steps). It is 0 for a linear head with r = 0, where J is that
     of `deep_similarity`.
 
-    Differs: :math:`v_p` is computed by forward-mode products of the head with the part of f - r in cell p, so no Jacobian is ever held.
+    Differs: :math:`v_p` is computed from products of the head's derivative with f - r, by what the head is made of
+    (`xaicl_lib.methods.cells`), so no Jacobian of the map is ever held.
 
     Args:
         model: any model whose head torch can differentiate forwards.
@@ -93,7 +90,7 @@ def integrated_jacobians(model: PairModel, pair: Pair, *, steps: int = 16, refer
     sides = []
     maps = model.features([model.normalize(side) for side in pair.sides])  # (n, c, i, j) each
     for f, head in zip(maps, (model.head_a, model.head_b), strict=True):
-        sides.append((f, head(f.clone()), _cell_vectors(head, f, _reference(f, reference), steps)))
+        sides.append((f, head(f.clone()), cell_vectors(head, f, _reference(f, reference), steps)))
     (f_a, z_a, v_a), (f_b, z_b, v_b) = sides
     joint = torch.einsum("npd,nqd->npq", v_a, v_b) / (_length(z_a) * _length(z_b)).view(-1, 1, 1)
     joint = joint.view(len(pair), *f_a.shape[2:], *f_b.shape[2:])
@@ -116,38 +113,3 @@ def _reference(f: Float[Tensor, "n c i j"], reference: Tensor | None) -> Float[T
         return reference.to(f).expand(f.shape[1:])
     except RuntimeError as error:
         raise InputError(f"expected a reference that fits the feature map {tuple(f.shape[1:])}, got {tuple(reference.shape)}") from error
-
-
-def _cell_vectors(
-    head: Callable[[Tensor], Tensor], f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i j"], steps: int
-) -> Float[Tensor, "n p d"]:
-    """What each cell adds to h(f) - h(r) along the straight way from r to f."""
-    n, _, i, j = f.shape
-    copies = max(1, 4_000_000 // f[0].numel())  # maps in flight: 16 MB of float32 each for points and directions
-    points, weights = leggauss(steps)  # on [-1, 1]
-    away = f - r
-    out: Tensor | None = None
-    for part in torch.arange(n * i * j, device=f.device).split(copies):
-        item, cell = part // (i * j), part % (i * j)
-        only = torch.zeros(len(part), 1, i * j, device=f.device, dtype=f.dtype)
-        only.scatter_(2, cell.view(-1, 1, 1), 1)
-        tangent = away[item] * only.view(-1, 1, i, j)  # f - r in one cell, zero elsewhere
-        steps_taken = [
-            weight / 2 * _directional(head, r + (point + 1) / 2 * away[item], tangent)
-            for point, weight in zip(points.tolist(), weights.tolist(), strict=True)
-        ]
-        total = torch.stack(steps_taken).sum(0)  # (copies, d)
-        out = torch.empty(n * i * j, total.shape[1], device=f.device, dtype=f.dtype) if out is None else out
-        out[part] = total
-    assert out is not None
-    return out.view(n, i * j, -1)
-
-
-def _directional(head: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
-    """Derivative of the head at a batch of maps along a batch of directions, in one forward pass of dual numbers.
-
-    The direction is cloned, for an operation in place would write into it.
-    """
-    with warnings.catch_warnings(action="ignore", category=FutureWarning), forward_ad.dual_level():  # torch warns of itself
-        _, derivative = forward_ad.unpack_dual(head(forward_ad.make_dual(at, direction.clone())))
-    return derivative

@@ -1,8 +1,9 @@
 """Metrics of explanations, one file a family. Importing the package imports every file in it, which fills the registry."""
 
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
 import torch
@@ -10,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xaicl_lib.annotations import plain
+from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.metrics.registry import Curves, Metric, metrics
+from xaicl_lib.metrics.registry import Curves, Measured, Metric, metrics
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import resolve_score
@@ -99,11 +101,23 @@ def measure(
         mine = [metric for metric in wanted if metric.function is function]
         given = {name: value for name, value in options.items() if name in mine[0].options}
         with torch.inference_mode(False):
-            made = function(model, pair.detach(), explanation, [metric.name for metric in mine], **given)
+            made = _measured(function, model, pair.detach(), explanation, [metric.name for metric in mine], given)
         values |= made.values
         found = found if made.curves is None else found.join(made.curves)
     values = {metric.name: values[metric.name] for metric in wanted}
     return (values, found) if curves else values
+
+
+def _measured(
+    function: Callable[..., Measured], model: PairModel, pair: Pair, explanation: Explanation, columns: list[str], given: dict[str, Any]
+) -> Measured:
+    """What one function finds; with fewer images in flight where memory does not suffice."""
+    if "chunk" not in inspect.signature(function).parameters:
+        return function(model, pair, explanation, columns, **given)
+    usual, generator = model.chunk(pair.a[0, 0].numel()), given.get("generator")
+    return sparing(
+        lambda chunk: function(model, pair, explanation, columns, **{**given, "chunk": chunk}), given.get("chunk"), usual, generator
+    )
 
 
 def _registry(name: str) -> Metric:

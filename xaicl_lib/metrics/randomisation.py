@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from xaicl_lib.devices import widest
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics.perturbation import check_maps, unit_scale
@@ -173,7 +174,7 @@ def rank_correlation(x: Float[Tensor, "n i j"], y: Float[Tensor, "n i j"]) -> Fl
     0 where a map is constant, NaN where one has NaN.
     """
     unknown = (x.isnan().flatten(1) | y.isnan().flatten(1)).any(1)
-    a, b = (_mean_ranks(maps.flatten(1).double()) for maps in (x, y))
+    a, b = (_mean_ranks(maps.flatten(1).to(widest(maps.device))) for maps in (x, y))
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     scale = a.norm(dim=1) * b.norm(dim=1)
     return torch.where(scale > 0, (a * b).sum(1) / scale.clamp_min(1e-12), 0.0).masked_fill(unknown, torch.nan)
@@ -196,7 +197,7 @@ def ssim(x: Float[Tensor, "n h w"], y: Float[Tensor, "n h w"], window: int = 7) 
     def mean(t: Tensor) -> Tensor:
         return F.avg_pool2d(t.unsqueeze(1), window, 1).squeeze(1)
 
-    x, y = x.double(), y.double()
+    x, y = (maps.to(widest(maps.device)) for maps in (x, y))
     mx, my, unbias = mean(x), mean(y), window**2 / (window**2 - 1)
     vx, vy, vxy = unbias * (mean(x * x) - mx * mx), unbias * (mean(y * y) - my * my), unbias * (mean(x * y) - mx * my)
     c1, c2 = 0.01**2, 0.03**2

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,16 @@ def chosen_jobs(jobs: int | None) -> int:
     return jobs
 
 
+def spawned(job: Job) -> subprocess.Popen[bytes]:
+    """A process for a job: Python started anew, behind the guard."""
+    return subprocess.Popen(
+        [*COMMAND, *job.arguments], env=dict(job.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
 def side_by_side(
-    jobs: Sequence[Job], at_once: int, *, ceiling: float = CEILING, patience: float = PATIENCE
+    jobs: Sequence[Job], at_once: int, *, ceiling: float = CEILING, patience: float = PATIENCE, start: Callable[[Job], Any] = spawned
 ) -> Generator[Outcome, None, None]:
     """Run jobs, at most `at_once` at a time, in their order; yields how each ended, as it ends. Whatever still runs ends with the iterator.
 
@@ -96,12 +104,14 @@ def side_by_side(
         at_once: processes at a time.
         ceiling: seconds by the clock after which a job is ended.
         patience: seconds of next to no processor time and no reading or writing after which a job is ended.
+        start: what makes a process of a job, as `subprocess.Popen` does.
     """
     waiting, running, news = list(jobs), list[_Process](), _News(len(jobs))
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                running.append(_Process(waiting.pop(0)))
+                job = waiting.pop(0)
+                running.append(_Process(job, start(job)))
             time.sleep(0.1)
             for process in list(running):
                 if (outcome := process.look(ceiling, patience)) is not None:
@@ -120,17 +130,13 @@ class _Process:
     """A job under way; ended by `end`."""
 
     job: Job
+    child: Any
     started: float = field(default_factory=time.monotonic)
     told: dict[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._child = subprocess.Popen(
-            [*COMMAND, *self.job.arguments], env=dict(self.job.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        assert self._child.stdout is not None  # a pipe was asked for
-        self._pipe = self._child.stdout.fileno()
+        self._pipe = self.child.stdout.fileno()
         os.set_blocking(self._pipe, False)
         self._rest = b""
         self._moved, self._looked, self._use = self.started, self.started, 0.0
@@ -142,7 +148,7 @@ class _Process:
 
     def look(self, ceiling: float, patience: float) -> Outcome | None:
         """How it ended, or None while it is at work; one that has taken too long is ended."""
-        code = self._child.poll()
+        code = self.child.poll()
         self._listen()
         now = time.monotonic()
         if code is None:
@@ -156,10 +162,9 @@ class _Process:
 
     def end(self) -> None:
         """End the process and all it has started."""
-        end_tree(self._child.pid)
-        self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            assert pipe is not None
+        end_tree(self.child.pid)
+        self.child.wait()
+        for pipe in (self.child.stdin, self.child.stdout):
             pipe.close()
 
     def _listen(self) -> None:
@@ -184,7 +189,7 @@ class _Process:
             return f"took longer than the {ceiling:g} s of --timeout"
         if now - self._looked < min(patience / 2, 5.0):
             return None
-        self._looked, use = now, _use(self._child.pid)
+        self._looked, use = now, _use(self.child.pid)
         if use - self._use > IDLE * (now - self._moved):
             self._moved, self._use = now, use
         elif now - self._moved >= patience:
@@ -244,10 +249,7 @@ class _News:
 
 def guarded(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
     """Run one such process to its end: its exit code and all that it said."""
-    child = subprocess.Popen(
-        [*COMMAND, *arguments], env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )  # fmt: skip
+    child = spawned(Job("", tuple(arguments), environment))
     try:
         assert child.stdout is not None
         said = child.stdout.read().decode(errors="replace")

@@ -105,6 +105,91 @@ def signed_ranks(difference: np.ndarray) -> float:
     return float(stats.wilcoxon(moved).pvalue) if ranks.sum() * moved.sum() > 0 else 1.0
 
 
+def paired_difference(
+    table: pd.DataFrame,
+    between: str,
+    on: str | Sequence[str],
+    by: Sequence[str] = (),
+    *,
+    against: str | Sequence[str],
+    names: Sequence[str] | None = None,
+    value: str = "value",
+    unit: str | None = None,
+    within: Sequence[str] = (),
+    level: float = 0.05,
+) -> pd.DataFrame:
+    """By how much two things differ on the same items: the mean of one minus the other, its interval, and a paired test.
+
+    Wilcoxon's signed-rank test (see `signed_ranks`), corrected by Holm's procedure for all rows that come back.
+
+    Args:
+        table: tidy, one value for each of `between` and each item of a question.
+        between: column that holds the names of what is compared, such as "method".
+        on: columns that tell the items apart, such as "pair".
+        by: columns that make a question each.
+        against: the name, or names, to compare with.
+        names: to compare with them; None for all others.
+        value: column of the values, more of which shall be above 0.
+        unit: column of `on` that says which items belong together, as pairs that share an image do: they are averaged before anything else.
+        within: columns of `by` or `between` that the correction takes one at a time; none for one correction over all.
+        level: of the corrected tests; intervals hold 1 - level.
+
+    Returns:
+        One row per question, name and name compared with: the columns of `by`, `between`, against; value and reference (means of either
+        side); mean, low, high (of the difference; bootstrap over items or units), effect (the mean in standard deviations of the
+        difference), n, undefined (items or units left out because a side has no value), p (corrected), significant. Questions that lack
+        one of the two have no row.
+
+    Raises:
+        InputError: a name that is not in the table, or two values for one item.
+    """
+    others, of_item = ([one] if isinstance(one, str) else list(one) for one in (against, on))
+    there = dict.fromkeys(table[between].dropna())
+    for name in (*others, *(names or ())):
+        if name not in there:
+            raise unknown(f"{between} of the table", name, there)
+    ones = [name for name in there if name not in others] if names is None else names
+    asked = [(one, other) for one in ones for other in others if one != other]
+    rows = [
+        (*key, *pair, *(_mean_of(side) for side in sides.T), *_facts(sides[:, 0] - sides[:, 1], level), undefined)
+        for key, wide in _questions(table, between, of_item, list(by), value)
+        for pair in asked
+        if set(pair) <= set(wide)
+        for sides, undefined in [_sides(wide[list(pair)], unit)]
+    ]
+    facts = ["value", "reference", "mean", "low", "high", "effect", "n", "p", "undefined"]
+    found = pd.DataFrame(rows, columns=[*by, between, "against", *facts])
+    together = found.groupby(list(within) or np.zeros(len(found)), sort=False, observed=True)
+    p = together["p"].transform(lambda p: holm(p.tolist())).astype(float)
+    return found.assign(p=p, significant=p < level)
+
+
+def _questions(table: pd.DataFrame, between: str, on: list[str], by: list[str], value: str) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """For each question its key, and the values with a row per item and a column per name."""
+    cells = [*by, between, *on]
+    if table.duplicated(cells).any():
+        raise InputError(f"expected one value for each {', '.join(cells)}, got several")
+    for key, part in table.groupby(by, sort=False, observed=True) if by else [((), table)]:
+        yield _key(key), part.pivot(index=on, columns=between, values=value).astype(float)
+
+
+def _sides(wide: pd.DataFrame, unit: str | None) -> tuple[np.ndarray, int]:
+    """Both sides (n, 2) of the items, or units, that have a value on each, and how many have not."""
+    known = wide.dropna()
+    if unit is None:
+        return known.to_numpy(), len(wide) - len(known)
+    means = known.groupby(level=unit).mean()
+    return means.to_numpy(), wide.index.get_level_values(unit).nunique() - len(means)
+
+
+def _facts(difference: np.ndarray, level: float) -> tuple[float, float, float, float, int, float]:
+    """Mean, low, high, effect, n and p of paired differences that are all numbers."""
+    mean, n = _mean_of(difference), len(difference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effect = np.divide(mean, difference.std(ddof=1)) if n > 1 else np.nan
+    return mean, *interval(difference, confidence=1 - level), float(effect), n, signed_ranks(difference)
+
+
 def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), level: float = 0.05, seed: int = 0) -> pd.DataFrame:
     """Which methods are better than which by a metric, model by model, pair against the same pair.
 

@@ -12,7 +12,7 @@ COLOURLESS = 0.02  # mean saturation below which a target has no colour that cou
 CELLS = 16  # a side: colour is measured on averages over cells, so that the noise of single pixels is none
 
 
-def hsv(images: Images) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "n h w"], Float[Tensor, "n h w"]]:
+def _hsv(images: Images) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "n h w"], Float[Tensor, "n h w"]]:
     """Hue in turns [0, 1), saturation and value in [0, 1] of images in [0, 1]; grey has hue 0, black has saturation 0."""
     high, low = images.amax(1), images.amin(1)  # (n, h, w)
     chroma = high - low
@@ -22,45 +22,45 @@ def hsv(images: Images) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "n h w"],
     return sector / 6 % 1, chroma / torch.where(high > 0, high, 1), high
 
 
-def hue_error(images: Images, targets: Images) -> Float[Tensor, " n"]:
+def _hue_error(images: Images, targets: Images) -> Float[Tensor, " n"]:
     """Mean angle between the hues of an image and its target, in degrees from 0 to 180; unrelated hues give 90.
 
     A pixel counts as much as the product of both chromas (largest minus smallest channel): the hue of grey is no hue. NaN where one
     of the two has no colour at all.
     """
-    (hue_a, s_a, v_a), (hue_b, s_b, v_b) = hsv(images), hsv(targets)
+    (hue_a, s_a, v_a), (hue_b, s_b, v_b) = _hsv(images), _hsv(targets)
     apart = (hue_a - hue_b).abs()
     weight = s_a * v_a * s_b * v_b
     return 360 * (torch.minimum(apart, 1 - apart) * weight).sum((1, 2)) / weight.sum((1, 2))
 
 
-def saturation(images: Images) -> Float[Tensor, " n"]:
+def _saturation(images: Images) -> Float[Tensor, " n"]:
     """Mean saturation (HSV) of each image, in [0, 1]."""
-    return hsv(images)[1].mean((1, 2))
+    return _hsv(images)[1].mean((1, 2))
 
 
-def colour(images: Images) -> Images:
+def _colour(images: Images) -> Images:
     """What an image has beyond its lightness: every channel minus the luma; zero for grey."""
     return images - luma(images)
 
 
-def lightness(images: Images) -> Float[Tensor, "n 1 h w"]:
+def _lightness(images: Images) -> Float[Tensor, "n 1 h w"]:
     """Luma minus its mean over the image; zero for a flat picture."""
     light = luma(images)
     return light - light.mean((2, 3), keepdim=True)
 
 
-def error(parts: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+def _error(parts: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
     """Length of the difference over the length of what is wanted: 0 if all is there, 1 if nothing is, more if something else is."""
     return (parts - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)
 
 
-def kept(parts: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+def _kept(parts: Float[Tensor, "n c h w"], wanted: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
     """Share of what is wanted, the slope of one regressed on the other: 1 if all is there, 0 if nothing or something unrelated is."""
     return (parts * wanted).sum((1, 2, 3)) / wanted.square().sum((1, 2, 3))
 
 
-def coarse(images: Images, cells: int = CELLS) -> Images:
+def _coarse(images: Images, cells: int = CELLS) -> Images:
     """Images averaged over cells, at most so many a side."""
     h, w = images.shape[2:]
     return F.adaptive_avg_pool2d(images, (min(cells, h), min(cells, w)))
@@ -75,20 +75,20 @@ def colour_measures(images: Images, targets: Images, cells: int = CELLS) -> dict
 
     Returns:
         `saturation`, `target_saturation` and `fine_saturation` (HSV, means); `saturation_kept`, their ratio; `hue_error` in degrees;
-        `colour_error` and `colour_kept` (see `error`, `kept`); `lightness_error` and `lightness_kept`. Of targets without colour the
+        `colour_error` and `colour_kept` (see `_error`, `_kept`); `lightness_error` and `lightness_kept`. Of targets without colour the
         four that compare colours are NaN: ratios of what is left of nothing.
     """
-    a, b = coarse(images, cells), coarse(targets, cells)
+    a, b = _coarse(images, cells), _coarse(targets, cells)
     measured = {
-        "saturation": saturation(a),
-        "target_saturation": saturation(b),
-        "fine_saturation": saturation(images),
-        "saturation_kept": saturation(a) / saturation(b),
-        "hue_error": hue_error(a, b),
-        "colour_error": error(colour(a), colour(b)),
-        "colour_kept": kept(colour(a), colour(b)),
-        "lightness_error": error(lightness(a), lightness(b)),
-        "lightness_kept": kept(lightness(a), lightness(b)),
+        "saturation": _saturation(a),
+        "target_saturation": _saturation(b),
+        "fine_saturation": _saturation(images),
+        "saturation_kept": _saturation(a) / _saturation(b),
+        "hue_error": _hue_error(a, b),
+        "colour_error": _error(_colour(a), _colour(b)),
+        "colour_kept": _kept(_colour(a), _colour(b)),
+        "lightness_error": _error(_lightness(a), _lightness(b)),
+        "lightness_kept": _kept(_lightness(a), _lightness(b)),
     }
     grey = colourless(targets, cells)
     compared = ("saturation_kept", "hue_error", "colour_error", "colour_kept")
@@ -97,4 +97,4 @@ def colour_measures(images: Images, targets: Images, cells: int = CELLS) -> dict
 
 def colourless(images: Images, cells: int = CELLS) -> Bool[Tensor, " n"]:
     """Which images have next to no colour, averaged over cells."""
-    return saturation(coarse(images, cells)) < COLOURLESS
+    return _saturation(_coarse(images, cells)) < COLOURLESS

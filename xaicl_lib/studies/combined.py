@@ -9,8 +9,12 @@ import pandas as pd
 
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, composition
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair
+from xaicl_lib.statistics.bootstrap import shares
 from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
-from xaicl_lib.studies.harmful import CONTROLS
+from xaicl_lib.statistics.texts import with_interval
+from xaicl_lib.studies.harmful import CONTROLS, against, sweep_with_controls
 
 # As recipes order them: where to look, the colours, then what happens to the pixels.
 ORDER = (
@@ -38,15 +42,20 @@ def compositions(names: Sequence[str] = ORDER) -> dict[str, Family]:
     return {f"{a}{AND}{b}": composition(AUGMENTATIONS[a], AUGMENTATIONS[b]) for a, b in itertools.combinations(names, 2)}
 
 
-def only_together(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
+def sweep_twos(models: Sequence[PairModel], pair: Pair, *, level: int, method: str, seed: int = 0) -> pd.DataFrame:
+    """`harmful.sweep_with_controls` of all compositions of two augmentations, and of each alone, at one level."""
+    augmentations = {**{name: AUGMENTATIONS[name] for name in ORDER}, **compositions()}
+    return sweep_with_controls((models, pair), method=method, seed=seed, augmentations=augmentations, levels=[level])
+
+
+def only_together(table: pd.DataFrame) -> pd.DataFrame:
     """Do two augmentations lose maps that neither loses alone?
 
     Zero is not what chance gives: of maps that are lost by the toss of a coin each time, half are lost together and three quarters by at
     least one alone. So the difference of a control (`harmful.CONTROLS`), by the same tables of its own, is what to compare with.
 
     Args:
-        both: of `harmful.sweep` with `compositions`.
-        alone: of `harmful.sweep` with the single ones, on the same models and pairs.
+        table: of `harmful.sweep` with `compositions`, and with the single ones on the same models and pairs.
 
     Returns:
         One row per model, augmentation ("first + second") and level from 1: mean, low, high (95 % bootstrap over pairs) and n of
@@ -56,17 +65,31 @@ def only_together(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: an augmentation that was not swept alone on the same models, levels and pairs.
     """
-    table = _each(both, alone)
-    by = ["model", "augmentation", "level"]
-    means = summarise(table, by).drop(columns="undefined")
-    return means.merge(table.groupby(by, as_index=False)[["lost", "either"]].mean(), on=by)
+    each, by = _each(table), ["model", "augmentation", "level"]
+    means = summarise(each, by).drop(columns="undefined")
+    return means.merge(each.groupby(by, as_index=False)[["lost", "either"]].mean(), on=by)
 
 
-def beyond(both: pd.DataFrame, alone: pd.DataFrame, control: str = "random_map", *, level: float = 0.05) -> pd.DataFrame:
+def by_method(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of `only_together` over all compositions, for each model and method of a table of several methods."""
+    methods = table["method"].unique()
+    found = pd.concat(only_together(table[table["method"] == name]).assign(method=name) for name in methods)
+    means = found.groupby(["model", "method"], sort=False)[["either", "lost", "mean"]].mean()
+    return means.set_axis(["by one alone", "by both", "together"], axis=1).reset_index("method")
+
+
+def beside_controls(table: pd.DataFrame) -> pd.DataFrame:
+    """How many compositions lose fewer maps, or more, than each control: counts of `harmful.against`, beside means over compositions."""
+    asked, keys = against(_twos(table)), ["model", "control"]
+    counts = asked.groupby([*keys, "verdict"], sort=False).size().unstack(fill_value=0).rename_axis(columns=None)
+    return asked.groupby(keys, sort=False)[["lost", "by_control"]].mean().join(counts).reset_index("control")
+
+
+def beyond(table: pd.DataFrame, control: str = "random_map", *, level: float = 0.05) -> pd.DataFrame:
     """Is more lost only together than a map loses that never saw the model? Asked pair by pair, of the same pairs.
 
     Args:
-        both, alone: as for `only_together`, with a column `method`, for one method and controls.
+        table: as for `only_together`, with a column `method`, for one method and controls.
         control: the method to compare with.
         level: of the tests.
 
@@ -77,22 +100,42 @@ def beyond(both: pd.DataFrame, alone: pd.DataFrame, control: str = "random_map",
         "undecided".
     """
     key = ["model", "augmentation", "level", "pair"]
-    method = next(name for name in both["method"] if name not in CONTROLS)
-    sides = [_each(both[both["method"] == name], alone[alone["method"] == name]).set_index(key)["value"] for name in (method, control)]
-    table = pd.concat(sides, axis=1, keys=["together", "by_control"]).dropna().reset_index()
-    table["value"] = table["together"] - table["by_control"]
-    groups = table.groupby(key[:3], sort=False)
+    method = next(name for name in table["method"] if name not in CONTROLS)
+    sides = [_each(table[table["method"] == name]).set_index(key)["value"] for name in (method, control)]
+    pairs = pd.concat(sides, axis=1, keys=["together", "by_control"]).dropna().reset_index()
+    pairs["value"] = pairs["together"] - pairs["by_control"]
+    groups = pairs.groupby(key[:3], sort=False)
     tests = groups[["value", "together"]].agg(lambda v: signed_ranks(v.to_numpy())).set_axis(["p", "p_zero"], axis=1)
     found = groups[["together", "by_control"]].mean().join(tests).reset_index()
     corrected = found.groupby(["model", "level"], sort=False)[["p", "p_zero"]]
     found[["p", "p_zero"]] = corrected.transform(lambda p: holm(p.tolist()))
-    found = found.merge(summarise(table, key[:3]).drop(columns="undefined"), on=key[:3])
+    found = found.merge(summarise(pairs, key[:3]).drop(columns="undefined"), on=key[:3])
     said = (found["mean"] > 0).map({True: "more", False: "less"})
     return found.assign(verdict=said.where(found["p"] < level, "undecided"))
 
 
-def _each(both: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
+def extremes(found: pd.DataFrame, count: int = 3) -> pd.DataFrame:
+    """Of `beyond`, for each model the compositions that lose most only together, and those that lose least: a table to read."""
+    places = [*range(-1, -1 - count, -1), *range(count - 1, -1, -1)]
+    some = pd.concat(part.sort_values("together").iloc[places] for _, part in found.groupby("model", sort=False))
+    some["minus random map's"] = with_interval(some, "+.2f")
+    words = {"together": "lost only together", "by_control": "random map's", "p_zero": "p, zero", "p": "p, random map's"}
+    return some.set_index("model")[["augmentation", *words, "minus random map's", "verdict"]].rename(columns=words)
+
+
+def verdict_counts(found: pd.DataFrame) -> pd.Series:
+    """How many compositions of `beyond` have which verdict, model by model."""
+    return found.groupby(["model", "verdict"], sort=False).size()
+
+
+def _twos(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of compositions; the paper's blur and darkening, by that name, is one of the single augmentations."""
+    return table[table["augmentation"].str.contains(AND, regex=False) & ~table["augmentation"].isin(list(AUGMENTATIONS))]
+
+
+def _each(table: pd.DataFrame) -> pd.DataFrame:
     """For each composition, level and pair: lost together, lost by one alone (either), and the one minus the other (value)."""
+    both, alone = _twos(table), table[~table["augmentation"].str.contains(AND, regex=False)]
     key = ["model", "level", "pair"]
     single = {str(name): part.set_index(key)["lost"].astype(float) for name, part in alone.groupby("augmentation", observed=True)}
     rows = [_against(str(name), part.set_index(key)["lost"].astype(float), single) for name, part in both[both["level"] > 0].groupby(
@@ -111,16 +154,24 @@ def _against(name: str, lost: pd.Series, single: Mapping[str, pd.Series]) -> pd.
     return table.assign(value=table["lost"] - table["either"], augmentation=name).reset_index()
 
 
-def square(both: pd.DataFrame, alone: pd.DataFrame, value: str = "mean", names: Sequence[str] = ORDER) -> pd.DataFrame:
-    """Compositions as a square: below the diagonal both together, on it one alone; NaN above.
+def square(
+    table: pd.DataFrame, model: str, level: int, method: str, minus: str | None = None, names: Sequence[str] = ORDER
+) -> pd.DataFrame:
+    """Shares of maps lost as a square: below the diagonal by two augmentations together, on it by one alone; NaN above.
 
     Args:
-        both: one row per augmentation "first + second", with `value`.
-        alone: one row per augmentation, with `value`.
-        value: the column to show.
+        table: as for `only_together`, with a column `method`.
+        model, level, method: which rows.
+        minus: a method whose shares are taken away, such as a control.
         names: of rows and columns, in order.
     """
-    found = {**both.set_index("augmentation")[value], **alone.set_index("augmentation")[value]}
+    own = table[(table["model"] == model) & (table["level"] == level)]
+    shown = _square(own[own["method"] == method], names)
+    return shown if minus is None else shown - _square(own[own["method"] == minus], names)
+
+
+def _square(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    found = shares(table, ["augmentation"], "lost").set_index("augmentation")["mean"]
     cells = {
         a: {b: found.get(b if a == b else f"{a}{AND}{b}", math.nan) if k <= m else math.nan for m, b in enumerate(names)}
         for k, a in enumerate(names)

@@ -211,7 +211,7 @@ def judge(
     for what, score in scores.items():
         values = measure(model, Pair(setting.explicands), explanation, ["SI", "SD"], step, score=score, chunk=chunk)
         for name, area in zip(("insertion", "deletion"), values.values(), strict=True):
-            frames.append(pd.DataFrame({"metric": f"{name}, {what}", "item": range(len(area)), "value": area.double().cpu().numpy()}))
+            frames.append(pd.DataFrame({"metric": f"{name}, {what}", "item": range(len(area)), "value": area.cpu().double().numpy()}))
     scenario = np.where(setting.same.numpy(), "same class", "other class")
     return pd.concat(frames, ignore_index=True).assign(scenario=lambda t: scenario[t["item"]])
 

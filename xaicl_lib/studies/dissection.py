@@ -8,21 +8,26 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
+from xaicl_lib.data.paper import paper_tables
+from xaicl_lib.data.scenes import scenes
 from xaicl_lib.evaluation.evaluate import evaluate
+from xaicl_lib.evaluation.method_spec import possible
+from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.metrics import metrics as metric_registry
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import resampled_means
-from xaicl_lib.statistics.paired import RESAMPLES, tails
-from xaicl_lib.studies.tables import possible
+from xaicl_lib.statistics.paired import RESAMPLES, summarise, tails
 
 Images = Float[Tensor, "n 3 h w"]
 METRICS = ("SI", "SD", "SAD")
 PLAIN, GUIDED = "plain", "guided"
+PAPER_MODEL = "SimCLRv2 1x"
+FOUND = ["twin", "metric", "variant", "n", "transform", "mean", "low", "high", "chosen", "identified", "right"]
 PAIRS_AT_ONCE = 16  # of several transforms, where there are few photos: many small batches take longer than few
 JITTER = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue, as the bundled models' recipe for photos has them
 
@@ -35,13 +40,13 @@ def _colour_jitter(images: Images, generator: Generator | None = None) -> Images
     return augment.hue(images, JITTER[3] * u[:, 3])
 
 
-def blur(images: Images) -> Images:
+def _blur(images: Images) -> Images:
     """A Gaussian blur of 2 pixels at 96, as wide for other sizes."""
     sigma = images.shape[3] / 48
     return augment.gaussian_blur(images, sigma, 2 * round(3 * sigma) + 1)
 
 
-def rotation(degrees: float) -> Callable[[Images], Images]:
+def _rotation(degrees: float) -> Callable[[Images], Images]:
     """A turn by so many degrees."""
 
     def turn(images: Images) -> Images:
@@ -52,10 +57,10 @@ def rotation(degrees: float) -> Callable[[Images], Images]:
 
 TRANSFORMS: dict[str, Callable[[Images], Images]] = {  # the rows of Table VII
     "colour jitter": _colour_jitter,
-    "blur": blur,
+    "blur": _blur,
     "grayscale": augment.grayscale,
     "solarisation": augment.solarize,
-    **{f"rotation {degrees}": rotation(degrees) for degrees in (30, 60, 90, 180)},
+    **{f"rotation {degrees}": _rotation(degrees) for degrees in (30, 60, 90, 180)},
     "horizontal flip": augment.mirror,
 }
 LEFT_OUT = {  # of the twins: the transforms that are the one changed augmentation, and whether it was added or left out
@@ -73,6 +78,7 @@ def dissect(
     transforms: Mapping[str, Callable[[Images], Images]] = TRANSFORMS,
     variants: Sequence[str] = (PLAIN, GUIDED),
     metrics: Sequence[str] = METRICS,
+    points: int | None = None,
     store: Any | None = None,
     device: str = "auto",
     **options: Any,
@@ -91,6 +97,7 @@ def dissect(
         transforms: from images to images, by name.
         variants: "plain", "guided", both, or none for the score alone, which costs next to nothing.
         metrics: of the explanations.
+        points: of each curve, evenly spaced; else as the options say.
         store, options: as for `evaluate`.
         device: where models given by name run.
 
@@ -107,12 +114,14 @@ def dissect(
     for names in _portions(list(transforms), PAIRS_AT_ONCE // max(1, len(photos))):
         pair = Pair(photos.repeat(len(names), 1, 1, 1), torch.cat([transforms[name](photos) for name in names]))
         for model in loaded:
-            scores = cosine(plain[model.name].repeat(len(names), 1), model.encode(pair.sides[1], "b")).double().cpu().numpy()
+            scores = cosine(plain[model.name].repeat(len(names), 1), model.encode(pair.sides[1], "b")).cpu().double().numpy()
             alone = pd.DataFrame({"model": model.name, "variant": "none", "pair": range(len(pair)), "metric": "score", "value": scores})
             if ways[model.name]:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", message="average drop")  # these are NaN in the table, which says so
-                    table = evaluate(model, pair, ways[model.name], metrics, store=store, **options).rename(columns={"method": "variant"})
+                    even: dict[str, Any] = {} if points is None else {"step": max(1, model.size**2 // points)}
+                    found = evaluate(model, pair, ways[model.name], metrics, store=store, **even, **options)
+                table = found.rename(columns={"method": "variant"})
                 alone = pd.concat([table[list(alone.columns)], alone])
             transform, photo = np.divmod(alone["pair"], len(photos))
             frames.append(alone.assign(pair=photo, transform=np.array(names)[transform]))
@@ -126,7 +135,7 @@ def _portions(names: list[str], size: int) -> list[list[str]]:
 
 
 def identify(
-    table: pd.DataFrame, base: str, twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT, *, draws: int = RESAMPLES, seed: int = 0
+    table: pd.DataFrame, base: str, twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
     """Which augmentation a metric says was left out of, or added to, the training of each twin.
 
@@ -137,43 +146,130 @@ def identify(
     Args:
         table: of `dissect`, with the base and its twins on the same photos.
         base: the model that the twins differ from.
-        twins: by name: the transforms that count as right, and -1 for left out or 1 for added.
-        draws: bootstrap samples of photos.
+        twins: by name, some of which may have no rows: the transforms that count as right, and -1 for left out or 1 for added.
+        resamples: bootstrap samples of photos.
         seed: of the bootstrap.
 
     Returns:
-        One row per twin, metric, variant and transform: change (in invariance, mean over photos, positive is more invariant), low
-        and high (95 % bootstrap), chosen (share of bootstrap samples in which this transform is the one identified), identified (by the
-        mean over all photos), right (whether this transform is the true one).
+        One row per twin (named by what it has not in common with the base), metric, variant and transform: mean (change in invariance
+        over photos, positive is more invariant), low and high (95 % bootstrap), chosen (share of bootstrap samples in which this transform
+        is the one identified), identified (by the mean over all photos), right (whether this transform is the true one), n (photos).
     """
-    rows = []
+    frames, known = [], set(table["model"])
     for twin, (true, sign) in twins.items():
+        if twin not in known:
+            continue
         for (metric, variant), part in table[table["model"].isin([base, twin])].groupby(["metric", "variant"], sort=False):
             wide = part.pivot_table(index="pair", columns=["model", "transform"], values="value", sort=False)
             better = 1 if metric == "score" or metric_registry[metric].facts["higher_is_better"] else -1
             change = (better * (wide[twin] - wide[base])).dropna()  # pairs whose score is not positive have no average drop
             if len(change) < 2:
                 continue
-            means = resampled_means(change.to_numpy(), draws, seed)  # (draws, transforms)
-            chosen = np.bincount((sign * means).argmax(1), minlength=means.shape[1]) / draws
+            means = resampled_means(change.to_numpy(), resamples, seed)  # (resamples, transforms)
+            chosen = np.bincount((sign * means).argmax(1), minlength=means.shape[1]) / resamples
             low, high = np.quantile(means, tails(len(change)), axis=0)
             best = change.columns[int((sign * change.mean()).to_numpy().argmax())]
-            rows += [
-                {
-                    "twin": twin, "metric": metric, "variant": variant, "transform": name, "change": change[name].mean(), "low": low[k],
-                    "high": high[k], "chosen": chosen[k], "identified": name == best, "right": name in true, "n": len(change),
-                }
-                for k, name in enumerate(change.columns)
-            ]  # fmt: skip
-    return pd.DataFrame(rows)
+            names, facts = (
+                list(change.columns),
+                {"twin": twin.removeprefix(f"{base}_"), "metric": metric, "variant": variant, "n": len(change)},
+            )
+            columns = {"transform": names, "mean": change.mean().to_numpy(), "low": low, "high": high, "chosen": chosen}
+            told = {"identified": [name == best for name in names], "right": [name in true for name in names]}
+            frames.append(pd.DataFrame({**facts, **columns, **told}))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=FOUND)
 
 
-def verdicts(found: pd.DataFrame) -> pd.DataFrame:
-    """One row per metric, variant and twin: the transform identified, whether it is right, and how often it is over the bootstrap."""
-    rows = []
+def answers(base: str, *tables: pd.DataFrame, twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT) -> pd.DataFrame:
+    """What each metric says of each twin in the tables together, as `identify` finds it.
+
+    Returns:
+        One row per metric ("SI plain"; "score" alone) and twin: identified (the transform), right, sure (share of bootstrap samples in
+        which the right one is), n (photos).
+    """
+    found, rows = identify(pd.concat(tables), base, twins), []
     for (metric, variant, twin), part in found.groupby(["metric", "variant", "twin"], sort=False):
-        best = part[part["identified"]].iloc[0]
-        sure = part.loc[part["right"], "chosen"].sum()
+        best, sure = part[part["identified"]].iloc[0], part.loc[part["right"], "chosen"].sum()
         facts = {"identified": best["transform"], "right": bool(best["right"]), "sure": sure, "n": best["n"]}
-        rows.append({"metric": metric, "variant": variant, "twin": twin, **facts})
+        rows.append({"metric": metric if variant == "none" else f"{metric} {variant}", "twin": twin, **facts})
     return pd.DataFrame(rows)
+
+
+def answers_table(said: pd.DataFrame) -> pd.DataFrame:
+    """The transforms identified: a row for each metric, a column for each twin; those that are right are ticked."""
+    ticked = said.assign(said=said["identified"] + said["right"].map({True: " ✓", False: ""}))
+    return ticked.pivot(index="metric", columns="twin", values="said").rename_axis(columns=None)
+
+
+def right_answers(said: pd.DataFrame) -> pd.DataFrame:
+    """How many of the twins each metric identifies: right, of."""
+    return said.groupby("metric", sort=False)["right"].agg(["sum", "count"]).set_axis(["right", "of"], axis=1)
+
+
+def scenes_of(said: pd.DataFrame) -> dict[str, int]:
+    """How many scenes the answers about each twin are from, at most."""
+    return said.groupby("twin", sort=False)["n"].max().to_dict()
+
+
+def scene_images(n: int, size: int, seed: int = 0) -> Images:
+    """Scenes of one object each."""
+    return scenes(n, size, Generator().manual_seed(seed))[0]
+
+
+def table_vii(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over photos of `dissect`: a row for each transform, a column for each metric and variant."""
+    means = summarise(table, ["transform", "variant", "metric"])
+    names = means["metric"] + " " + means["variant"].replace("none", "")
+    return means.assign(column=names.str.strip()).pivot_table("mean", "transform", "column", sort=False)
+
+
+def beside_paper(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of models of photos, and those of the paper's Table VII: model, transform, variant, metric, value."""
+    on_photos = table[~table["model"].str.startswith("scenes")]
+    means = summarise(on_photos, ["model", "transform", "variant", "metric"]).rename(columns={"mean": "value"})
+    return pd.concat([means, _paper()], ignore_index=True)
+
+
+def _paper() -> pd.DataFrame:
+    table = paper_tables("VII")
+    halves = table["method"].str.split(" / ", n=1, expand=True)
+    variant = halves[0].str.contains("guided").map({True: GUIDED, False: PLAIN})
+    return table.assign(transform=halves[1], variant=variant)
+
+
+def by_model(table: pd.DataFrame, metric: str, variant: str = PLAIN) -> pd.DataFrame:
+    """One metric of `beside_paper` ("score" has no variant): a row for each transform, a column for each model."""
+    some = table[(table["metric"] == metric) & table["variant"].isin(["none"] if metric == "score" else [variant])]
+    return some.pivot_table("value", "transform", "model", sort=False)
+
+
+def agreement(table: pd.DataFrame, reference: str = PAPER_MODEL) -> pd.DataFrame:
+    """Spearman's rank correlation over the transforms of each of our models with one of the paper's, by metric and variant."""
+    theirs = _paper()["model"].unique()
+    rows = {
+        f"{metric}, {variant}": by_model(table, metric, variant).corr("spearman")[reference].drop(theirs)
+        for metric in METRICS
+        for variant in (PLAIN, GUIDED)
+    }
+    return pd.DataFrame(rows).rename_axis("model").reindex([name for name in table["model"].unique() if name not in theirs])
+
+
+def score_agreement(table: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation over the transforms of each metric with the score, model by model, negated for those where less is better."""
+    score, found = by_model(table, "score"), {}
+    for metric in METRICS:
+        sign = 1 if metric_registry[metric].facts["higher_is_better"] else -1
+        values = by_model(table, metric)
+        found[metric] = {name: sign * values[name].corr(score[name], "spearman") for name in score if name in values}
+    return pd.DataFrame(found).rename_axis("model")
+
+
+def of_a_blind_model(photos: Images) -> pd.DataFrame:
+    """What the metrics are worth for a model that maps every image to one embedding."""
+    blind = PairModel(_Constant(), size=photos.shape[-1], name="blind")
+    with warnings.catch_warnings(action="ignore"):  # its maps are empty, which the library says
+        return summarise(dissect([blind], photos, variants=(PLAIN,)), ["metric"]).set_index("metric")[["mean"]]
+
+
+class _Constant(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 0 * x[:, :1, ::8, ::8] + 1

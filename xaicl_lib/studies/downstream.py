@@ -12,8 +12,9 @@ import torch
 
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.errors import InputError
-from xaicl_lib.evaluation.evaluate import Way, evaluate
+from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.method_spec import Method
 from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER
@@ -30,7 +31,7 @@ from xaicl_lib.zoo.bundled import WEIGHTS, load_model
 UNTRAINED = "untrained"  # the recipe of networks that were trained by none yet
 FACTS = ["model", "recipe", "run", "epoch", "linear_accuracy", "knn_accuracy"]
 # Methods of the paper's three families and a control, at a cost that allows many models.
-WAYS: dict[str, Way] = {
+WAYS: dict[str, Method] = {
     "conditional_occlusion": ("conditional_occlusion", {"stride": 12}),
     **{name: name for name in ("grad_cam", "interaction_cam", "averaged_transforms", "random_map")},
 }
@@ -84,7 +85,7 @@ def downstream(
     checkpoints: Sequence[Checkpoint],
     pair: Pair,
     data: tuple[Data, Data] | None = None,
-    ways: Mapping[str, Way] = WAYS,
+    ways: Mapping[str, Method] = WAYS,
     metrics: Sequence[str] = PAPER,
     *,
     store: str | None = None,
@@ -135,7 +136,7 @@ def _facts(checkpoint: Checkpoint, data: tuple[Data, Data] | None, store: str | 
 def _similarities(model: PairModel, pair: Pair) -> pd.DataFrame:
     assert pair.b is not None  # checked before
     z_a, z_b = model.encode(pair.a), model.encode(pair.b, "b")
-    return pd.DataFrame({"model": model.name, "pair": range(len(pair)), "score": cosine(z_a, z_b).double().cpu().numpy()})
+    return pd.DataFrame({"model": model.name, "pair": range(len(pair)), "score": cosine(z_a, z_b).cpu().double().numpy()})
 
 
 def accuracies(model: PairModel, train: Data, test: Data, *, store: str | None = None) -> dict[str, float]:

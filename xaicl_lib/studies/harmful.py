@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,17 +11,61 @@ from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, Grid
+from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.images import SAMPLES
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics import randomisation
 from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.model import PairModel
-from xaicl_lib.pair import Pair, resize_map
+from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import share
-from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
+from xaicl_lib.statistics.paired import paired_difference, summarise
+from xaicl_lib.statistics.texts import with_interval
+from xaicl_lib.studies.similarity import two_views
 
 CONTROLS = ("random_map", "edges")  # methods that never see the model: what they lose is lost by construction
 JUDGED = ["score", "agreement", "null", "rank", "chance", "lost"]
+
+
+def photo_views(model: PairModel) -> Pair:
+    """The sample photos, each beside the mirrored middle of it."""
+    return two_views(list(SAMPLES), model)
+
+
+def scenes(n: int, model: PairModel, seed: int = 0) -> Pair:
+    """Pairs of scenes that share an object, which is known."""
+    return scene_pairs(n, "same_object", model.size, Generator().manual_seed(seed))
+
+
+def levels_table() -> pd.DataFrame:
+    """The strengths of each augmentation, level by level, and what they are."""
+    rows = {name: {"unit": family.unit, **dict(enumerate(family.strengths, 1))} for name, family in AUGMENTATIONS.items()}
+    return pd.DataFrame(rows, dtype=object).T.rename_axis("augmentation").astype(str)
+
+
+def harder(
+    model: PairModel, pair: Pair, augmentation: str, method: str, levels: Sequence[int] | None = None
+) -> list[tuple[int, Pair, Explanation]]:
+    """A pair whose side b is augmented more and more, and its explanations.
+
+    Args:
+        model: that is asked.
+        pair: as it is at level 0.
+        augmentation: by name.
+        method: of explanation.
+        levels: some of those that the augmentation has; without them all, from 0.
+
+    Raises:
+        InputError: no such augmentation.
+    """
+    if augmentation not in AUGMENTATIONS:
+        raise unknown("augmentation", augmentation, AUGMENTATIONS)
+    family, found = AUGMENTATIONS[augmentation], []
+    for level in range(1 + len(family.strengths)) if levels is None else levels:
+        changed = Pair(pair.a, family.apply(pair.sides[1], family.strengths[level - 1])) if level else pair
+        found.append((level, changed, explain(model, changed, method)))
+    return found
 
 
 def sweep(
@@ -68,13 +113,32 @@ def sweep(
     return table.rename_axis("pair").reset_index()[["model", "augmentation", "level", "strength", "pair", *JUDGED]]
 
 
+def sweep_with_controls(
+    *asked: tuple[Sequence[PairModel], Pair], method: str = "interaction_cam", seed: int = 0, **options: Any
+) -> pd.DataFrame:
+    """The tables of `sweep` for a method and each of `CONTROLS`, with a column `method`.
+
+    Args:
+        asked: models, and the pairs that they are asked about. The controls see no model, so the first stands for all.
+        method: of explanation.
+        seed: of the generators.
+        options: of `sweep`.
+    """
+    tables = [
+        sweep(models[:1] if name in CONTROLS else models, pair, method=name, seed=seed, **options).assign(method=name)
+        for models, pair in asked
+        for name in (method, *CONTROLS)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
 def _sweep(
     model: PairModel, pair: Pair, augmentations: Mapping[str, Family], method: str, levels: Sequence[int] | None, seed: int
 ) -> pd.DataFrame:
     def maps(b: Tensor) -> tuple[Tensor, Tensor]:
         explanation = explain(model, Pair(pair.a, b), method, generator=Generator().manual_seed(seed))
         assert explanation.b is not None  # the pairs have a side b
-        return explanation.score.double().cpu(), explanation.b
+        return explanation.score.cpu().double(), explanation.b
 
     assert pair.b is not None  # checked before
     truth = None if pair.truth is None else pair.truth.b
@@ -102,15 +166,15 @@ def _judge(clean: Tensor, after: Tensor, grid: Callable[[Tensor], Tensor] | None
     clean, after = clean.cpu(), after.cpu()
     inside = torch.ones_like(clean, dtype=torch.bool)
     if grid is not None:
-        inside = moved(inside, grid)
+        inside = _moved(inside, grid)
         clean = augment.sample(clean[:, None], grid(clean[:, None]))[:, 0]
-    agreement = rank_correlation(clean, after, inside)
-    null = rank_correlation(clean.roll(1, 0), after, inside)
+    agreement = _rank_correlation(clean, after, inside)
+    null = _rank_correlation(clean.roll(1, 0), after, inside)
     found = {"agreement": agreement, "null": null}
     if truth is None:
         nothing = torch.full_like(agreement, torch.nan)
         return {**found, "rank": nothing, "chance": nothing, "lost": _at_most(agreement, null)}
-    mask = truth if grid is None else moved(truth, grid)
+    mask = truth if grid is None else _moved(truth, grid)
     there = mask.flatten(1).any(1)
     rank = relevance_rank(resize_map(after, mask.shape[1:]), mask).double().masked_fill(~there, torch.nan)  # type: ignore[arg-type]
     chance = mask.double().mean((1, 2))
@@ -122,13 +186,13 @@ def _at_most(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Float[Tensor, " 
     return (x <= y).double().masked_fill(x.isnan() | y.isnan(), torch.nan)
 
 
-def moved(mask: Bool[Tensor, "n h w"], grid: Callable[[Tensor], Tensor]) -> Bool[Tensor, "n h w"]:
+def _moved(mask: Bool[Tensor, "n h w"], grid: Callable[[Tensor], Tensor]) -> Bool[Tensor, "n h w"]:
     """A mask taken where the image is."""
     pixels = mask[:, None].float()
     return augment.sample(pixels, grid(pixels), outside="zeros")[:, 0] > 0.5
 
 
-def rank_correlation(x: Float[Tensor, "n i j"], y: Float[Tensor, "n i j"], inside: Bool[Tensor, "n i j"]) -> Float[Tensor, " n"]:
+def _rank_correlation(x: Float[Tensor, "n i j"], y: Float[Tensor, "n i j"], inside: Bool[Tensor, "n i j"]) -> Float[Tensor, " n"]:
     """Spearman's correlation of two maps over the cells inside, pair by pair; 0 where one of them is constant, NaN where one has NaN."""
     found = torch.zeros(len(x), dtype=torch.float64)
     masks, which = inside.unique(dim=0, return_inverse=True)  # mostly one: all images of a batch are moved alike
@@ -139,17 +203,8 @@ def rank_correlation(x: Float[Tensor, "n i j"], y: Float[Tensor, "n i j"], insid
     return found
 
 
-def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Which augmentation a recipe should weaken first, model by model.
-
-    Args:
-        table: of `sweep`.
-
-    Returns:
-        One row per model and augmentation, the most harmful first: mean, low, high (share of maps lost over levels 1 to 5, 95 %
-        bootstrap over pairs), n, clean (share lost without any), worst (share lost at its own last level), score (mean over levels), drop
-        (of the score against the clean one).
-    """
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `ranked_beside` that know of no control."""
     hit = table[table["level"] > 0].assign(value=lambda t: t["lost"].astype(float))
     per_pair = hit.groupby(["model", "augmentation", "pair"], sort=False, as_index=False)[["value", "score"]].mean()
     means = summarise(per_pair, ["model", "augmentation"]).drop(columns="undefined").set_index(["model", "augmentation"])
@@ -185,39 +240,33 @@ def against(
     for control in controls:
         if control not in set(table["method"]):
             raise unknown("method of the table", control, table["method"].unique())
-    hit = table[table["level"] > 0].assign(lost=lambda t: t["lost"].astype(float))
-    wide = hit.pivot(index=list(dict.fromkeys([*by, "augmentation", "level", "pair"])), columns="method", values="lost")
+    hit, by = table[table["level"] > 0], list(by)
     names = [name for name in dict.fromkeys(table["method"]) if name not in (*controls, *CONTROLS)]
-    found = pd.concat([_beside(wide, by, name, control) for name in names for control in controls], ignore_index=True)
-    found["p"] = found.groupby("model", sort=False)["p"].transform(lambda p: holm(p.tolist()))
-    decided = found["p"] < level
-    found["verdict"] = (found["mean"] < 0).map({True: "fewer", False: "more"}).where(decided, "undecided")
-    return found
-
-
-def _beside(wide: pd.DataFrame, by: Sequence[str], method: str, control: str) -> pd.DataFrame:
-    """The rows of `against` for one method and control, p not yet corrected."""
-    known = wide[[method, control]].dropna().set_axis(["lost", "by_control"], axis=1)
-    pairs = known.groupby([*by, "pair"], sort=False).mean().reset_index()
-    pairs["value"] = pairs["lost"] - pairs["by_control"]
-    groups = pairs.groupby(list(by), sort=False)
-    tests = groups["value"].agg(lambda v: signed_ranks(v.to_numpy())).rename("p")
-    facts = groups[["lost", "by_control"]].mean().join(tests).reset_index()
-    means = summarise(pairs, by).drop(columns="undefined")
-    return facts.merge(means, on=list(by)).assign(method=method, control=control)
+    averaged = [column for column in ("augmentation", "level") if column not in by and hit[column].nunique() > 1]
+    asked: dict[str, Any] = {"against": controls, "names": names, "value": "lost", "unit": "pair" if averaged else None, "level": level}
+    cells = hit[[*by, *averaged, "pair", "method", "lost"]]
+    found = paired_difference(cells, "method", [*averaged, "pair"], by, within=["model"], **asked)
+    found = found.rename(columns={"value": "lost", "reference": "by_control", "against": "control"})
+    told = (found["mean"] < 0).map({True: "fewer", False: "more"}).where(found["significant"], "undecided")
+    order = [*names, *controls]
+    place = {"key": lambda column: column.map(order.index) if column.name in ("method", "control") else column}
+    return found.assign(verdict=told).sort_values(["method", "control", *by], ignore_index=True, **place)
 
 
 def ranked_beside(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
-    """`ranked` for one method, beside what the controls lose.
+    """Which augmentation a recipe should weaken first, by one method, beside what the controls lose.
 
     Args:
         table: of `sweep`, with a column `method`, for one method and the controls.
         controls: methods to compare with.
 
     Returns:
-        The rows of `ranked`, and for each control a column of its name (the share it loses), "p, NAME" and "than NAME" (of `against`).
+        One row per model and augmentation, the most harmful first: mean, low, high (share of maps lost over levels 1 to 5, 95 %
+        bootstrap over pairs), n, clean (share lost without any), worst (share lost at its own last level), score (mean over levels), drop
+        (of the score against the clean one); and for each control a column of its name (the share it loses), "p, NAME" and
+        "than NAME" (of `against`).
     """
-    order = ranked(table[~table["method"].isin(controls)])
+    order = _ranked(table[~table["method"].isin(controls)])
     keys, found = ["model", "augmentation"], against(table, controls=controls)
     for name, part in found.groupby("control", sort=False):
         words = {"by_control": name, "p": f"p, {name}", "verdict": f"than {name}"}
@@ -225,7 +274,7 @@ def ranked_beside(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) ->
     return order
 
 
-def lines(table: pd.DataFrame) -> pd.DataFrame:
+def _lines(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column `line`: the model's name, or for a control its own and what it was shown ("random_map, scenes").
 
     Controls do not see the model, so models of the same images have the same rows for them, of which one copy is kept.
@@ -237,11 +286,34 @@ def lines(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def lost_shares(table: pd.DataFrame, by: Sequence[str] = ("augmentation", "level")) -> pd.DataFrame:
-    """Shares of maps lost, for each of `lines`, which stand in the column model: mean, low, high (Wilson, 95 %) and n of the pairs.
+    """Shares of maps lost: mean, low, high (Wilson, 95 %) and n of the pairs, for each model and each control.
 
-    Of a control `lost` may be the share of several draws of noise, which counts as so much of a hit.
+    Controls stand in the column model under their own name and that of what they were shown, "random_map, scenes". Of a control `lost`
+    may be the share of several draws of noise, which counts as so much of a hit.
     """
-    known = lines(table).dropna(subset=["lost"]).astype({"lost": float})
+    known = _lines(table).dropna(subset=["lost"]).astype({"lost": float})
     groups = known.groupby(["line", *by], sort=False)["lost"]
     rows = [(*key, *share(float(part.sum()), len(part)), len(part)) for key, part in groups]
     return pd.DataFrame(rows, columns=["model", *by, "mean", "low", "high", "n"])
+
+
+def by_level(shares: pd.DataFrame, augmentation: str) -> pd.DataFrame:
+    """The shares of `lost_shares` under one augmentation, with their intervals: a column for each level."""
+    some = shares[shares["augmentation"] == augmentation]
+    wide = some.assign(lost=with_interval(some)).pivot_table("lost", "model", "level", "first", sort=False)
+    return wide.rename_axis(columns=None)
+
+
+def at_strongest(table: pd.DataFrame, control: str = "random_map") -> pd.DataFrame:
+    """What each augmentation costs each model at level 5, and whether that is told from what a control loses."""
+    asked = against(table[table["level"] == 5], controls=[control])
+    numbers = zip(asked["lost"], asked["by_control"], asked["verdict"], strict=True)
+    told = asked.assign(cell=[f"{lost:.2f}, noise {by_control:.2f}: {verdict}" for lost, by_control, verdict in numbers])
+    wide = told.pivot(index="augmentation", columns="model", values="cell")
+    return wide.reindex(columns=asked["model"].unique()).rename_axis(columns=None)
+
+
+def over_models(order: pd.DataFrame, augmentations: Sequence[str]) -> pd.DataFrame:
+    """Of some augmentations: how far the score falls, and the share of maps lost, both averaged over the models of `ranked_beside`."""
+    some = order[order["augmentation"].isin(augmentations)]
+    return some.groupby("augmentation")[["drop", "mean"]].mean()

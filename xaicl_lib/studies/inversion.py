@@ -12,11 +12,14 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
+from xaicl_lib.data.scenes import scenes, words
 from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise
+from xaicl_lib.statistics.paired import holm, paired_difference, summarise
+from xaicl_lib.statistics.texts import p_texts
 from xaicl_lib.studies.colour import colour_measures, colourless
 from xaicl_lib.studies.stages import stages, up_to
 
@@ -24,6 +27,7 @@ Images = Float[Tensor, "n 3 h w"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: the space that is searched, the same for every model
 POWER = 12  # iterations for the largest curvature
 BLANK = ("saturation", "colour_kept", "hue_error")  # measures that are not zero for a picture without anything in it
+CONTRAST = ["stage", "mean", "low", "high", "n", "p"]  # columns of a difference
 SLOPE = "slope"  # stands in the column `stage` for the change from stage to stage
 
 
@@ -84,7 +88,7 @@ class Settings:
         return first * (last / first) ** share if first > 0 and last > 0 else first + (last - first) * share
 
 
-def total_variation(z: Images) -> Float[Tensor, " n"]:
+def _total_variation(z: Images) -> Float[Tensor, " n"]:
     """Squared differences of neighbouring pixels, below and to the right, summed over channels, per pixel of the image.
 
     Implements the prior of :cite:t:`mahendran2015understanding`, Sec. 2, with its beta = 2.
@@ -93,7 +97,7 @@ def total_variation(z: Images) -> Float[Tensor, " n"]:
     return (down.square().sum((1, 2, 3)) + right.square().sum((1, 2, 3))) / z[0, 0].numel()
 
 
-def alpha_norm(z: Images, alpha: float = 6.0) -> Float[Tensor, " n"]:
+def _alpha_norm(z: Images, alpha: float = 6.0) -> Float[Tensor, " n"]:
     """The sum of |z|^alpha over channels, per pixel: hardly anything near the mean colour, much for extreme values.
 
     Implements the prior of :cite:t:`mahendran2015understanding`, Sec. 2.
@@ -144,14 +148,14 @@ def invert(
     with torch.inference_mode(False), torch.enable_grad():
         network = up_to(model, stage)
         start = settings.noise * torch.randn(3, h, w, generator=generator or Generator().manual_seed(0))
-        at = frame_steps(settings.steps, frames)
+        at = _frame_steps(settings.steps, frames)
         parts = [_search(model, network, part, start, settings, at, callback, stage) for part in images.split(chunk or model.chunk(h * w))]
     pixels, error, grey, curve, kept, seconds = zip(*parts, strict=True)
     joined = (torch.cat(pixels), torch.cat(error), torch.cat(grey), torch.cat(curve, 1), at, torch.cat(kept, 1))
     return Inversion(*joined, seconds=sum(seconds) / len(images))
 
 
-def frame_steps(steps: int, frames: int) -> tuple[int, ...]:
+def _frame_steps(steps: int, frames: int) -> tuple[int, ...]:
     """Which steps to keep: 0 and the last, and between them evenly over the logarithm, because most happens early."""
     if frames < 1:
         return ()
@@ -189,7 +193,7 @@ def _search(
     def loss(z: Tensor) -> Tensor:
         return (features(z) - goal).square().flatten(1).sum(1) / energy
 
-    curvature = largest_curvature(loss, goal_z)
+    curvature = _largest_curvature(loss, goal_z)
     z = start.to(std).expand_as(goal_z).clone().clamp(low, high)
     velocity, curve, kept = torch.zeros_like(z), [], [z]
     for step in progress(range(settings.steps), f"{model.name}, {stage}"):
@@ -216,7 +220,7 @@ def _step(
     smoothness = settings.smoothness(share)
     z = z.detach().requires_grad_()
     error = loss(z)
-    prior = smoothness * total_variation(z) + settings.alpha_norm * alpha_norm(z, settings.alpha)
+    prior = smoothness * _total_variation(z) + settings.alpha_norm * _alpha_norm(z, settings.alpha)
     (slope,) = torch.autograd.grad((error + prior).sum(), z)
     bend = curvature + (16 * smoothness + _bend_of_alpha_norm(settings)) / z[0, 0].numel()  # 16: largest curvature of total variation
     rate = settings.step_size * (1 + math.cos(math.pi * share)) / 2 / bend
@@ -229,7 +233,7 @@ def _bend_of_alpha_norm(settings: Settings) -> float:
     return settings.alpha_norm * settings.alpha * (settings.alpha - 1) * largest ** (settings.alpha - 2)
 
 
-def largest_curvature(loss: Callable[[Tensor], Tensor], z: Images, iterations: int = POWER) -> Float[Tensor, " n"]:
+def _largest_curvature(loss: Callable[[Tensor], Tensor], z: Images, iterations: int = POWER) -> Float[Tensor, " n"]:
     """Largest eigenvalue of the second derivative of each image's loss, by power iteration from a fixed start."""
     z = z.detach().requires_grad_()
     (slope,) = torch.autograd.grad(loss(z).sum(), z, create_graph=True)
@@ -290,7 +294,7 @@ def colour_table(inversions: Mapping[tuple[str, str], Inversion], targets: Image
     frames = []
     for (model, stage), found in inversions.items():
         depth = depths[model] = depths.get(model, -1) + 1
-        facts = {"model": model, "stage": stage, "depth": depth, "target": list(names or range(len(targets)))}
+        facts = {"model": model, "stage": stage, "depth": depth, "target": [str(name) for name in names or range(len(targets))]}
         errors = {"feature_error": found.error.double(), "grey_error": found.grey.double()}
         measured = colour_measures(found.pixels.double(), wanted)
         frames.append(pd.DataFrame({**facts, **errors, **measured, **blank, "cpu_seconds": found.seconds}))
@@ -313,11 +317,11 @@ def grey_table(models: Sequence[PairModel], targets: Images) -> pd.DataFrame:
                 goal, grey = (network(model.fast.normalize(x)).flatten(1) for x in (pixels, augment.grayscale(pixels)))
                 moved = (grey - goal).square().sum(1) / goal.square().sum(1)
             facts = {"model": model.name, "stage": stage, "depth": depth, "target": range(len(pixels))}
-            frames.append(pd.DataFrame({**facts, "grey_error": moved.double().cpu().masked_fill(nothing, torch.nan)}))
+            frames.append(pd.DataFrame({**facts, "grey_error": moved.cpu().double().masked_fill(nothing, torch.nan)}))
     return pd.concat(frames, ignore_index=True)
 
 
-def slopes(table: pd.DataFrame, value: str) -> pd.DataFrame:
+def _slopes(table: pd.DataFrame, value: str) -> pd.DataFrame:
     """Change of a column from stage to stage, for each model and target: the least-squares slope over depth.
 
     Returns:
@@ -343,34 +347,78 @@ def last_over_first(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return found.assign(**{column: np.exp(found[column]) for column in ("mean", "low", "high")})
 
 
-def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str, *, level: float = 0.05) -> pd.DataFrame:
+def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: str, level: float = 0.05) -> pd.DataFrame:
     """Differences between two models at each stage, and in the slope over the stages, target against the same target.
 
-    Wilcoxon's signed-rank test for each, corrected for their number by Holm's procedure over all rows together.
+    Wilcoxon's signed-rank test for each, corrected for their number by Holm's procedure over all rows of a value together.
 
     Args:
         table: of `colour_table`.
         pairs: models to compare: the first minus the second. Both have the same stages and targets.
-        value: the column.
+        values: the columns.
         level: of the corrected tests.
 
     Returns:
-        Columns first, second, stage, mean, low, high (95 % bootstrap over targets), n, p (corrected), significant.
+        Columns measure (the value, in words), first, second, stage, mean, low, high (95 % bootstrap over targets), n, p (corrected) and
+        significant.
 
     Raises:
         InputError: a model that is not in the table.
     """
-    change = [slopes(table, value)] if table["depth"].nunique() > 1 else []
+    found = [_contrasts(table, pairs, value).assign(measure=value.replace("_", " ")) for value in values]
+    return pd.concat(found, ignore_index=True).assign(significant=lambda t: t["p"] < level)
+
+
+def _contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str) -> pd.DataFrame:
+    change = [_slopes(table, value)] if table["depth"].nunique() > 1 else []
     both = pd.concat([table[["model", "stage", "target", value]], *change], ignore_index=True)
-    rows = []
-    for first, second in pairs:
-        for name in (first, second):
-            if name not in set(both["model"]):
-                raise unknown("model of the table", name, both["model"].unique())
-        for stage, part in both[both["model"].isin([first, second])].groupby("stage", sort=False, observed=True):
-            wide = part.pivot(index="target", columns="model", values=value).dropna()
-            gap = (wide[first] - wide[second]).to_numpy(float)
-            rows.append((first, second, stage, gap.mean(), *interval(gap), len(gap), signed_ranks(gap)))
-    found = pd.DataFrame(rows, columns=["first", "second", "stage", "mean", "low", "high", "n", "p"])
-    found["p"] = holm(found["p"].tolist())
-    return found.assign(significant=found["p"] < level)
+    rows = [pd.DataFrame(columns=["model", "against", *CONTRAST])]
+    for first, second in pairs:  # each p by itself, for the correction is over all rows
+        rows.append(paired_difference(both, "model", "target", ["stage"], against=second, names=[first], value=value, within=["stage"]))
+    found = pd.concat(rows[1:] or rows).rename(columns={"model": "first", "against": "second"})
+    return found[["first", "second", *CONTRAST]].assign(p=holm(found["p"].tolist()))
+
+
+def ends_of(found: pd.DataFrame) -> pd.DataFrame:
+    """`contrasts` at the first and the last stage and in the slope: a table to read."""
+    rows = found[found["stage"].isin(["stem", "stage 4", SLOPE])]
+    return rows.assign(p=p_texts(rows["p"])).set_index("first")[["second", "stage", "mean", "low", "high", "p"]]
+
+
+def stages_told_apart(found: pd.DataFrame) -> pd.DataFrame:
+    """The stages of `contrasts` at which two models are told apart: a row for each two, a column for each measure."""
+    groups = found[found["stage"] != SLOPE].groupby(["first", "second", "measure"], sort=False)
+    told = groups.apply(lambda part: ", ".join(part["stage"][part["significant"]]) or "none")
+    return told.unstack("measure").reset_index("second").rename_axis(columns=None)
+
+
+def mean_errors(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over targets of `colour_table`'s errors, of the search and of grey copies, by model and stage."""
+    return table.groupby(["model", "stage"], sort=False)[["feature_error", "grey_error"]].mean().reset_index("stage")
+
+
+def by_depth(table: pd.DataFrame, value: str, models: Sequence[str]) -> pd.DataFrame:
+    """Means of a column of some models over targets, with their intervals, by model, stage and depth; none of the models, no rows."""
+    some = table[table["model"].isin(models)].assign(value=lambda t: t[value])
+    by = ["model", "stage", "depth"]
+    return summarise(some, by) if len(some) else pd.DataFrame(columns=[*by, "mean", "low", "high"])
+
+
+def below_grey(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of the targets on which the search ended below the error of the grey copy: a row for each model, a column for each stage."""
+    below = table.assign(below=table["feature_error"] < table["grey_error"])
+    share = below.groupby(["model", "stage"], sort=False)["below"].mean()
+    return share.unstack("stage")[list(dict.fromkeys(table["stage"]))].rename_axis(columns=None)
+
+
+def scene_targets(n: int, size: int, seed: int = 12) -> tuple[Images, list[str]]:
+    """Scenes to invert, and what they show."""
+    images, _, labels = scenes(n, size, Generator().manual_seed(seed))
+    return images, words(labels)
+
+
+def averaging_model(size: int) -> PairModel:
+    """A model whose one layer, "0", averages the three channels, so that colour does not pass."""
+    average = nn.Conv2d(3, 1, 1, bias=False)
+    nn.init.constant_(average.weight, 1 / 3)
+    return PairModel(nn.Sequential(average), size=size, name="average")

@@ -92,7 +92,7 @@ def calibrated(judge: Judge, images: Float[Tensor, "n 3 h w"], labels: Int[Tenso
     """
     from scipy.optimize import minimize_scalar  # takes a while to import, which contrasts need not wait for
 
-    evidence, target = judge.evidence(images).double().cpu(), labels.cpu()
+    evidence, target = judge.evidence(images).cpu().double(), labels.cpu()
     found = minimize_scalar(
         lambda log_t: F.cross_entropy(evidence / np.exp(log_t), target).item(), bounds=np.log(TEMPERATURES), method="bounded"
     )

@@ -17,7 +17,7 @@ from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.data.scenes import KINDS, scene_pairs
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.images import SAMPLES, list_images, open_photo
-from xaicl_lib.methods import explain, methods
+from xaicl_lib.methods import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.statistics.correlation import chance_within, concordance, resampled, weighted_means
@@ -65,20 +65,7 @@ def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = N
     return Pair(photos, random_view(photos, views, generator or Generator().manual_seed(0)).clamp(0, 1))
 
 
-def possible(ways: Mapping[str, Any], model: PairModel) -> dict[str, Any]:
-    """The ways that a model allows: guided ones need a ReLU, which transformers have in their heads if anywhere."""
-    guided = [label for label, way in ways.items() if not isinstance(way, str) and way[1].get("guided")]
-    if not guided:
-        return dict(ways)
-    try:
-        noise = torch.rand(1, 3, model.size, model.size, generator=Generator().manual_seed(0))
-        explain(model, Pair(noise, noise.flip(3)), "input_x_gradient", guided=True)
-    except InputError:
-        return {label: way for label, way in ways.items() if label not in guided}
-    return dict(ways)
-
-
-def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
+def pairs_from(source: str, count: int, size: int, seed: int = 0, fit: str = "crop") -> Pair:
     """Pairs by the name of where they come from.
 
     Args:
@@ -87,9 +74,10 @@ def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
         count: pairs.
         size: side in pixels.
         seed: of the choice of photos, of views and scenes.
+        fit: how photos become squares, see `xaicl_lib.images.open_photo`.
 
     Raises:
-        InputError: neither a folder nor a kind of scenes, no pairs, or fewer photos than pairs.
+        InputError: an unknown fit, neither a folder nor a kind of scenes, no pairs, or fewer photos than pairs.
     """
     generator = Generator().manual_seed(seed)
     if count < 1:
@@ -98,14 +86,14 @@ def pairs_from(source: str, count: int, size: int, seed: int = 0) -> Pair:
         return scene_pairs(count, source, size, generator)
     if source == "samples":
         names = list(SAMPLES)
-        return view_pairs(open_photo([names[k % len(names)] for k in range(count)], size), generator)
+        return view_pairs(open_photo([names[k % len(names)] for k in range(count)], size, fit), generator)
     if not Path(source).is_dir():
         raise InputError(f"expected pairs from `samples`, a folder of photos, or a kind of scenes ({', '.join(KINDS)}), got {source!r}")
     paths = list_images(source, recursive=True)
     if len(paths) < count:
         raise InputError(f"expected at least {count} photos in {source!r}, got {len(paths)}")
     chosen = torch.randperm(len(paths), generator=generator)[:count].tolist()
-    return view_pairs(open_photo([paths[k] for k in chosen], size), generator)
+    return view_pairs(open_photo([paths[k] for k in chosen], size, fit), generator)
 
 
 def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.DataFrame:

@@ -106,6 +106,6 @@ def locate_texts(
             named, other = (measure(model, Pair(images, truth=Truth(mask, mask)), made, METRICS) for mask in masks.unbind(1))
             area = masks[:, 0].double().mean((1, 2))
             for metric in METRICS:
-                row = {"pair": range(n), "value": named[metric].double().cpu(), "other": other[metric].double().cpu(), "chance": area}
+                row = {"pair": range(n), "value": named[metric].cpu().double(), "other": other[metric].cpu().double(), "chance": area}
                 frames.append(pd.DataFrame(row).assign(model=model.name, way=label, foil=foil, metric=metric))
     return pd.concat(frames, ignore_index=True)[["model", "way", "foil", "pair", "metric", "value", "other", "chance"]]

@@ -3,7 +3,7 @@
 Every image stands between partners that share one cue with it and nothing else. The model decides which of them is more alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,21 +12,28 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from xaicl_lib.data.cue_conflict import Stimuli
+from xaicl_lib.data.cue_conflict import Stimuli, cue_conflict, cue_conflict_folder
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs, words
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics.localisation import overlap, relevance_mass
 from xaicl_lib.model import PairModel
-from xaicl_lib.pair import Pair, resize_map
+from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import resampled_means, shares
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise, tails
+from xaicl_lib.statistics.texts import p_texts, with_interval
 
 SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
+SHARED = {SHAPE: "same shape", TEXTURE: "same texture", NOTHING: "nothing shared"}
 SCENE_CUES = (SHAPE, TEXTURE, "colour", "background")
 PAPER = 0.64  # of 50 pairs of different objects with a common texture, the paper's explanations show texture
 AT_ONCE = 64  # pairs
+REFERENCES = (  # data, the model that others are compared with, and column of what is drawn again as a whole
+    ("photos", "supervised", "photo"),
+    ("scenes", "scenes_supervised", None),
+    ("scenes", "scenes_simclr", None),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +65,7 @@ class Trials:
         return len(self.stimulus)
 
 
-def scene_trials(n: int, size: int = 64, generator: Generator | None = None) -> Trials:
+def scene_trials(n: int, size: int = 64, seed: int = 0) -> Trials:
     """Scenes between partners that share exactly their shape, texture, colour or background.
 
     The partners of a scene are one and the same other scene, in which a single factor was made that of the stimulus: twins, so that
@@ -67,9 +74,8 @@ def scene_trials(n: int, size: int = 64, generator: Generator | None = None) -> 
     Args:
         n: how many.
         size: side in pixels.
-        generator: its seed decides the scenes; None is seed 0.
+        seed: of the scenes.
     """
-    seed = 0 if generator is None else generator.initial_seed()
     kinds = {cue: "nothing_shared" if cue == NOTHING else f"same_{cue}" for cue in (*SCENE_CUES, NOTHING)}
     drawn = {cue: draw_pairs(n, kind, Generator().manual_seed(seed)) for cue, kind in kinds.items()}  # the same side a each time
     anchors, masks = render(drawn[NOTHING][0], size)
@@ -79,7 +85,13 @@ def scene_trials(n: int, size: int = 64, generator: Generator | None = None) -> 
     return Trials("scenes", torch.cat(images), names, torch.arange(n), partners, masks[:, 0])
 
 
-def photo_trials(stimuli: Stimuli, *, draws: int = 1, limit: int | None = None, generator: Generator | None = None) -> Trials:
+def photos_at_hand(size: int, folder: str = "", *, download: bool = False, limit: int | None = None, seed: int = 0) -> Trials | None:
+    """`photo_trials` of the cue-conflict images in a folder (see `cue_conflict_folder`), or fetched; None where neither is wanted."""
+    found = cue_conflict_folder(folder)
+    return photo_trials(cue_conflict(size, found), limit=limit, seed=seed) if found or download else None
+
+
+def photo_trials(stimuli: Stimuli, *, repeats: int = 1, limit: int | None = None, seed: int = 0) -> Trials:
     """Cue-conflict images between partners of the same shape or texture, drawn from the same set.
 
     A partner shares the class of one cue, as another photo shows it: no photo is used on both sides. The other cue is of another class,
@@ -87,26 +99,26 @@ def photo_trials(stimuli: Stimuli, *, draws: int = 1, limit: int | None = None, 
 
     Args:
         stimuli: of `xaicl_lib.data.cue_conflict`.
-        draws: how many times each image is asked about, with other partners.
+        repeats: how many times each image is asked about, with other partners.
         limit: at most this many images are asked about, drawn so that every pair of shape and texture comes equally often (there are 240
             pairs among the 1,280 images, each five times): which texture it is matters more than anything else.
-        generator: of the partners; None is seed 0.
+        seed: of the partners.
 
     Raises:
         InputError: too few images for so many different partners.
     """
-    generator = Generator().manual_seed(0) if generator is None else generator
+    generator = Generator().manual_seed(seed)
     allowed = _allowed(stimuli)
-    enough = torch.stack([mask.sum(1) >= draws for mask in allowed.values()]).all(0) & stimuli.conflict
+    enough = torch.stack([mask.sum(1) >= repeats for mask in allowed.values()]).all(0) & stimuli.conflict
     asked = enough.nonzero()[:, 0]
     if not len(asked):
-        raise InputError(f"expected images with {draws} partners for each cue, got none among {len(stimuli)}")
+        raise InputError(f"expected images with {repeats} partners for each cue, got none among {len(stimuli)}")
     asked = asked[_balanced(stimuli.shape[asked], stimuli.texture[asked], generator)[: limit or len(asked)].sort().values]
     partners = {}
     for cue, mask in allowed.items():
         lot = torch.rand(mask.shape, generator=generator).masked_fill(~mask, -1)
-        partners[cue] = lot[asked].topk(draws, 1).indices.flatten()
-    return Trials("photos", stimuli.images, stimuli.names, asked.repeat_interleave(draws), partners)
+        partners[cue] = lot[asked].topk(repeats, 1).indices.flatten()
+    return Trials("photos", stimuli.images, stimuli.names, asked.repeat_interleave(repeats), partners)
 
 
 def _balanced(shape: Int[Tensor, " n"], texture: Int[Tensor, " n"], generator: Generator) -> Int[Tensor, " n"]:
@@ -129,7 +141,9 @@ def _allowed(stimuli: Stimuli) -> dict[str, Bool[Tensor, "n n"]]:
     }
 
 
-def decide(models: Sequence[PairModel], trials: Trials, *, method: str = "interaction_cam", seed: int = 0) -> pd.DataFrame:
+def decide(
+    models: Sequence[PairModel], trials: Trials | Mapping[int, Trials], *, method: str = "interaction_cam", seed: int = 0
+) -> pd.DataFrame:
     """Which partner a model finds more alike, and how the explanations of the same image differ between partners.
 
     Restates Sec. VI-1 of :cite:t:`sammani2023visualizing` ("in 64 % of the cases the methods explain similarity based on texture", of 50
@@ -142,7 +156,7 @@ def decide(models: Sequence[PairModel], trials: Trials, *, method: str = "intera
 
     Args:
         models: that give scores and maps.
-        trials: of `scene_trials` or `photo_trials`.
+        trials: of `scene_trials` or `photo_trials`; or some for each size of a model.
         method: of explanation, with its defaults.
         seed: of the method's generator.
 
@@ -156,9 +170,11 @@ def decide(models: Sequence[PairModel], trials: Trials, *, method: str = "intera
     Raises:
         InputError: fewer than two trials.
     """
-    if len(trials) < 2:
-        raise InputError(f"expected at least two trials, got {len(trials)}")
-    return pd.concat([_decide(model, trials, method, seed) for model in models], ignore_index=True)
+    asked = [trials if isinstance(trials, Trials) else trials[model.size] for model in models]
+    for one in asked:
+        if len(one) < 2:
+            raise InputError(f"expected at least two trials, got {len(one)}")
+    return pd.concat([_decide(model, one, method, seed) for model, one in zip(models, asked, strict=True)], ignore_index=True)
 
 
 def _decide(model: PairModel, trials: Trials, method: str, seed: int) -> pd.DataFrame:
@@ -189,8 +205,8 @@ def _explained(model: PairModel, trials: Trials, partner: Tensor, method: str, s
     for part in torch.arange(len(trials)).split(AT_ONCE):
         pair = Pair(trials.images[trials.stimulus[part]], trials.images[partner[part]])
         explanation = explain(model, pair, method, generator=Generator().manual_seed(seed))
-        scores.append(explanation.score.double().cpu())
-        maps.append(explanation.a.double().cpu())
+        scores.append(explanation.score.cpu().double())
+        maps.append(explanation.a.cpu().double())
     return torch.cat(scores), torch.cat(maps)
 
 
@@ -206,6 +222,27 @@ def _on_object(maps: Float[Tensor, "n i j"], objects: Bool[Tensor, "n h w"] | No
         return torch.full((len(maps),), torch.nan)
     resized = resize_map(maps, objects.shape[1:])  # type: ignore[arg-type]
     return relevance_mass(resized, objects)
+
+
+def completed(live: Sequence[pd.DataFrame], larger: pd.DataFrame | None, models: Sequence[str], method: str) -> pd.DataFrame:
+    """Trials of photos and of scenes: the live ones, or where it has them of more models those of the larger run.
+
+    Args:
+        live: tables of `decide`.
+        larger: the same with a column `method`, if it is at hand.
+        models: in whose order those of the larger run come.
+        method: of explanation.
+    """
+    stored = [] if larger is None else [larger[(larger["method"] == method) & (larger["model"] == name)] for name in models]
+    tables = [pd.concat(live), *([pd.concat(stored)] if stored else [])]
+    both = [[table[table["data"] == data] for table in tables] for data in ("photos", "scenes")]
+    chosen = [max(parts, key=lambda part: part["model"].nunique()) for parts in both]
+    return pd.concat(chosen, ignore_index=True).astype(dict.fromkeys(["model", "data", "cue", "name", "partner"], str))
+
+
+def stimuli_of(table: pd.DataFrame) -> dict[str, int]:
+    """How many photos and scenes models were asked about."""
+    return table.groupby("data", observed=True)["stimulus"].nunique().to_dict()
 
 
 def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
@@ -232,7 +269,43 @@ def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
     return both.assign(margin=both["score"] - both["shape_score"])
 
 
-def spread(values: Sequence[float], count: int = 9) -> list[int]:
+Explained = dict[str, tuple[Pair, Explanation]]  # by what is shared
+
+
+def explained_partners(model: PairModel, trials: Trials, places: Sequence[int], method: str) -> Explained:
+    """The stimuli of some trials with the partner of their shape and with that of their texture: pairs, and why these are alike."""
+    pairs = {cue: Pair(trials.images[trials.stimulus[places]], trials.images[trials.partners[cue][places]]) for cue in (SHAPE, TEXTURE)}
+    return {cue: (pair, explain(model, pair, method)) for cue, pair in pairs.items()}
+
+
+def from_shape_to_texture(
+    model: PairModel, trials: Trials, table: pd.DataFrame, method: str, count: int = 9
+) -> tuple[Explained, list[list[str]]]:
+    """A model's trials from the clearest decision for shape to the clearest for texture, evenly spaced in their order.
+
+    Args:
+        model: that decided.
+        trials: which it was asked.
+        table: of `decide`.
+        method: of explanation.
+        count: at most so many trials.
+
+    Returns:
+        As `explained_partners`; and of each trial the difference of the scores and what both pairs show.
+    """
+    own = versus(table[(table["model"] == model.name) & (table["data"] == trials.data)])
+    places = _spread(own["margin"], count)
+    names = [[f"{own['margin'][k]:+.2f}", *(_shown(trials, k, cue) for cue in (SHAPE, TEXTURE))] for k in places]
+    return explained_partners(model, trials, places, method), names
+
+
+def _shown(trials: Trials, place: int, cue: str) -> str:
+    """What a pair shows: of scenes, whose names are long, side b alone."""
+    sides = int(trials.partners[cue][place]), int(trials.stimulus[place])
+    return ", ".join(trials.names[side] for side in (sides[:1] if trials.data == "scenes" else sides[::-1]))
+
+
+def _spread(values: Sequence[float], count: int = 9) -> list[int]:
     """Places of `count` values from the smallest to the largest, evenly spaced in their order."""
     order = np.argsort(np.asarray(values), kind="stable")
     return [int(order[round(k)]) for k in np.linspace(0, len(order) - 1, min(count, len(order)))]
@@ -271,7 +344,101 @@ def lifts(table: pd.DataFrame, value: str = "lift", by: Sequence[str] = ("model"
     return summarise(each.rename(columns={value: "value"}), by)
 
 
-def paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, level: float = 0.05) -> pd.DataFrame:
+def share_table(table: pd.DataFrame) -> pd.DataFrame:
+    """How often each cue wins over shape: a row for each model, a column for each cue."""
+    return decided(table, ["model", "cue"]).pivot_table("mean", "model", "cue", sort=False).rename_axis(columns=None)
+
+
+def cue_table(table: pd.DataFrame) -> pd.DataFrame:
+    """How often a partner of the same shape, or texture, is more alike than one that shares nothing, and the mean lift."""
+    used = table[table["cue"].isin([SHAPE, TEXTURE])].assign(value=lambda t: t["lift"] > 0)
+    by, keys = ["data", "model", "cue"], ["data", "model"]
+    counts = shares(used, by, "value")
+    share = counts.assign(text=with_interval(counts)).pivot_table("text", keys, "cue", "first", sort=False)
+    mean = lifts(used, "lift", by).pivot_table("mean", keys, "cue", sort=False)
+    return share.add_suffix(": share").join(mean.add_suffix(": mean lift")).rename_axis(columns=None)
+
+
+def overlaps(table: pd.DataFrame, by: Sequence[str] = ("model", "cue")) -> pd.DataFrame:
+    """Mean overlap of an image's map for the shape partner with other maps: for other partners of it, and that of another image.
+
+    Args:
+        table: of `decide`.
+        by: columns that make a group; `cue` says which other map.
+
+    Returns:
+        As `lifts`.
+    """
+    own = table[table["cue"].isin([TEXTURE, NOTHING])].assign(value=lambda t: t["overlap"])
+    other = own[own["cue"] == TEXTURE].assign(cue="another image", value=lambda t: t["overlap_other"])
+    return lifts(pd.concat([own, other]).replace({"cue": SHARED}), "value", by)
+
+
+def overlaps_by_method(table: pd.DataFrame) -> pd.DataFrame:
+    """`overlaps` of several methods, on the photos that all of them were asked about; no rows where there is one method."""
+    photos = table[table["data"] == "photos"]
+    asked = photos.groupby("stimulus")["method"].nunique()
+    common = photos[photos["stimulus"].isin(asked.index[(asked == photos["method"].nunique()) & (asked > 1)])]
+    means = overlaps(common, ["method", "cue"]) if len(common) else pd.DataFrame(columns=["method", "cue", "mean", "low", "high"])
+    return means[means["cue"] != "another image"]
+
+
+def on_object(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean share of the energy of a map that is on the object of a scene, by model and cue, beside the object's share of the image."""
+    scenes = table[table["data"] == "scenes"]
+    wide = lifts(scenes, "on_object", ["model", "cue"]).pivot_table("mean", "model", "cue", sort=False)
+    wide["area of the object"] = scenes.groupby("model")["area"].mean()
+    return wide.rename_axis(columns=None)
+
+
+def against_references(table: pd.DataFrame) -> pd.DataFrame:
+    """Which models are decided by texture more or less often than a classifier, and which twins than the model they are twins of.
+
+    Scenes are independent of each other. The photos were made of 48 textures only, so these are compared, not the photos.
+
+    Args:
+        table: of `decide`, of several models on the same trials.
+
+    Returns:
+        By `against` and model: difference of the shares with its interval, more, fewer (trials or textures) and p.
+    """
+    some = _of_texture(table)
+    tests = [_paired(part, base, cluster=cluster).assign(against=base) for base, cluster, part in _comparable(some)]
+    found = pd.concat(tests).set_index(["against", "model"])
+    texts = {"difference": with_interval(found, "+.2f", mean="difference"), "p": p_texts(found["p"])}
+    return found.assign(**texts)[["difference", "more", "fewer", "p"]]
+
+
+def _of_texture(table: pd.DataFrame) -> pd.DataFrame:
+    """The trials of texture, with the photo that it is of."""
+    own = table[table["cue"] == TEXTURE]
+    return own.assign(photo=own["name"].str.split("-").str[1])
+
+
+def _comparable(table: pd.DataFrame) -> Iterator[tuple[str, str | None, pd.DataFrame]]:
+    """Each of `REFERENCES`, its column, and the trials of models that saw images of its kind."""
+    for data, base, cluster in REFERENCES:
+        alike = table["model"].str.startswith("scenes") == base.startswith("scenes")
+        twins = (base != "scenes_simclr") | (table["model"] != "scenes_supervised")
+        some = table[alike & twins & (table["data"] == data)]
+        if some["model"].nunique() > 1 and base in set(some["model"]):
+            yield base, cluster, some
+
+
+def by_texture(table: pd.DataFrame) -> pd.DataFrame:
+    """How often each class of textures wins over shape, on photos: a column for each model, the textures that win most first."""
+    photos = _of_texture(table[table["data"] == "photos"])
+    by = decided(photos.assign(texture=photos["photo"].str.rstrip("0123456789")), ["model", "texture"])
+    grid = by.pivot_table("mean", "model", "texture").loc[by["model"].unique()]
+    return grid[grid.mean().sort_values(ascending=False).index].T
+
+
+def textures_anew(table: pd.DataFrame) -> pd.DataFrame:
+    """How often texture wins over shape, on photos, with intervals over the photos of which the textures are."""
+    return decided(_of_texture(table[table["data"] == "photos"]), ["model"], cluster="photo").set_index("model")
+
+
+def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, level: float = 0.05) -> pd.DataFrame:
     """Which models are decided by a cue more or less often than a reference, trial against the same trial.
 
     An exact sign test over the stimuli on which the two differ (with one draw McNemar's exact test), corrected by Holm's procedure for

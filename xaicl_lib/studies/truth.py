@@ -13,7 +13,8 @@ from xaicl_lib import augment
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.evaluation.evaluate import Way, evaluate
+from xaicl_lib.evaluation.evaluate import evaluate
+from xaicl_lib.evaluation.method_spec import Methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
@@ -84,13 +85,13 @@ def _drops(model: PairModel, pair: Pair, moved: Sequence[Tensor], others: Sequen
         painted = torch.cat([paint(pixels, mask, fill) for mask in masks])
         z = model.encode(painted, "ab"[k], chunk).view(len(masks), len(pixels), -1)
         sides.append(_drops_of_side(whole[k], z, whole[1 - k], len(moved[k])))
-    drops = torch.stack(sides).mean(0).double().cpu()  # (4, n)
+    drops = torch.stack(sides).mean(0).cpu().double()  # (4, n)
     fits = torch.stack([_fits(masks) for masks in moved]).all(0)
     drops[1] = drops[1].masked_fill(~fits, torch.nan)
     flagged = pd.array((drops[0] <= drops[1]).tolist(), dtype="boolean")
     flagged[drops[:2].isnan().any(0).numpy()] = pd.NA
     area = torch.stack([masks[0].double().mean((1, 2)) for masks in moved]).mean(0)
-    columns = {"pair": range(len(pair)), "score": cosine(whole[0], whole[1]).double().cpu(), "area": area}
+    columns = {"pair": range(len(pair)), "score": cosine(whole[0], whole[1]).cpu().double(), "area": area}
     return pd.DataFrame(columns | dict(zip(("evidence", *CONTROLS), drops, strict=True))).assign(flagged=flagged)
 
 
@@ -214,7 +215,7 @@ def _groups(n: int) -> list[Int[Tensor, " k"]]:
 def localise(
     models: Sequence[str | PairModel],
     pairs: Mapping[str, Pair],
-    methods: Sequence[Way] | Mapping[str, Way],
+    methods: Methods,
     *,
     metrics: Sequence[str] = METRICS,
     store: Any | None = None,

@@ -29,13 +29,13 @@ class Change:
     kept: Bool[Tensor, "n h w"] | None = None
 
 
-def crop(photos: Images, generator: Generator) -> Change:
+def _crop(photos: Images, generator: Generator) -> Change:
     """A random square part, enlarged to the whole."""
     boxes = _boxes(len(photos), generator)
     return Change(augment.resized_crop(photos, boxes, photos.shape[-1]).clamp(0, 1), _inside(boxes, photos))
 
 
-def cut_out(photos: Images, generator: Generator) -> Change:
+def _cut_out(photos: Images, generator: Generator) -> Change:
     """A random square part painted in the photo's mean colour."""
     hidden = _inside(_boxes(len(photos), generator), photos)
     return Change(torch.where(hidden.unsqueeze(1), photos.mean((2, 3), keepdim=True), photos), ~hidden)
@@ -56,8 +56,8 @@ def _inside(boxes: Float[Tensor, "n 4"], photos: Images) -> Bool[Tensor, "n h w"
 
 
 CHANGES: dict[str, Callable[[Images, Generator], Change]] = {
-    "crop": crop,
-    "cut-out": cut_out,
+    "crop": _crop,
+    "cut-out": _cut_out,
     "colours": lambda photos, g: Change(augment.hue(photos, 0.2 + 0.6 * torch.rand(len(photos), generator=g)).clamp(0, 1)),
     "grayscale": lambda photos, g: Change(augment.grayscale(photos, 1.0)),
     "blur": lambda photos, g: Change(augment.gaussian_blur(photos, 0.03 * photos.shape[-1], 2 * round(0.09 * photos.shape[-1]) + 1)),
@@ -112,7 +112,7 @@ def compare_views(
         for draw in range(draws):
             change = apply(photos, generator)
             made = explain_change(model, photos, change, z_foil, way)
-            row = {"pair": range(len(photos)), "score": made.score.double().cpu(), "agreement": rank_correlation(made.a, itself.a).cpu()}
+            row = {"pair": range(len(photos)), "score": made.score.cpu().double(), "agreement": rank_correlation(made.a, itself.a).cpu()}
             frames.append(pd.DataFrame({**row, **_inside_share(made, change)}).assign(augmentation=name, draw=draw, model=model.name))
     return pd.concat(frames, ignore_index=True)[["model", "augmentation", "pair", "draw", "score", "agreement", "inside", "area"]]
 

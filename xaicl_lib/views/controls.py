@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.views.render import BookFigure, printed
+from xaicl_lib.views.render import BookFigure, alt_of, described, printed
 
 if TYPE_CHECKING:  # a page of text should not wait for plotly
     from plotly.graph_objects import Figure
@@ -19,7 +19,7 @@ class Controls:
     """One figure and what it depends on, each with a menu, a slider or a tick box.
 
     Args:
-        draw: called with one value for each choice; gives the figure and what is to be seen in it, as `render.show` wants it.
+        draw: called with one value for each choice; gives the figure, which says what is to be seen in it, as `render.show` wants it.
         start: what a printed page shows, where it is not the first of the choices.
         choices: by the name of `draw`'s argument: a list makes a menu, a range of whole numbers a slider, True or False a tick box.
 
@@ -30,7 +30,7 @@ class Controls:
         InputError: no choices, one with nothing to choose from, or a start that cannot be chosen.
     """
 
-    def __init__(self, draw: Callable[..., "tuple[Figure, str]"], *, start: Mapping[str, Any] | None = None, **choices: Choice) -> None:
+    def __init__(self, draw: Callable[..., "Figure"], *, start: Mapping[str, Any] | None = None, **choices: Choice) -> None:
         if not choices:
             raise InputError("expected something to choose, such as seed=range(5), got nothing")
         for name, choice in choices.items():
@@ -49,10 +49,14 @@ class Controls:
             return self._printed()
         return self.widget._repr_mimebundle_(**options)
 
+    def _figure(self, **chosen: Any) -> "Figure":
+        drawn = self._draw(**chosen)
+        return described(*drawn) if isinstance(drawn, tuple) else drawn
+
     def _printed(self) -> dict[str, str]:
-        figure, alt = self._draw(**self.first)
+        figure = self._figure(**self.first)
         said = " · ".join(f"{html.escape(_label(name))} <b>{html.escape(str(value))}</b>" for name, value in self.first.items())
-        drawn = BookFigure(figure, " ".join(alt.split()))
+        drawn = BookFigure(figure, alt_of(figure))
         return {"text/html": f'<p class="xaicl-chosen">{said}</p>{drawn._repr_html_()}', "text/plain": drawn.alt}
 
     @functools.cached_property
@@ -75,7 +79,7 @@ class Controls:
             with drawn:
                 drawn.clear_output(wait=True)
                 try:
-                    display(self._draw(**{name: one.value for name, one in choosers.items()})[0])
+                    display(self._figure(**{name: one.value for name, one in choosers.items()}))
                 except InputError as error:
                     print(error)
 
@@ -84,7 +88,7 @@ class Controls:
         if "google.colab" in sys.modules:
             answer()
         else:  # not captured: programs that execute notebooks may wait for ever for a cell whose output a widget captures
-            data = self._draw(**self.first)[0]._repr_mimebundle_()
+            data = self._figure(**self.first)._repr_mimebundle_()
             drawn.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
         return ipywidgets.VBox([*choosers.values(), drawn])
 

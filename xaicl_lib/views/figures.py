@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 from torch import Tensor
@@ -20,6 +22,7 @@ from torch import Tensor
 from xaicl_lib.annotations import brief, same
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.views.render import described
 
 DIVERGING, UNIFORM = "RdBu_r", "inferno"  # both named alike in plotly and matplotlib, both safe for colour-blind readers
 OPACITY = 0.65
@@ -123,11 +126,31 @@ def pair_figure(
         _draw_row(figure, k, len(drawn), row, shown)
     for column, name in enumerate(COLUMN_NAMES):
         left, right = WIDE.columns[column]
-        figure.add_annotation(text=html.escape(name.format(*names)), x=(left + right) / 2, y=1, yshift=2, **_TEXT)
-    return figure
+        told = html.escape(fitting(name, names, (right - left) * (WIDTH - RIGHT) / 13))
+        figure.add_annotation(text=told, x=(left + right) / 2, y=1, yshift=2, **_TEXT)
+    return described(figure, alt_text(explanations, names, index))
 
 
 _TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
+
+
+def fitting(title: str, names: tuple[str, str], room: float) -> str:
+    """A column's title, the middle of a long name left out so that it stays within `room`, in sizes of the letters."""
+    whole = title.format(*names)
+    for kept in range(max(map(len, names)), 1, -1):
+        if _width(whole) <= room:
+            break
+        whole = title.format(
+            *(name if len(name) <= kept else f"{name[: (kept + 1) // 2]}…{name[len(name) - kept // 2 :]}" for name in names)
+        )
+    return whole
+
+
+def _width(text: str) -> float:
+    """About how wide text is, in sizes of its letters; rather too much than too little."""
+    return sum(
+        1.2 if east_asian_width(one) in "WF" else 1 if one in "mwMW@%…" else 0.42 if one in "fijlrt .,:;!|'()[]" else 0.7 for one in text
+    )
 
 
 def photos_of(pair: Pair, index: int) -> list[Image.Image]:
@@ -276,7 +299,7 @@ def save_png(
         figure.text(0.06 / width, (bottom + cell + 0.33) / tall, row.title, fontsize=10, parse_math=False)
         for column in range(4):
             axis = figure.add_axes(((column * cell + 0.05) / width, bottom / tall, (cell - 0.1) / width, (cell - 0.05) / tall))
-            _draw_still(axis, row, column, shown[column % 2], names[column % 2])
+            _draw_still(axis, row, column, shown[column % 2], fitting(COLUMN_NAMES[column], names, (cell - 0.1) * 72 / 8))
         axis = figure.add_axes(((4 * cell + 0.05) / width, (bottom + 0.2) / tall, 0.1 / width, (cell - 0.45) / tall))
         low, high = row.range
         figure.colorbar(ScalarMappable(Normalize(low, high), row.colours), cax=axis, ticks=[low, 0, high], format="%.2g")
@@ -285,7 +308,7 @@ def save_png(
 
 
 def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str) -> None:
-    axis.set_title(name if column < 2 else f"map of {name}", fontsize=8, pad=3, parse_math=False)
+    axis.set_title(name, fontsize=8, pad=3, parse_math=False)
     axis.axis("off")
     axis.imshow(photo)
     if column >= 2:
@@ -294,9 +317,9 @@ def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str)
         axis.imshow(row.maps[column % 2], row.colours, vmin=low, vmax=high, alpha=OPACITY, interpolation="bilinear", extent=extent)
 
 
-def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str], *, title: str = "") -> go.Figure:
-    """A table of scores as colours, on [-1, 1]: `scores` (n, m) of the images named `down` with those named `across`, under a title."""
-    values = scores.float().cpu().numpy()
+def score_figure(scores: pd.DataFrame, *, title: str = "") -> go.Figure:
+    """A table of scores as colours, on [-1, 1]: of the images named by its rows with those named by its columns, under a title."""
+    values, across, down = scores.to_numpy(float), [str(name) for name in scores], [str(name) for name in scores.index]
     heat = go.Heatmap(
         z=values, x=[html.escape(name) for name in across], y=[html.escape(name) for name in down], zmin=-1, zmax=1, colorscale=DIVERGING,
         text=[[f"{v:.2f}" for v in row] for row in values], texttemplate="%{text}", hovertemplate="%{y} with %{x}: %{z:.3f}<extra></extra>",
@@ -308,4 +331,14 @@ def score_figure(scores: Tensor, across: Sequence[str], down: Sequence[str], *, 
         template="none", height=90 + 42 * len(down), margin={"l": 90, "r": 20, "t": 64, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", xaxis=top, yaxis={**axes, "autorange": "reversed"},
     )  # fmt: skip
-    return go.Figure(heat, layout)
+    return described(go.Figure(heat, layout), f"Scores of {len(down)} images with {title} each of {len(across)}. {_said(scores)}")
+
+
+def _said(scores: pd.DataFrame) -> str:
+    """Each score in words; of a square first how those on the diagonal differ from the others."""
+    values = scores.to_numpy(float)
+    each = "; ".join(f"{one} with {other} {values[j, k]:.2f}" for j, one in enumerate(scores.index) for k, other in enumerate(scores))
+    if len(values) < 2 or values.shape != (len(values), len(values)):
+        return f"{each}."
+    itself = np.eye(len(values), dtype=bool)
+    return f"On the diagonal {values[itself].mean():.2f} on average, elsewhere {values[~itself].mean():.2f}. {each}."

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.pair import resize_map
+from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.views.figures import OPACITY, UNIFORM, data_uri
+from xaicl_lib.views.render import described
 from xaicl_lib.views.style import PLAIN
 
 CELL = 112  # pixels of a picture
@@ -23,7 +24,11 @@ _PLAIN = {**PLAIN, "font": {"size": 12}}
 
 
 def gallery_figure(
-    items: Sequence[tuple[str, Sequence[Float[Tensor, "3 h w"]]]], *, columns: int = 3, masks: Sequence[Sequence[Tensor]] | None = None
+    items: Sequence[tuple[str, Sequence[Float[Tensor, "3 h w"]]]],
+    *,
+    columns: int = 3,
+    masks: Sequence[Sequence[Tensor]] | None = None,
+    what: str = "Pictures in rows",
 ) -> go.Figure:
     """Groups of pictures side by side, each group under its title, so many groups in a row.
 
@@ -31,6 +36,7 @@ def gallery_figure(
         items: title and pictures in [0, 1]; as many pictures in each.
         columns: groups in a row.
         masks: for each item and picture what to outline, (h, w) boolean.
+        what: is seen, for those who do not see it, before the titles.
 
     Raises:
         InputError: nothing to show, or groups of different numbers of pictures.
@@ -57,7 +63,29 @@ def gallery_figure(
     share = rows * tall / (columns * wide - GAP)  # of the width, for pages that fit the figure to theirs
     narrow = {"fixed": 8, "share": share, "layout": {"font.size": 9}, "bars": {}, "traces": []}
     meta = {"fixed": 8, "share": share, "narrow": narrow}
-    return figure.update_layout(**_PLAIN, height=8 + share * 720, margin={"l": 0, "r": 0, "t": 4, "b": 4}, meta=meta)
+    figure.update_layout(**_PLAIN, height=8 + share * 720, margin={"l": 0, "r": 0, "t": 4, "b": 4}, meta=meta)
+    titles = dict.fromkeys(title for title, _ in items if title)
+    return described(figure, f"{what.rstrip('.:')}: {', '.join(titles)}." if titles else what)
+
+
+def pair_gallery(rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, what: str) -> go.Figure:
+    """The first of each pairs in a row: both images, and the maps of both on one scale.
+
+    Args:
+        rows: titles of the four pictures, pairs, and their explanations.
+        what: is seen, for those who do not see it, before the titles.
+
+    Raises:
+        InputError: no rows, or one without side b.
+    """
+    items: list[tuple[str, list[Tensor]]] = []
+    for titles, pair, made in rows:
+        if pair.b is None or made.b is None:
+            raise InputError("expected pairs of two sides and their maps, got one without side b")
+        limit, images = max(made.a.max().item(), made.b.max().item()), (pair.a[0], pair.b[0])
+        maps = (overlaid(image, side[0], limit) for image, side in zip(images, (made.a, made.b), strict=True))
+        items += [(title, [picture]) for title, picture in zip(titles, (*images, *maps), strict=True)]
+    return gallery_figure(items, columns=4, what=what)
 
 
 def _picture(pixels: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"] | None) -> Image.Image:

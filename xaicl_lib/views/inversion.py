@@ -12,8 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.studies.colour import colour_measures
 from xaicl_lib.studies.inversion import Inversion
 from xaicl_lib.views.figures import data_uri
+from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import series_colours
 from xaicl_lib.views.style import BARE, GRID, PLAIN
 from xaicl_lib.views.zoo import colour
@@ -29,7 +31,7 @@ def _to_image(pixels: Picture) -> Image.Image:
     return Image.fromarray((pixels.detach().float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
 
 
-def sheet(rows: Sequence[Sequence[Picture]], cell: int = CELL) -> Image.Image:
+def _sheet(rows: Sequence[Sequence[Picture]], cell: int = CELL) -> Image.Image:
     """Rows of pictures as one picture, each in a cell of its own with a white edge."""
     out = Image.new("RGB", (len(rows[0]) * cell, len(rows) * cell), "white")
     inner = cell - 2 * EDGE
@@ -39,47 +41,55 @@ def sheet(rows: Sequence[Sequence[Picture]], cell: int = CELL) -> Image.Image:
     return out
 
 
-def grid_figure(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence[str]) -> go.Figure:
-    """Rows of pictures, each under its name, below the names of the columns.
+def grid_figure(found: Mapping[tuple[str, str], Inversion], targets: Float[Tensor, "n 3 h w"], names: Mapping[int, str]) -> go.Figure:
+    """Targets and their reconstructions: a row for each target and model, under its name, a column for each stage.
 
     Args:
-        rows: name and pictures in [0, 1], such as a target and its reconstructions stage by stage.
-        columns: their names, as many as pictures in each row.
-
-    Raises:
-        InputError: no rows, or one of another length.
+        found: by model and stage, as from `xaicl_lib.studies.inversion.invert_stages`.
+        targets: of all of them, in [0, 1].
+        names: of the targets to show, by their number.
     """
-    _check(rows, columns)
+    rows, columns = _rows_of(found, targets, names)
+    figure = _pictures_figure(rows, columns)
+    last, deepest = columns[-1], [(model, one) for (model, stage), one in found.items() if stage == columns[-1]]
+    said = [f"{name}, {model} {_left_of(one, targets, k)}" for model, one in deepest for k, name in names.items()]
+    shown = f"{', '.join(names.values())} and reconstructions from {', '.join(columns[1:])}"
+    return described(figure, f"{shown}, a row for each model. Left at {last}: {'; '.join(said)}.")
+
+
+def _left_of(found: Inversion, targets: Tensor, k: int) -> str:
+    """How much of a target's colour and lightness its reconstruction has."""
+    kept = colour_measures(found.pixels[k : k + 1].double(), targets[k : k + 1].cpu().double())
+    return f"{kept['colour_kept'].item():.2f} of the colour, {kept['lightness_kept'].item():.2f} of the lightness"
+
+
+def _pictures_figure(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence[str]) -> go.Figure:
+    """Rows of pictures, each under its name, below the names of the columns."""
     figure = _frame([name for name, _ in rows], columns, CELL)
     for k, (_, pictures) in enumerate(rows):
         place = {"x": 0, "y": _top(k, CELL, len(columns)), "sizex": len(columns) * CELL, "sizey": CELL, "xref": "x", "yref": "y"}
-        figure.add_layout_image(source=data_uri(sheet([pictures])), **place, sizing="stretch", layer="below")
+        figure.add_layout_image(source=data_uri(_sheet([pictures])), **place, sizing="stretch", layer="below")
     return figure
 
 
-def rows_of(
+def _rows_of(
     found: Mapping[tuple[str, str], Inversion], targets: Float[Tensor, "n 3 h w"], names: Mapping[int, str]
 ) -> tuple[list[tuple[str, list[Picture]]], list[str]]:
-    """The rows and columns of `grid_figure` for inversions by model and stage: a row for each target and model.
+    """Rows of pictures by name, and the names of their columns.
 
-    Args:
-        found: as from `invert_stages`.
-        targets: of all of them.
-        names: of the targets to show, by their number.
+    Raises:
+        InputError: a model without one of the stages.
     """
     models, columns = list(dict.fromkeys(m for m, _ in found)), ["target", *dict.fromkeys(stage for _, stage in found)]
+    missing = [f"{model}, {stage}" for model in models for stage in columns[1:] if (model, stage) not in found]
+    if missing or not found:
+        raise InputError(f"expected inversions of the same stages of each model, got none of {'; '.join(missing) or 'any'}")
     rows = [
         (f"{name}: {model}", [targets[k], *(found[model, stage].pixels[k] for stage in columns[1:])])
         for k, name in names.items()
         for model in models
     ]
     return rows, columns
-
-
-def _check(rows: Sequence[tuple[str, Sequence[Picture]]], columns: Sequence[str]) -> None:
-    counts = {len(pictures) for _, pictures in rows}
-    if counts != {len(columns)} or not columns:
-        raise InputError(f"expected rows of {len(columns)} pictures, one for each column, got {sorted(counts)}")
 
 
 def _top(row: int, cell: int, columns: int) -> float:
@@ -104,12 +114,12 @@ def _frame(names: Sequence[str], columns: Sequence[str], cell: int) -> go.Figure
     return figure.update_layout(**look, height=34 + share * 720, margin={"l": 0, "r": 0, "t": 30, "b": 4}, meta=meta)
 
 
-def search_figure(found: Mapping[str, Inversion], rows: Sequence[tuple[str, int]], *, cell: int = 64) -> go.Figure:
+def search_figure(found: Mapping[str, Inversion], names: Mapping[int, str], *, cell: int = 64) -> go.Figure:
     """The search as an animation: noise on the left end of the slider, reconstructions on the right.
 
     Args:
         found: inversions by the name of their column, all with the same frames.
-        rows: name and number of each target.
+        names: of the targets to show, by their number.
         cell: pixels of a picture; more only makes the page heavy.
 
     Raises:
@@ -119,8 +129,8 @@ def search_figure(found: Mapping[str, Inversion], rows: Sequence[tuple[str, int]
     if len(steps) != 1 or not next(iter(steps)):
         raise InputError(f"expected inversions with frames of the same steps, got frames at {sorted(steps)}")
     at = steps.pop()
-    figure = _frame([name for name, _ in rows], list(found), cell)
-    frames = [_strips([[one.frames[f, k] for one in found.values()] for _, k in rows], cell) for f in range(len(at))]
+    figure = _frame(list(names.values()), list(found), cell)
+    frames = [_strips([[one.frames[f, k] for one in found.values()] for k in names], cell) for f in range(len(at))]
     figure.update_layout(images=frames[-1])  # what paper shows, and a page before anyone plays
     figure.frames = [{"name": str(step), "layout": {"images": images}} for step, images in zip(at, frames, strict=True)]
     now = {"mode": "immediate", "transition": {"duration": 0}}
@@ -143,13 +153,15 @@ def search_figure(found: Mapping[str, Inversion], rows: Sequence[tuple[str, int]
     room = 78
     meta = figure.layout.meta
     meta = {**meta, "fixed": meta["fixed"] + room, "narrow": {**meta["narrow"], "fixed": meta["narrow"]["fixed"] + room}}
-    return figure.update_layout(sliders=[slider], updatemenus=[button], meta=meta, height=figure.layout.height + room, margin={"b": room})
+    figure.update_layout(sliders=[slider], updatemenus=[button], meta=meta, height=figure.layout.height + room, margin={"b": room})
+    shown = f"the reconstructions of {', '.join(names.values())} from {', '.join(found)}"
+    return described(figure, f"The search from noise to {shown}, a column for each, in {len(at)} frames up to step {at[-1]}.")
 
 
 def _strips(rows: Sequence[Sequence[Picture]], cell: int) -> list[dict[str, Any]]:
     """A picture for each row, in place."""
     place = {"x": 0, "sizex": len(rows[0]) * cell, "sizey": cell, "xref": "x", "yref": "y", "sizing": "stretch", "layer": "below"}
-    return [{"source": data_uri(sheet([row], cell)), "y": _top(k, cell, len(row)), **place} for k, row in enumerate(rows)]
+    return [{"source": data_uri(_sheet([row], cell)), "y": _top(k, cell, len(row)), **place} for k, row in enumerate(rows)]
 
 
 def convergence_figure(found: Mapping[str, Inversion]) -> go.Figure:
@@ -171,7 +183,9 @@ def convergence_figure(found: Mapping[str, Inversion]) -> go.Figure:
     legend = 22 * -(-len(found) // 2)
     below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
     margin = {"l": 64, "r": 12, "t": 12, "b": 58 + legend}
-    return figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+    figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+    ends = (f"{s} ends at {one.error.mean():.4f}, its grey copies are at {one.grey.mean():.4f}" for s, one in found.items())
+    return described(figure, f"Relative feature error by step, mean of the targets. {'; '.join(ends)}.")
 
 
 def depth_figure(
@@ -214,7 +228,8 @@ def depth_figure(
     legend = 22 * -(-len(figure.data) // 2)  # two in a line on a phone
     below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
     margin = {"l": 60, "r": 12, "t": 12, "b": 58 + legend}
-    return figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+    figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+    return described(figure, _depth_alt(table, title, reference, reference_name))
 
 
 def _colours(models: Sequence[str]) -> dict[str, str]:
@@ -223,11 +238,12 @@ def _colours(models: Sequence[str]) -> dict[str, str]:
     return own if len(set(own.values())) == len(models) else series_colours(models)
 
 
-def depth_alt(table: pd.DataFrame, what: str) -> str:
-    """What `depth_figure` shows: where each line begins and ends, with intervals."""
+def _depth_alt(table: pd.DataFrame, title: str, reference: float | None, reference_name: str) -> str:
+    """Where each line begins and ends, with intervals."""
     said = []
     for model, part in table.groupby("model", sort=False, observed=True):
         first, last = part.iloc[0], part.iloc[-1]
         ends = (f"{r['mean']:.2f} ({r['low']:.2f} to {r['high']:.2f}) at {r['stage']}" for r in (first, last))
         said.append(f"{model} from {' to '.join(ends)}")
-    return f"{what} {'; '.join(said)}."
+    line = [] if reference is None else [f"{reference_name} {reference:.2f}"]
+    return f"{title}. {'; '.join(said + line)}."

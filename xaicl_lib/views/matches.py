@@ -8,6 +8,7 @@ import torch
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.figures import data_uri, photos_of
+from xaicl_lib.views.render import described
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: safe for colour-blind readers
 GAP = 0.12  # between the photos, in widths of one
@@ -15,7 +16,7 @@ GAP = 0.12  # between the photos, in widths of one
 Cell = tuple[int, int]
 
 
-def strongest_matches(explanation: Explanation, count: int = 6, *, index: int = 0) -> list[tuple[Cell, Cell, float]]:
+def _strongest_matches(explanation: Explanation, count: int = 6, *, index: int = 0) -> list[tuple[Cell, Cell, float]]:
     """The strongest pairs of cells of a joint map, each cell used at most once: (row, column) in A and in B, and the value.
 
     Raises:
@@ -46,14 +47,14 @@ def match_figure(
         names: titles of both sides; shown as text, whatever is in them.
         photos: the same pair in more pixels, for the eye.
     """
-    matches = strongest_matches(explanation, count, index=index)
+    matches = _strongest_matches(explanation, count, index=index)
     figure = go.Figure(layout=_layout())
     for offset, photo, name in zip((0.0, 1 + GAP), photos_of(photos or pair, index), names, strict=True):
         figure.add_layout_image(
             source=data_uri(photo), xref="x", yref="y", x=offset, y=0, sizex=1, sizey=1, sizing="stretch", layer="below"
         )
         figure.add_annotation(text=html.escape(name), x=offset + 0.5, y=0, yanchor="bottom", showarrow=False)
-    assert explanation.joint is not None  # strongest_matches has looked
+    assert explanation.joint is not None  # _strongest_matches has looked
     shape = explanation.joint.shape[1:]
     for colour, (cell_a, cell_b, value) in zip(COLOURS * (1 + count // len(COLOURS)), matches, strict=False):
         xs = [(cell_a[1] + 0.5) / shape[1], 1 + GAP + (cell_b[1] + 0.5) / shape[3]]
@@ -61,7 +62,12 @@ def match_figure(
         style = {"mode": "lines+markers", "line": {"color": colour, "width": 2}, "showlegend": False}
         marker = {"size": 13, "symbol": "square-open", "line": {"width": 3}, "color": colour}
         figure.add_trace(go.Scatter(x=xs, y=ys, marker=marker, hovertemplate=f"{value:.3g}<extra></extra>", **style))
-    return figure
+    said = "; ".join(f"{_place(cell_a)} with {_place(cell_b)}, {value:.2g}" for cell_a, cell_b, value in matches)
+    return described(figure, f"Lines between the cells of {names[0]} and {names[1]} that go together most, in rows and columns: {said}.")
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell[0] + 1}, {cell[1] + 1}"
 
 
 def _layout() -> go.Layout:

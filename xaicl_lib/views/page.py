@@ -5,12 +5,14 @@ import os
 from collections.abc import Mapping, Sequence
 from string import Template
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views import figures, render
+from xaicl_lib.views.tables import Table
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -36,8 +38,8 @@ $notes
 
 
 def show(
-    pair: Pair,
-    explanations: Explanation | Sequence[Explanation],
+    what: Pair | go.Figure | pd.DataFrame,
+    explanations: Explanation | Sequence[Explanation] = (),
     out: str | os.PathLike[str] | None = None,
     *,
     names: tuple[str, str] = ("A", "B"),
@@ -46,17 +48,20 @@ def show(
     title: str | None = None,
     facts: Mapping[str, object] | None = None,
     notes: Sequence[str] = (),
-) -> go.Figure | render.BookFigure | None:
-    """A pair beside its maps: a figure to be the last line of a cell, or a file.
+    digits: int = 2,
+) -> go.Figure | render.BookFigure | Table | None:
+    """A pair beside its maps: a figure to be the last line of a cell, or a file. Also a figure of this library, or a table to read.
 
     Args:
-        pair: that was explained; of a pair without side b the image and its maps.
+        what: a pair that was explained (of one without side b the image and its maps are shown); or a figure or table, without anything
+            else.
         explanations: one, or several for a row each.
         out: FILE.html, which needs nothing else, or FILE.png.
         names: of both sides.
         index: which pair of the batch.
         photos: the same pair in more pixels, for the eye.
         title, facts, notes: of an HTML page.
+        digits: of a table's numbers, after the point.
 
     Returns:
         The figure, while the book is built with what it says to those who do not see it; None where a file was written.
@@ -64,6 +69,11 @@ def show(
     Raises:
         InputError: nothing to show, explanations of other pairs, or a file that cannot be written.
     """
+    if isinstance(what, go.Figure):
+        return render.show(what)
+    if isinstance(what, pd.DataFrame):
+        return Table(what, digits)
+    pair = what
     made = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     _check(pair, made)
     if out is None:

@@ -46,20 +46,44 @@ class BookFigure:
         return {"text/html": self._repr_html_(), "text/plain": self.alt}
 
 
-def show(figure: "Figure", alt: str) -> "Figure | BookFigure":
-    """The figure, ready to be the last line of a cell: itself in a live notebook, compact HTML while the book is built.
-
-    Args:
-        figure: set colours only where they carry data; fonts, lines and backgrounds follow the reader's theme. A figure with both a
-            width and a height keeps their proportion on narrow screens.
-        alt: what is to be seen, in a sentence or two.
+def described(figure: "Figure", alt: str) -> "Figure":
+    """The figure with what is to be seen in it, in a sentence or two, which it carries wherever it is shown.
 
     Raises:
         ValueError: no text in `alt`.
     """
     if not alt.strip():
         raise ValueError("expected alt to say what the figure shows, got no text")
-    return BookFigure(figure, " ".join(alt.split())) if printed() else figure
+    meta = dict(figure.layout.meta or {})
+    return figure.update_layout(meta={**meta, "alt": " ".join(alt.split())})
+
+
+def alt_of(figure: "Figure") -> str:
+    """What `described` said of a figure.
+
+    Raises:
+        ValueError: nothing was said of it.
+    """
+    alt = (figure.layout.meta or {}).get("alt")
+    if not alt:
+        raise ValueError("expected a figure that says what is to be seen in it, got one without; see xaicl_lib.views.render.described")
+    return alt
+
+
+def show(figure: "Figure", alt: str | None = None) -> "Figure | BookFigure":
+    """The figure, ready to be the last line of a cell: itself in a live notebook, compact HTML while the book is built.
+
+    Args:
+        figure: set colours only where they carry data; fonts, lines and backgrounds follow the reader's theme. A figure with both a
+            width and a height keeps their proportion on narrow screens.
+        alt: what is to be seen, where the figure does not say it itself.
+
+    Raises:
+        ValueError: neither says what is to be seen.
+    """
+    figure = figure if alt is None else described(figure, alt)
+    alt = alt_of(figure)
+    return BookFigure(figure, alt) if printed() else figure
 
 
 def figure_json(figure: "Figure") -> str:
@@ -69,6 +93,7 @@ def figure_json(figure: "Figure") -> str:
     """
     spec = json.loads(figure.to_json())
     spec.get("layout", {}).pop("template", None)
+    spec.get("layout", {}).get("meta", {}).pop("alt", None)  # it stands beside the figure
     counts: Counter[str] = Counter()
     _visit(spec, lambda text: counts.update([text]))
     places = {text: k for k, text in enumerate(text for text, count in counts.items() if count > 1)}

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
+from xaicl_lib.views.render import described
 from xaicl_lib.views.style import GRID, PLAIN
 from xaicl_lib.views.zoo import COLOURS
 
@@ -46,10 +47,11 @@ def _first(name: str) -> str:
     return name.split(",")[0]
 
 
-def _symbol(name: str) -> str:
-    """A full circle for what looks at a model; what does not stands out by its own, open for scenes."""
-    symbol = NULLS[_first(name)][1] if _first(name) in NULLS else "circle"
-    return f"{symbol}-open" if name.endswith(", scenes") else symbol
+def look(name: str) -> tuple[str, str]:
+    """Symbol and dash: a full circle and line for what looks at a model; what does not stands out by its own, open for scenes."""
+    control = _first(name) in NULLS
+    symbol = NULLS[_first(name)][1] if control else "circle"
+    return f"{symbol}-open" if name.endswith(", scenes") else symbol, "dot" if control else "solid"
 
 
 def dots_figure(
@@ -61,6 +63,7 @@ def dots_figure(
     reference: float | None = None,
     reference_name: str = "chance",
     bounds: tuple[float, float] | None = None,
+    what: str | None = None,
 ) -> go.Figure:
     """Means with their intervals: a line for each of `rows`, a dot on it for each of `series`, another mark for controls.
 
@@ -71,6 +74,7 @@ def dots_figure(
         reference: a value to compare with, drawn as a dotted line and named in the legend.
         reference_name: what it is.
         bounds: of the axis; without them it holds every interval and the reference.
+        what: is seen, for those who do not see it, before the numbers; else the title.
     """
     if bounds is None:
         ends = [*table["low"].dropna(), *table["high"].dropna(), *table["mean"].dropna(), *([] if reference is None else [reference])]
@@ -83,7 +87,7 @@ def dots_figure(
         figure.add_trace(
             go.Scatter(
                 x=part["mean"], y=part[rows].astype(str), name=str(name), mode="markers", orientation="h", error_x=reach,
-                marker={"color": colours[str(name)], "size": 8, "symbol": _symbol(str(name))},
+                marker={"color": colours[str(name)], "size": 8, "symbol": look(str(name))[0]},
                 customdata=part[["low", "high"]], hovertemplate="%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})",
             )
         )  # fmt: skip
@@ -101,7 +105,7 @@ def dots_figure(
         **PLAIN, scattermode="group", showlegend=True, height=height, margin=margin,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
     )  # fmt: skip
-    return figure
+    return described(figure, dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
 
 
 def dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
@@ -111,7 +115,13 @@ def dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
 
 
 def matrix_figure(
-    table: pd.DataFrame, *, title: str = "", digits: int = 2, centre: float | None = None, bounds: tuple[float, float] | None = None
+    table: pd.DataFrame,
+    *,
+    title: str = "",
+    digits: int = 2,
+    centre: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    what: str | None = None,
 ) -> go.Figure:
     """A table of numbers as colours, with the numbers in it: index down, columns across, names of columns slanted.
 
@@ -121,6 +131,7 @@ def matrix_figure(
         digits: of the numbers.
         centre: the value that is white, for signed numbers.
         bounds: of the colours; without them the range of the numbers.
+        what: is seen, for those who do not see it, before the highest and the lowest of each column; else the title.
     """
     values, names = table.to_numpy(float), [str(c) for c in table.columns]
     low, high = bounds or (float(np.nanmin(values)), float(np.nanmax(values)))
@@ -143,73 +154,15 @@ def matrix_figure(
         **PLAIN, height=top + 20 + 30 * len(table), margin={"l": left, "r": 10, "t": top, "b": 10},
         meta={"least": left + 10 + CELL * len(names)},
     )  # fmt: skip
-    return figure
+    return described(figure, f"{what or title} {_extremes(table, digits)}")
 
 
-def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
-    """Curves over the level of an augmentation, a line for each model, dotted for a control, one augmentation at a time from a menu.
-
-    Args:
-        table: columns model, augmentation, level, mean, low, high.
-        title: of the axis of values.
-    """
-    names, colours = list(table["augmentation"].unique()), series_colours(list(table["model"].unique()))
-    figure = go.Figure()
-    for name in names:
-        for model, colour in colours.items():
-            part = table[(table["augmentation"] == name) & (table["model"] == model)]
-            reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
-            figure.add_trace(
-                go.Scatter(
-                    x=part["level"], y=part["mean"], error_y=reach, name=model, mode="lines+markers", visible=name == names[0],
-                    line={"color": colour, "width": 2.5, "dash": "dot" if _first(model) in NULLS else "solid"},
-                    marker={"symbol": _symbol(model)}, hovertemplate="level %{x}: %{y:.2f}<extra>" + model + "</extra>",
-                )
-            )  # fmt: skip
-    shown = {name: [one == name for one in names for _ in colours] for name in names}
-    buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in names]
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
-    figure.update_xaxes(**GRID, title="level (0: none)", dtick=1)
-    figure.update_yaxes(**GRID, title=title, range=[-0.03, 1.03])
-    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
-    figure.update_layout(
-        **PLAIN,
-        height=420,
-        margin={"l": 60, "r": 12, "t": 55, "b": 60 + 22 * len(colours)},
-        updatemenus=[menu],
-        legend=legend,
-        showlegend=True,
-    )
-    return figure
-
-
-def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
-    """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
-
-    Args:
-        table: columns model, augmentation, level, mean, low, high.
-        title: of the axis of values.
-    """
-    levels = sorted(table["level"].unique())
-    figures = [dots_figure(table[table["level"] == k], rows="augmentation", series="model", title=title) for k in levels]
-    figure, count = figures[-1], len(figures[-1].data)
-    steps = []
-    for k, one in zip(levels, figures, strict=True):
-        keys = ("x", "error_x.array", "error_x.arrayminus", "customdata")
-        values = [
-            [t.x, t.error_x.array, t.error_x.arrayminus, None if t.customdata is None else np.asarray(t.customdata).tolist()]
-            for t in one.data
-        ]
-        change = {key: [_plain(row[j]) for row in values] for j, key in enumerate(keys)}
-        steps.append({"label": str(k), "method": "restyle", "args": [change, list(range(count))]})
-    slider = {
-        "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 1, "yanchor": "bottom", "pad": {"b": 30, "t": 0},
-        "currentvalue": {"prefix": "level ", "visible": True}, "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
-    }  # fmt: skip
-    top = 95
-    figure.update_xaxes(range=[-0.03, 1.03])
-    return figure.update_layout(sliders=[slider], height=figure.layout.height + top, margin={"t": top})
-
-
-def _plain(values: Sequence[float] | None) -> list | None:
-    return None if values is None else [v if isinstance(v, list) else float(v) for v in values]
+def _extremes(table: pd.DataFrame, digits: int) -> str:
+    """For each column the row with the highest and the one with the lowest number."""
+    said = []
+    for name in table:
+        known = table[name].dropna().astype(float)
+        if len(known):
+            top, least = known.idxmax(), known.idxmin()
+            said.append(f"{name}: highest {top} {known[top]:.{digits}f}, lowest {least} {known[least]:.{digits}f}")
+    return f"{'; '.join(said)}."

@@ -27,9 +27,10 @@ def methods_table() -> pd.DataFrame:
 def provenance(table: pd.DataFrame, **counted: str) -> str:
     """Where a stored table is from, in a line: `provenance(table, pairs="pairs")` begins with the number in its column `pairs`."""
     first = table.iloc[0]
-    parts = [f"{first[column]} {name}" for column, name in counted.items()]
+    parts = [f"{first[column]} {name}" for column, name in counted.items() if column in table]
     forms = {"device": "{}", "torch": "torch {}", "date": "{}", "code": "code {}"}
-    return " · ".join([*parts, *(form.format(first[column]) for column, form in forms.items() if column in table)])
+    parts += [form.format(first[column]) for column, form in forms.items() if column in table]
+    return " · ".join(parts) or "the quick run of this page"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Table:
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
-            text = self.frame.reset_index().to_html(
-                index=False, border=0, justify="left", float_format=lambda v: f"{v:.{self.digits}f}", na_rep=""
+            text = (
+                self.frame.rename_axis(columns=None)
+                .reset_index()
+                .to_html(index=False, border=0, justify="left", float_format=lambda v: f"{v:.{self.digits}f}", na_rep="")
             )
         return f'<div class="xaicl-table">{text}</div>'

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,27 @@ from torch import Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.studies.texture import PAPER, SHAPE, TEXTURE
+from xaicl_lib.studies.texture import PAPER, SHAPE, SHARED, TEXTURE, Trials
 from xaicl_lib.views.figures import data_uri
-from xaicl_lib.views.gallery import overlaid
+from xaicl_lib.views.gallery import gallery_figure, overlaid
+from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
 from xaicl_lib.views.style import GRID, PLAIN
 
-VERDICTS = {TEXTURE: "#d55e00", SHAPE: "#0072b2"}  # after Okabe and Ito
+_COLOURS = {TEXTURE: "#d55e00", SHAPE: "#0072b2"}  # after Okabe and Ito
 CELL, TITLE, SLIDER = 112, 26, 84  # pixels of a picture, of a row's title, and below the pictures
 _FAINT = {"color": "rgba(128,128,128,0.9)", "width": 1.5}
+
+
+def partners_figure(trials: Sequence[Trials]) -> go.Figure:
+    """Of each kind of trials the first and the middle one: the image, and the partners that share its shape, its texture, and nothing."""
+    items = []
+    for one in trials:
+        for k in (0, len(one) // 2):
+            items.append(("the image", [one.images[one.stimulus[k]]]))
+            items += [(said, [one.images[one.partners[cue][k]]]) for cue, said in SHARED.items()]
+    what = "Images in rows, each with a partner of the same shape, one of the same texture and one that shares nothing"
+    return gallery_figure(items, columns=4, what=what)
 
 
 def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "data", paper: float = PAPER) -> go.Figure:
@@ -34,7 +47,8 @@ def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "da
     """
     title = "decided by texture"  # short enough for a phone
     name = f"the paper's {100 * paper:.0f} %"
-    figure = dots_figure(table, rows=rows, series=series, title=title, reference=paper, reference_name=name, bounds=(-0.02, 1.02))
+    axis: dict[str, Any] = {"title": title, "reference": paper, "reference_name": name, "bounds": (-0.02, 1.02)}
+    figure = dots_figure(table, rows=rows, series=series, what="Decided by texture.", **axis)
     ends = [str(table[rows].iloc[0]), str(table[rows].iloc[-1])]
     figure.add_vline(0.5, line=_FAINT)
     figure.add_trace(go.Scatter(x=[0.5, 0.5], y=ends, mode="lines", line=_FAINT, name="a coin", hoverinfo="skip"))
@@ -64,16 +78,19 @@ def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
     figure.update_yaxes(**GRID, title=f"score with the same {cue}", range=span)
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
-    return figure.update_layout(
+    figure.update_layout(
         **PLAIN, height=460, margin={"l": 62, "r": 12, "t": 55, "b": 80}, updatemenus=[menu], legend=legend, showlegend=True
     )
+    above = (f"{name}: {int(part['wins'].astype(bool).sum())} of {len(part)}" for name, part in table.groupby("model", sort=False))
+    what = f"Scores with the partner of the same {cue} against those of the same shape"
+    return described(figure, f"{what}, a point for each trial. Above the diagonal, {'; '.join(above)}.")
 
 
 def _points(part: pd.DataFrame, verdict: str, cue: str, *, visible: bool) -> go.Scatter:
     hover = "%{customdata[0]}<br>same shape: %{customdata[1]}, %{x:.2f}<br>same CUE: %{customdata[2]}, %{y:.2f}<extra></extra>"
     return go.Scatter(
         x=part["shape_score"].round(4), y=part["score"].round(4), mode="markers", name=f"decided by {verdict}", visible=visible,
-        marker={"color": VERDICTS.get(verdict, VERDICTS[TEXTURE]), "size": 6, "opacity": 0.65},
+        marker={"color": _COLOURS.get(verdict, _COLOURS[TEXTURE]), "size": 6, "opacity": 0.65},
         customdata=part[["name", "shape_partner", "partner"]], hovertemplate=hover.replace("CUE", cue),
     )  # fmt: skip
 
@@ -118,7 +135,10 @@ def choice_figure(rows: Mapping[str, tuple[Pair, Explanation]], names: Sequence[
     narrow = {"fixed": SLIDER, "share": share, "layout": {"font.size": 10}, "bars": {}, "traces": []}
     meta = {"fixed": SLIDER, "share": share, "narrow": narrow}
     margin = {"l": 0, "r": 0, "t": 0, "b": SLIDER}
-    return figure.update_layout(**PLAIN, height=SLIDER + share * 720, margin=margin, sliders=[slider], meta=meta)
+    figure.update_layout(**PLAIN, height=SLIDER + share * 720, margin=margin, sliders=[slider], meta=meta)
+    what = "Trials from shape to texture, one at a time. A row for each partner: the two images, and the map of each"
+    scores = ", ".join(f"same {cue} {made.score[start].item():.2f}" for cue, (_, made) in rows.items())
+    return described(figure, f"{what}. Scores of the one that is seen first: {scores}.")
 
 
 def _titles(rows: Mapping[str, tuple[Pair, Explanation]], shown: Sequence[str], k: int) -> list[str]:
@@ -145,15 +165,3 @@ def _sheet(rows: Mapping[str, tuple[Pair, Explanation]], k: int) -> Image.Image:
 def _inner(pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 c c"]:
     """A picture of the sheet's size, with room for a white edge."""
     return F.interpolate(pixels[None].float().cpu(), (CELL - 4, CELL - 4), mode="bicubic", antialias=True)[0].clamp(0, 1)
-
-
-def choice_alt(what: str, rows: Mapping[str, tuple[Pair, Explanation]], start: int = 0) -> str:
-    """What `choice_figure` shows at first: the scores of each row."""
-    scores = ", ".join(f"same {cue} {made.score[start].item():.2f}" for cue, (_, made) in rows.items())
-    return f"{what} A row for each partner: the two images, and the map of each. Scores of the first: {scores}."
-
-
-def scores_alt(table: pd.DataFrame, *, cue: str = TEXTURE) -> str:
-    """What `scores_figure` shows: how many points lie above the diagonal, by model."""
-    said = (f"{name}: {int(part['wins'].astype(bool).sum())} of {len(part)}" for name, part in table.groupby("model", sort=False))
-    return f"Scores with the partner of the same {cue} against those of the same shape. Above the diagonal, {'; '.join(said)}."

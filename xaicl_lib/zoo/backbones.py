@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import COUNTER, complain, completed, read_torch, shorten, state_of
+from xaicl_lib.checkpoints.torch_file import COUNTER, complain, read_torch, refuse_values, shorten, state_of, without_owner
 from xaicl_lib.errors import InputError
 from xaicl_lib.layers import cut
 from xaicl_lib.model import MeanPool, PairModel, resolve_device
@@ -175,13 +175,16 @@ def _read_into(network: nn.Module, path: Path, what: str) -> None:
     if not path.is_file():
         raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
     given = _safetensors(path) if path.suffix == ".safetensors" else state_of(read_torch(path), "state_dict", path)
-    given = {name: value for name, value in given.items() if not name.startswith(CLASSIFIERS)}
     state = {name: value for name, value in network.state_dict().items() if not name.startswith(CLASSIFIERS)}
+    given = {name: value for name, value in without_owner(given, state, path).items() if not name.startswith(CLASSIFIERS)}
     missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
     surplus = [name for name in given if name not in state]
     wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
     complain(path, f"the weights of {what}", missing, surplus, wrong)
-    network.load_state_dict(completed(network, given))
+    refuse_values(given, state, path)
+    whole = network.state_dict()  # which says of which version its modules are, as networks that were changed since ask
+    whole.update(given)
+    network.load_state_dict(whole)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

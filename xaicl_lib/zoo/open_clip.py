@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import COUNTER, complain, completed, read_torch, shorten, state_of
+from xaicl_lib.checkpoints.torch_file import COUNTER, complain, read_torch, refuse_values, shorten, state_of, without_owner
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel, resolve_device
 from xaicl_lib.tokens import open_tokens
@@ -122,9 +122,11 @@ def open_clip_card(name: str) -> dict[str, Any]:
 def _read_into(network: nn.Module, path: Path, what: str) -> None:
     if not path.is_file():
         raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
-    given, state = state_of(read_torch(path), "state_dict", path), network.state_dict()
+    state = network.state_dict()
+    given = without_owner(state_of(read_torch(path), "state_dict", path), state, path)
     missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
     surplus = [name for name in given if name not in state]
     wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
     complain(path, f"the weights of {what}", missing, surplus, wrong)
-    network.load_state_dict(completed(network, given))
+    refuse_values(given, state, path)
+    network.load_state_dict(given, strict=False)

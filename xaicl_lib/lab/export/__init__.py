@@ -96,7 +96,7 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
         "features": list(shapes[0]),
         "embedding": d,
         "parameters": sum(value.numel() for value in values.values()),
-        "methods": [m for m in METHODS if cells or m != "integrated_jacobians"],
+        "methods": [m for m in METHODS if "headcells" in made or m != "integrated_jacobians"],
         "guided": has_relu,
         "opset": OPSET,
         "graphs": {name: bundle.facts_of(f"{name}.onnx", files[f"{name}.onnx"]) for name in made},

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.lab.export.program import to_program
 from xaicl_lib.lab.export.rules import rules
 from xaicl_lib.layers import guided
+from xaicl_lib.methods.cells import share_of_a_cell
 from xaicl_lib.scores import cosine
 
 OPSET = 20
@@ -67,7 +69,7 @@ def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str
         network: of the model.
         size: of the images.
         relus: whether there are any, and so guided gradients.
-        cells: whether what each cell adds to the embedding is.
+        cells: whether what each cell adds to the embedding is, of a head that has to be asked with whole maps.
     """
     x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
@@ -80,9 +82,11 @@ def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str
     if relus:
         run = _gradients(network, "features", "head")
         made["pixgrad_guided"] = Function(run, images, ("s", "d1", "d2"), guided=True, expected=_guided_gradients(network))
-    if cells:
-        for side, example in zip(sides, f, strict=False):
-            made[f"headcells{side}"] = Function(_cells(network, side), {"at": example, "along": example.flip(0)}, ("v",))
+    for side, example in zip(sides, f, strict=False):
+        with torch.no_grad():
+            share = share_of_a_cell(network.part({}, side, "head"), example)
+        if cells or share is not None:
+            made[f"headcells{side}"] = Function(_cells(network, side, share), {"at": example, "along": example.flip(0)}, ("v",))
     return made
 
 
@@ -133,19 +137,26 @@ def _score(z1: Tensor, z2: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     return s, gradients
 
 
-def _cells(network: Network, side: str) -> Callable[..., Sequence[Tensor]]:
-    """Derivative of the head at a map along the part of a direction that lies in each cell: (n, c, i, j) twice to (n, p, d)."""
+def _cells(network: Network, side: str, share: float | None) -> Callable[..., Sequence[Tensor]]:
+    """Derivative of the head at a map along the part of a direction that lies in each cell: (n, c, i, j) twice to (n, p, d).
+
+    A head that sees one vector alone is asked with vectors, of which a cell has its share.
+    """
 
     def run(weights: Weights, at: Tensor, along: Tensor) -> Sequence[Tensor]:
         n, c, i, j = at.shape
         p = i * j
-        only = torch.eye(p).view(1, p, 1, i, j)
-        tangent = (along.unsqueeze(1) * only).reshape(-1, c, i, j)
-        point = at.unsqueeze(1).expand(n, p, c, i, j).reshape(-1, c, i, j)
+        if share is not None:
+            tangent = (share * along).flatten(2).mT.reshape(n * p, c, 1, 1)
+            point = (share * at).sum((2, 3)).unsqueeze(1).expand(n, p, c).reshape(n * p, c, 1, 1)
+        else:
+            only = torch.eye(p).view(1, p, 1, i, j)
+            tangent = (along.unsqueeze(1) * only).reshape(n * p, c, i, j)
+            point = at.unsqueeze(1).expand(n, p, c, i, j).reshape(n * p, c, i, j)
         z, pull, *_ = vjp(network.part(weights, side, "head"), point)
         _, push, *_ = vjp(lambda u: pull(u)[0], torch.zeros_like(z))  # what pulls back is linear, and its own transpose pushes forward
         (v,) = push(tangent)
-        return (v.view(-1, p, v.shape[1]),)
+        return (v.view(n, p, v.shape[1]),)
 
     return run
 
@@ -184,18 +195,19 @@ def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weigh
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                traced,
-                (*function.inputs.values(), *weights.values()),
-                dynamo=True,
-                dynamic_shapes=_batches(function, weights),
-                opset_version=OPSET,
-                verbose=False,
-            )
+            try:
+                program = _exported(to_program(traced))
+            except Exception:  # an operation still to be taken apart, for which torch's exporter traces all anew, in ten times the time
+                given = (*function.inputs.values(), *weights.values())
+                program = _exported(traced, given, dynamic_shapes=_batches(function, weights))
     except Exception as error:  # whatever torch's exporter raises
         raise InputError(f"cannot be written as ONNX: {_reason(error)}") from error
     assert program is not None  # with dynamo, it is
     return program.model_proto
+
+
+def _exported(model: Any, given: tuple[Tensor, ...] = (), **options: Any) -> Any:
+    return torch.onnx.export(model, given, dynamo=True, opset_version=OPSET, verbose=False, **options)
 
 
 def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:

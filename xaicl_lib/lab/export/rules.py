@@ -20,10 +20,20 @@ def rules(*, guided: bool = False) -> Rules:
         aten.convolution_backward.default: _convolution_backward,
         aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
         aten.avg_pool2d_backward.default: _avg_pool_backward,
+        aten.squeeze.dims: _squeeze,
     }
     if guided:
         own[aten.threshold_backward.default] = _guided_relu_backward
-    return {**core_aten_decompositions(), **own}
+    table = {**core_aten_decompositions(), **own}
+    table.pop(aten.squeeze.dim, None)  # which torch would make the one of several
+    return table
+
+
+def _squeeze(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """One axis after the other, as ONNX's operations are written."""
+    for dim in sorted((d % x.ndim for d in dims), reverse=True):
+        x = aten.squeeze.dim(x, dim)
+    return x
 
 
 def _guided_relu_backward(g: Tensor, y: Tensor, threshold: float) -> Tensor:

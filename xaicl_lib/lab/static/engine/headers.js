@@ -1,14 +1,14 @@
-// How large a picture says it is, and whether it moves, from its first bytes: before anything is decoded.
+// How large a picture says it is, whether it moves, and whether it holds inks with a profile, from its first bytes: before it is decoded.
 
 const FORMATS = { png, gif, jpeg, webp, bmp };
 
-// {format, width, height, animated} of the formats we know; null for any other file.
+// {format, width, height, animated, inks} of the formats we know; null for any other file.
 export function inspect(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (const [format, read] of Object.entries(FORMATS)) {
     try {
       const found = read(view, bytes);
-      if (found) return { format, animated: false, ...found };
+      if (found) return { format, animated: false, inks: false, ...found };
     } catch {
       return null; // it begins like such a file and ends too early
     }
@@ -50,10 +50,12 @@ function gifFrames(bytes) {
 
 function jpeg(view, bytes) {
   if (!starts(bytes, 0xff, 0xd8)) return null;
+  let profile = false;
   for (let at = 2; at < bytes.length;) {
     const marker = bytes[at + 1];
+    profile ||= marker === 0xe2 && text(bytes, at + 4, at + 15) === "ICC_PROFILE";
     const isSize = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
-    if (isSize) return { height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
+    if (isSize) return { height: view.getUint16(at + 5), width: view.getUint16(at + 7), inks: profile && bytes[at + 9] === 4 };
     at += marker === 0xff ? 1 : 2 + view.getUint16(at + 2);
   }
   return null;

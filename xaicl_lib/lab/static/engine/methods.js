@@ -10,7 +10,7 @@
  * @typedef {import("./net.js").Net} Net
  * @typedef {{data: Float32Array, h: number, w: number}} SaliencyMap
  * @typedef {{data: Float32Array, ia: number, ja: number, ib: number, jb: number}} Joint [ia ja ib jb]: which cell of a goes with which of b
- * @typedef {(done: number, total: number) => Promise<void>} Step called after each batch; it throws when the run is cancelled
+ * @typedef {(done: number, total: number, soFar?: Made) => Promise<void>} Step called after each batch; it throws when the run is cancelled
  * @typedef {{a: SaliencyMap, b: SaliencyMap, score: number, joint?: Joint, residual?: number}} Made
  * @typedef {{index: number, of: number}} Part
  * @typedef {Made & {seconds: number, forwards: number, backwards: number, notes: string[]}} Result
@@ -45,7 +45,7 @@ export const METHODS = {
  * @param {string} name of a method
  * @param {Float32Array} a @param {Float32Array} b [3 h w] at the model's size, RGB in [0, 1]
  * @param {object} [given] options of the method; others are refused
- * @param {(done: number, total: number) => void} [onProgress]
+ * @param {(done: number, total: number, soFar?: Made) => void} [onProgress] `soFar`: maps that are NaN where nothing is known yet
  * @param {AbortSignal} [signal]
  * @param {Part} [part] of a method that splits: its maps are zero wherever another part has the values
  * @returns {Promise<Result>}
@@ -59,8 +59,8 @@ export async function explain(net, name, a, b, given = {}, onProgress = () => {}
   if (a.length !== pixels || b.length !== pixels) throw new InputError(`expected images of ${net.card.size} x ${net.card.size} pixels`);
   const began = performance.now();
   const before = { ...net.count };
-  const step = async (done, total) => {
-    onProgress(done, total);
+  const step = async (done, total, soFar) => {
+    onProgress(done, total, soFar);
     await breathe();
     signal?.throwIfAborted();
   };
@@ -113,16 +113,34 @@ async function conditionalOcclusion(net, xa, xb, { window, stride }, step, part)
   const score = cosine(za, zb);
   const count = Math.floor((side - width) / pace) + 1; // places along a side
   const hide = (x, place) => hidden(x, side, { top: Math.floor(place / count) * pace, left: (place % count) * pace, height: width, width });
-  const places = Array.from({ length: count ** 2 }, (_, k) => k).filter((k) => k % part.of === part.index);
-  const drops = async (x, other, name, offset) => {
-    const out = new Float32Array(count ** 2);
-    for await (const [k, z] of embeddings(net, places.length, (n) => hide(x, places[n]), name)) {
-      out[places[k]] = score - cosine(z, other);
-      if (k % IMAGES === IMAGES - 1 || k === places.length - 1) await step(offset + k + 1, 2 * places.length);
+  const sides = [[xa, zb, "a"], [xb, za, "b"]].map(([x, other, name]) => ({ x, other, name, drops: new Float32Array(count ** 2).fill(NaN) }));
+  const soFar = () => ({ score, ...Object.fromEntries(sides.map(({ name, drops }) => [name, mapOf(drops, count, count)])) });
+  const rounds = coarseToFine(count, part);
+  const total = 2 * rounds.flat().length;
+  let done = 0;
+  for (const [round, places] of rounds.entries()) {
+    for (const { x, other, name, drops } of sides) {
+      for await (const [k, z] of embeddings(net, places.length, (n) => hide(x, places[n]), name)) {
+        drops[places[k]] = score - cosine(z, other);
+        done += 1;
+        const seen = round > 0 || (name === "b" && k === places.length - 1); // a first picture, once all of it is coarsely there
+        if (k % IMAGES === IMAGES - 1 || k === places.length - 1) await step(done, total, seen ? soFar() : undefined);
+      }
     }
-    return mapOf(out, count, count);
+  }
+  for (const { drops } of sides) for (let k = 0; k < drops.length; k++) if (Number.isNaN(drops[k])) drops[k] = 0;
+  return soFar();
+}
+
+/** A worker's share of the places of a square grid: every fourth of a row and column first, then every second, then what is left. */
+function coarseToFine(count, part) {
+  const depth = (k) => {
+    const at = Math.floor(k / count) | k % count; // both are divisible by a power of two if this is
+    return at % 4 === 0 ? 0 : at % 2 === 0 ? 1 : 2;
   };
-  return { score, a: await drops(xa, zb, "a", 0), b: await drops(xb, za, "b", places.length) };
+  const rounds = [0, 1, 2].map((level) => Array.from({ length: count ** 2 }, (_, k) => k).filter((k) => depth(k) === level));
+  const own = new Set(rounds.flat().filter((_, n) => n % part.of === part.index));
+  return rounds.map((places) => places.filter((k) => own.has(k)));
 }
 
 async function pairwiseOcclusion(net, xa, xb, options, step) {

@@ -7,7 +7,7 @@
  *                                                                             part: {index, of}, see methods.js
  *      {id, type: "unload", model}
  *      {id, type: "cancel", target}                                           the id of a "load" or "run"; it ends with an error
- * Out: {id, type: "progress", done, total, bytes?}                            `bytes` is true while files arrive
+ * Out: {id, type: "progress", done, total, bytes?, soFar?}                    `bytes` is true while files arrive; `soFar`: see methods.js
  *      {id, type: "result", result}                                           of "load": {card, seconds}; of "run": see methods.js
  *      {id, type: "error", message, cancelled?}
  *
@@ -41,7 +41,7 @@ self.onmessage = ({ data }) => {
 
 async function answer(message, signal) {
   const { id } = message;
-  const progress = (bytes) => (done, total) => self.postMessage({ id, type: "progress", done, total, ...(bytes && { bytes }) });
+  const progress = (bytes) => (done, total, soFar) => self.postMessage({ id, type: "progress", done, total, ...(bytes && { bytes }), ...(soFar && { soFar }) });
   try {
     signal.throwIfAborted();
     const act = { load, run, unload }[message.type];

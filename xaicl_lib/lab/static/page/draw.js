@@ -21,6 +21,15 @@ export function heat(map, { limit, diverging, colours, opacity, style }) {
   return canvas;
 }
 
+// A map that is NaN where nothing is known yet, each such cell as the nearest one that is known.
+export function filled({ data, h, w }) {
+  const known = [...data.keys()].filter((k) => !Number.isNaN(data[k]));
+  const near = (k) => known.reduce((best, one) => (apart(one, k, w) < apart(best, k, w) ? one : best), known[0]);
+  return { data: data.map((v, k) => (Number.isNaN(v) ? data[near(k)] ?? 0 : v)), h, w };
+}
+
+const apart = (p, q, w) => (Math.floor(p / w) - Math.floor(q / w)) ** 2 + ((p % w) - (q % w)) ** 2;
+
 export const largest = (...maps) => maps.reduce((top, { data }) => data.reduce((most, v) => Math.max(most, Math.abs(v)), top), 0);
 export const hasNegative = (...maps) => maps.some(({ data }) => data.some((v) => v < 0));
 

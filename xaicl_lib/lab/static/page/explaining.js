@@ -1,6 +1,7 @@
 // From the reader's choices to what the rows show: the pictures at once, and the explanations as they come.
 
 import { Cancelled } from "./client.js";
+import { filled } from "./draw.js";
 import { button } from "./element.js";
 import { fromGallery, shownChanged } from "./pictures.js";
 import { isChanged, windowShare } from "./results.js";
@@ -17,9 +18,10 @@ export function takeOver(lab) {
   return lab.job.signal;
 }
 
-export function cancel({ job, status }) {
+export function cancel({ job, status, rows }) {
   job?.abort();
-  status.say("Stopped. The maps are those of before.");
+  const coarse = rows.some((row) => row.facts()?.origin?.includes("so far"));
+  status.say(coarse ? "Stopped. The maps are as fine as they came." : "Stopped. The maps are those of before.");
 }
 
 // Shows what is chosen now; with `fresh` it is computed in any case.
@@ -84,11 +86,20 @@ function showPictures({ state, captions, rows, notes }, a, b, size) {
 }
 
 async function explain(lab, row, ask, signal, fresh) {
-  const progress = ({ done, total }) => lab.status.progress(`${ask.method.title}: ${done} of ${total}`, done, total);
+  const progress = ({ done, total, soFar }) => {
+    lab.status.progress(`${ask.method.title}: ${done} of ${total}`, done, total);
+    if (soFar && !signal.aborted) showSoFar(row, ask, soFar, `in this browser, so far ${done} of ${total}`);
+  };
   const found = await lab.results.find(ask, { fresh, signal, progress, loading: loading(lab, ask.model) });
   if (signal.aborted) return null;
   row.show({ ...found, ...ask, ask, fresh: true, matches: null, matching: false, windowShare: windowShare(ask) });
   return found;
+}
+
+// A coarse map at once, finer as it comes.
+function showSoFar(row, ask, soFar, origin) {
+  const result = { ...soFar, a: filled(soFar.a), b: filled(soFar.b) };
+  row.show({ result, origin, ...ask, ask, fresh: true, matches: null, matching: false, windowShare: windowShare(ask) });
 }
 
 // Tells how far a model is loaded.

@@ -8,7 +8,13 @@ export const SHOWN = 448; // pixels a side of a picture for the eye
 const MAX_BYTES = 100e6;
 const MAX_PIXELS = 64e6; // as the library has it
 const MIN_SIDE = 8;
-const WORKING_SIDE = 4096; // a larger picture is first made smaller by the browser
+const NOTES = {
+  animated: "It moves; its first frame is taken.",
+  clear: "Its transparent parts are laid on white.",
+  large: "It is so large that the browser makes it smaller first, which the library does not: scores may differ a little.",
+  inks: "It holds inks with a profile, which Chromium turns into other colours than the library does. Save it as sRGB to compare.",
+};
+const WORKING_PIXELS = 4096 ** 2; // what every browser's canvas holds; a larger middle is first made smaller by the browser
 
 // A picture that can be shown and that a model can see: {name, title, shown: canvas, input(size): promise of Float32Array}.
 function picture(name, title, source, input, notes = []) {
@@ -40,23 +46,27 @@ export async function fromFile(file) {
   if (found) checkSize(found);
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+    // Without premultiplication, for else the browser rounds colours by their transparency before it converts them to sRGB.
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
   } catch {
     throw new Error("This picture cannot be decoded; the file may be damaged or cut off.");
   }
   checkSize(bitmap);
-  return own(bitmap, file.name || "your picture", found?.animated ? ["It moves; its first frame is taken."] : []);
+  return own(bitmap, file.name || "your picture", Object.keys(NOTES).filter((fact) => found?.[fact]).map((fact) => NOTES[fact]));
 }
 
 export const fromCamera = (video) => own(video, "from your camera", [], video.videoWidth, video.videoHeight);
 
 function own(source, title, notes, width = source.width, height = source.height) {
-  const scale = Math.min(1, WORKING_SIDE / Math.max(width, height));
-  const canvas = drawn(source, Math.round(width * scale), Math.round(height * scale));
+  const side = Math.min(width, height);
+  const [left, top] = [width, height].map((length) => Math.max(0, Math.floor((length - side) / 2 - side / 32))); // the filter looks beyond the square
+  const part = [left, top, width - 2 * left, height - 2 * top];
+  const scale = Math.min(1, Math.sqrt(WORKING_PIXELS / (part[2] * part[3])));
+  const canvas = drawn(source, Math.floor(part[2] * scale), Math.floor(part[3] * scale), part);
   const clear = hasTransparency(canvas);
   onWhite(canvas);
   source.close?.();
-  const said = clear ? [...notes, "Its transparent parts are laid on white."] : notes;
+  const said = [...notes, ...(clear ? [NOTES.clear] : []), ...(scale < 1 ? [NOTES.large] : [])];
   owned += 1;
   return picture(`own-${owned}`, title, canvas, async (size) => toModel(pixelsOf(canvas), size), said);
 }
@@ -73,11 +83,11 @@ async function image(url) {
   return made;
 }
 
-function drawn(source, width, height) {
+function drawn(source, width, height, part = [0, 0, ...sides(source)]) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
-  context.drawImage(source, 0, 0, width, height);
+  context.drawImage(source, ...part, 0, 0, width, height);
   return canvas;
 }
 

@@ -26,8 +26,9 @@ export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
     const members = [first, ...helpers];
     const so = members.map(() => ({ done: 0, total: 0 }));
     const report = (index) => (how) => {
-      so[index] = how;
-      progress?.({ done: sum(so.map((one) => one.done)), total: sum(so.map((one) => one.total)) });
+      so[index] = { ...so[index], ...how };
+      const known = so.map((one) => one.soFar).filter(Boolean);
+      progress?.({ done: sum(so.map((one) => one.done)), total: sum(so.map((one) => one.total)), ...(known.length === so.length && { soFar: joined(known) }) });
     };
     const parts = members.map(async (one, index) => {
       await one.load(model, source);
@@ -40,6 +41,12 @@ export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
 }
 
 const sum = (values) => values.reduce((all, one) => all + one, 0);
+
+// What each knows so far, NaN where nobody does.
+function joined(parts) {
+  const side = (name) => ({ ...parts[0][name], data: parts[0][name].data.map((_, k) => parts.find((part) => !Number.isNaN(part[name].data[k]))?.[name].data[k] ?? NaN) });
+  return { ...parts[0], a: side("a"), b: side("b") };
+}
 
 function added(parts) {
   const side = (name) => ({ ...parts[0][name], data: parts[0][name].data.map((_, k) => sum(parts.map((part) => part[name].data[k]))) });

@@ -1,0 +1,66 @@
+"""Our own methods, and what knows nothing, on the suite of pairs with known evidence: the rows of the leaderboard.
+
+    python benchmarks/suite.py [METHOD ...] [-o results/benchmark]
+
+A file for each method; those that are there are kept, and a run that was stopped goes on where it was.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from xaicl_lib import explain
+from xaicl_lib.benchmark import evaluate_method
+
+
+def random_pixels(model, pair):
+    return explain(model, pair, "random_map", cells=model.size)
+
+
+def one_sided_grad_cam(model, pair):
+    """Grad-CAM of the length of either embedding, which asks nothing of the other side."""
+    a, b = (model.features([model.normalize(side)])[0].detach().requires_grad_() for side in pair.sides)
+    maps = []
+    for f, head in ((a, model.head_a), (b, model.head_b)):
+        head(f).norm().backward()
+        maps.append((f * f.grad.clamp_min(0)).sum(1).detach())
+    return tuple(maps)
+
+
+def centre(model, pair):
+    """The middle of the picture, for photographers put there what they mean."""
+    line = torch.linspace(-1, 1, model.size)
+    blob = torch.exp(-2 * (line[:, None] ** 2 + line**2))
+    return blob, blob
+
+
+ROWS = {
+    "random pixels": random_pixels,
+    "centre": centre,
+    "one-sided Grad-CAM": one_sided_grad_cam,
+    **{
+        name: name
+        for name in (
+            "edges", "grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians", "input_x_gradient", "averaged_transforms",
+            "pairwise_occlusion", "smooth_grad", "conditional_occlusion",
+        )
+    },
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("methods", nargs="*", default=list(ROWS))
+    parser.add_argument("-o", "--out", type=Path, default=Path("results/benchmark"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in arguments.methods:
+        path = arguments.out / f"{name.replace(' ', '_')}.json"
+        if not path.is_file():
+            print(name, evaluate_method(ROWS[name], name=name, out=path).summary().round(3).to_string(), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

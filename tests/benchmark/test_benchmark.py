@@ -1,0 +1,253 @@
+"""The benchmark: what is true scores 1, what knows nothing scores chance, and a method that fails is told of in one line."""
+
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from xaicl_lib import Explanation, InputError, explain, load_model
+from xaicl_lib.benchmark import Result, evaluate_method, ranking
+from xaicl_lib.benchmark import suite as module
+from xaicl_lib.benchmark.scores import METRICS, scored
+from xaicl_lib.benchmark.suite import case
+from xaicl_lib.cli import main
+from xaicl_lib.data.drawing import render
+from xaicl_lib.data.scenes import draw_pairs
+from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.publishing.leaderboard import leaderboard_page
+
+PUBLIC = ["acbae586b054087b", "f2c86ec4ed0e57c4"]  # digests of the first five pairs of two kinds
+SMALL = {"models": ["scenes_simclr"], "kinds": ["one_shared"], "count": 3}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("scenes_simclr", "cpu")
+
+
+@pytest.fixture(scope="module")
+def found(model):
+    return case(model, "one_shared", 60)
+
+
+def oracle(found):
+    """Maps of what is true."""
+    truth = found.pair.truth
+    return Explanation(truth.a.float(), truth.b.float(), torch.zeros(len(found.pair)))
+
+
+def means(found, made):
+    return {name: (torch.tensor(v).mean().item(), torch.tensor(c).mean().item()) for name, (v, c) in scored(found, made).items()}
+
+
+def test_the_truth_scores_one(found) -> None:
+    assert set(means(found, oracle(found))) == set(METRICS)
+    for name, (value, chance) in means(found, oracle(found)).items():
+        assert value >= 0.95, name
+        assert chance <= 0.5
+
+
+def test_the_joint_truth_scores_one_and_its_opposite_nothing(found) -> None:
+    a, b = (torch.nn.functional.adaptive_avg_pool2d(mask.float(), 8) for mask in (found.pair.truth.a, found.pair.truth.b))
+    joint = torch.einsum("nij,nkl->nijkl", a, b)
+    made = oracle(found)
+    right = Explanation(made.a, made.b, made.score, joint=joint)
+    assert means(found, right)["strongest_links"][0] == pytest.approx(1)
+    wrong = Explanation(made.a, made.b, made.score, joint=-joint)
+    assert means(found, wrong)["strongest_links"][0] == 0
+
+
+def test_random_pixels_score_chance(found) -> None:
+    """Within four standard errors of the mean over sixty pairs and six draws."""
+    generator = torch.Generator().manual_seed(0)
+    n, size = len(found.pair), found.pair.a.shape[2]
+    values = {name: [] for name in METRICS}
+    for _ in range(6):
+        maps = torch.rand(2, n, size, size, generator=generator)
+        for name, (value, chance) in scored(found, Explanation(maps[0], maps[1], torch.zeros(n))).items():
+            values[name].append(torch.tensor(value) - torch.tensor(chance))
+    for name, gains in values.items():
+        gain = torch.cat(gains)
+        assert gain.mean().abs() < 4 * gain.std() / len(gain) ** 0.5, name
+
+
+def test_one_value_everywhere_is_chance_and_nothing_at_all_is_zero(found) -> None:
+    flat, none = torch.ones(len(found.pair), 8, 8), torch.zeros(len(found.pair), 8, 8)
+    for name, (value, chance) in means(found, Explanation(flat, flat, torch.zeros(len(flat)))).items():
+        if name in ("relevance_mass", "strongest_links", "order"):
+            assert value == pytest.approx(chance, abs=1e-6)
+    empty = means(found, Explanation(none, none, torch.zeros(len(flat))))
+    assert [empty[name][0] for name in ("pointing_game", "relevance_mass", "relevance_rank")] == [0, 0, 0]
+    assert empty["order"][0] == 0.5
+
+
+def test_a_pair_is_confirmed_by_drawing_it_again(model, found) -> None:
+    """By hand for one pair: the shared object and the other one, gone."""
+    drawn = draw_pairs(module.DRAWN * 60, "one_shared", torch.Generator().manual_seed(module.SEEDS["one_shared"]))[0]
+    images, masks = render(drawn, model.size)
+    row = next(k for k in range(len(drawn)) if torch.equal(images[k], found.pair.a[0]))
+    assert torch.equal(masks[row, 0], found.pair.truth.a[0])
+    whole, b = model.encode(images[row : row + 1]), model.encode(found.pair.b[:1], "b")
+    for k, things in enumerate((drawn.things[1:], drawn.things[:1])):
+        z = model.encode(render(replace(drawn, things=things), model.size)[0][row : row + 1])
+        drop = torch.cosine_similarity(whole, b) - torch.cosine_similarity(z, b)
+        assert drop.item() == pytest.approx(found.effects[0, 0, k].item(), abs=1e-5)
+    mean = found.effects.mean(0)
+    assert (mean[:, 0] > module.SURE).all()
+    assert (mean[:, 0] - mean[:, 1] > module.SURE).all()
+
+
+def test_what_a_model_does_not_use_is_not_asked_for() -> None:
+    assert case(load_model("scenes_supervised", "cpu"), "one_colour", 40) is None, "it learned shapes"
+
+
+def test_the_public_pairs_never_change(model) -> None:
+    assert [case(model, "one_shared", 5).digest, case(model, "one_texture", 5).digest] == PUBLIC
+    assert case(model, "one_shared", 5, seed=1).digest not in PUBLIC
+
+
+def test_our_own_and_anyones_method_give_the_same(model) -> None:
+    def mine(model, pair):
+        made = explain(model, pair, "deep_similarity")
+        return made.a[0].numpy(), made.b[0], made.joint[0]
+
+    ours, theirs = evaluate_method("deep_similarity", **SMALL), evaluate_method(mine, **SMALL)
+    assert ours.table.equals(theirs.table)
+    assert (ours.method, theirs.method) == ("deep_similarity", "mine")
+    cost = ours.cells[0]["cost"]
+    assert (cost["forwards"], cost["backwards"]) == (2, 0)
+    assert evaluate_method("input_x_gradient", **SMALL).cells[0]["cost"]["backwards"] == 2
+
+
+def sleeps(model, pair):
+    time.sleep(20)
+
+
+def spoils(model, pair):
+    next(model._parts.parameters()).add_(1)
+    return torch.ones(2, 2), torch.ones(2, 2)
+
+
+WRONG = {
+    "too many": (lambda m, p: (torch.ones(2, 2),) * 4, r"pair 0 of scenes_simclr: expected an Explanation.*got 4 things"),
+    "nothing": (lambda m, p: None, "got NoneType"),
+    "text": (lambda m, p: ("a", "b"), r"expected map a of shape .* got str"),
+    "channels": (lambda m, p: (torch.ones(3, 2, 2), torch.ones(2, 2)), r"got \(3, 2, 2\)"),
+    "empty": (lambda m, p: (torch.ones(0, 2), torch.ones(2, 2)), r"got \(1, 0, 2\)"),
+    "one side": (lambda m, p: Explanation(torch.ones(1, 2, 2), None, torch.zeros(1)), "expected map b of shape .* got NoneType"),
+    "not a number": (lambda m, p: (torch.ones(2, 2), torch.full((2, 2), torch.nan)), "finite numbers in map b, got 4 of 4"),
+    "logical": (lambda m, p: (torch.ones(2, 2) > 0, torch.ones(2, 2)), "expected numbers in map a, got torch.bool"),
+    "joint": (lambda m, p: (torch.ones(2, 2), torch.ones(2, 2), torch.ones(4, 4)), r"expected joint of shape .* got \(4, 4\)"),
+    "fails": (lambda m, p: 1 / 0, "the method failed: ZeroDivisionError: division by zero"),
+    "sleeps": (sleeps, "took longer than 0.2 s"),
+    "spoils": (spoils, "expected the method to leave scenes_simclr as it is"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_method_that_fails_is_told_of_in_one_line(name) -> None:
+    method, says = WRONG[name]
+    with pytest.raises(InputError, match=says) as told:
+        evaluate_method(method, **SMALL, limit=0.2)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"suite": "pairs-v9"}, "unknown suite 'pairs-v9'"),
+        ({"method": "lime"}, "unknown method 'lime'"),
+        ({"method": 3}, "expected a function"),
+        ({"kinds": ["same"]}, "unknown kind of pair 'same'"),
+        ({"models": ["vgg"]}, "vgg"),
+        ({"count": 0}, "at least one pair"),
+        ({"models": ["scenes_supervised"], "kinds": ["one_colour"], "count": 20}, "expected a model that uses what its pairs share"),
+        ({"out": "x.csv"}, "json"),
+    ],
+)
+def test_wrong_questions(given, says) -> None:
+    with pytest.raises(InputError, match=says):
+        evaluate_method(**{"method": "grad_cam", **SMALL, **given})
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch) -> None:
+    calls = []
+
+    def mine(model, pair):
+        calls.append(len(pair))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return pair.a[0, 0], pair.b[0, 0]
+
+    out, way = tmp_path / "mine.json", {**SMALL, "kinds": ["one_shared", "one_texture"]}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_method(mine, **way, out=out)
+    assert not out.exists()
+    done = evaluate_method(mine, **way, out=out)
+    assert len(calls) == 5 + 3, "the first kind is not run again"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json"]
+    assert Result.open(out).table.equals(done.table)
+
+
+def test_the_file_is_as_its_schema_says(tmp_path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    found = evaluate_method("grad_cam", **SMALL, out=tmp_path / "found.json")
+    written = json.loads((tmp_path / "found.json").read_text())
+    schema = json.loads(Path(module.__file__).with_name("schema.json").read_text())
+    jsonschema.validate(written, schema)
+    assert written["cells"][0]["weights"] == model_key(load_model("scenes_simclr", "cpu"))[:16]
+    (tmp_path / "other.json").write_text(json.dumps({**written, "format": 9}))
+    with pytest.raises(InputError, match="format"):
+        Result.open(tmp_path / "other.json")
+    (tmp_path / "text.json").write_text("hello")
+    with pytest.raises(InputError, match="expected the result of a benchmark"):
+        Result.open(tmp_path / "text.json")
+    assert set(found.summary().columns) == {"mean", "low", "high", "chance", "n", "decided"}
+
+
+def test_ranks_are_shared_where_pairs_do_not_decide() -> None:
+    def of(values):
+        cell = {"model": "m", "kind": "k", "values": {"order": values}, "chances": {"order": [0.5] * len(values)}}
+        return Result("x", [cell], {"suite": "s", "seed": 0, "count": len(values)})
+
+    low, high = [0.1 + k / 1000 for k in range(30)], [0.8 + k / 1000 for k in range(30)]
+    mixed = [v + 0.001 * (-1) ** k for k, v in enumerate(high)]
+    ranks = ranking({"low": of(low), "high": of(high), "same": of(mixed)}, "order")["rank"]
+    assert ranks.to_dict() == {"high": 1, "same": 1, "low": 3}
+    with pytest.raises(InputError, match="one suite, seed and count"):
+        ranking({"a": of(low), "b": of(low[:20])}, "order")
+    with pytest.raises(InputError, match="unknown metric"):
+        ranking({"a": of(low)}, "beauty")
+
+
+MINE = "import torch\n\ndef maps(model, pair):\n    return pair.a[0, 0], pair.b[0, 0]\n"
+
+
+def test_the_command_scores_a_function_of_the_working_directory(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_maps.py").write_text(MINE)
+    way = ["--models", "scenes_simclr", "--kinds", "one_shared", "--count", "3", "-o", "mine.json"]
+    assert main(["benchmark", "my_maps:maps", *way]) == 0
+    assert "pointing_game" in capsys.readouterr().out
+    assert Result.open("mine.json").method == "maps"
+    for address in ("my_maps:other", "no_such_module:f", "my_maps:"):
+        assert main(["benchmark", address, *way]) == 2
+        assert "expected MODULE:FUNCTION that can be imported" in capsys.readouterr().err
+
+
+def test_the_page_ranks_what_is_stored_and_says_how_to_take_part(tmp_path) -> None:
+    assert "No results are stored yet." in leaderboard_page(tmp_path)
+    for name in ("grad_cam", "edges"):
+        evaluate_method(name, **SMALL, out=tmp_path / f"{name}.json")
+    page = leaderboard_page(tmp_path)
+    assert "| `grad_cam` |" in page
+    assert "*edges*: strength of the edges" in page
+    assert "`scenes_simclr`: shared (3)" in page
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1].replace('out="mine.json"', "**way")
+    space = {"way": {**SMALL, "out": tmp_path / "page.json"}}
+    exec(code, space)
+    assert space["found"].cells[0]["cost"]["backwards"] == 1

@@ -1,0 +1,141 @@
+"""The book around the notebooks: its pages hold all outputs, and its buttons lead to a public address or nowhere."""
+
+import nbformat
+import plotly.graph_objects as go
+import pytest
+import yaml
+
+from tests.publishing.test_run import KERNEL, write_notebook
+from xaicl_lib.errors import InputError
+from xaicl_lib.publishing.book import (
+    NotebookError,
+    _page_outputs,
+    _public_address,
+    _with_figures,
+    _with_repository,
+    check_pages,
+    repository_address,
+)
+from xaicl_lib.publishing.build import serve
+from xaicl_lib.publishing.run import ROOT
+from xaicl_lib.views.render import BookFigure
+
+# The repository's address
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("https://github.com/someone/xaicl.git", "https://github.com/someone/xaicl"),
+        ("https://someone:secret@github.com/someone/xaicl", "https://github.com/someone/xaicl"),
+        ("git@github.com:someone/xaicl.git", "https://github.com/someone/xaicl"),
+        ("ssh://git@gitlab.example.org:2222/group/sub/xaicl.git", "https://gitlab.example.org/group/sub/xaicl"),
+        ("https://codeberg.org/someone/xaicl/", "https://codeberg.org/someone/xaicl"),
+        ("/srv/git/xaicl.git", None),
+        ("../xaicl", None),
+        ("file:///srv/git/xaicl", None),
+        ("http://github.com/someone/xaicl", None),
+        ("https://localhost/someone/xaicl", None),
+        ("https://192.168.1.4/someone/xaicl", None),
+        ("git@server:someone/xaicl.git", None),
+        ("https://gitlab.example.org:8443/a/b", None),
+        ("https://github.com/<script>/x", None),
+        ("https://[broken/a/b", None),
+        ("https://github.com/", None),
+        ("", None),
+    ],
+)
+def test_only_public_addresses_count_and_credentials_never_do(remote, address):
+    assert _public_address(remote) == address
+
+
+def test_the_environment_goes_first_and_must_be_right(tmp_path, monkeypatch):
+    monkeypatch.delenv("XAICL_REPOSITORY_URL", raising=False)
+    assert repository_address(tmp_path) is None
+    monkeypatch.setenv("XAICL_REPOSITORY_URL", "git@github.com:someone/xaicl.git")
+    assert repository_address(tmp_path) == "https://github.com/someone/xaicl"
+    monkeypatch.setenv("XAICL_REPOSITORY_URL", "somewhere")
+    with pytest.raises(InputError, match="XAICL_REPOSITORY_URL"):
+        repository_address(tmp_path)
+
+
+def test_buttons_appear_only_with_an_address():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    assert _with_repository(config, None) == config
+    assert not config["html"]["use_repository_button"]
+    assert "launch_buttons" not in config
+    made = _with_repository(config, "https://github.com/someone/xaicl")
+    assert made["html"]["use_repository_button"]
+    assert made["repository"]["branch"] == "main"
+    assert "colab_url" in made["launch_buttons"]
+    assert "launch_buttons" not in _with_repository(config, "https://gitlab.example.org/a/b")  # Colab reads GitHub alone
+
+
+# Pages
+
+
+def write_executed(path, *, tags=()):
+    html = nbformat.v4.new_output("display_data", data={"text/html": BookFigure(go.Figure(), "a figure")._repr_html_()})
+    cells = [
+        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", name="stdout", text="1")]),
+        nbformat.v4.new_code_cell("2", outputs=[html]),
+        nbformat.v4.new_code_cell("3", metadata={"tags": list(tags)}, outputs=[nbformat.v4.new_output("stream", text="3")] if tags else []),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), path)
+    return path
+
+
+STREAM = '<div class="cell_output docutils container"><div class="highlight"><pre>1\n</pre></div></div>'
+FIGURE = f'<div class="cell_output docutils container"><div class="output">{BookFigure(go.Figure(), "a figure")._repr_html_()}</div></div>'
+EMPTY = '<div class="cell_output docutils container">\n <div class="output"> </div></div>'
+
+
+def test_a_page_with_all_outputs_passes(tmp_path):
+    (tmp_path / "01_a.html").write_text(f"<p>before<br></p>{STREAM}<hr>{FIGURE}")
+    check_pages([write_executed(tmp_path / "01_a.ipynb", tags=["remove-output"])], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (None, "no page"),
+        (STREAM, "expected 2 cells, found 1"),
+        (STREAM + EMPTY + FIGURE.replace("xaicl-plot", "other"), "expected 1 figures, found 0"),
+        (STREAM + EMPTY, "expected 2 cells, found 1"),
+    ],
+)
+def test_a_page_that_lacks_something_fails(tmp_path, page, message):
+    if page is not None:
+        (tmp_path / "01_a.html").write_text(page)
+    with pytest.raises(NotebookError, match=message):
+        check_pages([write_executed(tmp_path / "01_a.ipynb")], tmp_path)
+
+
+def test_a_notebook_that_was_never_executed_fails(tmp_path):
+    source = write_notebook(tmp_path, "01_a", "1")
+    (tmp_path / "01_a.html").write_text(STREAM)
+    with pytest.raises(NotebookError, match="not executed"):
+        check_pages([source / "01_a.ipynb"], tmp_path)
+
+
+def test_only_outputs_are_counted():
+    page = f'<figure class="xaicl-plot"></figure><img src="logo.png">{STREAM}<div class="cell_output"><img src="a.png"></div>'
+    assert _page_outputs(page) == {"cells": 2, "figures": 0, "pictures": 1}
+
+
+def test_prose_can_show_a_figure_of_a_notebook(tmp_path) -> None:
+    plot = '<figure><div class="xaicl-plot"></div></figure>'
+    cells = [
+        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", {"text/html": html})]) for html in ("<b>1</b>", plot)
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_x.ipynb")
+    executed = {"01_x": tmp_path / "01_x.ipynb"}
+    assert _with_figures("a\n<!-- figure 01_x 1 -->\nb", executed) == f"a\n```{{raw}} html\n{plot}\n```\nb"
+    for missing in ("<!-- figure 01_x 2 -->", "<!-- figure 02_y 1 -->"):
+        with pytest.raises(NotebookError, match="expected figure"):
+            _with_figures(missing, executed)
+
+
+def test_serving_without_a_book_says_how_to_make_one(tmp_path):
+    with pytest.raises(InputError, match="make book"):
+        serve(0, out=tmp_path)

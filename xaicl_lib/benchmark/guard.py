@@ -1,0 +1,139 @@
+"""A method that somebody brings: called pair by pair, and what it gives is looked at before it is used."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation, Pair
+
+Method = Callable[[PairModel, Pair], Any]
+
+
+def explained(method: Method, model: PairModel, pair: Pair, number: int, limit: float) -> Explanation:
+    """The method's answer for one pair.
+
+    Args:
+        method: that is tried.
+        model, pair: what it is given.
+        number: of the pair, for messages.
+        limit: seconds that it may take.
+
+    Raises:
+        InputError: it failed, took too long, or gave what is no explanation of a pair.
+    """
+    where = f"pair {number} of {model.name}"
+    try:
+        with torch.enable_grad(), _within(limit, where):
+            given = method(model, pair)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the method raises
+        line = next((line for line in str(error).splitlines() if line.strip()), "without a word")
+        raise InputError(f"{where}: the method failed: {type(error).__name__}: {line}") from error
+    made = given if isinstance(given, Explanation) else _from_maps(given, where)
+    for name in ("a", "b"):
+        _check_map(getattr(made, name), name, where)
+    if made.joint is not None:
+        _check_joint(made.joint, where)
+    return made
+
+
+def _from_maps(given: Any, where: str) -> Explanation:
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        got = f"{len(given)} things" if isinstance(given, tuple | list) else type(given).__name__
+        raise InputError(f"{where}: expected an Explanation, (map_a, map_b) or (map_a, map_b, joint), got {got}")
+    maps = [torch.as_tensor(side).detach() if _is_array(side) else side for side in given]
+    batched = [m[None] if isinstance(m, Tensor) and m.ndim == dims else m for m, dims in zip(maps, (2, 2, 4), strict=False)]
+    return Explanation(batched[0], batched[1], torch.zeros(1), joint=batched[2] if len(batched) == 3 else None)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor) or hasattr(value, "__array__")
+
+
+def _check_map(side: Any, name: str, where: str) -> None:
+    if not isinstance(side, Tensor) or side.ndim != 3 or len(side) != 1 or 0 in side.shape:
+        raise InputError(f"{where}: expected map {name} of shape (i, j) or (1, i, j), got {_shape(side)}")
+    _check_values(side, f"map {name}", where)
+
+
+def _check_joint(joint: Any, where: str) -> None:
+    if not isinstance(joint, Tensor) or joint.ndim != 5 or len(joint) != 1 or 0 in joint.shape:
+        raise InputError(f"{where}: expected joint of shape (i, j, k, l) or (1, i, j, k, l), got {_shape(joint)}")
+    _check_values(joint, "joint", where)
+
+
+def _check_values(values: Tensor, name: str, where: str) -> None:
+    if values.dtype == torch.bool or values.is_complex():
+        raise InputError(f"{where}: expected numbers in {name}, got {values.dtype}")
+    if not values.isfinite().all():
+        raise InputError(
+            f"{where}: expected finite numbers in {name}, got {int((~values.isfinite()).sum())} of {values.numel()} that are not"
+        )
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+@contextmanager
+def _within(limit: float, where: str) -> Iterator[None]:
+    """Stops what takes too long, where the system has alarms; elsewhere it is told afterwards."""
+    late = InputError(f"{where}: the method took longer than {limit:g} s; limit= allows more")
+    alarms = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+
+    def ring(*_: Any) -> None:
+        raise late
+
+    began = time.monotonic()
+    before = signal.signal(signal.SIGALRM, ring) if alarms else None
+    try:
+        if alarms:
+            signal.setitimer(signal.ITIMER_REAL, limit)
+        yield
+    finally:
+        if alarms:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    if time.monotonic() - began > limit:
+        raise late
+
+
+class Watch:
+    """How many images go forwards and backwards through a model, and whether it is still what it was."""
+
+    def __init__(self, model: PairModel) -> None:
+        self.count = count = {"forwards": 0, "backwards": 0}
+        self._model = model
+        self._before = [tensor.clone() for tensor in model._parts.state_dict().values()]
+
+        # Functions, not methods: the fast form of a model copies its modules with their hooks, and would copy this object, too.
+        def backward(gradient: Tensor) -> None:
+            count["backwards"] += len(gradient)
+
+        def forward(module: Any, given: Any, output: Any) -> None:
+            count["forwards"] += len(output)
+            if isinstance(output, Tensor) and output.requires_grad:
+                output.register_hook(backward)
+
+        self._hooks = [module.register_forward_hook(forward) for module in {model.features_a, model.features_b}]
+
+    def close(self) -> None:
+        """Take the hooks away.
+
+        Raises:
+            InputError: the method has changed the model.
+        """
+        for hook in self._hooks:
+            hook.remove()
+        after = self._model._parts.state_dict().values()
+        if not all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(self._before, after, strict=True)):
+            raise InputError(f"expected the method to leave {self._model.name} as it is, its weights were changed")

@@ -1,0 +1,169 @@
+"""Anyone's method on the suite, in one call."""
+
+import datetime
+import hashlib
+import inspect
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from xaicl_lib.benchmark.guard import Method, Watch, explained
+from xaicl_lib.benchmark.result import Result
+from xaicl_lib.benchmark.scores import scored
+from xaicl_lib.benchmark.suite import COUNT, KINDS, MODELS, NAME, Case, case
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.files import output_file, written_whole
+from xaicl_lib.methods import explain, methods
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Explanation
+from xaicl_lib.zoo import load_model
+
+DIGITS = 5
+
+
+def evaluate_method(
+    method: Method | str,
+    suite: str = NAME,
+    *,
+    models: Sequence[str] = MODELS,
+    kinds: Sequence[str] = KINDS,
+    count: int = COUNT,
+    seed: int = 0,
+    limit: float = 60.0,
+    name: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+) -> Result:
+    """Score a method of explaining pairs where the evidence is known.
+
+    Args:
+        method: `fn(model, pair)`, which is given one pair at a time and returns an `Explanation`, (map_a, map_b), or
+            (map_a, map_b, joint); maps (i, j) of any size, joint (i, j, k, l). Or the name of a method of this library.
+        suite: "pairs-v1".
+        models, kinds: a part of the suite; by default all of it.
+        count: pairs of each model and kind.
+        seed: 0 for the public pairs; another number draws pairs that nobody has tuned a method on.
+        limit: seconds that one pair may take.
+        name: of the method; by default that of the function.
+        out: FILE.json. What is done is kept beside it as FILE.json.part, and a run that was stopped goes on from there.
+        device: where the models are.
+
+    Returns:
+        Values pair by pair, with `summary()` and `save(path)`.
+
+    Raises:
+        InputError: an unknown suite, model, kind or method; or a method that fails, takes too long, changes the model, or gives maps
+            of another shape, number or kind than it should. The message names the pair.
+
+    Example:
+        >>> found = evaluate_method("grad_cam", models=["scenes_simclr"], kinds=["one_shared"], count=2)
+        >>> found.summary().loc["order", "chance"]
+        0.5
+    """
+    if suite != NAME:
+        raise unknown("suite", suite, [NAME])
+    if count < 1 or not models or not kinds:
+        raise InputError(f"expected at least one pair, model and kind, got count={count}, models={list(models)}, kinds={list(kinds)}")
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("kind of pair", kind, KINDS)
+    run, called = _callable(method, name)
+    facts = {"suite": suite, "seed": seed, "count": count, "code": _source(method)}
+    path = None if out is None else output_file(out, (".json",))
+    cells = [] if path is None else _kept(path, called, facts)
+    known = {(cell["model"], cell["kind"]) for cell in cells}
+    for one in models:
+        model = load_model(one, device)
+        for kind in kinds:
+            if (one, kind) in known:
+                continue
+            found = case(model, kind, count, seed)
+            if found is not None:
+                cells.append(_measured(run, model, found, limit))
+                _keep(path, called, facts, cells)
+    if not cells:
+        raise InputError(f"expected a model that uses what its pairs share, got none of {', '.join(models)} for {', '.join(kinds)}")
+    made = Result(called, cells, {**facts, **_surroundings(device)})
+    if path is not None:
+        made.save(path)
+        _part(path).unlink(missing_ok=True)
+    return made
+
+
+def _callable(method: Method | str, name: str | None) -> tuple[Method, str]:
+    if isinstance(method, str):
+        if method not in methods:
+            raise unknown("method", method, [one.name for one in methods])
+        return (lambda model, pair: explain(model, pair, method)), name or method
+    if not callable(method):
+        raise InputError(f"expected a function of a model and a pair, or the name of a method, got {type(method).__name__}")
+    return method, str(name or getattr(method, "__name__", type(method).__name__))
+
+
+def _measured(run: Method, model: PairModel, found: Case, limit: float) -> dict[str, Any]:
+    """What a case says of a method, in plain values."""
+    watch, began, seconds, parts = Watch(model), time.process_time(), 0.0, []
+    try:
+        for k in tqdm(range(len(found.pair)), desc=f"{model.name}, {found.kind}", leave=False, disable=None):
+            began = time.process_time()
+            made = explained(run, model, found.pair[k], k, limit)
+            seconds += time.process_time() - began
+            parts.append(_of_one(found, k, made))
+    finally:
+        watch.close()
+    values, chances = ({name: [round(part[name][j][0], DIGITS) for part in parts] for name in parts[0]} for j in (0, 1))
+    effects = [[round(v, DIGITS) for v in row] for row in found.effects.mean(0).tolist()]
+    costs = {"seconds": round(seconds / len(parts), 6), **{key: round(value / len(parts), 3) for key, value in watch.count.items()}}
+    return {
+        "model": model.name, "weights": model_key(model)[:16], "kind": found.kind, "pairs": found.digest, "effects": effects,
+        "values": values, "chances": chances, "cost": costs,
+    }  # fmt: skip
+
+
+def _of_one(found: Case, k: int, made: Explanation) -> dict[str, tuple[list[float], list[float]]]:
+    one = Case(found.kind, found.pair[k], tuple(mask[k : k + 1] for mask in found.others), found.effects[:, k : k + 1], "")  # type: ignore[arg-type]
+    return scored(one, made.to("cpu"))
+
+
+def _source(method: Method | str) -> str:
+    """Of a function's text, so that a changed one begins anew; empty where it cannot be had."""
+    try:
+        text = method if isinstance(method, str) else inspect.getsource(method)
+    except (OSError, TypeError):
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _surroundings(device: str) -> dict[str, str]:
+    from xaicl_lib import __version__
+
+    where = torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine()
+    return {"device": where, "torch": torch.__version__, "xaicl_lib": __version__, "date": str(datetime.date.today())}
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _keep(path: Path | None, called: str, facts: dict[str, Any], cells: list[dict[str, Any]]) -> None:
+    if path is not None:
+        with written_whole(_part(path)) as part:
+            part.write_text(json.dumps({"method": called, "facts": facts, "cells": cells}), encoding="utf-8")
+
+
+def _kept(path: Path, called: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The finished parts of a run of the same method on the same pairs."""
+    try:
+        given = json.loads(_part(path).read_text(encoding="utf-8"))
+        same = given["method"] == called and given["facts"] == facts and facts["code"]
+        return list(given["cells"]) if same else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

@@ -1,0 +1,110 @@
+"""The page of the benchmark: how to take part, and how the methods rank, from the stored results."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from xaicl_lib.benchmark import Result, ranking
+from xaicl_lib.benchmark.scores import METRICS
+from xaicl_lib.benchmark.suite import DRAWN, NAME, SURE, USED
+
+NULLS = {
+    "random pixels": "a number drawn for each pixel",
+    "centre": "the middle of the picture",
+    "edges": "strength of the edges, which never saw the model",
+    "one-sided Grad-CAM": "what makes an embedding long, whatever is on the other side",
+}
+TEXT = f"""# A benchmark for explanations of similarity
+
+Nobody can say which explanation of a *pair* of photos is right. Of drawn scenes one can: `{NAME}` holds pairs of scenes with two
+objects a side, of which one is shared, or one factor of it (its texture, its colour, its shape). The other two objects differ in
+everything. A map that finds objects, whoever asks, is right in half of the cases.
+
+Whether a model *uses* what is shared is asked, not assumed: the same scenes are drawn again without the shared object, and
+without the other one. A kind of pair counts for a model if the score falls by {USED} more without the shared object, on average
+over all that are drawn; a pair counts if its own score falls by {SURE}, and by {SURE} more than without the other object. {DRAWN}
+pairs are drawn for each that is wanted. No grey square is painted anywhere, so no method is favoured that paints some itself.
+
+## Take part
+
+```python
+from xaicl_lib.benchmark import evaluate_method
+
+
+def mine(model, pair):  # pair.a, pair.b: (1, 3, h, w) in [0, 1]
+    a, b = model.normalize(pair.a), model.normalize(pair.b)
+    z = model.embed_b(b)  # (1, d)
+    a.requires_grad_()
+    (model.embed_a(a) * z).sum().backward()
+    return a.grad.abs().sum(1), b.abs().sum(1)  # two maps (1, i, j)
+
+
+found = evaluate_method(mine, out="mine.json")
+print(found.summary())
+```
+
+Or `python -m xaicl_lib benchmark my_module:mine -o mine.json`. A method may also return an `Explanation`, or a third thing:
+`joint` (i, j, k, l), which cell of one map goes with which cell of the other. A run that was stopped goes on where it was.
+`seed=7` draws pairs that nobody has tuned a method on. The file, as `xaicl_lib/benchmark/schema.json` describes it, holds every
+value pair by pair.
+
+## What is measured
+
+"""
+READ = """
+Methods share a rank where Wilcoxon's signed-rank test over the pairs that both have, corrected by Holm's procedure for all
+comparisons of the table, does not tell them apart; a rank is one more than the number of better methods. Intervals are bootstraps
+over pairs: they say what other pairs would give on *these* models, not what other models would. Chance is what a map of
+independent random pixels gets. A row in italics knows nothing of the model, or nothing at all. A method without links is scored
+as if every cell of one map went with every cell of the other.
+"""
+
+
+def leaderboard_page(folder: Path) -> str:
+    """Markdown of the page; without results it says how to make some.
+
+    Raises:
+        InputError: a file in the folder that is no result, or results on different pairs.
+    """
+    results = {one.method: one for one in map(Result.open, sorted(folder.glob("*.json")))}
+    says = [f"- **{_words(name)}**: {what}." for name, what in METRICS.items()]
+    tables = [line for name in METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
+    return TEXT + "\n".join([*says, READ, *(_about(results) if results else []), *tables, ""])
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _about(results: Mapping[str, Result]) -> list[str]:
+    first = next(iter(results.values()))
+    used: dict[str, list[str]] = {}
+    for cell in first.cells:
+        used.setdefault(cell["model"], []).append(f"{_words(cell['kind']).removeprefix('one ')} ({len(cell['effects'])})")
+    asked = "suite `{suite}`, seed {seed}, {count} pairs asked for of each model and kind".format(**first.facts)
+    models = "; ".join(f"`{name}`: {', '.join(kinds)}" for name, kinds in used.items())
+    return [f"Stored results: {asked}. What the models use, with the number of confirmed pairs: {models}.", ""]
+
+
+def _ranked(results: Mapping[str, Result], metric: str) -> list[str]:
+    table = ranking(results, metric)
+    head = ["rank", "method", "mean", "95 % interval", "chance", "pairs", "processor ms a pair"]
+    rows = [[row["rank"], _named(name), *_numbers(row), row["n"], _ms(results[name])] for name, row in table.iterrows()]
+    return [f"## {_words(metric).capitalize()}", "", *_markdown(head, rows), ""]
+
+
+def _numbers(row: "pd.Series[float]") -> list[str]:
+    return [f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['chance']:.3f}"]
+
+
+def _named(name: str) -> str:
+    return f"*{name}*: {NULLS[name]}" if name in NULLS else f"`{name}`"
+
+
+def _ms(result: Result) -> str:
+    return f"{1000 * pd.Series([cell['cost']['seconds'] for cell in result.cells]).mean():.3g}"
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    return [f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)]

@@ -1,0 +1,29 @@
+"""What is seen: figures that say what is to be seen in them, tables to read, controls around a study; one module per chapter beside."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xaicl_lib.views.controls import Controls
+    from xaicl_lib.views.explorer import PairExplorer
+    from xaicl_lib.views.gallery import gallery_figure, overlaid, pair_gallery
+    from xaicl_lib.views.render import described
+    from xaicl_lib.views.studies import dots_figure, matrix_figure
+    from xaicl_lib.views.tables import provenance
+
+# Imported when first asked for: a page of text should not wait for plotly.
+_WHERE = {
+    "Controls": "controls", "PairExplorer": "explorer", "described": "render", "dots_figure": "studies", "gallery_figure": "gallery",
+    "matrix_figure": "studies", "overlaid": "gallery", "pair_gallery": "gallery", "provenance": "tables",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+__all__ = [
+    "Controls", "PairExplorer", "described", "dots_figure", "gallery_figure", "matrix_figure", "overlaid", "pair_gallery", "provenance",
+]  # fmt: skip
