@@ -27,13 +27,13 @@ def test_embeddings_are_the_networks_own(name) -> None:
 @TOKENS
 def test_patches_and_what_no_patch_gives_add_up(name) -> None:
     """What the cells add to the embedding, and the embedding of a map without cells, which is what class token and registers give."""
-    from xaicl_lib.methods.similarity import _cell_vectors
+    from xaicl_lib.methods.cells import cell_vectors
 
     family = made(name)
     model, x = family.model(), images(family.size)
     f = model.features([x])[0]
     with torch.no_grad():
-        cells = _cell_vectors(model.head_a, f, torch.zeros_like(f[0]), 16)
+        cells = cell_vectors(model.head_a, f, torch.zeros_like(f[0]), 16)
         alone = model.head_a(without_patches(model, f))
         z = model.head_a(f)
     assert_close(cells.sum(1) + alone, z, rtol=0, atol=1e-4 * float(z.norm(dim=1).max()))

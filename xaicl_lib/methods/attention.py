@@ -15,10 +15,12 @@ from xaicl_lib.scores import Score, cosine, two
 from xaicl_lib.tokens import attention_seen
 
 PREFIX = 64  # tokens before those of patches that a model may have, more than any does
-ATTENTION = {"family": "attention", "needs": "attention", "signed": False, "symmetric": True}
+ATTENTION = {"family": "attention", "signed": False, "symmetric": True}
 
 
-@methods.add(**ATTENTION, paper="abnar2020quantifying", where="Sec. 3", cost="2 forwards", one_sided=False, gradient=False)
+@methods.add(
+    **ATTENTION, needs="attention", paper="abnar2020quantifying", where="Sec. 3", cost="2 forwards", one_sided=False, gradient=False
+)
 @torch.no_grad()
 def attention_rollout(model: PairModel, pair: Pair) -> Explanation:
     r"""Share of each patch in what the embedding is read from, followed through the attention of all blocks; it knows no score.
@@ -47,7 +49,13 @@ def attention_rollout(model: PairModel, pair: Pair) -> Explanation:
 
 
 @methods.add(
-    **ATTENTION, paper="bousselham2025legrad", where="Sec. 3.2", cost="2 forwards, 1 backward of the network", one_sided=True, gradient=True
+    **ATTENTION,
+    needs="attention, gradient of the network",
+    paper="bousselham2025legrad",
+    where="Sec. 3.2",
+    cost="2 forwards, 1 backward of the network",
+    one_sided=True,
+    gradient=True,
 )
 def legrad(model: PairModel, pair: Pair, *, score: Score = cosine) -> Explanation:
     r"""Positive gradients of the score with respect to the attention to each patch, averaged over blocks and heads.

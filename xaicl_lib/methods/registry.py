@@ -121,7 +121,7 @@ class Method:
             return
         role = stopped[0]
         inside = f", in its module {habits.cuts[role]!r}" if habits.cuts[role] else ""
-        others = [method.name for method in methods if not method._stopped(habits, sides)]
+        others = [m.name for m in methods if not m._stopped(habits, sides) and m.facts["family"] in (self.facts["family"], *ANY)]
         part, side = role.removesuffix("_b"), "b" if role.endswith("_b") else "a"
         raise InputError(
             f"expected gradients for {self.name}, got a {part} module of side {side} that lets none through (no_grad or detach){inside}; "
@@ -169,6 +169,7 @@ def _is_fresh(generator: torch.Generator) -> bool:
 VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only"
 
 
+ANY = ("perturbation", "gradient", "activation", "similarity", "control")  # families of methods that any network can have
 NAMED = 5  # pairs in a warning
 
 
