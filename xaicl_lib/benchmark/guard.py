@@ -125,6 +125,8 @@ class Watch:
                 output.register_hook(backward)
 
         self._hooks = [module.register_forward_hook(forward) for module in {model.features_a, model.features_b}]
+        assert model.fast is not None  # it is made anew with the hooks, and tried, which is not the method's doing
+        count.update(forwards=0, backwards=0)
 
     def close(self) -> None:
         """Take the hooks away.

@@ -65,7 +65,7 @@ def evaluate_method(
 
     Example:
         >>> found = evaluate_method("grad_cam", models=["scenes_simclr"], kinds=["one_shared"], count=2)
-        >>> found.summary().loc["order", "chance"]
+        >>> float(found.summary().loc["order", "chance"])
         0.5
     """
     if suite != NAME:

@@ -87,7 +87,7 @@ class Method:
         if causes := _without_score(model.fast, pair, made.score, options):
             warnings.warn(f"no score to explain, so their maps mean nothing: {causes}", stacklevel=2)
         elif undefined := _without_map(made):
-            derivatives = any(word in self.facts["needs"] for word in ("gradient", "Jacobian"))
+            derivatives = any(word in self.facts.get("needs", "") for word in ("gradient", "Jacobian"))
             why = "the gradient of the network or the score is not" if derivatives else "embeddings of changed images are not"
             warnings.warn(f"maps that are not finite, beside a score that is: {undefined}; {why}", stacklevel=2)
         own = {k: v for k, v in options.items() if k not in CONTEXT}
@@ -130,7 +130,7 @@ class Method:
 
     def _stopped(self, habits: Habits, sides: int) -> list[str]:
         """The parts that let no gradient through, of those that this method needs one of."""
-        needs, wanted = self.facts["needs"], []
+        needs, wanted = self.facts.get("needs", ""), []
         for features, head in ROLES[:sides]:
             if "gradient of the" in needs:
                 wanted += [role for role in ((features, head) if "network" in needs else (head,)) if role in habits.cuts]
