@@ -44,7 +44,7 @@ def cell_vectors(head: Head, f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i 
         steps: points of the quadrature.
     """
     nodes, weights = leggauss(steps)  # on [-1, 1]
-    alpha, weight = (torch.tensor(v / 2, device=f.device).to(f) for v in (nodes + 1, weights))
+    alpha, weight = (torch.tensor((v / 2).tolist(), device=f.device, dtype=f.dtype) for v in (nodes + 1, weights))
     away = f - r
     share = share_of_a_cell(head, f)
     if share is not None:

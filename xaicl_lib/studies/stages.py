@@ -23,7 +23,7 @@ def stages(model: PairModel) -> dict[str, str]:
     Raises:
         InputError: a network of another kind; `up_to` takes the name of any of its layers.
     """
-    layers = dict(model.features_a.named_modules())
+    layers = dict(_inside(model.features_a).named_modules())
     blocks = [name for name, layer in layers.items() if isinstance(layer, Block)]
     if blocks:
         return {"stem": str(int(blocks[0]) - 1), **{f"stage {k}": name for k, name in enumerate(blocks, 1)}}
@@ -49,15 +49,21 @@ def up_to(model: PairModel, stage: str) -> nn.Module:
         InputError: no such stage or layer, or one that the forward pass does not call.
     """
     known = _stages_if_known(model)
-    layer = stage if stage and stage in dict(model.features_a.named_modules()) else known.get(stage)
+    layer = stage if stage and stage in dict(_inside(model.features_a).named_modules()) else known.get(stage)
     if layer is None:
         names = ", ".join(known) or "those of its layers"
         raise InputError(f"unknown stage {stage!r} of {model.name!r}; there are: {names}, and names of layers")
     # Where norms are folded, a convolution gives what its norm gave: only stages are known to end behind both.
-    network = copy.deepcopy(model.fast.features_a if layer in known.values() else model.features_a)
+    network = copy.deepcopy(_inside(model.fast.features_a if layer in known.values() else model.features_a))
     if isinstance(network, fx.GraphModule) and not _is_called_whole(network, layer):
         return _cut_graph(network, layer)
     return _Stopped(network, dict(network.named_modules())[layer], layer)
+
+
+def _inside(features: nn.Module) -> nn.Module:
+    """A traced network without what turns its last map channels first: its layers have the names that they have in the network."""
+    wrapped = isinstance(features, nn.Sequential) and len(features) > 1 and isinstance(features[0], fx.GraphModule)
+    return features[0] if wrapped else features  # type: ignore[index]
 
 
 def _stages_if_known(model: PairModel) -> dict[str, str]:
