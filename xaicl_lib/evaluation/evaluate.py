@@ -41,8 +41,8 @@ def evaluate(
     Args:
         models: names from `list_models()`, or models of your own with names that differ.
         pairs: n pairs, or batches of them one after the other, which then are never held all at once.
-        methods: names from `list_methods()`, with parameters as in "smooth_grad(guided=True)" or (name, parameters), or `MethodSpec`s; as a
-            mapping, with labels of your own.
+        methods: names from `list_methods()`, with parameters as in "smooth_grad(guided=True)" or (name, parameters), or each a
+            `MethodSpec`; as a mapping, with labels of your own.
         metrics: names from `list_metrics()`.
         store: a folder where values are kept as they come; what it has is not computed again, whatever killed the run before. Values are
             kept under the content they depend on, so nothing old is ever taken for new. Several processes may share one.
