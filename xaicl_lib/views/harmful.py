@@ -14,6 +14,8 @@ from xaicl_lib.views.render import alt_of, described
 from xaicl_lib.views.studies import dots_figure, look, matrix_figure, series_colours
 from xaicl_lib.views.style import GRID, PLAIN
 
+APART = 0.05  # levels between the curves of two models
+
 Levels = Sequence[tuple[int, Pair, Explanation]]  # of `xaicl_lib.studies.harmful.harder`
 
 
@@ -66,15 +68,18 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
     names, colours = list(table["augmentation"].unique()), series_colours(list(table["model"].unique()))
     figure = go.Figure()
     for name in names:
-        for model, colour in colours.items():
+        for k, (model, colour) in enumerate(colours.items()):
             symbol, dash = look(model)
+            aside = APART * (k - (len(colours) - 1) / 2)  # levels, so that no interval hides another
             part = table[(table["augmentation"] == name) & (table["model"] == model)]
-            reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
+            reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"]}
             figure.add_trace(
                 go.Scatter(
-                    x=part["level"], y=part["mean"], error_y=reach, name=model, mode="lines+markers", visible=name == names[0],
+                    x=part["level"] + aside, y=part["mean"], error_y={**reach, "width": 0, "thickness": 1.5}, name=model,
+                    mode="lines+markers", visible=name == names[0], customdata=part["level"],
+                    hovertemplate="level %{customdata}: %{y:.2f}<extra>" + model + "</extra>",
                     line={"color": colour, "width": 2.5, "dash": dash},
-                    marker={"symbol": symbol}, hovertemplate="level %{x}: %{y:.2f}<extra>" + model + "</extra>",
+                    marker={"symbol": symbol},
                 )
             )  # fmt: skip
     shown = {name: [one == name for one in names for _ in colours] for name in names}
@@ -83,10 +88,11 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
     figure.update_xaxes(**GRID, title="level (0: none)", dtick=1)
     figure.update_yaxes(**GRID, title=title, range=[-0.03, 1.03])
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+    legend_height = 22 * -(-len(colours) // 2)  # pixels: two in a line on a phone
     figure.update_layout(
         **PLAIN,
-        height=420,
-        margin={"l": 60, "r": 12, "t": 55, "b": 60 + 22 * len(colours)},
+        height=360 + legend_height,
+        margin={"l": 60, "r": 12, "t": 55, "b": 60 + legend_height},
         updatemenus=[menu],
         legend=legend,
         showlegend=True,
