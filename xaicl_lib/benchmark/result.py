@@ -108,7 +108,7 @@ def ranking(results: Mapping[str, Result], metric: str, level: float = 0.05) -> 
     p = dict(zip(pairs, holm([signed_ranks(gain.to_numpy()) for gain in gains.values()]), strict=True))
     better = [(x, y) if gains[x, y].mean() > 0 else (y, x) for x, y in pairs if p[x, y] < level]
     rows = {name: {"rank": 1 + sum(worse == name for _, worse in better), **one.summary().loc[metric]} for name, one in results.items()}
-    table = pd.DataFrame.from_dict(rows, orient="index").drop(columns="decided").sort_values("mean", ascending=False)
+    table = pd.DataFrame.from_dict(rows, orient="index").drop(columns="decided").sort_values(["rank", "mean"], ascending=[True, False])
     return table.astype({"rank": int, "n": int})
 
 

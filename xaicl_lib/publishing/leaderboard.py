@@ -90,7 +90,7 @@ def _about(results: Mapping[str, Result]) -> list[str]:
 def _ranked(results: Mapping[str, Result], metric: str) -> list[str]:
     table = ranking(results, metric)
     head = ["rank", "method", "mean", "95 % interval", "chance", "pairs", "processor ms a pair"]
-    rows = [[row["rank"], _named(name), *_numbers(row), row["n"], _ms(results[name])] for name, row in table.iterrows()]
+    rows = [[int(row["rank"]), _named(name), *_numbers(row), int(row["n"]), _ms(results[name])] for name, row in table.iterrows()]
     return [f"## {_words(metric).capitalize()}", "", *_markdown(head, rows), ""]
 
 
