@@ -2,7 +2,7 @@
 
     python benchmarks/studies.py STUDY [--models simclr ...] [-n 64] [--store FOLDER] [-o results]
 
-STUDY is truth, localisation, preference, dissection, harmful, combined, inversion, grey, downstream or texture.
+STUDY is truth, localisation, copies, preference, dissection, harmful, combined, inversion, grey, downstream or texture.
 
 Photos are those of XAICL_IMAGENETTE (validation part), for texture those of XAICL_CUE_CONFLICT. What a store has is not computed
 again. `downstream` takes the snapshots of trainings beside the bundled models:
@@ -35,6 +35,7 @@ from xaicl_lib.metrics import PAPER
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.studies.combined import compositions
+from xaicl_lib.studies.copies import located, once_and_twice
 from xaicl_lib.studies.dissection import dissect
 from xaicl_lib.studies.downstream import checkpoints
 from xaicl_lib.studies.downstream import downstream as measure_downstream
@@ -44,7 +45,7 @@ from xaicl_lib.studies.localisation import localise
 from xaicl_lib.studies.similarity import two_views
 from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import choose_methods, view_pairs
-from xaicl_lib.studies.texture import decide, photo_trials, scene_trials
+from xaicl_lib.studies.texture import choose, photo_trials, scene_trials
 from xaicl_lib.studies.truth import Masks, intervene, other_objects, other_photos
 from xaicl_lib.zoo import untrained
 
@@ -114,6 +115,22 @@ def localisation(models: list[str], n: int, store: str | None, device: str) -> T
         found.append(localise([model], few, methods, store=store))
         print(f"{name}: done", flush=True)
     return {"localisation": pd.concat(found, ignore_index=True)}
+
+
+def copies(models: list[str], n: int, store: str | None, device: str) -> Tables:
+    """Which maps find an object that is there once, and twice; models of scenes, side a alone."""
+    occlusions: dict[str, Method] = {
+        "conditional_occlusion": ("conditional_occlusion", {"stride": 6}),
+        "pairwise_occlusion": "pairwise_occlusion",
+        "pairwise, temp. 0.5": ("pairwise_occlusion", {"temperature": 0.5}),
+    }
+    names = ("grad_cam", "interaction_cam", "deep_similarity", "input_x_gradient", "random_map", "edges")
+    found = []
+    for name in (name for name in models if name.startswith("scenes_s")):  # scenes_clip has captions on its sides b
+        model = load_model(name, device)
+        found.append(located([model], once_and_twice(n, model.size), {**occlusions, **{name: name for name in names}}))
+        print(f"{name}: done", flush=True)
+    return {"copies": pd.concat(found, ignore_index=True)}
 
 
 def preference(models: list[str], n: int, store: str | None, device: str) -> Tables:
@@ -254,13 +271,13 @@ def texture(models: list[str], n: int, store: str | None, device: str) -> Tables
     frames = []
     for name in models:
         model = load_model(name, device)
-        frames.append(decide([model], scene_trials(4 * n, model.size)).assign(method="interaction_cam"))
+        frames.append(choose([model], scene_trials(4 * n, model.size)).assign(method="interaction_cam"))
         if not name.startswith("scenes"):
             trials = photo_trials(cue_conflict(model.size), limit=240 * max(1, n // 32))  # each shape with each texture
-            frames.append(decide([model], trials).assign(method="interaction_cam"))
+            frames.append(choose([model], trials).assign(method="interaction_cam"))
             few = replace(trials, stimulus=trials.stimulus[::8], partners={cue: where[::8] for cue, where in trials.partners.items()})
             others = ("grad_cam", "deep_similarity", "input_x_gradient")
-            frames += [decide([model], few, method=method).assign(method=method) for method in others]
+            frames += [choose([model], few, method=method).assign(method=method) for method in others]
         print(f"{name}: done", flush=True)
     table = pd.concat(frames, ignore_index=True)
     numbers = [column for column in table if table[column].dtype == "float64"]
@@ -269,7 +286,7 @@ def texture(models: list[str], n: int, store: str | None, device: str) -> Tables
 
 STUDIES: dict[str, Callable[..., Tables]] = {
     study.__name__: study
-    for study in (truth, localisation, preference, dissection, harmful, combined, inversion, grey, downstream, texture)
+    for study in (truth, localisation, copies, preference, dissection, harmful, combined, inversion, grey, downstream, texture)
 }
 
 

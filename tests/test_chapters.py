@@ -14,6 +14,12 @@ FOREIGN = {"A1_other_libraries"}  # other libraries are its subject
 LINES = 25  # of a cell
 SUMS = re.compile(r"\.(groupby|pivot_table|pivot|merge|melt|agg|quantile)\(|\bpd\.|\balt=")
 
+# Words that say how sure something is have one meaning each, which the glossary gives; these would be another.
+LOOSE = re.compile(
+    r"\bsafe(ly|r|st)?\b|\b(texture|shape|background|temperature|pixels) decides?\b|\bdecided by (texture|shape|a cue)\b|\bDecide,|"
+    r"\b(no better than|told from) a coin\b|\bbeyond chance\b|\btold from chance\b|\bmade by chance\b"
+)
+
 
 def cells(path):
     """The code of a notebook, without the first cell, which serves Colab, and without what only IPython reads."""
@@ -39,6 +45,18 @@ def test_a_chapter_asks_and_shows(path):
     assert not long
     assert not sums
     assert path.stem in FOREIGN or len(imports(path)) <= 3, sorted(imports(path))
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *sorted((ROOT / "book").glob("*.md"))], ids=lambda path: path.stem)
+def test_words_of_evidence_have_one_meaning(path):
+    text = path.read_text(encoding="utf-8").replace('\\n",\n    "', " ")
+    assert [match[0] for match in LOOSE.finditer(text)] == []
+
+
+def test_the_glossary_gives_the_words_of_evidence_their_meaning():
+    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    words = "by chance", "coin", "decide", "Holm", "Wilcoxon", "invariance", "explicand", "modularity", "RLD", "logit", "lift"
+    assert [text.splitlines().count(word) for word in words] == [1] * len(words)
 
 
 def test_three_imports_bring_a_chapter():

@@ -9,6 +9,7 @@ import torch
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, Pair, explain
+from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.statistics.paired import summarise
 from xaicl_lib.studies import downstream as study
@@ -24,6 +25,7 @@ from xaicl_lib.studies.downstream import (
     model_table,
     pair_scores,
     paper_correlations,
+    paper_points,
     printed_correlations,
     shifted,
     similarity_scores,
@@ -213,3 +215,11 @@ def test_the_papers_correlations() -> None:
     }
     want = np.corrcoef(list(means.values()), [PUBLISHED[name] for name in means])[0, 1]
     assert again.loc[("perturbation", "insertion"), "r"] == pytest.approx(want, abs=2e-3)
+    points = paper_points().set_index(["family", "group", "model"]).sort_index()
+    assert points.loc[("perturbation", "insertion")]["mean"].to_dict() == pytest.approx(means, abs=1e-3)
+    assert points.loc[("perturbation", "insertion", "SimSiam"), "linear_accuracy"] == pytest.approx(0.681)
+    similar = paper_tables("I", "II", "III", "IV")
+    similar = similar[similar["method"].str.startswith("deep_similarity") & similar["metric"].isin(["SD", "CD"])]
+    assert points.loc[("similarity", "deletion", "MoCo v3"), "mean"] == pytest.approx(
+        1 - similar[similar["model"] == "MoCo v3"]["value"].mean()
+    )

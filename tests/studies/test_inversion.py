@@ -13,7 +13,19 @@ from xaicl_lib import InputError, PairModel, augment, load_model
 from xaicl_lib.augment.operations import LUMA
 from xaicl_lib.networks.resnet import ResNet50
 from xaicl_lib.studies import inversion as study
-from xaicl_lib.studies.colour import _coarse, _colour, _error, _hsv, _hue_error, _kept, _lightness, _saturation, colour_measures, colourless
+from xaicl_lib.studies.colour import (
+    _coarse,
+    _colour,
+    _error,
+    _hsv,
+    _hue_error,
+    _kept,
+    _lightness,
+    _saturation,
+    colour_measures,
+    colourless,
+    examples,
+)
 from xaicl_lib.studies.inversion import (
     MEAN,
     STD,
@@ -376,3 +388,18 @@ def test_targets_and_a_model_that_loses_colour() -> None:
     assert shown[0] == "large blue cross, zigzag, on grass"
     blind, x = study.averaging_model(8), targets(1).float()
     assert_close(blind.features_a(x), x.mean(1, keepdim=True), rtol=1e-6, atol=1e-6)
+
+
+def test_examples_of_colour_kept_are_what_their_names_say() -> None:
+    target = 0.3 + 0.4 * torch.rand(3, 32, 32, generator=Generator().manual_seed(0))
+    pictures, found = examples(target)
+    kept = found["colour_kept"]
+    assert kept[["the target", "half its colour", "grey"]].tolist() == pytest.approx([1, 0.5, 0], abs=1e-4)
+    assert kept["hue turned by 90°"] == pytest.approx(0, abs=0.02), "at right angles, but for what leaves [0, 1]"
+    assert found.loc["hue turned by 90°", "saturation"] > 0.7 * found.loc["the target", "saturation"]
+    assert found.loc["grey, coloured specks", "fine_saturation"] > 1.5 * found.loc["grey, coloured specks", "saturation"]
+    assert abs(kept["grey, coloured specks"]) < 0.2 < 0.95 < kept["its colour, cell by cell"]
+    assert torch.allclose(pictures["grey"][0], augment.operations.luma(target[None])[0, 0])
+    slow = torch.stack([torch.linalg.cross(torch.tensor(LUMA), _colour(target[None])[0, :, i, i]) for i in range(4)], 1)
+    turned = (pictures["hue turned by 90°"] - pictures["grey"])[:, range(4), range(4)]
+    assert torch.allclose(turned, slow / torch.tensor(LUMA).norm(), atol=1e-5)

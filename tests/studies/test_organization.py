@@ -21,11 +21,14 @@ from xaicl_lib.studies.organization import (
     layer_features,
     layer_table,
     layers_of,
+    modularity,
     near_and_far,
     relative_to,
     rld,
     rld_by_factor,
     similarity_graph,
+    toy_spaces,
+    two_triangles,
     with_intervals,
 )
 from xaicl_lib.zoo import untrained
@@ -267,3 +270,25 @@ def test_without_photos_there_are_scenes(monkeypatch) -> None:
     assert found.index.tolist() == ["scenes_simclr, features", "scenes_simclr, embedding"]
     of_size = rld(layers["scenes_simclr"]["embedding"], factors[:, list(FACTORS).index("size")], 0.1).item()
     assert found.loc["scenes_simclr, embedding", "size"] == pytest.approx(of_size, abs=1e-6)
+
+
+def test_modularity_of_two_triangles_is_five_fourteenths() -> None:
+    graph, groupings = two_triangles()
+    found = modularity(graph, groupings["by triangle"])
+    assert found.loc["A"].tolist() == pytest.approx([6 / 14, 1 / 2, 1 / 4, 5 / 28])
+    assert found.loc["sum", "adds"] == pytest.approx(5 / 14)
+    for labels in groupings.values():
+        assert modularity(graph, labels).loc["sum", "adds"] == pytest.approx(slow_modularity(graph.tolist(), [ord(k) for k in labels]))
+
+
+def test_modularity_of_the_similarity_graph_is_rld() -> None:
+    x, y = clouds()
+    assert modularity(similarity_graph(x, 0.1), y).loc["sum", "adds"] == pytest.approx(rld(x, y, 0.1).item())
+
+
+def test_toy_spaces_are_alike_near_and_differ_far() -> None:
+    spaces, labels = toy_spaces()
+    assert labels.bincount().tolist() == [64, 64]
+    beside, among = (rld(places, labels, [0.05, 0.3]) for places in spaces.values())
+    assert (beside - among)[0].abs() < 0.01
+    assert among[1] < 0.7 * beside[1]

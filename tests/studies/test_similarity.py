@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import build, random_pair
-from xaicl_lib import explain
+from xaicl_lib import InputError, Pair, PairModel, explain
 from xaicl_lib.images import SAMPLES, open_photo
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies import similarity
@@ -44,3 +44,35 @@ def test_the_library_warns_of_a_photo_and_itself() -> None:
     same, warned = similarity.explained_with_itself(model, type(p := random_pair(1))(p.a.float(), p.b.float()))
     assert same.score.item() == pytest.approx(1)
     assert "grad" in warned
+
+
+def test_blends_add_up_to_the_map_of_averaged_transforms() -> None:
+    model, pair = build("projected"), random_pair(1)
+    steps = similarity.along_blends(model, pair)
+    made = explain(model, pair, "averaged_transforms")
+    assert torch.allclose(steps.so_far[-1], made.a[0], atol=1e-12)
+    assert steps.table["adds"].sum() == pytest.approx(1)
+    assert torch.allclose(steps.pictures[0], 0.9 * pair.a[0] + 0.1 * pair.b[0])
+    middle = explain(model, Pair(pair.a, steps.pictures[4:5]), "input_x_gradient")
+    assert torch.allclose(steps.own[4], middle.a[0] / 9, atol=1e-12)
+    assert steps.table["score"][4] == pytest.approx(middle.score.item())
+    with pytest.raises(InputError, match="two sides of one size"):
+        similarity.along_blends(model, random_pair(1, b=(20, 24)))
+
+
+def test_the_interaction_by_hand_is_the_librarys() -> None:
+    toy = similarity.interaction_by_hand()
+    assert toy["X"].to_numpy().tolist() == [[2, 0, 0], [0, 2, 0], [-1, -2, -2]]
+    assert toy["g_a"]["g_a"].tolist() == [2, 2, -1]
+    assert toy["M_a"].to_numpy().tolist() == [[2, 1.5, 1], [2, 0.25, 1.5]]
+    f_a, f_b, g_a, g_b = (torch.tensor(toy[name].to_numpy("float32"))[None] for name in ("F_a", "F_b", "G_a", "G_b"))
+    # pixels are the features, and the score is linear in them: its gradient is what the toy says
+    model = PairModel(features=torch.nn.Identity(), head=torch.nn.Flatten(1), size=3, mean=(0.0,) * 3, std=(1.0,) * 3)
+    pair = Pair(f_a[:, :, None], f_b[:, :, None])
+
+    def score(z_a: torch.Tensor, z_b: torch.Tensor) -> torch.Tensor:
+        return z_a @ g_a.flatten() + z_b @ g_b.flatten()
+
+    for row, interaction in (("g_a", True), ("G_a", False)):
+        made = explain(model, pair, "interaction_cam", score=score, reduction="max", gradient_interaction=interaction)
+        assert made.a[0, 0].tolist() == pytest.approx(toy["M_a"].loc[row].tolist())

@@ -14,7 +14,7 @@ from xaicl_lib.data.scenes import FACTORS, draw_pairs, scene_pairs
 from xaicl_lib.metrics.localisation import overlap
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies import texture
-from xaicl_lib.studies.texture import Trials, _paired, _spread, decide, decided, lifts, photo_trials, scene_trials, versus
+from xaicl_lib.studies.texture import Trials, _paired, _spread, choose, lifts, photo_trials, scene_trials, versus, won
 
 PARTNERS = {"shape": torch.tensor([1, 1, 1]), "texture": torch.tensor([2, 3, 1]), "nothing": torch.tensor([3, 3, 3])}
 
@@ -35,7 +35,7 @@ TRIALS = Trials("photos", colours(*RGB), ["red", "green", "yellow", "cyan"], tor
 
 
 def test_the_more_similar_partner_wins(seen) -> None:
-    table = decide([seen], TRIALS, method="grad_cam").set_index(["cue", "stimulus", "draw"]).sort_index()
+    table = choose([seen], TRIALS, method="grad_cam").set_index(["cue", "stimulus", "draw"]).sort_index()
     half = math.sqrt(0.5)
     assert table.loc["shape", "score"].tolist() == pytest.approx([0, half, half])
     assert table.loc["texture", "score"].tolist() == pytest.approx([half, 0.5, half], rel=1e-6)
@@ -53,7 +53,7 @@ def test_rows_are_those_of_the_method(projected) -> None:
     partners = {cue: torch.randint(4, 9, (4,), generator=generator) for cue in ("shape", "texture", "nothing")}
     trials = Trials("scenes", images, [str(k) for k in range(9)], torch.arange(4), partners, objects)
     model = projected.to(torch.float32)
-    table = decide([model], trials, method="grad_cam").set_index(["cue", "stimulus"])
+    table = choose([model], trials, method="grad_cam").set_index(["cue", "stimulus"])
     for k in range(4):
         made = {cue: explain(model, Pair(images[k : k + 1], images[p[k] : p[k] + 1]), "grad_cam") for cue, p in partners.items()}
         energy = {cue: one.a[0].clamp_min(0) / one.a[0].clamp_min(0).sum() for cue, one in made.items()}
@@ -70,7 +70,7 @@ def test_rows_are_those_of_the_method(projected) -> None:
 
 
 def test_another_image_is_never_the_same_one(seen) -> None:
-    table = decide([seen], TRIALS, method="random_map")
+    table = choose([seen], TRIALS, method="random_map")
     some = table[table["cue"] == "texture"].set_index(["stimulus", "draw"])["overlap_other"]
     assert some.loc[2].nunique() == 1, "both draws beside the map of the other stimulus"
     assert (some < 0.999).all(), "stimulus 2 was drawn twice, and is not compared with itself"
@@ -129,7 +129,7 @@ def test_trials_can_be_few_and_cannot_be_made_of_too_few() -> None:
     with pytest.raises(InputError, match="partners that share nothing, got those that share shape"):
         Trials("x", colours(*RGB), [], torch.tensor([0]), {"shape": torch.tensor([1])})
     with pytest.raises(InputError, match="at least two trials"):
-        decide([build("headless")], Trials("x", colours(*RGB), ["a"] * 4, torch.tensor([0]), {k: v[:1] for k, v in PARTNERS.items()}))
+        choose([build("headless")], Trials("x", colours(*RGB), ["a"] * 4, torch.tensor([0]), {k: v[:1] for k, v in PARTNERS.items()}))
 
 
 def test_scene_partners_are_twins_that_differ_in_the_cue_alone() -> None:
@@ -167,22 +167,22 @@ def rows(model: str, wins: list[list[bool]], cue: str = "texture") -> pd.DataFra
 
 
 def test_shares_of_single_draws_are_wilsons() -> None:
-    found = decided(rows("m", [[True]] * 7 + [[False]] * 3)).iloc[0]
+    found = won(rows("m", [[True]] * 7 + [[False]] * 3)).iloc[0]
     assert (found["mean"], found["low"], found["high"]) == pytest.approx(share(7, 10))
     assert (found["n"], found["clusters"]) == (10, 10)
 
 
 def test_repeated_draws_are_no_new_observations() -> None:
     wins = [[k % 2 == 0] for k in range(40)]
-    once, ten = (decided(rows("m", [draws * times for draws in wins])).iloc[0] for times in (1, 10))
+    once, ten = (won(rows("m", [draws * times for draws in wins])).iloc[0] for times in (1, 10))
     assert ten["mean"] == once["mean"] == 0.5
     assert (ten["n"], ten["clusters"]) == (400, 40)
     assert ten["high"] - ten["low"] == pytest.approx(once["high"] - once["low"], rel=0.1), "as wide as without repeating"
     assert share(200, 400)[2] - share(200, 400)[1] < 0.4 * (ten["high"] - ten["low"])
-    by_other = decided(rows("m", wins).assign(photo=[k // 10 for k in range(40)]), cluster="photo").iloc[0]
+    by_other = won(rows("m", wins).assign(photo=[k // 10 for k in range(40)]), cluster="photo").iloc[0]
     assert by_other["clusters"] == 4
     with pytest.raises(InputError, match="unknown column 'place'"):
-        decided(rows("m", wins), cluster="place")
+        won(rows("m", wins), cluster="place")
 
 
 def test_lifts_average_over_a_stimulus_first() -> None:
@@ -225,7 +225,7 @@ def test_stimuli_of_one_source_count_once() -> None:
 
 
 def test_both_partners_side_by_side(seen) -> None:
-    table = decide([seen], TRIALS, method="grad_cam")
+    table = choose([seen], TRIALS, method="grad_cam")
     both = versus(table)
     assert both["shape_partner"].tolist() == ["green"] * 3
     assert both["partner"].tolist() == ["yellow", "cyan", "green"]
@@ -311,11 +311,11 @@ def test_shares_by_the_class_of_the_texture() -> None:
 
 
 def test_trials_go_from_shape_to_texture(seen) -> None:
-    table = decide([seen], TRIALS, method="grad_cam")
+    table = choose([seen], TRIALS, method="grad_cam")
     rows, names = texture.from_shape_to_texture(seen, TRIALS, table, "grad_cam", 2)
     assert names == [["-0.21", "yellow, green", "yellow, cyan"], ["+0.71", "red, green", "red, yellow"]]
     assert torch.equal(rows["shape"][0].a, TRIALS.images[[2, 0]])
     assert torch.equal(rows["texture"][0].b, TRIALS.images[[3, 2]])
     assert rows["texture"][1].score.tolist() == pytest.approx([0.5, math.sqrt(0.5)])
-    by_size = decide([seen], {8: TRIALS}, method="grad_cam")
+    by_size = choose([seen], {8: TRIALS}, method="grad_cam")
     pd.testing.assert_frame_equal(by_size, table)

@@ -16,7 +16,6 @@ from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies.truth import (
     KINDS,
     _confirmed,
-    _paint,
     by_kind,
     confirmed,
     effects,
@@ -27,6 +26,7 @@ from xaicl_lib.studies.truth import (
     mean_over_models,
     other_objects,
     other_photos,
+    paint,
     painted_over,
     surely,
 )
@@ -78,8 +78,8 @@ def test_the_drop_is_what_it_says() -> None:
     cos = nn.functional.cosine_similarity
     for k in range(3):
         whole = cos(pair.a[k].flatten(), pair.b[k].flatten(), 0)
-        without_a = _paint(pair.a[k : k + 1], pair.truth.a[k : k + 1])[0]
-        without_b = _paint(pair.b[k : k + 1], pair.truth.b[k : k + 1])[0]
+        without_a = paint(pair.a[k : k + 1], pair.truth.a[k : k + 1])[0]
+        without_b = paint(pair.b[k : k + 1], pair.truth.b[k : k + 1])[0]
         want = whole - (cos(without_a.flatten(), pair.b[k].flatten(), 0) + cos(pair.a[k].flatten(), without_b.flatten(), 0)) / 2
         assert got["evidence"][k] == pytest.approx(float(want), abs=1e-5)
 
@@ -87,7 +87,7 @@ def test_the_drop_is_what_it_says() -> None:
 def test_painting_leaves_the_rest_alone_and_takes_the_evidence_away() -> None:
     pair = marked()
     for fill in ("around", "other"):
-        painted = _paint(pair.a, pair.truth.a, fill)
+        painted = paint(pair.a, pair.truth.a, fill)
         keep = ~pair.truth.a.unsqueeze(1).expand_as(painted)
         assert torch.equal(painted[keep], pair.a[keep])
     red = torch.zeros(1, 3, 16, 16)
@@ -95,11 +95,11 @@ def test_painting_leaves_the_rest_alone_and_takes_the_evidence_away() -> None:
     red[:, :, 4:8, 4:8] = torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1)
     mask = torch.zeros(1, 16, 16, dtype=torch.bool)
     mask[:, 4:8, 4:8] = True
-    assert torch.allclose(_paint(red, mask), torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 16, 16), atol=1e-5), (
+    assert torch.allclose(paint(red, mask), torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 16, 16), atol=1e-5), (
         "nothing shines through"
     )
     with pytest.raises(InputError, match="unknown fill 'zeros'; there are: around, other"):
-        _paint(red, mask, "zeros")
+        paint(red, mask, "zeros")
 
 
 def test_a_kind_is_judged_alike_whatever_comes_before_it() -> None:
@@ -135,10 +135,10 @@ def test_the_other_controls_are_what_they_say() -> None:
 
     for k in range(4):
         whole = cos(pair.a[k], pair.b[k])
-        without = [cos(_paint(pair.a, mask)[k], pair.b[k]) for mask in others[0]]
-        without += [cos(pair.a[k], _paint(pair.b, mask)[k]) for mask in others[1]]
+        without = [cos(paint(pair.a, mask)[k], pair.b[k]) for mask in others[0]]
+        without += [cos(pair.a[k], paint(pair.b, mask)[k]) for mask in others[1]]
         assert got["other"][k] == pytest.approx(whole - np.mean(without), abs=1e-5)
-        a, b = _paint(pair.a, pair.truth.a), _paint(pair.b, pair.truth.b)
+        a, b = paint(pair.a, pair.truth.a), paint(pair.b, pair.truth.b)
         rest = [j for j in range(4) if j != k]
         drops = [cos(pair.a[k], pair.b[j]) - cos(a[k], pair.b[j]) for j in rest]
         drops += [cos(pair.a[j], pair.b[k]) - cos(pair.a[j], b[k]) for j in rest]
@@ -152,7 +152,7 @@ def test_other_objects_and_photos_are_whole_and_never_the_shared_one() -> None:
         assert other.shape == (1, 20, 48, 48)
         assert other.flatten(2).any(2).all()
         assert not (other[0] & shared).any()
-    painted = _paint(pair.a, other_objects(20, 48)[0][0])
+    painted = paint(pair.a, other_objects(20, 48)[0][0])
     assert torch.equal(painted[pair.truth.a.unsqueeze(1).expand_as(painted)], pair.a[pair.truth.a.unsqueeze(1).expand_as(painted)])
     mosaic = photo_mosaics(3, 32)
     for shared, photos in zip((mosaic.truth.a, mosaic.truth.b), other_photos(mosaic.truth), strict=True):
@@ -198,8 +198,8 @@ def test_scenes_and_mosaics_come_with_their_other_things() -> None:
     pictures = painted_over(known, "one shared")
     assert list(pictures) == ["one shared", "without the evidence", "without other pixels", "without the other"]
     pair = known.pairs["one shared"][0]
-    assert torch.equal(pictures["without the evidence"].a, _paint(pair.a, pair.truth.a))
-    assert torch.equal(pictures["without the other"].a, _paint(pair.a, known.others["one shared"][0][0][:1]))
+    assert torch.equal(pictures["without the evidence"].a, paint(pair.a, pair.truth.a))
+    assert torch.equal(pictures["without the other"].a, paint(pair.a, known.others["one shared"][0][0][:1]))
     assert all(torch.equal(picture.b, pair.b) for picture in pictures.values())
     assert "without the evidence, without other pixels" in alt_of(pairs_figure(pictures, what="Scenes", outline=False))
     outlined = pairs_figure({"one": pair}, what="Scenes").layout.images[0].source

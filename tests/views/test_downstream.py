@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xaicl_lib.statistics.correlation import correlate
-from xaicl_lib.studies.downstream import model_scores
+from xaicl_lib.studies.downstream import model_scores, paper_correlations, paper_points
 from xaicl_lib.views.downstream import AXES, forest_figure, scatter_figure
 from xaicl_lib.views.render import alt_of
 from xaicl_lib.views.zoo import COLOURS
@@ -101,3 +101,10 @@ def test_forest_shows_one_group_at_a_time(found) -> None:
     assert change["error_x.array"][1][1] == pytest.approx(want["high"] - want["r"])
     assert change["x"][2] == [None, None]
     assert "insertion, grad_cam, paper: 0.75 (-0.40 to 0.98)" in alt_of(figure)
+
+
+def test_models_that_the_book_does_not_know_do_not_look_alike() -> None:
+    figure = scatter_figure(paper_points(), paper_correlations(), by="family")
+    five = figure.data[1:6]
+    assert len({trace.marker.color for trace in five}) == 5
+    assert figure.data[0].text[0].startswith("r = ")

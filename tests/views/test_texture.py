@@ -31,7 +31,7 @@ def test_shares_stand_beside_the_papers_and_a_coin() -> None:
     assert paper.offsetgroup == coin.offsetgroup, "both lines stand where their values are"
 
 
-def test_points_lie_above_the_diagonal_where_the_cue_decides() -> None:
+def test_points_lie_above_the_diagonal_where_the_cue_wins() -> None:
     figure = scores_figure(TRIALS)
     diagonal, *points = figure.data
     assert diagonal.x == diagonal.y

@@ -13,23 +13,23 @@ Answer = Callable[..., Any]
 
 
 def check_texture_bias(answer: Answer) -> Verdict:
-    """Chapter 3: `texture_bias(shape, texture)`, from (n,) booleans of trials that the one or the other cue decided, if any did."""
+    """Chapter 3: `texture_bias(shape, texture)`, from (n,) booleans of trials that the one or the other cue won, if any did."""
     shape = torch.tensor([True, True, False, False, False, False, False, False, False, False])
     texture = torch.tensor([False, False, True, True, True, False, False, False, False, False])
     return check_function(
         answer,
         lambda s, t: t.sum() / (s.sum() + t.sum()),
         [(shape, texture), (texture[:4], shape[:4])],
-        expected="one number in [0, 1]: of the trials that either cue decided, the share that texture decided",
-        nudge="count with .sum(): how many trials did texture decide, and how many were decided by a cue at all?",
+        expected="one number in [0, 1]: of the trials that either cue won, the share that texture won",
+        nudge="count with .sum(): how many trials did texture win, and how many were won by a cue at all?",
         mistakes=[
-            Mistake(lambda s, t: t.float().mean(), "this divides by all trials; those that neither cue decided say nothing of the two"),
+            Mistake(lambda s, t: t.float().mean(), "this divides by all trials; those that neither cue won say nothing of the two"),
             Mistake(lambda s, t: s.float().mean(), "this is the share of shape, and among all trials"),
             Mistake(lambda s, t: s.sum() / (s.sum() + t.sum()), "this is the shape bias; texture takes the rest of it"),
             Mistake(lambda s, t: t.sum() / s.sum(), "these are odds, which can be above 1; which trials should the share be of?"),
-            Mistake(lambda s, t: t.sum(), "this is a count; divide it by the trials that either cue decided"),
+            Mistake(lambda s, t: t.sum(), "this is a count; divide it by the trials that either cue won"),
         ],
-        afterword="Say beside it how many trials neither cue decided: the share cannot tell.",
+        afterword="Say beside it how many trials neither cue won: the share cannot tell.",
     )
 
 

@@ -1,9 +1,10 @@
 """How much of a picture's colour another picture has: saturation, hue, and the colour itself, beside the same of lightness."""
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Generator, Tensor
 
 from xaicl_lib.augment import luma
 
@@ -98,3 +99,28 @@ def colour_measures(images: Images, targets: Images, cells: int = CELLS) -> dict
 def colourless(images: Images, cells: int = CELLS) -> Bool[Tensor, " n"]:
     """Which images have next to no colour, averaged over cells."""
     return _saturation(_coarse(images, cells)) < COLOURLESS
+
+
+def examples(target: Float[Tensor, "3 h w"], *, seed: int = 0) -> tuple[dict[str, Float[Tensor, "3 h w"]], pd.DataFrame]:
+    """What the measures say of changes that everybody can see: the pictures by name, and `colour_measures` of each in rows.
+
+    Args:
+        target: in [0, 1].
+        seed: of the specks, which are colours drawn pixel by pixel.
+    """
+    image = target[None].double().cpu()
+    grey, own = luma(image), _colour(image)
+    specks = _colour(torch.rand(image.shape, generator=Generator().manual_seed(seed), dtype=image.dtype) - 0.5)
+    cells = F.interpolate(_coarse(own), image.shape[2:])
+    made = {"the target": image, "half its colour": grey + own / 2, "grey": grey.expand_as(image), "hue turned by 90°": grey + _turned(own)}
+    made |= {"grey, coloured specks": grey + specks, "its colour, cell by cell": grey + cells}
+    pictures = torch.cat(list(made.values())).clamp(0, 1)
+    measured = colour_measures(pictures, image.expand_as(pictures))
+    return dict(zip(made, pictures.to(target), strict=True)), pd.DataFrame({k: v.tolist() for k, v in measured.items()}, list(made))
+
+
+def _turned(colours: Images) -> Images:
+    """Colours at right angles to the given ones, as long, and as free of lightness."""
+    weights = luma(torch.eye(3, dtype=colours.dtype)[..., None, None]).flatten()  # of the channels in the luma
+    axis = weights / weights.norm()
+    return torch.cross(axis.view(1, 3, 1, 1).expand_as(colours), colours, dim=1)

@@ -296,22 +296,28 @@ def least_models(r: float) -> int:
     return next(n for n in itertools.count(4) if fisher_interval(abs(r), n)[0] > 0)
 
 
-def paper_correlations() -> pd.DataFrame:
-    """The correlation of Fig. 15 computed anew, from Tables I to IV of the paper and the published accuracies of its five models.
+def paper_points() -> pd.DataFrame:
+    """The five models of the paper as points of its Fig. 15, made of its Tables I to IV and the published accuracies.
 
     Differs: the paper does not say which accuracies it took; these are the publishers' own. Its averages over a family are taken here
     over all methods and variants of the family that Tables I to IV have.
 
     Returns:
-        Columns family, group, r, low, high (Fisher's interval for five models), models.
+        A row per family, group and model, as `model_scores`: mean is the score, higher for better explanations; error is not known.
     """
     table = paper_tables("I", "II", "III", "IV")
     table["family"] = table["method"].map(lambda label: registry[label.split("(")[0]].facts["family"])
+    table["group"] = table["metric"].map({metric: group for group, names in GROUPS.items() for metric in names})
+    rows = table.dropna(subset=["group"]).groupby(["family", "group", "model"], sort=False)["value"].mean().rename("mean").reset_index()
+    rows["mean"] = rows["mean"].where(rows["group"] == "insertion", 1 - rows["mean"])
+    facts = {"recipe": rows["model"], "run": rows["model"], "linear_accuracy": rows["model"].map(PUBLISHED) / 100}
+    return rows.assign(**facts, knn_accuracy=np.nan, epoch="last", error=np.nan)
+
+
+def paper_correlations() -> pd.DataFrame:
+    """Pearson's r over `paper_points` by family and group: family, group, statistic, r, low, high (Fisher's for five models), models."""
     rows = []
-    for family in table["family"].unique():
-        for group, names in GROUPS.items():
-            part = table[(table["family"] == family) & table["metric"].isin(names)]
-            means = part.groupby("model")["value"].mean() * (1 if group == "insertion" else -1)
-            r = float(np.corrcoef(means, means.index.map(PUBLISHED).to_numpy(float))[0, 1])
-            rows.append((family, group, r, *fisher_interval(r, len(means)), len(means)))
-    return pd.DataFrame(rows, columns=["family", "group", "r", "low", "high", "models"])
+    for (family, group), part in paper_points().groupby(["family", "group"], sort=False):
+        r = float(np.corrcoef(part["mean"], part["linear_accuracy"])[0, 1])
+        rows.append((family, group, "pearson", r, *fisher_interval(r, len(part)), len(part)))
+    return pd.DataFrame(rows, columns=["family", "group", "statistic", "r", "low", "high", "models"])

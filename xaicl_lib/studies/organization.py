@@ -373,3 +373,53 @@ def _keep(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Te
 def _pooled(output: Tensor) -> Float[Tensor, "n c"]:
     """A map (n, c, i, j) or tokens (n, t, c), averaged over places."""
     return output.mean((2, 3)) if output.ndim == 4 else output.mean(1) if output.ndim == 3 else output
+
+
+def modularity(graph: Float[Tensor, "n n"], labels: Labels) -> pd.DataFrame:
+    """What each class adds to the modularity of a graph, term by term (:cite:t:`newman2004finding`); `rld` is the sum for its own graph.
+
+    Args:
+        graph: symmetric weights >= 0, so that an edge counts twice, once from either end.
+        labels: class of each node, as for `rld`.
+
+    Returns:
+        One row per class and their sum: within (share of all weight that joins nodes of the class), degree (share that ends at them),
+        at random (its square: what would be within if ends were joined at random), adds (within minus at random).
+    """
+    weights = torch.as_tensor(graph).double()
+    member = torch.nn.functional.one_hot(classes_of(labels, len(weights))).double()  # (n, classes)
+    share = weights / weights.sum()
+    within, degree = (member.T @ share @ member).diagonal(), share.sum(1) @ member
+    made = pd.DataFrame({"within": within, "degree": degree, "at random": degree**2, "adds": within - degree**2})
+    made.index = pd.Index([str(name) for name in np.unique(np.asarray(labels))], name="class")
+    made.loc["sum"] = made.sum()
+    return made
+
+
+def two_triangles() -> tuple[Float[Tensor, "6 6"], dict[str, list[str]]]:
+    """Six nodes, two triangles joined by one edge, and three ways to give them classes A and B, from fitting to contrary."""
+    graph = torch.zeros(6, 6)
+    for j, k in ((0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (3, 5), (4, 5)):
+        graph[j, k] = graph[k, j] = 1
+    return graph, {"by triangle": list("AAABBB"), "one moved": list("AABBBB"), "two swapped": list("AABABB")}
+
+
+def toy_spaces(each: int = 8, *, seed: int = 0) -> tuple[dict[str, Float[Tensor, "n 2"]], Int[Tensor, " n"]]:
+    """Two spaces in the plane in which two classes are equally dense near, and only in the first also far.
+
+    Args:
+        each: images in a group; a class has eight groups.
+        seed: of where they lie in it.
+
+    Returns:
+        By name the places of the same n images: groups of a class side by side, or among those of the other, like the fields of a
+        chess board; and their classes.
+    """
+    row, column = (torch.arange(16) // 4, torch.arange(16) % 4)
+    labels = (row + column) % 2  # of a group, by its field
+    rank = torch.cat([(labels == c).nonzero()[:, 0] for c in (0, 1)]).argsort()  # groups of class 0 first: they get the left half
+    fields = torch.stack([column, row], 1).float()
+    beside = torch.stack([rank // 4, rank % 4], 1).float() + torch.stack([1.0 * labels, torch.zeros(16)], 1)
+    spread = 0.12 * torch.randn(16, each, 2, generator=Generator().manual_seed(seed))
+    made = {"one group a class": beside, "many small groups": fields}
+    return {name: (centres[:, None] + spread).flatten(0, 1) for name, centres in made.items()}, labels.repeat_interleave(each)

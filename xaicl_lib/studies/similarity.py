@@ -2,15 +2,19 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import Generator
+from jaxtyping import Float
+from torch import Generator, Tensor
 
 from xaicl_lib import augment
+from xaicl_lib.errors import InputError
 from xaicl_lib.images import SAMPLES, open_photo
 from xaicl_lib.methods import explain
+from xaicl_lib.methods.gradients import BLENDS
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import cosine
@@ -67,3 +71,72 @@ def explained_with_itself(model: PairModel, pair: Pair, method: str = "grad_cam"
         warnings.simplefilter("always")
         made = explain(model, Pair(pair.a, pair.a), method)
     return made, " ".join(str(one.message) for one in caught)
+
+
+@dataclass(frozen=True)
+class Blends:
+    """Averaged Transforms of one pair, blend by blend.
+
+    Attributes:
+        image: image a, in [0, 1].
+        pictures: the blends, with more and more of image b.
+        own: max_c |x_a * gradient of a blend's score / 9|, of one blend alone.
+        so_far: the same of the gradients up to that blend, added; the last is the method's map of side a.
+        table: a row for each blend, with lambda, score s(x_a, blend), and adds: the share of the whole sum that lies along its gradient;
+            shares add up to 1, and one below 0 works against the others.
+    """
+
+    image: Float[Tensor, "3 h w"]
+    pictures: Float[Tensor, "k 3 h w"]
+    own: Float[Tensor, "k h w"]
+    so_far: Float[Tensor, "k h w"]
+    table: pd.DataFrame
+
+
+def along_blends(model: PairModel, pair: Pair) -> Blends:
+    """What each blend adds to the map that Averaged Transforms draws of side a of the first pair.
+
+    Raises:
+        InputError: no side b, or one of another size.
+    """
+    if pair.b is None or pair.a.shape != pair.b.shape:
+        raise InputError("expected two sides of one size to blend, got " + ("one side" if pair.b is None else "two sizes"))
+    a, b = pair.a[:1].to(model.device), pair.b[:1].to(model.device)
+    share = a.new_tensor(BLENDS).view(-1, 1, 1, 1)
+    pictures = share * a + (1 - share) * b
+    x = model.normalize(a).expand_as(pictures).clone().requires_grad_()
+    s = cosine(model.embed_a(x), model.embed_b(model.normalize(pictures)))
+    (gradients,) = torch.autograd.grad(s.sum(), x)
+    parts = x.detach() * gradients / len(BLENDS)  # (k, 3, h, w)
+    whole = parts.sum(0)
+    adds = (parts * whole).sum((1, 2, 3)) / whole.square().sum()
+    table = pd.DataFrame({"lambda": BLENDS, "score": s.tolist(), "adds": adds.tolist()})
+    return Blends(a[0].cpu(), pictures.cpu(), parts.abs().amax(1).cpu(), parts.cumsum(0).abs().amax(1).cpu(), table)
+
+
+# Three channels (rows) and three cells (columns), small enough for pencil and paper.
+_TOY = {
+    "F_a": [[1, 0.5, 0], [0, 0.5, 1], [0, 1, 1]],
+    "F_b": [[0, 1, 0], [0.5, 0, 0], [1, 0, 0]],
+    "G_a": [[2, 0, 0], [0, 1, 1], [-1, -1, 1]],
+    "G_b": [[1, 0, 0], [0, 2, 0], [0, 1, -1]],
+}
+
+
+def interaction_by_hand() -> dict[str, pd.DataFrame]:
+    """Interaction-CAM of side a in a toy of three channels and three cells, with the maximum as its reduction, step by step.
+
+    Returns:
+        By name: the features F_a, F_b and gradients G_a, G_b (channels by cells), X (channels of a by those of b), g_a (the largest of
+        each row of X), h (joint activations), and M_a, the maps by g_a and, without gradient interaction, by G_a.
+    """
+    f_a, f_b, g_a, g_b = (torch.tensor(values) * 1.0 for values in _TOY.values())
+    x = g_a @ g_b.T
+    strongest, joint = x.amax(1, keepdim=True), f_a.amax(1, keepdim=True) * f_b.amax(1, keepdim=True)
+    maps = torch.stack([(f_a * joint * g.relu()).sum(0) for g in (strongest, g_a)])
+    cells = ["1", "2", "3"]
+    channels, others = ([f"{letter} = {k}" for k in cells] for letter in "de")
+    made = {name: pd.DataFrame(values, others if name.endswith("b") else channels, cells) for name, values in _TOY.items()}
+    made |= {"X": pd.DataFrame(x.numpy(), channels, cells)}
+    made |= {name: pd.DataFrame(v.numpy(), channels, [name]) for name, v in (("g_a", strongest), ("h", joint))}
+    return made | {"M_a": pd.DataFrame(maps.numpy(), ["g_a", "G_a"], cells)}

@@ -1,6 +1,6 @@
 """Texture or shape: with which does a model find an image more alike, and does the explanation tell the two apart?
 
-Every image stands between partners that share one cue with it and nothing else. The model decides which of them is more alike.
+Every image stands between partners that share one cue with it and nothing else. The model chooses which of them is more alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,7 +141,7 @@ def _allowed(stimuli: Stimuli) -> dict[str, Bool[Tensor, "n n"]]:
     }
 
 
-def decide(
+def choose(
     models: Sequence[PairModel], trials: Trials | Mapping[int, Trials], *, method: str = "interaction_cam", seed: int = 0
 ) -> pd.DataFrame:
     """Which partner a model finds more alike, and how the explanations of the same image differ between partners.
@@ -150,7 +150,7 @@ def decide(
     pairs of different objects with a common texture) as a choice between a shape match and a texture match, the trial that
     :cite:t:`tartaglini2022developmentally` put to image models, with the cue-conflict images of :cite:t:`geirhos2019imagenet`.
 
-    Differs: there maps were looked at; here the score decides, and the maps of the stimulus are compared: `overlap` is the
+    Differs: there maps were looked at; here the score chooses, and the maps of the stimulus are compared: `overlap` is the
     energy that the map for this partner and the map for the shape partner have in common, the sum of the smaller of both values where
     the positive values of each map sum to 1.
 
@@ -174,10 +174,10 @@ def decide(
     for one in asked:
         if len(one) < 2:
             raise InputError(f"expected at least two trials, got {len(one)}")
-    return pd.concat([_decide(model, one, method, seed) for model, one in zip(models, asked, strict=True)], ignore_index=True)
+    return pd.concat([_choose(model, one, method, seed) for model, one in zip(models, asked, strict=True)], ignore_index=True)
 
 
-def _decide(model: PairModel, trials: Trials, method: str, seed: int) -> pd.DataFrame:
+def _choose(model: PairModel, trials: Trials, method: str, seed: int) -> pd.DataFrame:
     found = {cue: _explained(model, trials, partner, method, seed) for cue, partner in trials.partners.items()}
     draw = pd.Series(trials.stimulus.tolist()).groupby(trials.stimulus.tolist()).cumcount()
     another = _of_the_next(trials.stimulus.tolist())
@@ -228,7 +228,7 @@ def completed(live: Sequence[pd.DataFrame], larger: pd.DataFrame | None, models:
     """Trials of photos and of scenes: the live ones, or where it has them of more models those of the larger run.
 
     Args:
-        live: tables of `decide`.
+        live: tables of `choose`.
         larger: the same with a column `method`, if it is at hand.
         models: in whose order those of the larger run come.
         method: of explanation.
@@ -249,12 +249,12 @@ def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
     """One row per model, data and trial: the partner that shares a cue beside the one that shares the shape.
 
     Args:
-        table: of `decide`.
+        table: of `choose`.
         cue: of the partner that shape is compared with.
 
     Returns:
         model, data, trial (its number), name, partner, score, wins, overlap, shape_partner, shape_score, margin (score minus
-        shape_score: positive if the cue decides).
+        shape_score: positive if the cue wins).
 
     Raises:
         InputError: no such cue in the table.
@@ -284,9 +284,9 @@ def from_shape_to_texture(
     """A model's trials from the clearest decision for shape to the clearest for texture, evenly spaced in their order.
 
     Args:
-        model: that decided.
+        model: that chose.
         trials: which it was asked.
-        table: of `decide`.
+        table: of `choose`.
         method: of explanation.
         count: at most so many trials.
 
@@ -311,11 +311,11 @@ def _spread(values: Sequence[float], count: int = 9) -> list[int]:
     return [int(order[round(k)]) for k in np.linspace(0, len(order) - 1, min(count, len(order)))]
 
 
-def decided(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cluster: str = "stimulus") -> pd.DataFrame:
+def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cluster: str = "stimulus") -> pd.DataFrame:
     """How often a cue wins over shape, with a 95 % interval.
 
     Args:
-        table: of `decide`.
+        table: of `choose`.
         by: columns that make a group.
         cluster: column of what is drawn again as a whole, because its rows are no separate observations: the stimulus where it was
             asked about several times, or the photo behind it.
@@ -339,14 +339,14 @@ def decided(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *
 
 
 def lifts(table: pd.DataFrame, value: str = "lift", by: Sequence[str] = ("model", "data", "cue")) -> pd.DataFrame:
-    """Mean of a column of `decide` for each group, over the mean of each stimulus, with a 95 % bootstrap interval over stimuli."""
+    """Mean of a column of `choose` for each group, over the mean of each stimulus, with a 95 % bootstrap interval over stimuli."""
     each = table.groupby([*by, "stimulus"], sort=False, observed=True, as_index=False)[value].mean()
     return summarise(each.rename(columns={value: "value"}), by)
 
 
 def share_table(table: pd.DataFrame) -> pd.DataFrame:
     """How often each cue wins over shape: a row for each model, a column for each cue."""
-    return decided(table, ["model", "cue"]).pivot_table("mean", "model", "cue", sort=False).rename_axis(columns=None)
+    return won(table, ["model", "cue"]).pivot_table("mean", "model", "cue", sort=False).rename_axis(columns=None)
 
 
 def cue_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -363,7 +363,7 @@ def overlaps(table: pd.DataFrame, by: Sequence[str] = ("model", "cue")) -> pd.Da
     """Mean overlap of an image's map for the shape partner with other maps: for other partners of it, and that of another image.
 
     Args:
-        table: of `decide`.
+        table: of `choose`.
         by: columns that make a group; `cue` says which other map.
 
     Returns:
@@ -392,12 +392,12 @@ def on_object(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_references(table: pd.DataFrame) -> pd.DataFrame:
-    """Which models are decided by texture more or less often than a classifier, and which twins than the model they are twins of.
+    """For which models texture wins more or less often than for a classifier, and for which twins than for the model they are twins of.
 
     Scenes are independent of each other. The photos were made of 48 textures only, so these are compared, not the photos.
 
     Args:
-        table: of `decide`, of several models on the same trials.
+        table: of `choose`, of several models on the same trials.
 
     Returns:
         By `against` and model: difference of the shares with its interval, more, fewer (trials or textures) and p.
@@ -428,32 +428,32 @@ def _comparable(table: pd.DataFrame) -> Iterator[tuple[str, str | None, pd.DataF
 def by_texture(table: pd.DataFrame) -> pd.DataFrame:
     """How often each class of textures wins over shape, on photos: a column for each model, the textures that win most first."""
     photos = _of_texture(table[table["data"] == "photos"])
-    by = decided(photos.assign(texture=photos["photo"].str.rstrip("0123456789")), ["model", "texture"])
+    by = won(photos.assign(texture=photos["photo"].str.rstrip("0123456789")), ["model", "texture"])
     grid = by.pivot_table("mean", "model", "texture").loc[by["model"].unique()]
     return grid[grid.mean().sort_values(ascending=False).index].T
 
 
 def textures_anew(table: pd.DataFrame) -> pd.DataFrame:
     """How often texture wins over shape, on photos, with intervals over the photos of which the textures are."""
-    return decided(_of_texture(table[table["data"] == "photos"]), ["model"], cluster="photo").set_index("model")
+    return won(_of_texture(table[table["data"] == "photos"]), ["model"], cluster="photo").set_index("model")
 
 
 def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, level: float = 0.05) -> pd.DataFrame:
-    """Which models are decided by a cue more or less often than a reference, trial against the same trial.
+    """For which models a cue wins more or less often than for a reference, trial against the same trial.
 
     An exact sign test over the stimuli on which the two differ (with one draw McNemar's exact test), corrected by Holm's procedure for
     the number of models compared. Stimuli made from the same source are no independent trials: with `cluster`, sources take the
     place of stimuli, each with the mean difference of its stimuli, and Wilcoxon's signed-rank test that of the sign test.
 
     Args:
-        table: of `decide`, of several models on the same trials.
+        table: of `choose`, of several models on the same trials.
         reference: the model that the others are compared with.
         cluster: column of what stimuli were made from.
         level: of the corrected tests.
 
     Returns:
         One row per data, cue and other model: difference (of the shares), low, high (95 % bootstrap over stimuli, or sources), n (how
-        many of them), more and fewer (those on which the model is decided by the cue more often than the reference, and less often),
+        many of them), more and fewer (those on which the cue wins more often for the model than for the reference, and less often),
         p (corrected), significant.
 
     Raises:

@@ -60,7 +60,7 @@ def painted_over(known: Known, kind: str) -> dict[str, Pair]:
     assert pair.truth is not None  # its evidence is known
     half = pair.truth.a.shape[2] // 2
     hidden = {"the evidence": pair.truth.a, "other pixels": pair.truth.a.roll(half, 2), "the other": known.others[kind][0][0][:1]}
-    return {kind: pair, **{f"without {name}": replace(pair, a=_paint(pair.a, mask)) for name, mask in hidden.items()}}
+    return {kind: pair, **{f"without {name}": replace(pair, a=paint(pair.a, mask)) for name, mask in hidden.items()}}
 
 
 @torch.no_grad()
@@ -127,7 +127,7 @@ def _drops(model: PairModel, pair: Pair, moved: Sequence[Tensor], others: Sequen
     whole = [model.encode(pixels, side, chunk) for side, pixels in zip("ab", pair.sides, strict=True)]
     sides = []
     for k, (pixels, masks) in enumerate(zip(pair.sides, map(torch.cat, zip(moved, others, strict=True)), strict=True)):
-        painted = torch.cat([_paint(pixels, mask, fill) for mask in masks])
+        painted = torch.cat([paint(pixels, mask, fill) for mask in masks])
         z = model.encode(painted, "ab"[k], chunk).view(len(masks), len(pixels), -1)
         sides.append(_drops_of_side(whole[k], z, whole[1 - k], len(moved[k])))
     drops = torch.stack(sides).mean(0).cpu().double()  # (4, n)
@@ -233,7 +233,7 @@ def surely(table: pd.DataFrame) -> list[tuple[str, list[str], int]]:
     return [(str(kind), list(part[part["surely"]]["model"]), len(part)) for kind, part in groups]
 
 
-def _paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: str = "around") -> Float[Tensor, "n 3 h w"]:
+def paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: str = "around") -> Float[Tensor, "n 3 h w"]:
     """Images with the pixels of the mask painted over; `fill` as for `intervene`.
 
     Raises:

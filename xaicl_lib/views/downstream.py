@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.views.render import described
-from xaicl_lib.views.studies import dots_figure
+from xaicl_lib.views.studies import dots_figure, series_colours
 from xaicl_lib.views.style import GRID, PLAIN
 from xaicl_lib.views.zoo import colour
 
@@ -81,6 +81,7 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
     r = found[(found[by] == name) & (found["group"] == group) & (found["statistic"] == "pearson")]
     top = float(means[accuracy].max()) + _HEADROOM / 2
     made = [_fit(part, r, accuracy, (_range(means[means["group"] == group])[0], top))]
+    colours = _colours(list(means["recipe"].unique()))
     for recipe, points in part.groupby("recipe", sort=False):
         rows: list[Mapping[Any, Any]] = []
         for _, run in points.sort_values("epoch").groupby("run", sort=False):
@@ -90,8 +91,8 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
         look = {
             "name": str(recipe),
             "mode": "markers" if recipe == "untrained" else "lines+markers",
-            "line": {"color": colour(str(recipe)), "width": 1.5},
-            "marker": {"color": colour(str(recipe)), "size": 9, "symbol": [_symbol(row) for row in rows]},
+            "line": {"color": colours[str(recipe)], "width": 1.5},
+            "marker": {"color": colours[str(recipe)], "size": 9, "symbol": [_symbol(row) for row in rows]},
             "customdata": [[row.get("model"), row.get("epoch"), row.get("run")] for row in rows],
             "hovertemplate": "%{customdata[0]}, epoch %{customdata[1]} of %{customdata[2]}<br>%{x:.3f}, accuracy %{y:.3f}<extra></extra>",
         }
@@ -99,6 +100,12 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
         reach = [None if e is None else 1.96 * e for e in error]
         made.append({"x": x, "y": y, "error_x.array": reach, "text": None, "look": look})
     return [{**trace, "of": name} for trace in made]
+
+
+def _colours(recipes: list[str]) -> dict[str, str]:
+    """The book's own colour of each recipe, unless two that it does not know would look alike."""
+    own = {name: colour(name) for name in recipes}
+    return own if len(set(own.values())) == len(own) else series_colours(recipes)
 
 
 def _fit(part: pd.DataFrame, r: pd.DataFrame, accuracy: str, corner: tuple[float, float]) -> dict[str, Any]:

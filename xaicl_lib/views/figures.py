@@ -157,10 +157,11 @@ def photos_of(pair: Pair, index: int) -> list[Image.Image]:
     """Both images of a pair as pictures of the book's size."""
     if pair.b is None:
         raise InputError("expected a pair with two sides to draw, got one without side b")
-    return [_to_image(side[index]) for side in (pair.a, pair.b)]
+    return [to_image(side[index]) for side in (pair.a, pair.b)]
 
 
-def _to_image(pixels: Tensor) -> Image.Image:
+def to_image(pixels: Tensor) -> Image.Image:
+    """Pixels (3, h, w) in [0, 1] as a picture of the book's size."""
     image = Image.fromarray((pixels.float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
     scale = PHOTO_SIDE / max(image.size)
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BICUBIC)

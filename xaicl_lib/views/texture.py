@@ -41,14 +41,14 @@ def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "da
     """Share of trials in which texture wins over shape: a dot with its interval for each series, beside a coin and the paper's share.
 
     Args:
-        table: of `xaicl_lib.studies.texture.decided`.
+        table: of `xaicl_lib.studies.texture.won`.
         rows, series: columns of the table.
         paper: the share to compare with.
     """
-    title = "decided by texture"  # short enough for a phone
+    title = "texture wins"  # short enough for a phone
     name = f"the paper's {100 * paper:.0f} %"
     axis: dict[str, Any] = {"title": title, "reference": paper, "reference_name": name, "bounds": (-0.02, 1.02)}
-    figure = dots_figure(table, rows=rows, series=series, what="Decided by texture.", **axis)
+    figure = dots_figure(table, rows=rows, series=series, what="Texture wins.", **axis)
     ends = [str(table[rows].iloc[0]), str(table[rows].iloc[-1])]
     figure.add_vline(0.5, line=_FAINT)
     figure.add_trace(go.Scatter(x=[0.5, 0.5], y=ends, mode="lines", line=_FAINT, name="a coin", hoverinfo="skip"))
@@ -89,7 +89,7 @@ def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
 def _points(part: pd.DataFrame, verdict: str, cue: str, *, visible: bool) -> go.Scatter:
     hover = "%{customdata[0]}<br>same shape: %{customdata[1]}, %{x:.2f}<br>same CUE: %{customdata[2]}, %{y:.2f}<extra></extra>"
     return go.Scatter(
-        x=part["shape_score"].round(4), y=part["score"].round(4), mode="markers", name=f"decided by {verdict}", visible=visible,
+        x=part["shape_score"].round(4), y=part["score"].round(4), mode="markers", name=f"{verdict} wins", visible=visible,
         marker={"color": _COLOURS.get(verdict, _COLOURS[TEXTURE]), "size": 6, "opacity": 0.65},
         customdata=part[["name", "shape_partner", "partner"]], hovertemplate=hover.replace("CUE", cue),
     )  # fmt: skip

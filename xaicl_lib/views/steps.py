@@ -1,0 +1,112 @@
+"""Methods drawn step by step: the blends of Averaged Transforms as a film strip, gradient interaction on three channels and three cells."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from xaicl_lib.studies.similarity import Blends
+from xaicl_lib.views.figures import DIVERGING, data_uri, to_image
+from xaicl_lib.views.gallery import overlaid
+from xaicl_lib.views.render import described
+from xaicl_lib.views.studies import PALETTE
+from xaicl_lib.views.style import BARE, GRID, PLAIN
+
+_TITLE, _SIDE, _GAP, _BARS, _BELOW = 18, 44, 12, 120, 76  # pixels: above a strip, to its left, and around the bars
+_PANELS = {  # of the toy: its name, and what stands above it
+    "G_a": "G<sub>a</sub>", "G_b": "G<sub>b</sub>", "X": "X = G<sub>a</sub>G<sub>b</sub><sup>T</sup>",
+    "g_a": "g<sub>a</sub>", "weighted": "F<sub>a</sub> h", "M_a": "M<sub>a</sub>",
+}  # fmt: skip
+
+
+def blends_figure(steps: Blends) -> go.Figure:
+    """A film strip: each blend, the map of its own gradient on image a, and the map so far; below, its score and what it adds.
+
+    Args:
+        steps: of `xaicl_lib.studies.similarity.along_blends`.
+    """
+    count = len(steps.table)
+    strips = {"the blend": list(steps.pictures), "what its gradient adds": _on(steps, steps.own), "added so far": _on(steps, steps.so_far)}
+    figure = make_subplots(2, 1, shared_xaxes=True)
+    for top, (title, pictures) in zip((3, 2, 1), strips.items(), strict=True):
+        figure.add_annotation(text=title, x=-0.5, y=top, yanchor="top", xanchor="left", showarrow=False, font={"size": 12})
+        for k, picture in enumerate(pictures):
+            place = {"x": k, "y": top - 1, "xanchor": "center", "yanchor": "bottom", "sizex": 0.96, "sizey": 1}  # square at any width
+            figure.add_layout_image(source=data_uri(to_image(picture)), **place, xref="x", yref="y", layer="below")
+    figure.add_trace(go.Scatter(x=[], y=[], hoverinfo="skip", showlegend=False), 1, 1)  # without a trace plotly draws no axes
+    places = list(range(count))
+    figure.add_trace(go.Bar(x=places, y=steps.table["adds"], name="share of the map", marker={"color": PALETTE[0]}), 2, 1)
+    figure.add_trace(go.Scatter(x=places, y=steps.table["score"], name="score of the blend", line={"color": PALETTE[1]}), 2, 1)
+    ticks = {"tickvals": places, "ticktext": [f"{share:g}" for share in steps.table["lambda"]]}
+    figure.update_xaxes(**BARE, range=[-0.5, count - 0.5], **ticks)
+    figure.update_xaxes(title="λ", row=2)
+    figure.update_yaxes(visible=False, fixedrange=True, range=[0, 3], row=1)
+    figure.update_yaxes(**GRID, tickformat=".0%", row=2)
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
+    size = {"fixed": _height(0, count), "share": 3 / count}
+    narrow = {**size, "layout": _bands(360, count), "bars": {}, "traces": []}
+    margin = {"l": _SIDE, "r": 0, "t": 0, "b": _BELOW}
+    figure.update_layout(**PLAIN, height=_height(720, count), margin=margin, legend=legend, meta={**size, "narrow": narrow})
+    figure.update_layout({key.replace(".", "_"): ends for key, ends in _bands(720, count).items()})
+    said = "; ".join(f"λ = {row[0]:g}: score {row.score:.2f}, adds {row.adds:.0%}" for row in steps.table.itertuples(index=False))
+    return described(
+        figure, f"Blends in a row, below each the map of its own gradient on image a, and the map of all gradients so far. {said}."
+    )
+
+
+def _on(steps: Blends, maps: Tensor) -> list[Tensor]:
+    """Maps over image a, which is seen only dimly, on one scale."""
+    limit = maps.max().item()
+    return [overlaid(steps.image, one, limit) for one in maps]
+
+
+def _height(width: float, count: int) -> float:
+    """Pixels for three strips of so many pictures each, and what stands below them."""
+    return 3 * (_TITLE + (width - _SIDE) / count) + _GAP + _BARS + _BELOW
+
+
+def _bands(width: float, count: int) -> dict[str, list[float]]:
+    """Where the strips and the bars stand, as shares of the height above the margin."""
+    whole = _height(width, count) - _BELOW
+    return {"yaxis.domain": [(_GAP + _BARS) / whole, 1], "yaxis2.domain": [0, _BARS / whole]}
+
+
+def interaction_figure(toy: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """Small matrices with their numbers, from the gradients of both sides to the map of side a, each under its name and shape.
+
+    Args:
+        toy: of `xaicl_lib.studies.similarity.interaction_by_hand`.
+    """
+    shown = {**toy, "weighted": toy["F_a"] * toy["h"].to_numpy()}
+    titles = [f"{title} ({len(shown[name])}, {shown[name].shape[1]})" for name, title in _PANELS.items()]
+    figure = make_subplots(2, 3, subplot_titles=titles, horizontal_spacing=0.13, vertical_spacing=0.24)
+    for k, name in enumerate(_PANELS):
+        figure.add_trace(_numbers(shown[name]), 1 + k // 3, 1 + k % 3)
+    figure.update_xaxes(**BARE, type="category")
+    figure.update_yaxes(**BARE, type="category", autorange="reversed")
+    for row, column, title in ((1, 1, "cell"), (1, 2, "cell"), (1, 3, "e"), (2, 2, "cell"), (2, 3, "cell")):
+        figure.update_xaxes(title={"text": title, "standoff": 2, "font": {"size": 12}}, row=row, col=column)
+    figure.update_xaxes(showticklabels=False, row=2, col=1)
+    figure.update_annotations(font={"size": 13})
+    figure.update_layout(**PLAIN, height=400, margin={"l": 40, "r": 8, "t": 30, "b": 40})
+    return described(figure, " ".join(f"{name}: {_said(table)}." for name, table in toy.items()))
+
+
+def _numbers(table: pd.DataFrame) -> go.Heatmap:
+    """A matrix in colours, with its numbers; zero is white."""
+    values = table.to_numpy(float)
+    reach = float(np.abs(values).max()) or 1.0
+    return go.Heatmap(
+        z=values, x=list(table), y=list(table.index), zmin=-2 * reach, zmax=2 * reach, colorscale=DIVERGING, showscale=False,
+        xgap=1, ygap=1,
+        text=[[f"{v:g}" for v in row] for row in values], texttemplate="%{text}", textfont={"size": 12},
+        hovertemplate="%{y}, %{x}: %{z:g}<extra></extra>",
+    )  # fmt: skip
+
+
+def _said(table: pd.DataFrame) -> str:
+    """The rows of a matrix in numbers."""
+    return "; ".join(f"{row} {', '.join(f'{v:g}' for v in values)}" for row, values in zip(table.index, table.to_numpy(float), strict=True))
