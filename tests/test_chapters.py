@@ -59,5 +59,18 @@ def test_the_glossary_gives_the_words_of_evidence_their_meaning():
     assert [text.splitlines().count(word) for word in words] == [1] * len(words)
 
 
+def unseen(source):
+    """Calls of `show` whose answer nobody sees: not the last line of a cell, and not handed to `display`."""
+    tree = ast.parse(source)
+    alone = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and node is not tree.body[-1]]
+    calls = [value for value in alone if isinstance(value, ast.Call) and isinstance(value.func, ast.Name)]
+    return [ast.unparse(call) for call in calls if call.func.id in ("show", "Controls")]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_shown_is_seen(path):
+    assert [call for source in cells(path) for call in unseen(source)] == []
+
+
 def test_three_imports_bring_a_chapter():
     assert statistics.median(len(imports(path)) for path in NOTEBOOKS) <= 3
