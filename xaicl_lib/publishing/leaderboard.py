@@ -56,8 +56,9 @@ READ = """
 Methods share a rank where Wilcoxon's signed-rank test over the pairs that both have, corrected by Holm's procedure for all
 comparisons of the table, does not tell them apart; a rank is one more than the number of better methods. Intervals are bootstraps
 over pairs: they say what other pairs would give on *these* models, not what other models would. Chance is what a map of
-independent random pixels gets. A row in italics knows nothing of the model, or nothing at all. A method without links is scored
-as if every cell of one map went with every cell of the other.
+independent random pixels gets. A method without links is scored as if every cell of one map went with every cell of the other. A row
+in italics is no explanation of the pair, and what does not beat it is none either:
+
 """
 
 
@@ -70,7 +71,8 @@ def leaderboard_page(folder: Path) -> str:
     results = {one.method: one for one in map(Result.open, sorted(folder.glob("*.json")))}
     says = [f"- **{_words(name)}**: {what}." for name, what in METRICS.items()]
     tables = [line for name in METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
-    return TEXT + "\n".join([*says, READ, *(_about(results) if results else []), *tables, ""])
+    nulls = [f"- *{name}*: {what}." for name, what in NULLS.items()]
+    return TEXT + "\n".join([*says, READ, *nulls, "", *(_about(results) if results else []), *tables, ""])
 
 
 def _words(name: str) -> str:
@@ -99,7 +101,7 @@ def _numbers(row: "pd.Series[float]") -> list[str]:
 
 
 def _named(name: str) -> str:
-    return f"*{name}*: {NULLS[name]}" if name in NULLS else f"`{name}`"
+    return f"*{name}*" if name in NULLS else f"`{name}`"
 
 
 def _ms(result: Result) -> str:
