@@ -35,7 +35,8 @@ def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str
     seconds = time.monotonic() - began
     lines = (folder / "said.txt").read_text().strip().splitlines()
     if status:
-        raise SystemExit(f"{' '.join(command)} in {folder} failed: {lines[-1] if lines else 'without a word'}")
+        told = [line for line in lines if line.startswith("FAILED")] + lines[-1:] or ["without a word"]
+        raise SystemExit(f"{' '.join(command)} in {folder} failed: {'; '.join(told)}")
     print(f"  {lines[-1]}")
     return {"seconds": seconds, "processor_seconds": used.ru_utime + used.ru_stime}
 

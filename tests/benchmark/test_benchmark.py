@@ -152,7 +152,7 @@ WRONG = {
 def test_a_method_that_fails_is_told_of_in_one_line(name) -> None:
     method, says = WRONG[name]
     with pytest.raises(InputError, match=says) as told:
-        evaluate_method(method, **SMALL, limit=0.2)
+        evaluate_method(method, **SMALL, limit=0.2 if name == "sleeps" else 60)  # a busy machine is no error
     assert "\n" not in str(told.value)
 
 
