@@ -53,7 +53,7 @@ def own(given: dict[str, nn.Module], output: Output | None) -> nn.ModuleDict:
         InputError: quantised modules, or weights that are no floating-point numbers.
     """
     for role, module in given.items():
-        refuse_integers(role, module)
+        _refuse_integers(role, module)
     held = nn.ModuleDict({role: unwrapped(module) for role, module in given.items()})
     parts = copied(held)
     if parts is held:
@@ -61,12 +61,12 @@ def own(given: dict[str, nn.Module], output: Output | None) -> nn.ModuleDict:
     parts = _without_wrappers(parts).eval().requires_grad_(False)
     _without_inference_tensors(parts)
     if output is not None:
-        chosen = {id(part): Chosen(part, output) for role, part in parts.items() if role != "text"}
+        chosen = {id(part): _Chosen(part, output) for role, part in parts.items() if role != "text"}
         parts = nn.ModuleDict({role: chosen.get(id(part), part) for role, part in parts.items()})
     return parts.eval()
 
 
-def refuse_integers(role: str, module: nn.Module) -> None:
+def _refuse_integers(role: str, module: nn.Module) -> None:
     """Refuse quantised layers, whose gradients are zero without a word.
 
     Raises:
@@ -106,7 +106,7 @@ def _without_inference_tensors(parts: nn.Module) -> None:
                 module._buffers[name] = b.clone()
 
 
-class Chosen(nn.Module):
+class _Chosen(nn.Module):
     """A module of several outputs, one of them chosen; one of a single tensor is left as it is."""
 
     def __init__(self, module: nn.Module, output: Output) -> None:

@@ -193,6 +193,19 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch) -> None:
     assert Result.open(out).table.equals(done.table)
 
 
+def test_what_was_kept_of_another_part_is_not_answered(tmp_path) -> None:
+    def mine(model, pair):
+        if model.name != "scenes_simclr":
+            raise KeyboardInterrupt
+        return pair.a[0, 0], pair.b[0, 0]
+
+    out = tmp_path / "mine.json"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_method(mine, **{**SMALL, "models": ["scenes_simclr", "scenes_supervised"]}, out=out)
+    done = evaluate_method(mine, **{**SMALL, "kinds": ["one_texture"]}, out=out)
+    assert [cell["kind"] for cell in done.cells] == ["one_texture"]
+
+
 def test_the_file_is_as_its_schema_says(tmp_path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     found = evaluate_method("grad_cam", **SMALL, out=tmp_path / "found.json")

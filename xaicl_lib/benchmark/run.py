@@ -79,6 +79,7 @@ def evaluate_method(
     facts = {"suite": suite, "seed": seed, "count": count, "code": _source(method)}
     path = None if out is None else output_file(out, (".json",))
     cells = [] if path is None else _kept(path, called, facts)
+    cells = [cell for cell in cells if cell["model"] in models and cell["kind"] in kinds]  # of a part that was asked for before
     known = {(cell["model"], cell["kind"]) for cell in cells}
     for one in models:
         model = load_model(one, device)
@@ -110,7 +111,7 @@ def _callable(method: Method | str, name: str | None) -> tuple[Method, str]:
 
 def _measured(run: Method, model: PairModel, found: Case, limit: float) -> dict[str, Any]:
     """What a case says of a method, in plain values."""
-    watch, began, seconds, parts = Watch(model), time.process_time(), 0.0, []
+    watch, seconds, parts = Watch(model), 0.0, []
     try:
         for k in tqdm(range(len(found.pair)), desc=f"{model.name}, {found.kind}", leave=False, disable=None):
             began = time.process_time()

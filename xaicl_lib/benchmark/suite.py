@@ -3,7 +3,7 @@
 Every scene holds two objects. What the sides of a pair share is one object, or one factor of it; the other objects share nothing. So a map
 that finds objects, whoever asks, is right in half of the cases. Whether a model uses what is shared is not assumed but asked: the same
 scenes are drawn without the shared object and without the other one, and embedded. No grey square, which the model has never seen, is
-painted anywhere.
+painted anywhere. But pairs are chosen by what taking a thing away does, which is what occlusion measures.
 """
 
 import hashlib

@@ -24,7 +24,10 @@ everything. A map that finds objects, whoever asks, is right in half of the case
 Whether a model *uses* what is shared is asked, not assumed: the same scenes are drawn again without the shared object, and
 without the other one. A kind of pair counts for a model if the score falls by {USED} more without the shared object, on average
 over all that are drawn; a pair counts if its own score falls by {SURE}, and by {SURE} more than without the other object. {DRAWN}
-pairs are drawn for each that is wanted. No grey square is painted anywhere, so no method is favoured that paints some itself.
+pairs are drawn for each that is wanted. No grey square is painted anywhere.
+
+That choice is no neutral one: it keeps the pairs whose score falls when a thing is taken away, and taking things away is what occlusion
+does. Its rows, above all under *order*, answer nearly the question by which the pairs were chosen.
 
 ## Take part
 
@@ -57,7 +60,7 @@ Methods share a rank where Wilcoxon's signed-rank test over the pairs that both 
 comparisons of the table, does not tell them apart; a rank is one more than the number of better methods. Intervals are bootstraps
 over pairs: they say what other pairs would give on *these* models, not what other models would. Chance is what a map of
 independent random pixels gets. A method without links is scored as if every cell of one map went with every cell of the other. A row
-in italics is no explanation of the pair, and what does not beat it is none either:
+in italics is no explanation of the pair; a method that does not beat it has not shown here that it is one:
 
 """
 

@@ -197,7 +197,7 @@ def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weigh
             warnings.simplefilter("ignore")
             try:
                 program = _exported(to_program(traced))
-            except Exception:  # an operation still to be taken apart, for which torch's exporter traces all anew, in ten times the time
+            except Exception:  # an operation still to be taken apart, for which torch's exporter traces all anew, several times as long
                 given = (*function.inputs.values(), *weights.values())
                 program = _exported(traced, given, dynamic_shapes=_batches(function, weights))
     except Exception as error:  # whatever torch's exporter raises
