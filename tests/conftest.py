@@ -6,6 +6,7 @@ import functools
 import logging
 import multiprocessing
 import os
+import random
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
@@ -16,6 +17,7 @@ with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has
     for option, value in ((-1, 2**30), (-2, 2**26), (-3, 2**25)):  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
         ctypes.CDLL(None).mallopt(option, value)  # memory is kept for the next tensor; else a tenth of all time goes into getting it anew
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -27,6 +29,14 @@ from xaicl_lib.networks.small import _SlimViT
 collect_ignore = ["checkpoints/fixtures"]  # made once by packages that the project does not need
 logging.getLogger("torch.__trace").setLevel(logging.WARNING)  # its thousands of debug lines would all be kept by pytest
 DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Each test draws the same numbers whatever ran before it in its process; `TEST_SEED` asks whether other ones would do as well."""
+    seed = int(os.environ.get("TEST_SEED", "0"))
+    for sow in (random.seed, np.random.seed, torch.manual_seed):
+        sow(seed)
 
 
 @pytest.fixture(scope="session")
