@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.notes import each_once
+from xaicl_lib.images.notes import each_once
 
 
 def _map_tensors(item: Any, apply: Any) -> Any:

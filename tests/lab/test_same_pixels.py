@@ -16,7 +16,7 @@ from PIL import Image, features
 
 from tests import made_profiles as made
 from tests.check_pages import FLAGS, find_chromium
-from tests.test_colour_profiles import avif_with, gamma_chunk, primaries_chunk, with_chunks
+from tests.images.test_colour_profiles import avif_with, gamma_chunk, primaries_chunk, with_chunks
 from xaicl_lib import load_model
 from xaicl_lib.images import SAMPLES, open_photo
 

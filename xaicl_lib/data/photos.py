@@ -18,7 +18,7 @@ from xaicl_lib.images import MORE_SAMPLES, SAMPLES, open_photo
 from xaicl_lib.images import list_images as list_images
 from xaicl_lib.images import load_image as load_image
 from xaicl_lib.images import sample_photo as sample_photo
-from xaicl_lib.notes import each_once
+from xaicl_lib.images.notes import each_once
 from xaicl_lib.pair import Pair, Truth
 
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageCms, features
 
 from tests import made_profiles as made
 from xaicl_lib import InputError, Pair
-from xaicl_lib.colour_profiles import MAX_PROFILE
 from xaicl_lib.images import load_image, open_photo
+from xaicl_lib.images.colour_profiles import MAX_PROFILE
 
 RGB = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
 

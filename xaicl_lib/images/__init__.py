@@ -19,12 +19,12 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from xaicl_lib.bit_depth import eight_bits, note_dark_colour
-from xaicl_lib.colour_codes import codes_of
-from xaicl_lib.colour_profiles import to_srgb
 from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.formats import SUFFIXES, readable, stated_size
-from xaicl_lib.notes import each_once, note
+from xaicl_lib.images.bit_depth import eight_bits, note_dark_colour
+from xaicl_lib.images.colour_codes import codes_of
+from xaicl_lib.images.colour_profiles import to_srgb
+from xaicl_lib.images.formats import SUFFIXES, readable, stated_size
+from xaicl_lib.images.notes import each_once, note
 from xaicl_lib.squares import FITS, square_image, square_tensor
 
 MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding

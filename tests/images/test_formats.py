@@ -8,8 +8,8 @@ from PIL import Image, features
 
 from tests import made_profiles as made
 from xaicl_lib import InputError
-from xaicl_lib.formats import readable, stated_size
 from xaicl_lib.images import load_image, open_photo
+from xaicl_lib.images.formats import readable, stated_size
 
 SMOOTH = np.add.outer(np.arange(40) * 3, np.arange(64) * 2)[..., None].repeat(3, 2).astype(np.uint8)
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
