@@ -228,6 +228,7 @@ def _epochs(text: str) -> tuple[int, ...]:
 def program() -> int:
     """The program itself: asked to end, it ends as after Ctrl-C, with all that it has started."""
     signal.signal(signal.SIGTERM, _end)
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema would compile its grammar, which nothing here uses
     return main()
 
 

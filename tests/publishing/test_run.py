@@ -152,7 +152,8 @@ def test_parameters_that_cannot_be_given_are_refused(value):
 CELLS = ("import time", "time.sleep(0.5)", "print('done')")
 PROGRAM = """
 import sys
-from xaicl_lib.cli import main, program
+sys.modules["rfc3987_syntax"] = None  # as the program has it, before what is imported next
+from xaicl_lib.cli import program
 import xaicl_lib.publishing.run as run
 run.run_notebooks.__kwdefaults__["source"] = sys.argv[1]
 sys.argv = ["xaicl", "run", "--jobs", "2", "--out", sys.argv[2]]
@@ -160,19 +161,19 @@ sys.exit(program())
 """
 
 
-def of_this_test(folder):
-    """Processes that work for it: their command line or environment names its folder."""
+def of_this_test(folder, since):
+    """Processes that work for it: begun since then (a time), and their command line or environment names its folder."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and any(str(folder) in text for text in (*process.cmdline(), *process.environ().values())):
+            if process.create_time() >= since and any(str(folder) in text for text in (*process.cmdline(), *process.environ().values())):
                 found.append(process)
     return found
 
 
 def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on(tmp_path):
     """Three kills, one of them gentle; each time the processes end within seconds, and what was done is kept."""
-    source, out = tmp_path / "notebooks", tmp_path / "out"
+    source, out, since = tmp_path / "notebooks", tmp_path / "out", time.time() - 1  # clocks of the system and of processes differ a little
     for name in ("01_a", "02_b", "03_c"):
         write_notebook(source, name, *CELLS)
 
@@ -183,13 +184,13 @@ def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on(tmp_path):
     done = 0
     for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         child = start()
-        kernels = wait_for(lambda: [p for p in of_this_test(tmp_path) if "ipykernel_launcher" in p.cmdline()])
+        kernels = wait_for(lambda: [p for p in of_this_test(tmp_path, since) if "ipykernel_launcher" in p.cmdline()])
         assert kernels
         if how is signal.SIGTERM:
             wait_for(lambda: list(out.glob("*.ipynb")))
         child.send_signal(how)
         child.wait(120)
-        assert wait_for(lambda: not of_this_test(tmp_path)), "nothing of it is left"
+        assert wait_for(lambda: not of_this_test(tmp_path, since)), "nothing of it is left"
         done = len(list(out.glob("*.ipynb")))
         if how is signal.SIGTERM:
             assert done >= 1
@@ -206,7 +207,7 @@ def wait_for(condition, seconds=300):
     """What the condition answers, as soon as it is true."""
     until = time.monotonic() + seconds
     while not (answer := condition()) and time.monotonic() < until:
-        time.sleep(0.1)
+        time.sleep(0.2)
     return answer
 
 
