@@ -45,13 +45,6 @@ def edit_notebook(notebook: nbformat.NotebookNode, edition: str) -> nbformat.Not
     return notebook
 
 
-def solutions(text: str) -> list[str]:
-    """What stands within the solutions of a text, in order."""
-    lines = text.split("\n")
-    blocks = [lines[k : end + 1] for k in range(len(lines)) if (end := _end(lines, k)) > k]
-    return ["\n".join(block[1:-1]) for block in blocks if _is_solution(block)]
-
-
 def _end(lines: list[str], start: int) -> int:
     """The line that closes the directive opened on line `start`; that line itself if none is opened or it stays open."""
     opened = _OPENING.match(lines[start])

@@ -52,7 +52,7 @@ class Outcome:
     cell: tuple[int, int, str] | None
 
 
-def cores() -> int:
+def _cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -76,7 +76,7 @@ def chosen_jobs(jobs: int | None) -> int:
     Raises:
         InputError: not a whole number of at least 1.
     """
-    there = cores()
+    there = _cores()
     if jobs is None:
         return there
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:

@@ -129,7 +129,7 @@ def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> Plan:
     for name in given:
         if name not in defaults:
             raise unknown(f"parameter of {path.stem}", name, defaults or ["none"])
-    own = {name: plain(name, value) for name, value in given.items()}
+    own = {name: _plain(name, value) for name, value in given.items()}
     values = {**defaults, **({"profile": profile} if "profile" in defaults else {}), **own}
     facts = {
         "parameters": values,
@@ -141,7 +141,7 @@ def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> Plan:
     return Plan(path, {name: value for name, value in values.items() if value != defaults[name]}, facts)
 
 
-def plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
     """A parameter as JSON knows it.
 
     Raises:
@@ -152,9 +152,9 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return str(value)
     if isinstance(value, list | tuple):
-        return [plain(name, item) for item in value]
+        return [_plain(name, item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: plain(name, item) for key, item in value.items()}
+        return {key: _plain(name, item) for key, item in value.items()}
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise InputError(f"expected {name} to be made of text, numbers, booleans, None, lists and dictionaries keyed by text, got {value!r}")
