@@ -27,6 +27,7 @@ PARTS = {
         "xaicl_lib.pair",
         "xaicl_lib.images",
         "xaicl_lib.model",
+        "xaicl_lib.stages",
         "xaicl_lib.scores",
         "xaicl_lib.registry",
         "xaicl_lib.errors",

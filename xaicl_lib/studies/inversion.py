@@ -18,10 +18,10 @@ from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
+from xaicl_lib.stages import stages, up_to
 from xaicl_lib.statistics.paired import holm, paired_difference, summarise
 from xaicl_lib.statistics.texts import p_texts
 from xaicl_lib.studies.colour import colour_measures, colourless
-from xaicl_lib.studies.stages import stages, up_to
 
 Images = Float[Tensor, "n 3 h w"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: the space that is searched, the same for every model
@@ -133,7 +133,7 @@ def invert(
     Args:
         model: stays as it is.
         targets: in [0, 1]; each is inverted by itself, together only for speed.
-        stage: one of `xaicl_lib.studies.stages.stages(model)`, or the name of a layer of the features.
+        stage: one of `xaicl_lib.stages.stages(model)`, or the name of a layer of the features.
         settings: how to search.
         generator: of the start, which is the same for every target; None is seed 0.
         frames: how many pictures of the way to keep, evenly over the logarithm of the steps, the first and the last among them.
