@@ -52,7 +52,7 @@ class _NotebooksFailed(NotebookError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class _Notebook:
     """A notebook to be executed.
 
     Attributes:
@@ -124,7 +124,7 @@ def _find(folder: Path, names: Sequence[str] | None) -> list[Path]:
     return [there[name] for name in dict.fromkeys(names or there)]
 
 
-def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> Plan:
+def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> _Notebook:
     defaults = _parameters(path)
     for name in given:
         if name not in defaults:
@@ -138,7 +138,7 @@ def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> Plan:
         "behind_sha256": _behind(path),
         "versions": _versions(),
     }
-    return Plan(path, {name: value for name, value in values.items() if value != defaults[name]}, facts)
+    return _Notebook(path, {name: value for name, value in values.items() if value != defaults[name]}, facts)
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -222,7 +222,7 @@ def _alone_in(out: Path) -> Iterator[None]:
         yield
 
 
-def _sorted_out(plans: Sequence[Plan], out: Path) -> tuple[set[str], list[Plan]]:
+def _sorted_out(plans: Sequence[_Notebook], out: Path) -> tuple[set[str], list[_Notebook]]:
     """Names of notebooks whose executed copy is still good, and the others, those that took longest before first."""
     manifest = _read_manifest(out)
     kept = {plan.path.stem for plan in plans if _is_good(plan, out, manifest.get(plan.path.stem, {}))}
@@ -231,7 +231,7 @@ def _sorted_out(plans: Sequence[Plan], out: Path) -> tuple[set[str], list[Plan]]
     return kept, unknown_last
 
 
-def _is_good(plan: Plan, out: Path, noted: Mapping[str, Any]) -> bool:
+def _is_good(plan: _Notebook, out: Path, noted: Mapping[str, Any]) -> bool:
     """Whether the executed copy is whole and made from the same."""
     if any(noted.get(key) != value for key, value in plan.facts.items()):
         return False
@@ -239,7 +239,7 @@ def _is_good(plan: Plan, out: Path, noted: Mapping[str, Any]) -> bool:
     return final.is_file() and hashlib.sha256(final.read_bytes()).hexdigest() == noted.get("executed_sha256")
 
 
-def _execute(plans: Sequence[Plan], out: Path, at_once: int, timeout: float, patience: float) -> tuple[list[Outcome], float]:
+def _execute(plans: Sequence[_Notebook], out: Path, at_once: int, timeout: float, patience: float) -> tuple[list[Outcome], float]:
     """Execute notebooks, note each in the manifest as it ends; those that failed, and processor seconds of what they shared."""
     failures = []
     by_name = {plan.path.stem: plan for plan in plans}
@@ -262,7 +262,7 @@ def _execute(plans: Sequence[Plan], out: Path, at_once: int, timeout: float, pat
 
 
 @contextmanager
-def _starting(plans: Sequence[Plan], environment: Mapping[str, str]) -> Iterator[tuple[Callable[[Job], Any], Callable[[], float]]]:
+def _starting(plans: Sequence[_Notebook], environment: Mapping[str, str]) -> Iterator[tuple[Callable[[Job], Any], Callable[[], float]]]:
     """How a job starts, and how many processor seconds all shared: forked where that is possible and pays, otherwise Python anew."""
     if len(plans) < 2 or sys.platform != "linux" or os.environ.get("XAICL_FORK") == "0":
         yield spawned, float
@@ -280,7 +280,7 @@ def _forked(server: ForkServer, job: Job) -> Any:
     return spawned(job)
 
 
-def _shared(plans: Sequence[Plan]) -> list[str]:
+def _shared(plans: Sequence[_Notebook]) -> list[str]:
     """Modules that two notebooks or more import."""
     found = Counter(name for plan in plans for name in {name: None for source in _code(plan.path) for name in _modules(source)})
     shared = [name for name, times in found.items() if times > 1]
@@ -297,7 +297,7 @@ def _modules(source: str) -> Iterator[str]:
                 yield node.module
 
 
-def _job(plan: Plan, scratch: Path, environment: Mapping[str, str]) -> Job:
+def _job(plan: _Notebook, scratch: Path, environment: Mapping[str, str]) -> Job:
     """What the worker is called with."""
     name = plan.path.stem
     orders = {"source": plan.path, "draft": scratch / plan.path.name, "folder": plan.path.parent}
@@ -316,7 +316,7 @@ def _kernel(scratch: Path) -> dict[str, str]:
     return {**surroundings(), "JUPYTER_PATH": before("JUPYTER_PATH", scratch / "jupyter"), **own, "XAICL_BOOK": "1"}
 
 
-def _keep(plan: Plan, scratch: Path, out: Path, outcome: Outcome, at_once: int) -> None:
+def _keep(plan: _Notebook, scratch: Path, out: Path, outcome: Outcome, at_once: int) -> None:
     """Put the executed copy in its place, and note it."""
     draft = scratch / plan.path.name
     with draft.open("rb+") as file:
@@ -341,7 +341,7 @@ def _python() -> str:
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
 
 
-def _print_table(plans: Sequence[Plan], kept: set[str], manifest: Mapping[str, Any], failed: set[str], shared: float) -> None:
+def _print_table(plans: Sequence[_Notebook], kept: set[str], manifest: Mapping[str, Any], failed: set[str], shared: float) -> None:
     """Each notebook with its seconds, by the clock and of the processor, and whether it was kept; `shared` is what it cost once for all."""
     print(f"\n{'notebook':<28}{'seconds':>9}{'processor':>11}  ")
     for plan in plans:
