@@ -62,7 +62,8 @@ def surroundings() -> dict[str, str]:
 
     Threads that wait for each other cost far more than they bring where another process has the core.
     """
-    return {**ONE_THREAD, **os.environ, "PYTHONPATH": before("PYTHONPATH", PACKAGES)}
+    paths = {"PYTHONPATH": before("PYTHONPATH", PACKAGES), "PATH": before("PATH", Path(sys.executable).parent)}  # `!python` is this Python
+    return {**ONE_THREAD, **os.environ, **paths}
 
 
 def before(variable: str, path: Path) -> str:
