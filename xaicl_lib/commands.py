@@ -194,15 +194,14 @@ def _run_train(arguments: argparse.Namespace) -> None:
     """Train a recipe, from where it stopped."""
     from dataclasses import replace
 
-    from xaicl_lib.errors import unknown
+    from xaicl_lib.errors import require
     from xaicl_lib.model import resolve_device
     from xaicl_lib.training.data import load_data, training_labels
     from xaicl_lib.training.finish import finish
     from xaicl_lib.training.snapshots import check_epochs, keeper
     from xaicl_lib.training.train import RECIPES, Trainer
 
-    if arguments.name not in RECIPES:
-        raise unknown("recipe", arguments.name, RECIPES)
+    require("recipe", RECIPES, arguments.name)
     if arguments.epochs is not None and arguments.epochs < 1:
         raise InputError(f"expected at least one epoch, got {arguments.epochs}")
     given = {k: getattr(arguments, k) for k in ("epochs", "seed") if getattr(arguments, k) is not None}

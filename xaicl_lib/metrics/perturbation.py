@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from xaicl_lib import augment
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.metrics import quadrature
 from xaicl_lib.metrics.registry import Curves, Measured, metrics
 from xaicl_lib.model import PairModel
@@ -117,9 +117,7 @@ def perturbation(
     tolerance = TOLERANCE if adaptive is True else float(adaptive)
     if not tolerance >= 0:
         raise InputError(f"expected adaptive to be a tolerance of at least 0, got {adaptive!r}")
-    for name in (insertion, deletion):
-        if name not in BASELINES:
-            raise unknown("baseline", name, BASELINES)
+    require("baseline", BASELINES, insertion, deletion)
     model = model.fast
     sides = [_side(model, k, pair, explanation, step) for k in range(len(pair.sides))]
     whole = [model.encode(pixels, side.name, chunk) for side, pixels in zip(sides, pair.sides, strict=True)]

@@ -23,7 +23,7 @@ import numpy as np
 import papermill
 from filelock import FileLock, Timeout
 
-from xaicl_lib.errors import InputError, NotebookError, unknown
+from xaicl_lib.errors import InputError, NotebookError, require, unknown
 from xaicl_lib.evaluation.sources import code_digest, imported
 from xaicl_lib.publishing.forkserver import ForkServer
 from xaicl_lib.publishing.guard import COMMAND
@@ -99,8 +99,7 @@ def run_notebooks(
             is executed then.
         _NotebooksFailed: some failed; a line for each names notebook, cell, error and how to run it alone.
     """
-    if profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)
+    require("profile", PROFILES, profile)
     if not timeout > 0:
         raise InputError(f"expected timeout to be a number of seconds above 0, got {timeout!r}")
     plans = [_plan(path, profile, parameters or {}) for path in _find(Path(source), names)]
@@ -118,9 +117,7 @@ def _find(folder: Path, names: Sequence[str] | None) -> list[Path]:
     there = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
     if not there:
         raise InputError(f"expected notebooks in {folder}, found none")
-    for name in names or ():
-        if name not in there:
-            raise unknown("notebook", name, there)
+    require("notebook", there, *names or ())
     return [there[name] for name in dict.fromkeys(names or there)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require, unknown
 from xaicl_lib.metrics import metrics
 from xaicl_lib.statistics.correlation import fisher_interval
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks
@@ -93,12 +93,9 @@ def _part(table: pd.DataFrame, where: str) -> pd.DataFrame:
         InputError: no such column, or a value that no row has.
     """
     for column, values in _conditions(where).items():
-        if column not in table:
-            raise unknown("column", column, table.columns)
+        require("column", table.columns, column)
         text = table[column].astype(str)
-        for value in values:
-            if value not in set(text):
-                raise unknown(column, value, text.unique())
+        require(column, text.unique(), *values)
         table = table[text.isin(values)]
     return table
 
@@ -122,9 +119,7 @@ def _lower(row: Row) -> bool:
 
 def _mean(wide: pd.DataFrame, names: list[str]) -> pd.Series:
     """Mean over columns; NaN where one of them has no value."""
-    for name in names:
-        if name not in wide:
-            raise unknown("column of what is compared", name, wide.columns)
+    require("column of what is compared", wide.columns, *names)
     return wide[names].mean(axis=1, skipna=False)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, composition
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.statistics.bootstrap import shares
@@ -36,9 +36,7 @@ def compositions(names: Sequence[str] = ORDER) -> dict[str, Family]:
     Raises:
         InputError: no such augmentation.
     """
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise unknown("augmentation", name, AUGMENTATIONS)
+    require("augmentation", AUGMENTATIONS, *names)
     return {f"{a}{AND}{b}": composition(AUGMENTATIONS[a], AUGMENTATIONS[b]) for a, b in itertools.combinations(names, 2)}
 
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
 from xaicl_lib.data.scenes import scenes, words
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
@@ -268,8 +268,7 @@ def invert_stages(
     for model in models:
         names = stages(model)
         for name in names if chosen is None else chosen:
-            if name not in names:
-                raise unknown(f"stage of {model.name!r}", name, names)
+            require(f"stage of {model.name!r}", names, name)
             out[model.name, name] = invert(model, targets, name, generator=Generator().manual_seed(seed), **options)  # type: ignore[arg-type]
     return out
 
