@@ -34,6 +34,7 @@ from xaicl_lib.evaluation.store import code_version, digest
 from xaicl_lib.metrics import PAPER
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
+from xaicl_lib.stages import stages
 from xaicl_lib.studies.combined import compositions
 from xaicl_lib.studies.copies import located, once_and_twice
 from xaicl_lib.studies.dissection import dissect
@@ -43,7 +44,6 @@ from xaicl_lib.studies.harmful import CONTROLS, sweep
 from xaicl_lib.studies.inversion import Inversion, Settings, colour_table, grey_table, invert_stages
 from xaicl_lib.studies.localisation import localise
 from xaicl_lib.studies.similarity import two_views
-from xaicl_lib.studies.stages import stages
 from xaicl_lib.studies.tables import choose_methods, view_pairs
 from xaicl_lib.studies.texture import choose, photo_trials, scene_trials
 from xaicl_lib.studies.truth import Masks, intervene, other_objects, other_photos

@@ -6,21 +6,7 @@ import signal
 import sys
 from typing import Any
 
-from xaicl_lib.commands import (
-    run_benchmark,
-    run_book,
-    run_check,
-    run_evaluate,
-    run_execute,
-    run_explain,
-    run_export,
-    run_links,
-    run_methods,
-    run_models,
-    run_serve,
-    run_site,
-    run_train,
-)
+from xaicl_lib.commands import run
 from xaicl_lib.errors import InputError, NotebookError
 
 Commands = Any  # what argparse gives for subparsers; its name there is private
@@ -30,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; 0 if it worked, 1 if a notebook or page failed, 2 (and one line on standard error) if its input could not be used."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        run(arguments)
     except NotebookError as error:
         print(f"xaicl: {error}", file=sys.stderr)
         return 1
@@ -47,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     books = (_add_book, _add_run, _add_site, _add_serve)
     for add in (_add_explain, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_train, *books):
         add(commands)
@@ -67,7 +53,6 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
-    explain.set_defaults(run=run_explain)
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +83,6 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
     evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
-    evaluate.set_defaults(run=run_evaluate)
 
 
 def _add_benchmark(commands: Commands) -> None:
@@ -111,12 +95,11 @@ def _add_benchmark(commands: Commands) -> None:
     benchmark.add_argument("--limit", type=float, default=60.0, help="seconds that one pair may take (default: %(default)s)")
     benchmark.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     benchmark.add_argument("-o", "--output", required=True, help="FILE.json; a run that was stopped goes on from FILE.json.part")
-    benchmark.set_defaults(run=run_benchmark)
 
 
 def _add_lists(commands: Commands) -> None:
-    commands.add_parser("models", help="list the models").set_defaults(run=run_models)
-    commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=run_methods)
+    commands.add_parser("models", help="list the models")
+    commands.add_parser("methods", help="list the methods and their parameters")
 
 
 def _add_export(commands: Commands) -> None:
@@ -124,7 +107,6 @@ def _add_export(commands: Commands) -> None:
     export.add_argument("name", help="see `models`; your own: `from xaicl_lib.lab.export import export`")
     export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
-    export.set_defaults(run=run_export)
 
 
 def _add_train(commands: Commands) -> None:
@@ -140,7 +122,6 @@ def _add_train(commands: Commands) -> None:
     train.add_argument(
         "--keep", type=_epochs, default=(), metavar="N,N,...", help="epochs after which to keep a snapshot in OUT/snapshots; 0: untrained"
     )
-    train.set_defaults(run=run_train)
 
 
 def _add_book(commands: Commands) -> None:
@@ -149,23 +130,20 @@ def _add_book(commands: Commands) -> None:
     book.add_argument("--out", default="_build", help="default: %(default)s")
     book.add_argument("--edition", default="reader", choices=["reader", "teacher", "student"], help="solutions folded, open, or left out")
     _add_pool(book)
-    book.set_defaults(run=run_book)
 
 
 def _add_run(commands: Commands) -> None:
-    run = commands.add_parser("run", help="execute notebooks, and nothing else; what did not change is kept")
-    run.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
-    run.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
-    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
-    run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
-    _add_pool(run)
-    run.set_defaults(run=run_execute)
+    execute = commands.add_parser("run", help="execute notebooks, and nothing else; what did not change is kept")
+    execute.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
+    execute.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
+    execute.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
+    execute.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
+    _add_pool(execute)
 
     check = commands.add_parser("check", help="run executed notebooks again and compare each output (needs nbval)")
     check.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
     check.add_argument("--out", default="_build/notebooks/quick", help="folder of the executed notebooks (default: %(default)s)")
     check.add_argument("--jobs", type=_whole, metavar="N", help="notebooks at a time (default: the cores there are)")
-    check.set_defaults(run=run_check)
 
 
 def _add_pool(parser: argparse.ArgumentParser) -> None:
@@ -179,18 +157,15 @@ def _add_site(commands: Commands) -> None:
     site.add_argument("--folder", help="default: OUT/site, or OUT/classroom")
     site.add_argument("--classroom", action="store_true", help="with a server, the notebooks and wheels, for a room without internet")
     site.add_argument("--no-wheels", action="store_true", help="without the wheels")
-    site.set_defaults(run=run_site)
 
     links = commands.add_parser("links", help="ask every link of the built book that leads to another host")
     links.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
-    links.set_defaults(run=run_links)
 
 
 def _add_serve(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="serve the built book on localhost")
     serve.add_argument("--out", default="_build", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
-    serve.set_defaults(run=run_serve)
 
 
 def _seed(text: str) -> int:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from xaicl_lib.devices import sparing
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.layers import unwrapped
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
@@ -243,8 +243,7 @@ class PairModel:
     @torch.no_grad()
     def encode_inputs(self, portions: Iterable[Float[Tensor, "k 3 h w"]], side: str = "a") -> Float[Tensor, "n d"]:
         """As `encode`, of images that are made portion by portion in the model's input space, such as perturbed copies."""
-        if side not in ("a", "b"):
-            raise unknown("side", side, "ab")
+        require("side", "ab", side)
         embed = self.fast.embed_a if side == "a" else self.fast.embed_b
         return torch.cat([embed(x) for x in portions])
 

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.images.notes import each_once
 
 
 def _map_tensors(item: Any, apply: Any) -> Any:
@@ -95,7 +94,7 @@ class Pair:
             >>> Pair.open("cat", "coffee", 96)
             Pair(1 of 96 x 96 and 96 x 96 pixels)
         """
-        from xaicl_lib.images import open_photo  # here, for Pillow should not be waited for by those who bring tensors
+        from xaicl_lib.images import each_once, open_photo  # here, for Pillow should not be waited for by those who bring tensors
 
         side = getattr(size, "size", size)
         if not isinstance(side, int) or side < 1:

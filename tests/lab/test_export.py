@@ -258,6 +258,19 @@ def test_networks_that_differ_in_their_weights_alone_share_graphs(monkeypatch: p
     assert keys(Local()) == keys(patched) == {""}, "of which nothing safe can be said"
 
 
+def test_several_axes_squeezed_at_once_are_not_traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a head writes it that pools and then drops both axes; ONNX's operation takes one after the other."""
+
+    def run(weights: graphs.Weights, f: Tensor) -> tuple[Tensor]:
+        return (f.mean((2, 3), keepdim=True).squeeze((-1, 2)) * 2,)
+
+    monkeypatch.delattr(graphs, "_batches")  # which only the long way asks for
+    x = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    data = graphs.to_onnx(graphs.Function(run, {"f": x}, ("z",)), {}, {})
+    (got,) = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"f": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(got), x.mean((2, 3)) * 2)
+
+
 def test_a_change_in_place_that_others_see_takes_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(weights: graphs.Weights, x: Tensor) -> tuple[Tensor]:
         y = x * 2 - 1

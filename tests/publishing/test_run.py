@@ -20,8 +20,8 @@ from filelock import FileLock
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing import run
 from xaicl_lib.publishing.book import NotebookError
-from xaicl_lib.publishing.pool import cores
-from xaicl_lib.publishing.run import ROOT, plain, run_notebooks
+from xaicl_lib.publishing.pool import _cores
+from xaicl_lib.publishing.run import ROOT, _plain, run_notebooks
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
@@ -92,7 +92,7 @@ def test_all_are_tried_and_all_failures_told(tmp_path, capsys):
     assert (out / "02_raises.ipynb").read_text() == "the last good one"
     assert sorted(item.name for item in out.iterdir()) == [".lock", "01_good.ipynb", "02_raises.ipynb", "manifest.json"]
     said = capsys.readouterr().out
-    assert "4 jobs share" in said or cores() >= 4
+    assert "4 jobs share" in said or _cores() >= 4
     assert re.search(r"02_raises +- +- +failed", said)
     assert re.search(r"01_good +\d+ +\d+ +executed", said)
 
@@ -140,13 +140,13 @@ def test_a_folder_that_cannot_be_is_refused_in_one_line(tmp_path, blocked):
 
 @pytest.mark.parametrize(("value", "kept"), [(np.int64(3), 3), (float("inf"), float("inf")), (Path("a"), "a"), ((1, 2), [1, 2])])
 def test_parameters_become_what_json_knows(value, kept):
-    assert plain("x", value) == kept
+    assert _plain("x", value) == kept
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", {1: 2}, object(), [{3}]])
 def test_parameters_that_cannot_be_given_are_refused(value):
     with pytest.raises(InputError, match="expected x to be made of text"):
-        plain("x", value)
+        _plain("x", value)
 
 
 CELLS = ("import time", "time.sleep(0.5)", "print('done')")

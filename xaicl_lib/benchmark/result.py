@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xaicl_lib.benchmark.scores import METRICS
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks
 
@@ -97,8 +97,7 @@ def ranking(results: Mapping[str, Result], metric: str, level: float = 0.05) -> 
     Raises:
         InputError: no results, results on different pairs, or an unknown metric.
     """
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
+    require("metric", METRICS, metric)
     if not results or len({_suite_of(one) for one in results.values()}) != 1:
         raise InputError("expected results of one suite, seed and count to rank")
     key = ["model", "kind", "pair"]

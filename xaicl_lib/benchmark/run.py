@@ -18,7 +18,7 @@ from xaicl_lib.benchmark.guard import Method, Watch, explained
 from xaicl_lib.benchmark.result import Result
 from xaicl_lib.benchmark.scores import scored
 from xaicl_lib.benchmark.suite import COUNT, KINDS, MODELS, NAME, Case, case
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require, unknown
 from xaicl_lib.evaluation.fingerprint import model_key
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.methods import explain, methods
@@ -72,9 +72,7 @@ def evaluate_method(
         raise unknown("suite", suite, [NAME])
     if count < 1 or not models or not kinds:
         raise InputError(f"expected at least one pair, model and kind, got count={count}, models={list(models)}, kinds={list(kinds)}")
-    for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("kind of pair", kind, KINDS)
+    require("kind of pair", KINDS, *kinds)
     run, called = _callable(method, name)
     facts = {"suite": suite, "seed": seed, "count": count, "code": _source(method)}
     path = None if out is None else output_file(out, (".json",))

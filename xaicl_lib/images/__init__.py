@@ -19,7 +19,7 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.images.bit_depth import eight_bits, note_dark_colour
 from xaicl_lib.images.colour_codes import codes_of
 from xaicl_lib.images.colour_profiles import to_srgb
@@ -49,8 +49,7 @@ def open_photo(source: Any, size: int | None = None, fit: str = "crop") -> Float
         InputError: none of these, an unknown fit, no such file, values out of range, under 8 pixels a side, or a list without or of
             several sizes.
     """
-    if fit not in FITS:
-        raise unknown("fit", fit, FITS)
+    require("fit", FITS, fit)
     if isinstance(source, list | tuple):
         with each_once():
             return _batch([open_photo(one, size, fit) for one in source])
@@ -248,6 +247,5 @@ MORE_SAMPLES: dict[str, Callable[[], np.ndarray]] = {
 
 def sample_photo(name: str, size: int | None = None, fit: str = "crop") -> Float[Tensor, "1 3 h w"]:
     """A photo that scikit-image or scikit-learn carries: astronaut, cat, coffee, rocket, temple or flower."""
-    if name not in SAMPLES:
-        raise unknown("sample photo", name, SAMPLES)
+    require("sample photo", SAMPLES, name)
     return open_photo(np.asarray(SAMPLES[name]()), size, fit)

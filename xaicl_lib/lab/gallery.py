@@ -39,7 +39,7 @@ CLOSE = torch.tensor([[0.3, 0.22, 0.5, 0.5]])
 
 
 @dataclass(frozen=True)
-class Picture:
+class _Picture:
     """A picture of the gallery: its title, `photo` or `scene`, and how it is drawn at a size, (1, 3, s, s) in [0, 1]."""
 
     title: str
@@ -63,21 +63,21 @@ def _mosaic(side: int, seed: int) -> Callable[[int], Tensor]:
     return lambda size: photo_mosaics(1, size, generator=torch.Generator().manual_seed(seed)).sides[side]
 
 
-def _scenes(name: str, kind: str, seed: int, titles: tuple[str, str]) -> dict[str, Picture]:
-    return {f"{name}_{'ab'[k]}": Picture(title, "scene", _scene(kind, k, seed)) for k, title in enumerate(titles)}
+def _scenes(name: str, kind: str, seed: int, titles: tuple[str, str]) -> dict[str, _Picture]:
+    return {f"{name}_{'ab'[k]}": _Picture(title, "scene", _scene(kind, k, seed)) for k, title in enumerate(titles)}
 
 
-PICTURES: dict[str, Picture] = {
-    "cat": Picture("a cat", "photo", _sample("cat")),
-    "cat_view": Picture("its face, mirrored and darkened", "photo", _view("cat", VIEW, 0.7)),
-    "flower": Picture("a flower", "photo", _sample("flower")),
-    "flower_close": Picture("the flower from nearby", "photo", _view("flower", CLOSE, 1.1)),
-    "astronaut": Picture("an astronaut", "photo", _sample("astronaut")),
-    "rocket": Picture("a rocket", "photo", _sample("rocket")),
-    "temple": Picture("a temple", "photo", _sample("temple")),
-    "coffee": Picture("a cup of coffee", "photo", _sample("coffee")),
-    "mosaic_a": Picture("four photos", "photo", _mosaic(0, 3)),
-    "mosaic_b": Picture("four photos, one the same", "photo", _mosaic(1, 3)),
+PICTURES: dict[str, _Picture] = {
+    "cat": _Picture("a cat", "photo", _sample("cat")),
+    "cat_view": _Picture("its face, mirrored and darkened", "photo", _view("cat", VIEW, 0.7)),
+    "flower": _Picture("a flower", "photo", _sample("flower")),
+    "flower_close": _Picture("the flower from nearby", "photo", _view("flower", CLOSE, 1.1)),
+    "astronaut": _Picture("an astronaut", "photo", _sample("astronaut")),
+    "rocket": _Picture("a rocket", "photo", _sample("rocket")),
+    "temple": _Picture("a temple", "photo", _sample("temple")),
+    "coffee": _Picture("a cup of coffee", "photo", _sample("coffee")),
+    "mosaic_a": _Picture("four photos", "photo", _mosaic(0, 3)),
+    "mosaic_b": _Picture("four photos, one the same", "photo", _mosaic(1, 3)),
     **_scenes("object", "same_object", 11, ("a drawn scene", "the same object elsewhere")),
     **_scenes("two", "one_shared", 9, ("two objects", "one of them and another")),
     **_scenes("ground", "same_background", 6, ("an object on a ground", "another on the same ground")),
@@ -136,12 +136,12 @@ CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, larg
 }
 
 
-def menu() -> list[str]:
+def _menu() -> list[str]:
     """Names of the methods that the browser computes, first what is best to begin with; one that has no place of its own comes last."""
     return [*ORDER, *(name for name in METHODS if name not in ORDER)]
 
 
-def write_model(folder: Path, name: str, pairs: int | None = None) -> None:
+def _write_model(folder: Path, name: str, pairs: int | None = None) -> None:
     """Write what the page shows of one model into a new folder: results of each pair, what to check the browser by, its bundle.
 
     Args:
@@ -167,8 +167,8 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
 
     Args:
         static: is made, or added to.
-        made: a folder of `write_model` for each model, in the order of the menu.
-        pairs: how many of the pairs, as in `write_model`.
+        made: a folder of `_write_model` for each model, in the order of the menu.
+        pairs: how many of the pairs, as in `_write_model`.
     """
     shutil.copytree(STATIC, static, dirs_exist_ok=True)
     gallery, entries = static / "gallery", [json.loads((folder / "entry.json").read_text(encoding="utf-8")) for folder in made]
@@ -182,7 +182,7 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
         "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
         "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in PAIRS[:pairs]],
         "models": entries,
-        "methods": [method_entry(methods[name]) for name in menu()],
+        "methods": [method_entry(methods[name]) for name in _menu()],
         "torch": torch.__version__,
     }
     _write_json(gallery / "index.json", index)
@@ -191,7 +191,7 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
 def main() -> int:
     """Write one model in a process of its own: its name and the folder are the arguments."""
     name, folder = sys.argv[1:]
-    write_model(Path(folder), name)
+    _write_model(Path(folder), name)
     return 0
 
 
@@ -215,7 +215,7 @@ def _image(pixels: Tensor) -> Image.Image:
 def _write_results(folder: Path, model: PairModel, name: str, pairs: Iterable[tuple[str, ...]], seen: dict[str, Tensor]) -> None:
     for a, b, *_ in pairs:
         pair = Pair(seen[a], seen[b])
-        made = {method: packed(_explain(model, pair, method)) for method in menu()}
+        made = {method: packed(_explain(model, pair, method)) for method in _menu()}
         _write_json(folder / f"{a}--{b}--{name}.json", made)
 
 
@@ -229,15 +229,15 @@ def packed(explanation: Explanation) -> dict[str, Any]:
     Zero is exactly a byte, so that what is nothing stays nothing; the largest value of either map is exact, too.
     """
     assert explanation.b is not None  # the lab shows pairs
-    maps = quantised([explanation.a[0], explanation.b[0]])
+    maps = _quantised([explanation.a[0], explanation.b[0]])
     made = {"score": explanation.score.item(), "zero": maps[0], "step": maps[1], "a": maps[2][0], "b": maps[2][1]}
     if explanation.joint is not None:
-        zero, step, (joint,) = quantised([explanation.joint[0]])
+        zero, step, (joint,) = _quantised([explanation.joint[0]])
         made["joint"] = {"zero": zero, "step": step, **joint}
     return made
 
 
-def quantised(tensors: list[Tensor]) -> tuple[int, float, list[dict[str, Any]]]:
+def _quantised(tensors: list[Tensor]) -> tuple[int, float, list[dict[str, Any]]]:
     """(zero, step, each tensor as shape and base64 of bytes) on one scale."""
     limit = max(float(t.abs().max()) for t in tensors) or 1.0
     zero = 127 if any(bool((t < 0).any()) for t in tensors) else 0

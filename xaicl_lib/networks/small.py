@@ -34,7 +34,7 @@ class Block(nn.Module):
         return self.relu2(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
-def slim_resnet(widths: tuple[int, ...] = (32, 64, 128, 192), strides: tuple[int, ...] = (1, 2, 2, 1)) -> nn.Sequential:
+def _slim_resnet(widths: tuple[int, ...] = (32, 64, 128, 192), strides: tuple[int, ...] = (1, 2, 2, 1)) -> nn.Sequential:
     """A residual network of one block a stage: (n, 3, h, w) to (n, widths[-1], h / 8, w / 8), values >= 0."""
     layers = [nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
     for c_in, c_out, stride in zip((widths[0], *widths), widths, strides, strict=False):
@@ -95,7 +95,7 @@ class _SlimViT(nn.Module):
 
 
 BACKBONES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
-    "slim_resnet": lambda recipe: slim_resnet(tuple(recipe["widths"])),
+    "slim_resnet": lambda recipe: _slim_resnet(tuple(recipe["widths"])),
     "slim_vit": lambda recipe: _SlimViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"]),
 }
 

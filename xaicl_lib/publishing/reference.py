@@ -27,6 +27,7 @@ PARTS = {
         "xaicl_lib.pair",
         "xaicl_lib.images",
         "xaicl_lib.model",
+        "xaicl_lib.stages",
         "xaicl_lib.scores",
         "xaicl_lib.registry",
         "xaicl_lib.errors",
@@ -139,7 +140,7 @@ def _models_page() -> str:
 
 def _differences_page() -> str:
     """Every place where the library departs from a paper or from its published code, as the docstring there says after `Differs:`."""
-    found = sorted(differences(), key=lambda one: (FIRST.index(one[0]) if one[0] in FIRST else len(FIRST), one[0]))
+    found = sorted(_differences(), key=lambda one: (FIRST.index(one[0]) if one[0] in FIRST else len(FIRST), one[0]))
     rows = [
         (f"{{py:obj}}`~{address}`<br>{folder}", ", ".join(f"{{cite:t}}`{k}`" for k in keys), says) for folder, address, keys, says in found
     ]
@@ -154,7 +155,7 @@ def _differences_page() -> str:
     )
 
 
-def differences(root: Path | None = None) -> list[tuple[str, str, list[str], str]]:
+def _differences(root: Path | None = None) -> list[tuple[str, str, list[str], str]]:
     """Folder, address, bibliography keys and text of every `Differs:` in the docstrings below a folder, by default the library's own.
 
     Sources are read, not imported, so that it does not matter which libraries are there.

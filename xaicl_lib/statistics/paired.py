@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Int
 from scipy import special
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.metrics import metrics
 
 RESAMPLES = 2000
@@ -35,9 +35,7 @@ def summarise(
     """
     if table.empty or not 0 < confidence < 1:
         raise InputError(f"expected rows and a confidence in (0, 1), got {len(table)} rows and {confidence}")
-    for column in by:
-        if column not in table:
-            raise unknown("column", column, table.columns)
+    require("column", table.columns, *by)
     groups = table.groupby(list(by), sort=False)["value"]
     rows = [(*_key(key), *_interval(values.to_numpy(float), confidence, seed)) for key, values in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "undefined"])
@@ -145,9 +143,7 @@ def paired_difference(
     """
     others, of_item = ([one] if isinstance(one, str) else list(one) for one in (against, on))
     there = dict.fromkeys(table[between].dropna())
-    for name in (*others, *(names or ())):
-        if name not in there:
-            raise unknown(f"{between} of the table", name, there)
+    require(f"{between} of the table", there, *others, *(names or ()))
     ones = [name for name in there if name not in others] if names is None else names
     asked = [(one, other) for one in ones for other in others if one != other]
     rows = [
@@ -225,11 +221,8 @@ def _mean_of(values: np.ndarray) -> float:
 
 def _compared(table: pd.DataFrame, metric: str, against: Sequence[str]) -> Iterator[tuple[tuple[str, str, str], np.ndarray, float]]:
     """For each model and two methods: (model, better, worse), the differences over pairs, and the corrected p value."""
-    if metric not in set(table["metric"]):
-        raise unknown("metric of the table", metric, table["metric"].unique())
-    for method in against:
-        if method not in set(table["method"]):
-            raise unknown("method of the table", method, table["method"].unique())
+    require("metric of the table", table["metric"].unique(), metric)
+    require("method of the table", table["method"].unique(), *against)
     sign = 1 if metrics[metric].facts["higher_is_better"] else -1
     for model, part in table[table["metric"] == metric].groupby("model", sort=False):
         wide = part.pivot(index="pair", columns="method", values="value")[list(dict.fromkeys(part["method"]))]
@@ -260,9 +253,7 @@ def claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str]
     Raises:
         InputError: a method or metric that is not in the table.
     """
-    for metric in columns:
-        if metric not in set(table["metric"]):
-            raise unknown("metric of the table", metric, table["metric"].unique())
+    require("metric of the table", table["metric"].unique(), *columns)
     rows = pd.concat([table[table["metric"] == metric] for metric in columns])
     signs = {metric: 1.0 if metrics[metric].facts["higher_is_better"] else -1.0 for metric in columns}
     signed = rows.assign(value=rows["value"] * rows["metric"].map(signs).astype(float))

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.scenes import KINDS, scene_pairs
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.method_spec import Methods, MethodSpec, method_specs, possible, short
 from xaicl_lib.images import SAMPLES, list_images, open_photo
@@ -72,8 +72,7 @@ def choose_methods(choice: str = "paper", *, stride: int | None = None) -> dict[
     Raises:
         InputError: no such choice.
     """
-    if choice not in _CHOICES:
-        raise unknown("choice of methods", choice, _CHOICES)
+    require("choice of methods", _CHOICES, choice)
     coarse = MethodSpec("conditional_occlusion", {"stride": stride}, "conditional_occlusion")
     return {label: coarse if stride and label == coarse.label else spec for label, spec in method_specs(_CHOICES[choice]).items()}
 

@@ -32,7 +32,7 @@ WIDTH, TITLE, HEADER, FOOTER, RIGHT = 740, 26, 28, 84, 58  # pixels: the width m
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """One explanation, ready to draw: two maps (i, j) on one scale, or one map."""
 
     title: str
@@ -52,7 +52,7 @@ class Row:
         return DIVERGING if self.diverging else UNIFORM
 
 
-def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
+def _rows(explanations: Sequence[Explanation], index: int = 0) -> list[_Row]:
     """The explanations of one pair as rows of a figure.
 
     Raises:
@@ -66,14 +66,14 @@ def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
     return [_row(explanation[index]) for explanation in explanations]
 
 
-def _row(explanation: Explanation) -> Row:
+def _row(explanation: Explanation) -> _Row:
     maps = tuple(side[0].float().cpu().numpy() for side in (explanation.a, explanation.b) if side is not None)
     limit = max(float(abs(side).max()) for side in maps)
     title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
     from xaicl_lib.methods import methods
 
     signed = explanation.method in methods and methods[explanation.method].facts["signed"]
-    return Row(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
+    return _Row(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
 
 
 def label(explanation: Explanation) -> str:
@@ -119,14 +119,14 @@ def pair_figure(
         photos: the same pair in more pixels, for the eye.
     """
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = rows(explanations, index)
+    drawn = _rows(explanations, index)
     shown = photos_of(photos or pair, index)
     figure = go.Figure(layout=_layout([html.escape(row.title) for row in drawn]))
     for k, row in enumerate(drawn):
         _draw_row(figure, k, len(drawn), row, shown)
     for column, name in enumerate(COLUMN_NAMES):
         left, right = WIDE.columns[column]
-        told = html.escape(fitting(name, names, (right - left) * (WIDTH - RIGHT) / 13))
+        told = html.escape(_fitting(name, names, (right - left) * (WIDTH - RIGHT) / 13))
         figure.add_annotation(text=told, x=(left + right) / 2, y=1, yshift=2, **_TEXT)
     return described(figure, alt_text(explanations, names, index))
 
@@ -134,7 +134,7 @@ def pair_figure(
 _TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
 
 
-def fitting(title: str, names: tuple[str, str], room: float) -> str:
+def _fitting(title: str, names: tuple[str, str], room: float) -> str:
     """A column's title, the middle of a long name left out so that it stays within `room`, in sizes of the letters."""
     whole = title.format(*names)
     for kept in range(max(map(len, names)), 1, -1):
@@ -237,7 +237,7 @@ def _layout(titles: Sequence[str]) -> go.Layout:
     )
 
 
-def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Image.Image]) -> None:
+def _draw_row(figure: go.Figure, k: int, count: int, row: _Row, photos: list[Image.Image]) -> None:
     band = WIDE.band(WIDTH, k, count)
     for column, (left, right) in enumerate(WIDE.columns):
         axis = 4 * k + column + 1
@@ -262,7 +262,7 @@ def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Imag
     figure.add_annotation(text=html.escape(row.title), x=0, y=band[1], yshift=2, align="left", **{**_TEXT, "xanchor": "left"})
 
 
-def _heatmap(row: Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:
+def _heatmap(row: _Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:
     low, high = row.range
     ticks = [low, 0, high]
     bar = {
@@ -290,7 +290,7 @@ def save_png(
     from matplotlib.figure import Figure
 
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = rows(explanations, index)
+    drawn = _rows(explanations, index)
     shown = photos_of(photos or pair, index)
     cell, title, bar = 2.2, 0.55, 0.75  # inches
     figure = Figure(figsize=(4 * cell + bar, len(drawn) * (cell + title)), dpi=120)
@@ -300,7 +300,7 @@ def save_png(
         figure.text(0.06 / width, (bottom + cell + 0.33) / tall, row.title, fontsize=10, parse_math=False)
         for column in range(4):
             axis = figure.add_axes(((column * cell + 0.05) / width, bottom / tall, (cell - 0.1) / width, (cell - 0.05) / tall))
-            _draw_still(axis, row, column, shown[column % 2], fitting(COLUMN_NAMES[column], names, (cell - 0.1) * 72 / 8))
+            _draw_still(axis, row, column, shown[column % 2], _fitting(COLUMN_NAMES[column], names, (cell - 0.1) * 72 / 8))
         axis = figure.add_axes(((4 * cell + 0.05) / width, (bottom + 0.2) / tall, 0.1 / width, (cell - 0.45) / tall))
         low, high = row.range
         figure.colorbar(ScalarMappable(Normalize(low, high), row.colours), cax=axis, ticks=[low, 0, high], format="%.2g")
@@ -308,7 +308,7 @@ def save_png(
     figure.savefig(path, format="png")
 
 
-def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str) -> None:
+def _draw_still(axis: Any, row: _Row, column: int, photo: Image.Image, name: str) -> None:
     axis.set_title(name, fontsize=8, pad=3, parse_math=False)
     axis.axis("off")
     axis.imshow(photo)
