@@ -206,5 +206,5 @@ def test_without_stored_results_the_printed_tables_can_be_asked() -> None:
 
 def test_missing_results_are_named(tmp_path) -> None:
     assert study.tables(tmp_path / "nowhere") == {}, "a notebook without its checkout"
-    with pytest.raises(InputError, match="got no contrastivity, corpus, cost, cost_metrics"):
+    with pytest.raises(InputError, match="got no contrastivity, copies, corpus, cost, cost_metrics"):
         study.tables(tmp_path)

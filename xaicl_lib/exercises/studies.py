@@ -161,6 +161,38 @@ def check_modularity(answer: Answer) -> Verdict:
     )
 
 
+def check_spread(answer: Answer) -> Verdict:
+    """Chapter 11: `spread(weights, x, s)`, features x (n, d) averaged over a symmetric graph of weights (n, n) with s on its diagonal."""
+    half, x = seeded((5, 5), (5, 3), seed=15)
+    w = (half + half.T).fill_diagonal_(0) * torch.arange(1, 6) * torch.arange(1, 6)[:, None]
+
+    def spread(w: Tensor, x: Tensor, s: float, own: float | None = None) -> Tensor:
+        """`own` on the diagonal of the degrees alone."""
+        joined = w + s * torch.eye(len(w))
+        root = (w.sum(1) + (s if own is None else own)).rsqrt()
+        return (root[:, None] * joined * root) @ x
+
+    def by_rows(w: Tensor, x: Tensor, s: float) -> Tensor:
+        joined = w + s * torch.eye(len(w))
+        return joined @ x / joined.sum(1, keepdim=True)
+
+    return check_function(
+        answer,
+        spread,
+        [(w, x, 0.7), (w, x, 3.0)],
+        expected="features of the same shape: each image's own and its neighbours', weighed by the graph and by the degrees of both ends",
+        nudge="add s to the diagonal first; the degrees are the row sums of what you then have",
+        mistakes=[
+            Mistake(by_rows, "this divides by the degree of the one who asks; take the root of the degrees of both ends"),
+            Mistake(lambda w, x, s: spread(w, x, s, 0.0), "the degrees are those of A + sI, with the edge to oneself"),
+            Mistake(lambda w, x, s: spread(w, x, 0.0), "the image itself is missing: A has zeros on its diagonal, s goes there"),
+            Mistake(lambda w, x, s: spread(w, x, 1.0), "the weight of the edge to oneself is s, not 1"),
+            Mistake(lambda w, x, s: (w + s * torch.eye(len(w))) @ x, "a sum over neighbours; images with many of them get large features"),
+        ],
+        afterword="One number, s, is all that the graph adds to what a linear classifier learns.",
+    )
+
+
 def check_overlap_of(answer: Answer) -> Verdict:
     """Chapter 10: `overlap_of(p, q)`, of the positive parts of two maps (h, w), each scaled to the sum 1."""
     p, q = (0.2 + m for m in seeded((4, 5), (4, 5), seed=14, normal=True))

@@ -310,24 +310,25 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def rank_agreement(table: pd.DataFrame, one: str, other: str, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """How far two metrics order methods alike, pair by pair: Spearman's correlation over the methods of each pair, averaged.
+    """`rank_agreements` averaged: a row per model with mean, low, high (bootstrap over pairs), n."""
+    found = rank_agreements(table, one, other)
+    rows = [(model, *_interval(part.to_numpy(), confidence, seed)[:4]) for model, part in found.groupby("model", sort=False)["value"]]
+    return pd.DataFrame(rows, columns=["model", "mean", "low", "high", "n"])
+
+
+def rank_agreements(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+    """How far two metrics order methods alike, pair by pair: Spearman's correlation over the methods of each pair.
 
     Directions are taken from the registry, so that 1 always means that the metrics prefer the same methods.
 
     Returns:
-        A row per model: model, mean, low, high (bootstrap over pairs), n.
+        model, pair and value; without pairs of which fewer than three methods have both values, or all have the same.
     """
-    from scipy import stats
-
-    sign = [1 if metrics[name].facts["higher_is_better"] else -1 for name in (one, other)]
-    rows = []
-    for model, part in table.groupby("model", sort=False):
-        wide = part.pivot(index=["pair", "method"], columns="metric", values="value")[[one, other]].dropna()
-        found = np.array([stats.spearmanr(sign[0] * g[one], sign[1] * g[other])[0] for _, g in wide.groupby(level="pair") if _varies(g)])
-        mean, low, high, n, _ = _interval(found, confidence, seed)
-        rows.append((model, mean, low, high, n))
-    return pd.DataFrame(rows, columns=["model", "mean", "low", "high", "n"])
-
-
-def _varies(values: pd.DataFrame) -> bool:
-    return len(values) > 2 and bool((values.nunique() > 1).all())
+    sign = {name: 1 if metrics[name].facts["higher_is_better"] else -1 for name in (one, other)}
+    wide = table[table["metric"].isin([one, other])].pivot(index=["model", "pair", "method"], columns="metric", values="value")
+    by = {"level": ["model", "pair"], "sort": False}
+    ranks = (wide[[one, other]].dropna() * pd.Series(sign)).groupby(**by).rank()
+    away = ranks - ranks.groupby(**by).transform("mean")
+    sums = pd.DataFrame({"xy": away[one] * away[other], "xx": away[one] ** 2, "yy": away[other] ** 2, "n": 1}).groupby(**by).sum()
+    sums = sums[(sums["n"] > 2) & (sums["xx"] > 0) & (sums["yy"] > 0)]
+    return (sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])).rename("value").reset_index()
