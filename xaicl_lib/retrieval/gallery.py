@@ -32,7 +32,7 @@ from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
 
 KEY = 16  # bytes of the digest of a file
-TYPES = {"F32": np.dtype("<f4"), "U8": np.dtype("u1"), "I64": np.dtype("<i8")}  # of safetensors
+TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1"), "I64": np.dtype("<i8")}  # of safetensors
 AT_ONCE = 4096  # rows that are copied at a time
 
 

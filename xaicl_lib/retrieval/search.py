@@ -163,7 +163,7 @@ def nearest(embeddings: np.ndarray, q: np.ndarray, k: int, engine: str = "numpy"
     for start in range(0, len(embeddings), ROWS):
         more, products = best(embeddings[start : start + ROWS], q, k)
         rows, values = np.concatenate([rows, start + more]), np.concatenate([values, products])
-        order = np.lexsort([rows, -values])[:k]
+        order = np.lexsort((rows, -values))[:k]
         rows, values = rows[order], values[order]
     return rows.tolist()
 
