@@ -9,6 +9,7 @@ by Gauss-Legendre quadrature (:cite:t:`moeller2023attribution`, Sec. 3). How a h
 - Any other head is differentiated forwards along each cell, all cells of a point in one pass.
 """
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -66,9 +67,12 @@ def vectors_along(
     return torch.einsum("s,snkd->nkd", weight, _forwards(function, at.flatten(0, 1), along).unflatten(0, at.shape[:2]))
 
 
+_rule = functools.cache(leggauss)  # of a thousand points it takes longer than what they are for
+
+
 def _points_of(steps: int, like: Tensor) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
     """Where on the way from 0 to 1 to look, and by what it counts."""
-    nodes, weights = leggauss(steps)  # on [-1, 1]
+    nodes, weights = _rule(steps)  # on [-1, 1]
     return tuple(torch.tensor((v / 2).tolist(), device=like.device, dtype=like.dtype) for v in (nodes + 1, weights))  # type: ignore[return-value]
 
 

@@ -1,5 +1,6 @@
 """Words and regions: which word of a text goes with which cell of a picture, by integrated Jacobians through both sides of a model."""
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,10 +117,13 @@ def explain_words(model: PairModel, images: Float[Tensor, "n 3 h w"], texts: Seq
     fast, opened = model.fast, {text: open_text(model._parts["text"], text) for text in dict.fromkeys(texts)}
     maps = fast.features_a(fast.normalize(Pair(images).a))  # (n, c, i, j)
     with torch.inference_mode(False):
-        return [_explained(fast, f[None], opened[text], steps) for f, text in zip(maps, texts, strict=True)]
+        vectors = {text: functools.cache(functools.partial(_word_vectors, one)) for text, one in opened.items()}  # for all its images
+        return [_explained(fast, f[None], opened[text], vectors[text], steps) for f, text in zip(maps, texts, strict=True)]
 
 
-def _explained(model: PairModel, f: Float[Tensor, "1 c i j"], text: OpenText, steps: int | None) -> WordMap:
+def _explained(
+    model: PairModel, f: Float[Tensor, "1 c i j"], text: OpenText, vectors: Callable[[int], Tensor], steps: int | None
+) -> WordMap:
     start = ALMOST_NOTHING * f
     h, h_0 = model.head_a(f.clone()), model.head_a(start.clone())  # (1, d)
     g, g_0 = text.embed(torch.stack([text.vectors, text.blank])).to(h).split(1)
@@ -127,7 +131,7 @@ def _explained(model: PairModel, f: Float[Tensor, "1 c i j"], text: OpenText, st
     among = STEPS if steps is None else (steps,)
     v, of_picture = _within(lambda s: cell_vectors(model.head_a, f, start[0], s)[0], h - h_0, torch.cat([g, g_0]) / norm, among)
     few = [s for s in among if s <= MOST_OF_TEXTS] or [steps or 1]
-    u, of_text = _within(lambda s: _word_vectors(text, s).to(h), g - g_0, torch.cat([h, h_0]) / norm, few)
+    u, of_text = _within(lambda s: vectors(s).to(h), g - g_0, torch.cat([h, h_0]) / norm, few)
     joint = (u @ v.mT / norm).unflatten(1, f.shape[2:])
     made = WordMap(
         text.words, joint, (v @ g_0[0] / norm).view(f.shape[2:]), u @ h_0[0] / norm, float(h_0[0] @ g_0[0] / norm),

@@ -16,7 +16,7 @@ from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.retrieval.search import Results
 
 RING = 8  # an image's sides are this many times as long as its border is wide
-AT_BORDER = 0.75  # share of the evidence from which on a result is said to be explained by its border, which is 0.44 of the area
+AT_BORDER = 2 / 3  # share of the evidence from which on a result is said to be explained by its border, which is 0.44 of the area
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ class Gallery:
     fit: str = "crop"
     images: Tensor | None = None
     skipped: dict[str, str] = field(default_factory=dict)
-    _names: tuple[np.ndarray, np.ndarray] | None = None  # bytes one after the other, and where each ends
+    _names: tuple[np.ndarray, np.ndarray] = (np.empty(0, np.uint8), np.empty(0, np.int64))  # bytes one after the other, and where each ends
     _keys: np.ndarray | None = None
 
     @staticmethod
@@ -69,10 +69,18 @@ class Gallery:
         return Gallery(held["embeddings"], facts["model"], folder, facts["fit"], None, {}, (held["names"], held["ends"]), held["keys"])
 
     @staticmethod
-    def of_images(model: PairModel, images: Float[Tensor, "n 3 h w"]) -> "Gallery":
-        """A gallery of images in memory."""
+    def of_images(model: PairModel, images: Float[Tensor, "n 3 h w"], names: Sequence[str] | None = None) -> "Gallery":
+        """A gallery of images in memory, which have their numbers for names if none are given.
+
+        Raises:
+            InputError: not images, or another number of names.
+        """
         pixels = Pair(images).a
-        return Gallery(_unit(model.encode(pixels, "b")), fingerprint(model), images=pixels)
+        if names is not None and len(names) != len(pixels):
+            raise InputError(f"expected a name for each of {len(pixels)} images, got {len(names)}")
+        texts = [os.fsencode(name) for name in (names or map(str, range(len(pixels))))]
+        told = np.frombuffer(b"".join(texts), np.uint8), np.cumsum([len(text) for text in texts])
+        return Gallery(_unit(model.encode(pixels, "b")), fingerprint(model), images=pixels, _names=told)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -82,9 +90,7 @@ class Gallery:
         return f"Gallery({len(self)} images, embeddings of {self.embeddings.shape[1]} numbers{skipped})"
 
     def name(self, index: int) -> str:
-        """The path of an image below the gallery's folder; of one in memory its number."""
-        if self._names is None:
-            return str(index)
+        """The path of an image below the gallery's folder, or its name in memory."""
         text, ends = self._names
         return bytes(text[int(ends[index - 1]) if index else 0 : int(ends[index])]).decode("utf-8", "surrogateescape")
 

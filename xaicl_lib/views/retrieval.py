@@ -1,8 +1,9 @@
 """Figures of a search: what came back, the regions and the words that match, and why not the next one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Float
 from torch import Tensor
@@ -11,11 +12,14 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.methods.words import WordMap
 from xaicl_lib.retrieval import Contrast, Why
+from xaicl_lib.studies.retrieval import Orders
 from xaicl_lib.views.corpus import signed
 from xaicl_lib.views.gallery import gallery_figure
 from xaicl_lib.views.matches import match_figure
 from xaicl_lib.views.page import page_of
 from xaicl_lib.views.render import alt_of, described
+from xaicl_lib.views.studies import PALETTE
+from xaicl_lib.views.style import GRID, PLAIN
 
 WIDTH = 720  # pixels of a figure on a page of its own, for which its height is made
 Picture = tuple[str, list[Tensor]]
@@ -84,8 +88,37 @@ def words_figure(image: Float[Tensor, "3 h w"], made: WordMap, phrases: Sequence
     return gallery_figure(items, columns=columns, what=f"Where the words of {' '.join(made.words)!r} are")
 
 
+def orders_figure(scenes: Sequence[Orders]) -> go.Figure:
+    """Scenes, and for the parts of their true sentence, and of the same words the other way round, where they are; one scale."""
+    totals = [float(made.where(part).abs().max()) for one in scenes for made in (one.right, one.wrong) for part in one.phrases]
+    limit, items = max(totals), list[Picture]()
+    for one in scenes:
+        for title, made in (("true", one.right), ("exchanged", one.wrong)):
+            items.append((f"{title}: {made.score:.3f}", [one.image]))
+            for part in one.phrases:
+                map_ = made.where(part)
+                items.append((f"{part}: {float(map_.sum()):+.2f}", [signed(one.image, map_, limit)]))
+    return gallery_figure(items, columns=4, what="Where the parts of a sentence are, in true sentences and with their objects exchanged")
+
+
+def taught_figure(answers: pd.DataFrame) -> go.Figure:
+    """Shares of right answers after each epoch of training on (rows), a line for each question (columns)."""
+    names = {"opposite": "relation turned", "order": "words exchanged", "colour": "colour", "shape": "shape"}
+    figure, colours = go.Figure(), dict(zip(answers, PALETTE, strict=False))
+    for name in answers:
+        line = {"color": colours[name], "width": 2}
+        figure.add_trace(go.Scatter(x=answers.index, y=answers[name], name=names.get(name, name), mode="lines+markers", line=line))
+    figure.add_hline(0.5, line={"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"})
+    figure.update_xaxes(**GRID, title="epochs with exchanged captions", dtick=1)
+    figure.update_yaxes(**GRID, title="right", range=[0, 1.02])
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    figure.update_layout(**PLAIN, height=320, margin={"l": 50, "r": 12, "t": 50, "b": 46}, legend=legend)
+    last = ", ".join(f"{names.get(name, name)} {answers[name].iloc[-1]:.2f}" for name in answers)
+    return described(figure, f"Right answers by epochs of training on; at the end {last}; the dotted line is a coin's 0.5.")
+
+
 def write_results(
-    why: Why, out: str | os.PathLike[str], *, title: str | None = None, facts: dict[str, object], notes: Sequence[str] = ()
+    why: Why, out: str | os.PathLike[str], *, title: str | None = None, facts: Mapping[str, object], notes: Sequence[str] = ()
 ) -> None:
     """A page of the results, their links, and why the last of them came back rather than the runner-up.
 
