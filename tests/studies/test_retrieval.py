@@ -88,4 +88,6 @@ def test_stored_parts_and_what_was_taught() -> None:
     ]
     answers = study.taught(pd.DataFrame([*rows, ("plain", 0, "order", 0.1)], columns=["way", "epoch", "question", "value"]))
     assert answers.loc[1].to_dict() == {"colour": 1.0, "opposite": 0.4, "order": 0.5, "shape": 0.9}
+    before = study.before_teaching(pd.DataFrame({"question": ["words exchanged"] * 2, "value": [1.0, 0.0]}))
+    assert study.taught(before).loc[0].to_dict() == {"order": 0.5}
     assert "words exchanged 0.50" in alt_of(taught_figure(answers))

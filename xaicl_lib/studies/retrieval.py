@@ -217,6 +217,11 @@ def means_of_questions(table: pd.DataFrame) -> pd.DataFrame:
     return summarise(table, ["model", "question"])
 
 
+def area_of_objects(table: pd.DataFrame) -> float:
+    """Share of the picture that an object covers, of the mean object of `words_on_objects`."""
+    return float(table.loc[table["question"] == "word: share", "chance"].mean())
+
+
 def means_of_links(table: pd.DataFrame) -> pd.DataFrame:
     """Mean, low, high of each way and metric over pairs."""
     return summarise(table, ["way", "metric"])
@@ -225,6 +230,13 @@ def means_of_links(table: pd.DataFrame) -> pd.DataFrame:
 def means_of_words(table: pd.DataFrame) -> pd.DataFrame:
     """Mean, low, high of what each kind of word adds, by sentence."""
     return summarise(table, ["kind", "sentence"])
+
+
+def before_teaching(table: pd.DataFrame) -> pd.DataFrame:
+    """The answers of `told_apart` as those after no epoch of training on, where no training is stored."""
+    names = {"relation turned": "opposite", "words exchanged": "order", "another colour": "colour"}
+    means = table.groupby("question", as_index=False)["value"].mean()
+    return means.assign(question=means["question"].map(names), epoch=0, way="hard")
 
 
 def taught(table: pd.DataFrame) -> pd.DataFrame:
