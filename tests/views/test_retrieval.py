@@ -30,7 +30,7 @@ def test_words_are_shown_where_they_are_and_a_page_holds_all(tmp_path) -> None:
     reader, images = load_model("scenes_clip", "cpu"), torch.rand(3, 3, 64, 64)
     why = explain_results(reader, retrieve(reader, images[0], images, 1, text="a star"))
     made = why.texts[0][1][0]
-    assert f"star: {float(made.where('star').sum()):+.2f}" in alt_of(words_figure(images[0], made, ["a", "star"]))
+    assert f"star {float(made.where('star').sum()):+.2f}" in alt_of(words_figure(images[0], made, ["a", "star"]))
     write_results(why, tmp_path / "out.html", title="<Why>", facts={"model": "m"}, notes=["noted"])
     page = (tmp_path / "out.html").read_text()
     first = why.names[0]

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.images.notes import note
 
 PROBES = ("a", "the")  # words that any tokenizer knows, of a token each
 SAME = 1e-4  # relative; of two ways to one embedding
@@ -69,6 +68,8 @@ def open_text(side: Any, text: str) -> OpenText:
     spans, left_out = _spans(rows[:2], rows[2:])
     words = [(word, span) for word, span in zip(beginnings, spans, strict=True) if span]
     if left_out:
+        from xaicl_lib.images.notes import note  # here, for its folder brings Pillow, which texts do not need
+
         kept = beginnings[len(beginnings) - left_out - 1]
         note(f"the model reads {rows.shape[1]} tokens, with which the text ends at {kept!r}: {left_out} words are left out")
     if not words:

@@ -84,21 +84,24 @@ def words_figure(image: Float[Tensor, "3 h w"], made: WordMap, phrases: Sequence
     maps = {phrase: made.where(phrase) for phrase in phrases}
     limit = max(float(map_.abs().max()) for map_ in maps.values())
     items = [(f"score {made.score:.2f}", [image])]
-    items += [(f"{phrase}: {float(map_.sum()):+.2f}", [signed(image, map_, limit)]) for phrase, map_ in maps.items()]
-    return gallery_figure(items, columns=columns, what=f"Where the words of {' '.join(made.words)!r} are")
+    items += [(phrase, [signed(image, map_, limit)]) for phrase, map_ in maps.items()]
+    told = ", ".join(f"{phrase} {float(map_.sum()):+.2f}" for phrase, map_ in maps.items())
+    return gallery_figure(items, columns=columns, what=f"Where the words of {' '.join(made.words)!r} are, and what they add: {told}")
 
 
 def orders_figure(scenes: Sequence[Orders]) -> go.Figure:
     """Scenes, and for the parts of their true sentence, and of the same words the other way round, where they are; one scale."""
     totals = [float(made.where(part).abs().max()) for one in scenes for made in (one.right, one.wrong) for part in one.phrases]
-    limit, items = max(totals), list[Picture]()
+    limit, items, told = max(totals), list[Picture](), list[str]()
     for one in scenes:
         for title, made in (("true", one.right), ("exchanged", one.wrong)):
             items.append((f"{title}: {made.score:.3f}", [one.image]))
             for part in one.phrases:
                 map_ = made.where(part)
-                items.append((f"{part}: {float(map_.sum()):+.2f}", [signed(one.image, map_, limit)]))
-    return gallery_figure(items, columns=4, what="Where the parts of a sentence are, in true sentences and with their objects exchanged")
+                items.append((part.removeprefix("a ").removeprefix("an "), [signed(one.image, map_, limit)]))
+                told.append(f"{title}, {part} {float(map_.sum()):+.3f}")
+    what = f"Where the parts of a sentence are, in true sentences and with their objects exchanged, and what they add: {'; '.join(told)}"
+    return gallery_figure(items, columns=4, what=what)
 
 
 def taught_figure(answers: pd.DataFrame) -> go.Figure:
