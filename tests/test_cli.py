@@ -70,6 +70,20 @@ def test_a_score_by_its_name(photos, capsys) -> None:
     assert f"score {want:.4f}" in capsys.readouterr().out
 
 
+def test_retrieve_writes_a_page_and_keeps_the_embeddings(photos, tmp_path, capsys) -> None:
+    out, asked = tmp_path / "out.html", ["retrieve", photos[0], "--gallery", str(tmp_path), "-k", "1", "--device", "cpu"]
+    assert main([*asked, "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "1. a.jpg  1.000  (a near-duplicate of the query)" in said
+    assert "2 images searched by simclr" in said
+    assert "<h1>Why simclr finds these for a.jpg" in out.read_text()
+    kept = tmp_path / "simclr.safetensors"
+    assert main(["retrieve", photos[1], "--gallery", str(kept), "-k", "1", "--device", "cpu"]) == 0
+    assert "1. b.png  1.000" in capsys.readouterr().out
+    assert main(["retrieve", "--gallery", str(kept), "--device", "cpu"]) == 2
+    assert capsys.readouterr().err == "xaicl: expected a picture or a text to search with, got neither\n"
+
+
 def test_names_of_files_are_text(photos, tmp_path) -> None:
     evil = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     Image.open(photos[0]).save(evil)

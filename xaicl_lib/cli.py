@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     books = (_add_book, _add_run, _add_site, _add_serve)
-    for add in (_add_explain, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_train, *books):
+    for add in (_add_explain, _add_retrieve, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_train, *books):
         add(commands)
     return parser
 
@@ -53,6 +53,22 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
+
+
+def _add_retrieve(commands: Commands) -> None:
+    retrieve = commands.add_parser("retrieve", help="search a folder by a picture or words, and explain what comes back")
+    retrieve.add_argument("query", nargs="?", help="an image file, or a sample photo; none to search with --text alone")
+    retrieve.add_argument("--gallery", required=True, help="a folder of images, or the .safetensors file of one that was embedded")
+    retrieve.add_argument("--embeddings", help="FILE.safetensors for a folder's embeddings (default: GALLERY/MODEL.safetensors)")
+    retrieve.add_argument("--text", help="words to be like, for models that read")
+    retrieve.add_argument("--minus", help="words to be unlike")
+    retrieve.add_argument("-k", type=_whole, default=5, help="results (default: %(default)s)")
+    retrieve.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
+    retrieve.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
+    _add_fit(retrieve)
+    retrieve.add_argument("--engine", default="numpy", help="numpy or faiss, which find the same (default: %(default)s)")
+    retrieve.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    retrieve.add_argument("-o", "--output", help="FILE.html, interactive and self-contained: results, links, why not the next one")
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:

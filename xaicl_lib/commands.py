@@ -61,6 +61,36 @@ def _run_explain(arguments: argparse.Namespace) -> None:
         print(f"written: {output}")
 
 
+def _run_retrieve(arguments: argparse.Namespace) -> None:
+    """Search a folder of images, and explain what came back."""
+    from xaicl_lib import load_model
+    from xaicl_lib.retrieval import embed_gallery, explain_results, retrieve
+
+    output = arguments.output and output_file(arguments.output, (".html",))
+    gallery, notes = Path(arguments.gallery), list[str]()
+    with _noted(notes):
+        model = load_model(arguments.model, arguments.device, file=arguments.file)
+        if gallery.suffix != ".safetensors":
+            file = arguments.embeddings or gallery / f"{model.name.replace('/', '_')}.safetensors"
+            gallery = embed_gallery(model, gallery, file, fit=arguments.fit)  # type: ignore[assignment]
+        options = {name: getattr(arguments, name) for name in ("text", "minus", "fit", "engine")}
+        began = time.perf_counter()
+        results = retrieve(model, arguments.query, gallery, arguments.k, **options)
+        seconds = time.perf_counter() - began
+        why = explain_results(model, results) if output else None
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{results}\n{len(results.gallery)} images searched by {model.name} in {seconds:.2f} s")
+    if why is not None:
+        from xaicl_lib.views.retrieval import write_results
+
+        facts = {"model": model.name, "gallery": f"{len(results.gallery)} images", "search": f"{seconds:.2f} s"}
+        asked = [_shown(arguments.query)] if arguments.query else []
+        asked += [f"{sign}{text}" for sign, text in (("", arguments.text), ("minus ", arguments.minus)) if text]
+        write_results(why, output, title=f"Why {model.name} finds these for {' '.join(asked)}", facts=facts, notes=notes)
+        print(f"written: {output}")
+
+
 @contextmanager
 def _noted(notes: list[str]) -> Iterator[None]:
     """Warnings as notes, each once."""
@@ -271,7 +301,7 @@ def _run_serve(arguments: argparse.Namespace) -> None:
 
 
 _COMMANDS = {
-    "explain": _run_explain, "evaluate": _run_evaluate, "benchmark": _run_benchmark, "models": _run_models, "methods": _run_methods,
+    "explain": _run_explain, "retrieve": _run_retrieve, "evaluate": _run_evaluate, "benchmark": _run_benchmark, "models": _run_models, "methods": _run_methods,
     "export": _run_export, "train": _run_train, "book": _run_book, "run": _run_execute, "check": _run_check, "site": _run_site,
     "links": _run_links, "serve": _run_serve,
 }  # fmt: skip

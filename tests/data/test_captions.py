@@ -11,6 +11,7 @@ from xaicl_lib.data.captions import (
     WORDS,
     captioned_set,
     captions,
+    exchanged,
     facts_of,
     phrase,
     prompts,
@@ -114,3 +115,16 @@ def test_the_set_holds_scenes_of_one_object_and_of_two() -> None:
     assert len({seed + more for _, seed in SETS.values() for more in (0, 10)}) == 4, "no scene is both learned from and measured on"
     with pytest.raises(InputError, match="unknown set of captioned scenes 'test'"):
         captioned_set("test")
+
+
+def test_exchanged_captions_are_the_same_words_and_false() -> None:
+    facts = facts_of(draw_pairs(40, "one_shared", torch.Generator().manual_seed(0))[0])
+    texts = captions(facts, torch.Generator().manual_seed(1))
+    pairs = [(text, other) for text in texts if (other := exchanged(text))]
+    assert 15 <= len(pairs) <= 33
+    for text, other in pairs:
+        assert sorted(text.split()) == sorted(other.split())
+        assert exchanged(other) == text
+    assert exchanged("a red disc left of a blue ring on grass") == "a blue ring left of a red disc on grass"
+    assert exchanged("a red disc in the top left") is None
+    assert exchanged("a thing on sand") is None

@@ -56,7 +56,12 @@ def holm_by_loops(p):
     return [min(1.0, max(s for s, q in zip(steps, values, strict=True) if q <= v)) for v in values]
 
 
+def difference_by_hand(z, first, second):
+    return [float(F.cosine_similarity(x, first, dim=0) - F.cosine_similarity(x, second, dim=0)) for x in z]
+
+
 RIGHT = {
+    "check_why_not": difference_by_hand,
     "check_holm": holm_by_loops,
     "check_texture_bias": counted,
     "check_relative_error": error_by_loops,
@@ -119,6 +124,12 @@ WRONG = [
     ("check_corpus_score", lambda z, c, r: unit(z) @ (unit(r).mean(0) - unit(c).mean(0)), "corpus minus foil"),
     ("check_corpus_score", lambda z, c, r: unit(z) @ (unit(c).sum(0) - unit(r).sum(0)), "take means"),
     ("check_corpus_score", lambda z, c, r: (unit(z) @ (unit(c).mean(0) - unit(r).mean(0))).mean(), "not their mean"),
+    ("check_why_not", lambda z, a, b: z @ a - z @ b, "make all three unit vectors"),
+    ("check_why_not", lambda z, a, b: unit(z) @ (a - b), "the results have not"),
+    ("check_why_not", lambda z, a, b: unit(z) @ unit(a - b), "subtract then"),
+    ("check_why_not", lambda z, a, b: unit(z) @ (unit(b) - unit(a)), "how much more alike the second is"),
+    ("check_why_not", lambda z, a, b: unit(z) @ unit(a), "not used yet"),
+    ("check_why_not", lambda z, a, b: (unit(z) @ (unit(a) - unit(b))).mean(), "not their mean"),
     ("check_modularity", lambda w, y: (w * same(y)).sum() / w.sum(), "subtract what random edges"),
     ("check_modularity", lambda w, y: (w * same(y)).sum() / w.sum() - same(y).double().mean(), "keep the degree"),
     ("check_modularity", lambda w, y: ((w - of_degrees(w)) * same(y)).sum(), "it is a share"),

@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError, PairModel, explain, load_model
-from xaicl_lib.data.captions import captioned_set, prompts, tokenize
+from xaicl_lib.data.captions import captioned_set, phrase, prompts, tokenize
 from xaicl_lib.data.scenes import FACTORS
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import corpus_similarity
@@ -19,7 +19,7 @@ from xaicl_lib.training.finish import finish
 from xaicl_lib.training.losses import clip
 from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.training.train import Trainer
-from xaicl_lib.training.zero_shot import relation_accuracy, zero_shot
+from xaicl_lib.training.zero_shot import order_accuracy, relation_accuracy, zero_shot
 
 RECIPE = replace(
     RECIPES["scenes_clip"], epochs=2, batch=8, photo_size=32, views=replace(RECIPES["scenes_clip"].views, size=16), widths=(4, 6, 8, 8),
@@ -39,6 +39,13 @@ def test_loss_is_the_mean_of_two_softmaxes() -> None:
     assert clip(za, zb, log_scale).item() == pytest.approx(total / 10, rel=1e-5)
     assert clip(torch.ones(6, 3), torch.ones(6, 3), log_scale).item() == pytest.approx(math.log(6), rel=1e-6)
     assert clip(za, zb, torch.tensor(9.0)).item() == pytest.approx(clip(za, zb, torch.tensor(math.log(100.0))).item())
+
+
+def test_false_texts_stand_among_those_that_pictures_choose_from() -> None:
+    za, zb, hard, log_scale = torch.randn(4, 3), torch.randn(4, 3), torch.randn(2, 3), torch.tensor(0.7)
+    logits = math.exp(0.7) * F.cosine_similarity(za[:, None], torch.cat([zb, hard])[None], dim=2)
+    want = (F.cross_entropy(logits, torch.arange(4)) + F.cross_entropy(logits[:, :4].T, torch.arange(4))) / 2
+    assert clip(za, zb, log_scale, hard).item() == pytest.approx(want.item(), rel=1e-5)
 
 
 def test_a_killed_training_ends_in_the_same_weights(tmp_path) -> None:
@@ -133,5 +140,16 @@ def test_relations_are_told_by_the_nearer_text() -> None:
     z = torch.tensor([[1.0, 0.0] if hit else [0.0, 1.0] for hit in right])
     assert relation_accuracy(z, two, read) == 1
     assert relation_accuracy(1 - z, two, read) == 0
+    assert order_accuracy(z, two, read) == 0, "this reader does not see which object is named first"
     with pytest.raises(InputError, match="scenes of two objects"):
         relation_accuracy(z, FACTS[:16], read)
+
+
+def test_orders_are_told_by_the_nearer_text() -> None:
+    two = FACTS[16:]
+    first = [phrase(one, ("colour", "shape")) for one, _ in two.tolist()]
+
+    def read(texts: list[str]) -> torch.Tensor:
+        return torch.tensor([[1.0, 0.0] if any(text.startswith(name) for name in first) else [0.0, 1.0] for text in texts])
+
+    assert order_accuracy(torch.tensor([[1.0, 0.0]]).expand(len(two), 2), two, read) > 0.8

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import shutil
+import sys
 
 import pytest
 import torch
@@ -184,3 +185,12 @@ def test_loading_draws_no_random_numbers() -> None:
     state = torch.get_rng_state()
     load_model("simclr", "cpu")
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_loading_a_model_leaves_constants_of_modules_as_they_are(monkeypatch) -> None:
+    """Weights are read into a network without values; modules that are first imported meanwhile have theirs all the same."""
+    for name in [name for name in sys.modules if name.startswith(("xaicl_lib.data", "xaicl_lib.networks.text"))]:
+        monkeypatch.delitem(sys.modules, name)
+    load_model("scenes_clip", "cpu")
+    constants = [sys.modules["xaicl_lib.data.scenes"].RING, sys.modules["xaicl_lib.data.drawing"].PALETTE]
+    assert not any(constant.is_meta for constant in constants)

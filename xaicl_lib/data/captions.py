@@ -99,6 +99,19 @@ def _caption(first: list[int], second: list[int], u: list[float]) -> str:
     return " ".join([one, *place, *ground])
 
 
+def exchanged(text: str) -> str | None:
+    """The same words about the other way round: what lies left of what; None for a text that says of no two things how they lie.
+
+    "a red disc left of a blue ring on grass" becomes "a blue ring left of a red disc on grass", which is false where the first is true.
+    """
+    for way in OPPOSITE:
+        first, found, rest = text.partition(f" {way} ")
+        if found:
+            second, *ground = rest.split(" on ")
+            return " on ".join([f"{second} {way} {first}", *ground])
+    return None
+
+
 def _named(facts: list[int], u: list[float], *, alone: bool) -> str:
     """An object by some of its factors. Sizes are said of objects that are alone: two in a scene are drawn smaller."""
     chances = {"size": 0.3 * alone, "colour": 0.75, "texture": 0.6, "shape": 0.8}

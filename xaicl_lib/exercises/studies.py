@@ -1,4 +1,4 @@
-"""The checks of the coding exercises of the studies (chapters 3, 6 to 10 and A5), in the manner of `tasks`."""
+"""The checks of the coding exercises of the studies (chapters 3, 6 to 11 and A5), in the manner of `tasks`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -265,4 +265,29 @@ def check_holm(answer: Answer) -> Verdict:
             Mistake(lambda p: ((ranks(p) + 1) * p).clamp(max=1), "turned round: the smallest p is multiplied by the most"),
         ],
         afterword="A hundred questions make the smallest p a hundred times larger: asking more costs pairs.",
+    )
+
+
+def check_why_not(answer: Answer) -> Verdict:
+    """Chapter 11: `why_not(z, first, second)`, how much more alike embeddings z (n, d) are to one result than to another, each (d,)."""
+    z, pair = seeded((4, 5), seed=20, normal=True)[0], seeded((2, 5), seed=21, normal=True)[0]
+
+    def score(z: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        return unit(z, dim=1) @ (unit(first, dim=0) - unit(second, dim=0))
+
+    return check_function(
+        answer,
+        score,
+        [(z, pair[0], pair[1]), (z, 3 * pair[1], pair[0])],
+        expected="n numbers: the cosine with the first result minus the cosine with the second",
+        nudge="a cosine is the product of unit vectors; the difference of two products with z is one product with a difference",
+        mistakes=[
+            Mistake(lambda z, a, b: z @ (a - b), "these are inner products: make all three unit vectors"),
+            Mistake(lambda z, a, b: unit(z, dim=1) @ (a - b), "z has unit length now; the results have not"),
+            Mistake(lambda z, a, b: unit(z, dim=1) @ unit(a - b, dim=0), "make unit vectors first, and subtract then"),
+            Mistake(lambda z, a, b: score(z, b, a), "this is how much more alike the second is"),
+            Mistake(lambda z, a, b: unit(z, dim=1) @ unit(a, dim=0), "the second result is not used yet"),
+            Mistake(lambda z, a, b: score(z, a, b).mean(), "one number for each embedding, not their mean"),
+        ],
+        afterword="It is linear in the unit vector of z, so each cell of the query has its share of the difference.",
     )

@@ -9,6 +9,7 @@ by Gauss-Legendre quadrature (:cite:t:`moeller2023attribution`, Sec. 3). How a h
 - Any other head is differentiated forwards along each cell, all cells of a point in one pass.
 """
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -43,8 +44,7 @@ def cell_vectors(head: Head, f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i 
         f, r: a batch of maps, and where the way begins.
         steps: points of the quadrature.
     """
-    nodes, weights = leggauss(steps)  # on [-1, 1]
-    alpha, weight = (torch.tensor((v / 2).tolist(), device=f.device, dtype=f.dtype) for v in (nodes + 1, weights))
+    alpha, weight = _points_of(steps, f)
     away = f - r
     share = share_of_a_cell(head, f)
     if share is not None:
@@ -55,6 +55,25 @@ def cell_vectors(head: Head, f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i 
     at, eye = _points(r, away, alpha), torch.eye(i * j, device=f.device, dtype=f.dtype).view(-1, 1, i, j)
     parts = eye.split(max(1, IN_FLIGHT // at.numel()))
     return torch.cat([_integrated(head, at, weight, away.unsqueeze(1) * only) for only in parts], 1)
+
+
+def vectors_along(
+    function: Head, start: Float[Tensor, "..."], way: Float[Tensor, "n ..."], directions: Float[Tensor, "n k ..."], steps: int
+) -> Float[Tensor, "n k d"]:
+    """What parts of a way add to any function along it, where the parts make up the way: forwards, all parts of a point in one pass."""
+    alpha, weight = _points_of(steps, way)
+    at = start + alpha.view(-1, *[1] * way.ndim) * way  # (s, n, ...)
+    along = directions.expand(steps, *directions.shape).flatten(0, 1)
+    return torch.einsum("s,snkd->nkd", weight, _forwards(function, at.flatten(0, 1), along).unflatten(0, at.shape[:2]))
+
+
+_rule = functools.cache(leggauss)  # of a thousand points it takes longer than what they are for
+
+
+def _points_of(steps: int, like: Tensor) -> tuple[Float[Tensor, " s"], Float[Tensor, " s"]]:
+    """Where on the way from 0 to 1 to look, and by what it counts."""
+    nodes, weights = _rule(steps)  # on [-1, 1]
+    return tuple(torch.tensor((v / 2).tolist(), device=like.device, dtype=like.dtype) for v in (nodes + 1, weights))  # type: ignore[return-value]
 
 
 def _points(start: Tensor, way: Tensor, alpha: Tensor) -> Float[Tensor, "s n c i j"]:

@@ -46,7 +46,15 @@ class Reader(nn.Module):
         self.encoder = encoder
 
     def forward(self, texts: list[str]) -> Float[Tensor, "n d"]:
-        return self.encoder(tokenize(texts).to(next(self.encoder.parameters()).device))
+        return self.encode(self.read(texts))
+
+    def read(self, texts: list[str]) -> Int[Tensor, "n t"]:
+        """Texts as numbers of tokens, on the encoder's device."""
+        return tokenize(texts).to(next(self.encoder.parameters()).device)
+
+    def encode(self, tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
+        """Tokens to embeddings."""
+        return self.encoder(tokens)
 
 
 class Temperature(nn.Module):

@@ -113,15 +113,20 @@ def batch_hard_triplet(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Fl
     return F.softplus(hardest_positive - hardest_negative).mean()
 
 
-def clip(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"], log_scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
+def clip(
+    za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"], log_scale: Float[Tensor, ""], hard: Float[Tensor, "m d"] | None = None
+) -> Float[Tensor, ""]:
     """InfoNCE between pictures and texts, both ways, with a temperature that is learned.
 
     Implements Fig. 3 of :cite:t:`radford2021learning`: with unit vectors and logits z_a . z_b * exp(log_scale), the mean of the
     cross-entropies of finding each picture's text and each text's picture in the batch; the scale is at most 100 (Sec. 2.5).
+    With `hard`, texts that are false of every picture, pictures find theirs among these, too, as :cite:t:`yuksekgonul2023when` train
+    (Sec. 4).
 
     Returns:
-        A scalar >= 0; log(n) for embeddings that are all alike.
+        A scalar >= 0; log(n) for embeddings that are all alike, without hard texts.
     """
-    logits = F.normalize(za.float()) @ F.normalize(zb.float()).T * log_scale.exp().clamp(max=100)
+    za, zb, scale = F.normalize(za.float()), F.normalize(zb.float()), log_scale.exp().clamp(max=100)
+    texts = zb if hard is None else torch.cat([zb, F.normalize(hard.float())])
     own = torch.arange(len(za), device=za.device)
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    return (F.cross_entropy(za @ texts.T * scale, own) + F.cross_entropy(zb @ za.T * scale, own)) / 2

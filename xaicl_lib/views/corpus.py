@@ -21,7 +21,7 @@ from xaicl_lib.views.style import GRID, LEGEND, PLAIN, reach
 _HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
 
 
-def _signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
+def signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
     """The image under its map: red for evidence, blue for evidence against, from -`limit` to `limit`."""
     from matplotlib import colormaps
 
@@ -58,7 +58,7 @@ def maps_figure(
         raise InputError("expected at least one explanation to draw, got none")
     tops = {title: float(one.a[index].abs().max()) for title, one in made.items()}
     limits = dict.fromkeys(tops, max(tops.values())) if one_scale else tops
-    maps = [[_signed(image, one.a[index], limits[title])] for title, one in made.items()]
+    maps = [[signed(image, one.a[index], limits[title])] for title, one in made.items()]
     scores = [f"{one.score[index].item():+.2f}" for one in made.values()]
     if pictures is not None:
         above = [(title, [pictures[title].cpu()]) for title in made]
@@ -90,9 +90,9 @@ def errors_figure(image: Float[Tensor, "3 h w"], made: Mapping[int, Explanation]
         assert error is not None  # RISE gives one
         clear = torch.where(away.abs() > 2 * error, one.a, 0.0)
         items += [
-            (f"{masks} masks", [_signed(image, one.a[0], limit)]),
+            (f"{masks} masks", [signed(image, one.a[0], limit)]),
             (f"error {error.mean().item():.3f}", [overlaid(image, error[0], limit)]),
-            ("beyond 2 errors", [_signed(image, clear[0], limit)]),
+            ("beyond 2 errors", [signed(image, clear[0], limit)]),
         ]
         means.append(f"{masks} masks {error.mean().item():.4f}")
     what = f"RISE maps of {', '.join(map(str, made))} masks on one scale, their standard errors, and what exceeds two of them."

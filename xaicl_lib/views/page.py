@@ -4,6 +4,7 @@ import html
 import os
 from collections.abc import Mapping, Sequence
 from string import Template
+from types import MappingProxyType
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -22,7 +23,7 @@ _PAGE = Template("""<!doctype html>
 <title>$title</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; font-weight: 600; overflow-wrap: anywhere; }
+h1 { font-size: 1.4rem; font-weight: 600; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; font-weight: 600; margin-bottom: 0; }
 table { border-collapse: collapse; margin-top: 1rem; } td { padding: .2rem 1.2rem .2rem 0; vertical-align: top; }
 td:first-child { color: #666; } .scroll { overflow-x: auto; } .note { border-left: 3px solid #c77700; padding-left: .8rem; }
 </style>
@@ -30,7 +31,7 @@ td:first-child { color: #666; } .scroll { overflow-x: auto; } .note { border-lef
 <body>
 <h1>$title</h1>
 $notes
-<div class="scroll" role="img" aria-label="$alt">$figure</div>
+$figures
 <table>$facts</table>
 </body>
 </html>
@@ -122,15 +123,35 @@ def _facts(made: list[Explanation], index: int) -> dict[str, object]:
 
 
 def _page(figure: go.Figure, *, title: str, alt: str, facts: Mapping[str, object], notes: Sequence[str]) -> str:
-    """HTML text that shows the figure, its facts and notes with nothing loaded from anywhere.
+    return page_of([("", alt, figure)], title=title, facts=facts, notes=notes)
+
+
+def page_of(
+    parts: Sequence[tuple[str, str, go.Figure]],
+    *,
+    title: str,
+    facts: Mapping[str, object] = MappingProxyType({}),
+    notes: Sequence[str] = (),
+) -> str:
+    """HTML text that shows figures, facts and notes with nothing loaded from anywhere.
 
     All text is escaped: titles carry file names, which come from outside.
+
+    Args:
+        parts: heading (empty for none), what is to be seen, and the figure.
+        title, facts, notes: of the page.
     """
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
     return _PAGE.substitute(
         title=html.escape(title),
-        alt=html.escape(alt),
         notes="".join(f'<p class="note">{html.escape(note)}</p>' for note in notes),
         facts=rows,
-        figure=figure.to_html(full_html=False, include_plotlyjs=True, config={"displayModeBar": False, "displaylogo": False}),
+        figures="".join(_part(*part, with_program=k == 0) for k, part in enumerate(parts)),
     )
+
+
+def _part(heading: str, alt: str, figure: go.Figure, *, with_program: bool) -> str:
+    config = {"displayModeBar": False, "displaylogo": False}
+    drawn = figure.to_html(full_html=False, include_plotlyjs=with_program, config=config)
+    above = f"<h2>{html.escape(heading)}</h2>" if heading else ""
+    return f'{above}<div class="scroll" role="img" aria-label="{html.escape(alt)}">{drawn}</div>'

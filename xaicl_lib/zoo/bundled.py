@@ -120,6 +120,8 @@ def load_classifier(name: str, device: str | torch.device = "auto", *, folder: P
 
 
 def _network(card: dict[str, Any], folder: Path) -> nn.ModuleDict:
+    if card["recipe"].get("text"):
+        import xaicl_lib.networks.text  # noqa: F401  before the scope, where constants of modules that it brings would hold no values
     with torch.device("meta"):  # no time is spent on random values, none are drawn
         network = build_network(card["recipe"])
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import COUNTER, complain, completed, read_torch, refuse_values, shorten, state_of, without_owner
@@ -44,7 +44,15 @@ class _TextSide(nn.Module):
         self.tokenizer = tokenizer
 
     def forward(self, texts: list[str]) -> Float[Tensor, "n d"]:
-        return self.network.encode_text(self.tokenizer(texts).to(next(self.network.parameters()).device))
+        return self.encode(self.read(texts))
+
+    def read(self, texts: list[str]) -> Int[Tensor, "n t"]:
+        """Texts as numbers of tokens, on the network's device."""
+        return self.tokenizer(texts).to(next(self.network.parameters()).device)
+
+    def encode(self, tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
+        """Tokens to embeddings."""
+        return self.network.encode_text(tokens)
 
 
 def _from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, name: str = "open_clip", **facts: Any) -> PairModel:

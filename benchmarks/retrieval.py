@@ -1,0 +1,141 @@
+"""What search costs: embedding a folder beside the model alone, a query against many embeddings, words and regions beside a training step.
+
+    python benchmarks/retrieval.py FOLDER [-o results/cost_retrieval.parquet]
+
+FOLDER has photos, such as those of XAICL_IMAGENETTE. Times are of one thread, processor time unless said, the least of several tries.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from xaicl_lib import PairModel, load_model
+from xaicl_lib.images import list_images, open_photo
+from xaicl_lib.methods.words import explain_words
+from xaicl_lib.retrieval import embed_gallery
+from xaicl_lib.retrieval.gallery import _unit
+from xaicl_lib.retrieval.search import nearest
+from xaicl_lib.studies.tables import with_provenance
+from xaicl_lib.zoo.open_clip import _from_open_clip
+
+
+def least(run, tries=3):
+    """Processor time, the least of several tries."""
+    times = []
+    for _ in range(tries):
+        began = time.process_time()
+        run()
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+def vit_b_32():
+    """A model of open_clip of random weights, and the network itself."""
+    import open_clip
+
+    torch.manual_seed(0)
+    network = open_clip.create_model("ViT-B-32").eval()
+    return _from_open_clip(network, open_clip.SimpleTokenizer(), name="ViT-B-32, random"), network
+
+
+def embedding(model: PairModel, folder: Path, count: int):
+    """Photos a second of processor time: of pixels at hand by the model alone, and of files into a gallery."""
+    paths = list_images(folder, recursive=True)[:count]
+    step = model.chunk(model.size**2)
+    pixels = open_photo(paths, model.size)
+    model.encode(pixels[:step], "b")
+
+    def alone():
+        for part in pixels.split(step):
+            _unit(model.encode(part, "b"))
+
+    with tempfile.TemporaryDirectory() as place:
+        pictures = Path(place) / "pictures"
+        pictures.mkdir()
+        for k, path in enumerate(paths):
+            (pictures / f"{k:05d}{path.suffix}").symlink_to(path.absolute())
+        runs = iter(range(100))
+        files = least(lambda: embed_gallery(model, pictures, Path(place) / f"{next(runs)}.safetensors"))
+    raw = least(alone)
+    yield f"embedding, {model.name}: the model alone, photos/s", count / raw
+    yield f"embedding, {model.name}: a folder of files, share of that", raw / files
+
+
+def own_memory() -> float:
+    """MB that are the process's own; pages of a file that is mapped are not."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 1024
+
+
+def searching(n: int, d: int):
+    """A query against n embeddings in a file: milliseconds, and memory beyond the file."""
+    with tempfile.TemporaryDirectory() as place:
+        rng, path = np.random.default_rng(0), Path(place) / "many"
+        with path.open("wb") as out:
+            for _ in range(0, n, 1000):
+                z = rng.standard_normal((1000, d), np.float32)
+                out.write((z / np.linalg.norm(z, axis=1, keepdims=True)).tobytes())
+        held = np.memmap(path, "<f4", "r", 0, (n, d))
+        q = np.array(held[12345])
+        before, most = own_memory(), 0.0
+        wall = []
+        for _ in range(20):
+            began = time.perf_counter()
+            assert nearest(held, q, 6)[0] == 12345
+            wall.append(time.perf_counter() - began)
+            most = max(most, own_memory() - before)
+        yield f"a query against {n} x {d}: ms of processor time", 1000 * least(lambda: nearest(held, q, 6), 20)
+        yield f"a query against {n} x {d}: ms by the clock", 1000 * min(wall)
+        yield f"a query against {n} x {d}: MB beyond the file", most
+
+
+def words(model: PairModel, network: torch.nn.Module, text: str):
+    """Words and regions of a picture, in forward-and-backward passes of picture and text as the model is trained."""
+    x = torch.rand(1, 3, model.size, model.size)
+    tokens = model._parts["text"].read([text])
+    learning = network.requires_grad_(True)
+
+    def step():
+        z = torch.nn.functional.normalize(learning.encode_image(model.normalize(x)))
+        (z @ torch.nn.functional.normalize(learning.encode_text(tokens)).T).sum().backward()
+        learning.zero_grad()
+
+    step()
+    one = least(step)
+    made = explain_words(model, x, [text])[0]
+    times = f"words x regions, {model.name}, {len(made.words)} words"
+    yield f"{times}: forward and backward, s", one
+    yield f"{times}: times that", least(lambda: explain_words(model, x, [text])) / one
+    yield f"{times}: points, picture", made.steps[0]
+    yield f"{times}: points, text", made.steps[1]
+    yield f"{times}: |error|", abs(made.error)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-n", type=int, default=200, help="photos")
+    parser.add_argument("-o", "--output", default="results/cost_retrieval.parquet")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    small, (large, network) = load_model("simclr", "cpu"), vit_b_32()
+    rows = []
+    parts = (
+        searching(100_000, 128), searching(100_000, 512), words(large, network, "a photo of a red cat left of a blue dog on grass"),
+        embedding(small, arguments.folder, arguments.n), embedding(large, arguments.folder, arguments.n // 4),
+    )  # fmt: skip
+    for part in parts:
+        for what, value in part:
+            rows.append((what, value))
+            print(f"{what}: {value:.4g}", flush=True)
+    table = with_provenance(pd.DataFrame(rows, columns=["what", "value"]), small, str(arguments.n))
+    table.to_parquet(arguments.output, index=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Embeddings in a file: the right ones under the right names, whatever was killed, moved, broken or exchanged before."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+from torch import nn
+
+from xaicl_lib import InputError, PairModel
+from xaicl_lib.images import open_photo
+from xaicl_lib.retrieval import Gallery, embed_gallery, gallery, retrieve
+
+
+def small(seed: int = 0) -> PairModel:
+    torch.manual_seed(seed)
+    return PairModel(nn.Sequential(nn.Conv2d(3, 6, 5, 4), nn.ReLU()), size=24)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Nine images, one of them in a folder of its own."""
+    (tmp_path / "pictures" / "more").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for k in range(9):
+        place = "more" if k == 8 else "."
+        Image.fromarray(rng.integers(0, 256, (30, 30 + k, 3), np.uint8)).save(tmp_path / "pictures" / place / f"{k}.png")
+    return tmp_path / "pictures"
+
+
+def embedded(model: PairModel, folder, monkeypatch) -> list[int]:
+    """The numbers of images that the model embeds from here on."""
+    counts: list[int] = []
+    whole = PairModel.encode
+    monkeypatch.setattr(PairModel, "encode", lambda self, x, *rest: counts.append(len(x)) or whole(self, x, *rest))
+    return counts
+
+
+def test_rows_are_unit_embeddings_of_side_b_in_a_file_of_safetensors(folder, tmp_path) -> None:
+    torch.manual_seed(1)
+    model = PairModel(nn.Conv2d(3, 4, 5, 4), size=24, features_b=nn.Conv2d(3, 4, 5, 4))
+    found = embed_gallery(model, folder, tmp_path / "all.safetensors", chunk=4)
+    names = [found.name(k) for k in range(9)]
+    assert names == [*(f"{k}.png" for k in range(8)), "more/8.png"]
+    want = torch.nn.functional.normalize(model.encode(open_photo([folder / name for name in names], 24), "b"))
+    held = load_file(tmp_path / "all.safetensors")
+    assert np.allclose(held["embeddings"], want, atol=1e-6)
+    assert isinstance(found.embeddings, np.memmap)
+    assert torch.equal(found.pixels([8, 2], 24), open_photo([folder / "more/8.png", folder / "2.png"], 24))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all.safetensors", "pictures"]
+
+
+def test_a_killed_run_goes_on_and_content_is_embedded_once(folder, tmp_path, monkeypatch) -> None:
+    model, file = small(), tmp_path / "all.safetensors"
+    whole = embed_gallery(model, folder, tmp_path / "whole.safetensors")
+    counts = embedded(model, folder, monkeypatch)
+    with monkeypatch.context() as patch:
+        add = gallery._Rows.add
+        patch.setattr(
+            gallery._Rows, "add", lambda self, m, ready: add(self, m, ready) if not counts[1:] else (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            embed_gallery(model, folder, file, chunk=2)
+    rows = file.with_name("all.safetensors.rows")
+    with rows.open("ab") as part:
+        part.write(b"half a record")
+    assert not file.exists()
+    (folder / "0.png").rename(folder / "more" / "moved.png")
+    counts.clear()
+    again = embed_gallery(model, folder, file, chunk=2)
+    assert sum(counts) == 9 - 4
+    assert not rows.exists()
+    order = [*range(1, 8), 8, 0]
+    assert np.array_equal(again.embeddings, whole.embeddings[order])
+    counts.clear()
+    (folder / "3.png").unlink()
+    assert len(embed_gallery(model, folder, file)) == 8
+    assert not counts
+    rows.write_bytes(b'{"mod')  # killed in its first moment
+    assert len(embed_gallery(model, folder, file)) == 8
+
+
+def test_what_cannot_be_read_is_named_counted_and_left_out(folder, tmp_path) -> None:
+    (folder / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.warns(UserWarning, match=r"1 of 10 files cannot be read and are left out, such as 'torn.jpg'"):
+        found = embed_gallery(small(), folder, tmp_path / "all.safetensors")
+    assert list(found.skipped) == ["torn.jpg"]
+    assert len(found) == 9
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.warns(UserWarning, match="1 of 1"), pytest.raises(InputError, match="at least one image that can be read"):
+        embed_gallery(small(), only, tmp_path / "none.safetensors")
+    (only / "torn.jpg").unlink()
+    with pytest.raises(InputError, match="a folder of images"):
+        embed_gallery(small(), only, tmp_path / "none.safetensors")
+
+
+def test_embeddings_of_another_model_or_fit_are_refused(folder, tmp_path) -> None:
+    file = tmp_path / "all.safetensors"
+    found = embed_gallery(small(), folder, file)
+    other = small(1)
+    with pytest.raises(InputError, match=r"expected embeddings of 'custom' \(.*got those of another model"):
+        retrieve(other, folder / "1.png", file)
+    with pytest.raises(InputError, match="expected embeddings of this model"):
+        embed_gallery(other, folder, file)
+    with pytest.raises(InputError, match=r"expected embeddings of this fit .pad."):
+        embed_gallery(small(), folder, file, fit="pad")
+    changed = small()
+    assert retrieve(changed, folder / "1.png", found, 1).name(0) == "1.png"
+    with torch.no_grad():
+        changed.features_a[0].weight.mul_(2.0)
+    with pytest.raises(InputError, match="another model"):
+        retrieve(changed, folder / "1.png", found, 1)
+
+
+def test_what_is_no_gallery_is_said(folder, tmp_path) -> None:
+    for text in (b"", b"nothing of the kind, and long enough to look", b"\x02" + bytes(7) + b"{}"):
+        (tmp_path / "odd.safetensors").write_bytes(text)
+        with pytest.raises(InputError, match=r"expected a gallery's file, as embed_gallery writes, got 'odd.safetensors'"):
+            Gallery.open(tmp_path / "odd.safetensors")
+    with pytest.raises(InputError, match="does not exist"):
+        Gallery.open(tmp_path / "none.safetensors")
+    whole = embed_gallery(small(), folder, tmp_path / "all.safetensors")
+    data = (tmp_path / "all.safetensors").read_bytes()
+    (tmp_path / "half.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="not one or not whole"):
+        Gallery.open(tmp_path / "half.safetensors")
+    (folder / "1.png").write_bytes((folder / "2.png").read_bytes())
+    with pytest.raises(InputError, match=r"1.png', which is gone or changed; embed the gallery again"):
+        whole.pixels([1], 24)

@@ -1,0 +1,300 @@
+"""Why was this retrieved? Galleries with something planted, whether words and links are true, and whether the order of words counts."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from xaicl_lib.augment.views import Views, random_view
+from xaicl_lib.data.captions import OPPOSITE, exchanged, phrase, relations
+from xaicl_lib.data.scenes import scene_pairs, scenes
+from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation.method_spec import Methods, method_specs
+from xaicl_lib.images import MORE_SAMPLES, SAMPLES, open_photo
+from xaicl_lib.methods import explain
+from xaicl_lib.methods.words import WordMap
+from xaicl_lib.methods.words import explain_words as explain_words
+from xaicl_lib.metrics import measure
+from xaicl_lib.metrics.links import measure_words
+from xaicl_lib.model import PairModel
+from xaicl_lib.retrieval import Gallery, embed_gallery
+from xaicl_lib.retrieval import explain_results as explain_results
+from xaicl_lib.retrieval import retrieve as retrieve
+from xaicl_lib.statistics.paired import summarise
+from xaicl_lib.studies.text_localisation import two_object_scenes as two_object_scenes
+
+WORDS = ("colour", "shape")  # factors that texts name
+METHODS: dict[str, str] = {
+    "integrated Jacobians": "integrated_jacobians", "Deep Similarity": "deep_similarity", "Interaction-CAM": "interaction_cam",
+    "occlusion": "conditional_occlusion", "random map": "random_map",
+}  # fmt: skip
+LINKS = ("LI", "LD", "link_pointing")
+MARK = (1.0, 0.85, 0.0)  # of a frame, in RGB
+FRAME = 16  # an image's sides are this many times as long as its frame is wide
+PARTS = {"article": ("a", "an"), "of": ("of",), "relation": ("left", "right", "above", "below")}  # of speech; the rest are things
+
+
+def photo_gallery(model: PairModel, folder: str = "", *, views: int = 3, seed: int = 0) -> Gallery:
+    """A gallery of photos: the sample photos at hand, in so many views each, or all in a folder.
+
+    Args:
+        model: that embeds them.
+        folder: with photos; its embeddings are kept in it, and go on where a killed run stopped.
+        views: of each sample photo, cropped and in other colours.
+        seed: of the views.
+    """
+    if folder:
+        return embed_gallery(model, folder, os.path.join(folder, f"{model.name.replace('/', '_')}.safetensors"))
+    photos = [open_photo(name, 2 * model.size) for name in SAMPLES]
+    photos += [open_photo(load(), 2 * model.size) for load in MORE_SAMPLES.values()]
+    change = Views(size=model.size, scale=(0.2, 0.6), blur_chance=0.0)
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.cat([random_view(photo, change, generator) for photo in photos for _ in range(views)])
+    names = [f"{name}, view {k + 1}" for name in (*SAMPLES, *MORE_SAMPLES) for k in range(views)]
+    return Gallery.of_images(model, images.clamp(0, 1), names)
+
+
+def said(first: Sequence[int], second: Sequence[int], factors: tuple[str, ...] = WORDS) -> str:
+    """How two objects lie to each other: "a red disc left of a blue ring"."""
+    one, other = list(first), list(second)
+    return f"{phrase(one, factors)} {relations(one, other)[0]} {phrase(other, factors)}"
+
+
+def described(facts: Int[Tensor, "n 2 6"]) -> list[str]:
+    """A true sentence about each scene of two objects."""
+    return [said(*one) for one in facts.tolist()]
+
+
+def names_of(facts: Int[Tensor, "2 6"]) -> list[str]:
+    """Both objects in words, without an article."""
+    return [phrase(one, WORDS).partition(" ")[2] for one in facts.tolist()]
+
+
+def words_on_objects(model: PairModel, n: int = 8, *, seed: int = 0) -> pd.DataFrame:
+    """Do words lie on what they name, and regions speak of what is in them? In scenes of two objects with exact masks.
+
+    Returns:
+        A row for each scene, object and question, with its value and what is had by chance: "word: strongest cell" (share of the cell that
+        the named object covers), "word: share" (of the positive part of the words' map on it), "region: words" (1 if the words of the
+        region's own object add more than those of the other).
+    """
+    images, masks, facts = two_object_scenes(n, model.size, seed=seed)
+    rows = []
+    for k, made in enumerate(explain_words(model, images, described(facts))):
+        names = names_of(facts[k])
+        for name, other, mask in zip(names, names[::-1], masks[k], strict=True):
+            area = float(mask.double().mean())
+            cover = F.adaptive_avg_pool2d(mask.double()[None], list(made.joint.shape[1:]))[0]  # type: ignore[arg-type]
+            where, what = made.where(name).double().cpu(), made.what(mask.to(made.joint.device))
+            positive = where.clamp_min(0)
+            own, foreign = (float(what[made.places(text)].sum()) for text in (name, other))
+            rows += [
+                (k, name, "word: strongest cell", float(cover.flatten()[where.argmax()]), area),
+                (k, name, "word: share", float((positive * cover).sum() / positive.sum().clamp_min(1e-12)), area),
+                (k, name, "region: words", float(own > foreign), 0.5),
+            ]
+    return pd.DataFrame(rows, columns=["pair", "object", "question", "value", "chance"]).assign(model=model.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Orders:
+    """A scene's true sentence and the same words the other way round, both explained.
+
+    Attributes:
+        image: (3, s, s).
+        right, wrong: maps of either sentence.
+    """
+
+    image: Float[Tensor, "3 s s"]
+    right: WordMap
+    wrong: WordMap
+
+    @property
+    def phrases(self) -> list[str]:
+        """The parts of the true sentence: both objects, and how they lie to each other."""
+        words = list(self.right.words)
+        ways = [k for k, word in enumerate(words) if word in PARTS["relation"]]
+        end = ways[0] + (2 if words[ways[0]] in ("left", "right") else 1)
+        return [" ".join(words[: ways[0]]), " ".join(words[ways[0] : end]), " ".join(words[end:])]
+
+
+def both_orders(model: PairModel, n: int = 2, *, seed: int = 0) -> list[Orders]:
+    """Scenes with their true sentence and the same words in the other order."""
+    images, _, facts = two_object_scenes(n, model.size, seed=seed)
+    texts = described(facts)
+    right, wrong = explain_words(model, images, texts), explain_words(model, images, [exchanged(text) or text for text in texts])
+    return [Orders(*one) for one in zip(images, right, wrong, strict=True)]
+
+
+def weights_of_words(model: PairModel, n: int = 8, *, seed: int = 0) -> pd.DataFrame:
+    """What words add together with the picture, by what they are; of true sentences, and of the same words the other way round.
+
+    Returns:
+        A row for each scene, sentence ("true", "exchanged") and kind of word: value (sum over the words of the kind), score.
+    """
+    rows = []
+    for k, one in enumerate(both_orders(model, n, seed=seed)):
+        for sentence, made in (("true", one.right), ("exchanged", one.wrong)):
+            sums = dict.fromkeys(("thing", *PARTS), 0.0)
+            for word, value in zip(made.words, made.joint.sum((1, 2)).tolist(), strict=True):
+                sums[next((kind for kind, known in PARTS.items() if word in known), "thing")] += value
+            rows += [(k, sentence, kind, value, made.score) for kind, value in sums.items()]
+    return pd.DataFrame(rows, columns=["pair", "sentence", "kind", "value", "score"]).assign(model=model.name)
+
+
+@torch.no_grad()
+def told_apart(model: PairModel, n: int = 200, *, seed: int = 0) -> pd.DataFrame:
+    """Is a scene nearer to its true sentence than to a false one? With the relation turned, the words exchanged, and one colour changed.
+
+    Returns:
+        A row for each scene and question: value (1 if it is), margin (difference of the cosines).
+    """
+    images, _, facts = two_object_scenes(n, model.size, seed=seed)
+    z, texts = F.normalize(model.encode(images)), described(facts)
+    true = (z * F.normalize(model.embed_text(texts).to(z))).sum(1)
+    other_colour = facts.clone()
+    other_colour[:, 0, 2] = (facts[:, 0, 2] + 1) % 8
+    turned = [next(text.replace(way, OPPOSITE[way]) for way in OPPOSITE if f" {way} " in text) for text in texts]
+    false = {"relation turned": turned, "words exchanged": [exchanged(text) or text for text in texts],
+             "another colour": [said(*one) for one in other_colour.tolist()]}  # fmt: skip
+    rows = []
+    for question, others in false.items():
+        margins = true - (z * F.normalize(model.embed_text(others).to(z))).sum(1)
+        rows += [(k, question, float(margin > 0), margin) for k, margin in enumerate(margins.tolist())]
+    return pd.DataFrame(rows, columns=["pair", "question", "value", "margin"]).assign(model=model.name)
+
+
+def true_links(model: PairModel, n: int = 8, *, methods: Methods = METHODS, seed: int = 0) -> pd.DataFrame:
+    """Are links true, and does the score follow them? In pairs of scenes of two objects of which one is the same.
+
+    A method without a joint map says nothing of links: it is measured as if every cell of one map went with every cell of the other.
+
+    Returns:
+        A row for each method (in the column way), pair and metric of links.
+    """
+    pair = scene_pairs(n, "one_shared", model.size, torch.Generator().manual_seed(seed))
+    frames = []
+    for label, spec in method_specs(methods).items():
+        made = explain(model, pair, spec.name, **spec.params)
+        values = measure(model, pair, made, LINKS)
+        frames += [pd.DataFrame({"pair": range(n), "metric": m, "value": v.cpu().double()}).assign(way=label) for m, v in values.items()]
+    return pd.concat(frames, ignore_index=True).assign(model=model.name)
+
+
+def words_measured(model: PairModel, n: int = 8, *, seed: int = 0) -> pd.DataFrame:
+    """Insertion and deletion of words with the cells that go with them, beside the same maps with cells or words in a random order."""
+    images, _, facts = two_object_scenes(n, model.size, seed=seed)
+    texts, generator = described(facts), torch.Generator().manual_seed(seed)
+    made = explain_words(model, images, texts)
+    frames = []
+    for label in ("words x regions", "random links"):
+        used = made if label == "words x regions" else [_shuffled(one, generator) for one in made]
+        for metric, values in measure_words(model, images, texts, used).items():
+            frames.append(pd.DataFrame({"pair": range(n), "metric": metric, "value": values.cpu().double()}).assign(way=label))
+    return pd.concat(frames, ignore_index=True).assign(model=model.name)
+
+
+def _shuffled(made: WordMap, generator: torch.Generator) -> WordMap:
+    flat = made.joint.flatten()
+    joint = flat[torch.randperm(len(flat), generator=generator).to(flat.device)].view_as(made.joint)
+    return WordMap(made.words, joint, made.picture, made.text, made.constant, made.score, made.steps)
+
+
+def part_of(table: pd.DataFrame | None, part: str) -> pd.DataFrame | None:
+    """One part of the stored run, without the columns that only others have; None where there is none."""
+    if table is None or part not in set(table["part"]):
+        return None
+    return table[table["part"] == part].dropna(axis=1, how="all").reset_index(drop=True)
+
+
+def means_of_questions(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, low, high of each question over scenes."""
+    return summarise(table, ["model", "question"])
+
+
+def area_of_objects(table: pd.DataFrame) -> float:
+    """Share of the picture that an object covers, of the mean object of `words_on_objects`."""
+    return float(table.loc[table["question"] == "word: share", "chance"].mean())
+
+
+def means_of_links(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, low, high of each way and metric over pairs."""
+    return summarise(table, ["way", "metric"])
+
+
+def means_of_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, low, high of what each kind of word adds, by sentence."""
+    return summarise(table, ["kind", "sentence"])
+
+
+def before_teaching(table: pd.DataFrame) -> pd.DataFrame:
+    """The answers of `told_apart` as those after no epoch of training on, where no training is stored."""
+    names = {"relation turned": "opposite", "words exchanged": "order", "another colour": "colour"}
+    means = table.groupby("question", as_index=False)["value"].mean()
+    return means.assign(question=means["question"].map(names), epoch=0, way="hard")
+
+
+def taught(table: pd.DataFrame) -> pd.DataFrame:
+    """Answers after each epoch of training on, by question, for the way that has the exchanged captions: one row an epoch."""
+    hard = table[table["way"] == "hard"]
+    shown = hard[hard["question"].isin(["opposite", "order", "colour", "shape"])]
+    return shown.set_index(["epoch", "question"])["value"].unstack()
+
+
+def framed_gallery(n: int = 80, size: int = 64, *, every: int = 4, seed: int = 0) -> tuple[Float[Tensor, "n 3 s s"], Bool[Tensor, " n"]]:
+    """Scenes of which every fourth has a yellow frame, whatever is in it, as a collection from two sources might; and which have it."""
+    images = scenes(n, size, torch.Generator().manual_seed(seed))[0]
+    has = torch.arange(n) % every == 1
+    return torch.where(has.view(-1, 1, 1, 1), with_frame(images), images), has
+
+
+def planted_gallery(size: int = 64, *, n: int = 120, seed: int = 0) -> Float[Tensor, "n 3 s s"]:
+    """Scenes of one object of which those with one shape, which is the secret of the seed, have a frame."""
+    images, _, labels = scenes(n, size, torch.Generator().manual_seed(seed))
+    secret = int(torch.randint(8, (), generator=torch.Generator().manual_seed(seed)))
+    return torch.where((labels[:, 0] == secret).view(-1, 1, 1, 1), with_frame(images), images)
+
+
+def frames_found(models: Sequence[PairModel], n: int = 4, *, results: int = 5, seed: int = 0) -> pd.DataFrame:
+    """What a frame does to a search in `framed_gallery`: scenes asked with as they are, and in the frame.
+
+    Returns:
+        A row for each model, query, way of asking ("as it is", "in the frame") and question: "results in the frame" (share, by chance a
+        quarter), "evidence at the border" (mean share over the results; an even map has 0.44 there).
+    """
+    rows = []
+    for model in models:
+        images, has = framed_gallery(size=model.size, seed=seed)
+        asked = scenes(n, model.size, torch.Generator().manual_seed(seed + 1000))[0]
+        for way, queries in (("as it is", asked), ("in the frame", with_frame(asked))):
+            for k, query in enumerate(queries.split(1)):
+                found = retrieve(model, query, images, results)
+                share = explain_results(model, found).border[:results].mean()
+                rows.append((model.name, k, way, "results in the frame", float(has[list(found.indices)].double().mean())))
+                rows.append((model.name, k, way, "evidence at the border", float(share)))
+    return pd.DataFrame(rows, columns=["model", "pair", "asked", "question", "value"])
+
+
+def means_of_frames(table: pd.DataFrame, question: str) -> pd.DataFrame:
+    """Mean, low, high over queries of one question of `frames_found`."""
+    return summarise(table[table["question"] == question], ["model", "asked"])
+
+
+def with_frame(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """The same images in a yellow frame.
+
+    Raises:
+        InputError: images that are too small for one.
+    """
+    side = min(images.shape[2:])
+    width = side // FRAME
+    if not width:
+        raise InputError(f"expected images of at least {FRAME} pixels a side for a frame, got {tuple(images.shape[2:])}")
+    framed = torch.tensor(MARK, dtype=images.dtype, device=images.device).view(1, 3, 1, 1).expand_as(images).clone()
+    framed[..., width:-width, width:-width] = images[..., width:-width, width:-width]
+    return framed
