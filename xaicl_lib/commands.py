@@ -301,9 +301,9 @@ def _run_serve(arguments: argparse.Namespace) -> None:
 
 
 _COMMANDS = {
-    "explain": _run_explain, "retrieve": _run_retrieve, "evaluate": _run_evaluate, "benchmark": _run_benchmark, "models": _run_models, "methods": _run_methods,
-    "export": _run_export, "train": _run_train, "book": _run_book, "run": _run_execute, "check": _run_check, "site": _run_site,
-    "links": _run_links, "serve": _run_serve,
+    "explain": _run_explain, "retrieve": _run_retrieve, "evaluate": _run_evaluate, "benchmark": _run_benchmark,
+    "models": _run_models, "methods": _run_methods, "export": _run_export, "train": _run_train, "book": _run_book,
+    "run": _run_execute, "check": _run_check, "site": _run_site, "links": _run_links, "serve": _run_serve,
 }  # fmt: skip
 
 

@@ -269,7 +269,7 @@ def check_holm(answer: Answer) -> Verdict:
 
 
 def check_why_not(answer: Answer) -> Verdict:
-    """Chapter 11: `why_not(z, first, second)`, how much more alike embeddings z (n, d) are to one result than to another, each (d,)."""
+    """Chapter 13: `why_not(z, first, second)`, how much more alike embeddings z (n, d) are to one result than to another, each (d,)."""
     z, pair = seeded((4, 5), seed=20, normal=True)[0], seeded((2, 5), seed=21, normal=True)[0]
 
     def score(z: Tensor, first: Tensor, second: Tensor) -> Tensor:
