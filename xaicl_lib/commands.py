@@ -196,13 +196,17 @@ def run_train(arguments: argparse.Namespace) -> None:
 
     from xaicl_lib.errors import unknown
     from xaicl_lib.model import resolve_device
+    from xaicl_lib.training import heads
     from xaicl_lib.training.data import load_data, training_labels
     from xaicl_lib.training.finish import finish
     from xaicl_lib.training.snapshots import check_epochs, keeper
     from xaicl_lib.training.train import RECIPES, Trainer
 
+    if arguments.name in heads.RECIPES:
+        _train_head(heads.RECIPES[arguments.name], arguments)
+        return
     if arguments.name not in RECIPES:
-        raise unknown("recipe", arguments.name, RECIPES)
+        raise unknown("recipe", arguments.name, [*RECIPES, *heads.RECIPES])
     if arguments.epochs is not None and arguments.epochs < 1:
         raise InputError(f"expected at least one epoch, got {arguments.epochs}")
     given = {k: getattr(arguments, k) for k in ("epochs", "seed") if getattr(arguments, k) is not None}
@@ -218,6 +222,21 @@ def run_train(arguments: argparse.Namespace) -> None:
     before, after = card["knn_accuracy_untrained"], card["knn_accuracy"]
     probe = card["linear_accuracy"]
     print(f"{recipe.name}: k-NN accuracy {after:.3f} (untrained {before:.3f}), linear probe {probe:.3f}; weights and card in {out}")
+
+
+def _train_head(recipe: Any, arguments: argparse.Namespace) -> None:
+    """Train a head on a frozen backbone; it takes seconds, on the CPU."""
+    from dataclasses import replace
+
+    from xaicl_lib.training.heads import make_head
+    from xaicl_lib.zoo import load_model
+
+    if arguments.epochs is not None or arguments.keep:
+        raise InputError(f"expected no --epochs and no --keep for {recipe.name!r}, a head of {recipe.steps} steps")
+    out = Path(arguments.out or Path("runs") / recipe.name)
+    recipe = recipe if arguments.seed is None else replace(recipe, seed=arguments.seed)
+    make_head(recipe, load_model(recipe.backbone, "cpu"), out)
+    print(f"{recipe.name}: weights and card in {out}")
 
 
 def run_book(arguments: argparse.Namespace) -> None:
