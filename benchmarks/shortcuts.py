@@ -29,12 +29,7 @@ def main() -> None:
     for seed, model in shortcuts.trained_again(given.seeds):
         part = kept / f"{model.name}-{seed}.parquet"
         if not part.is_file():
-            tables = {
-                "score": shortcuts.scores([model], given.pairs, seed=5),
-                "retrieval": shortcuts.retrieved([model], given.pairs, seed=6),
-                "map": shortcuts.located([model], shortcuts.METHODS, given.maps, seed=7),
-            }
-            rows = pd.concat([table.assign(table=name, seed=seed) for name, table in tables.items()], ignore_index=True)
+            rows = shortcuts.measured([model], given.pairs, given.maps, shortcuts.METHODS).assign(seed=seed)
             with written_whole(part) as whole:
                 with_provenance(rows, model, "stickers").to_parquet(whole, index=False)
             print(f"{model.name}, seed {seed}", flush=True)

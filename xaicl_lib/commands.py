@@ -114,7 +114,9 @@ def run_benchmark(arguments: argparse.Namespace) -> None:
 
     own = {name: value for name in ("models", "kinds", "count") if (value := getattr(arguments, name)) is not None}
     method = _function(arguments.method) if ":" in arguments.method else arguments.method
-    found = evaluate_method(method, seed=arguments.seed, limit=arguments.limit, device=arguments.device, out=arguments.output, **own)
+    found = evaluate_method(
+        method, arguments.suite, seed=arguments.seed, limit=arguments.limit, device=arguments.device, out=arguments.output, **own
+    )
     rows = [
         (name, f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['chance']:.3f}", str(int(row["n"])))
         for name, row in found.summary().iterrows()
@@ -142,6 +144,7 @@ def _shown(path: str) -> str:
 
 def run_models(arguments: argparse.Namespace) -> None:
     """List the bundled and the published models."""
+    from xaicl_lib.training import heads
     from xaicl_lib.zoo import list_models, list_official, model_card
 
     rows = []
@@ -154,6 +157,7 @@ def run_models(arguments: argparse.Namespace) -> None:
     print("k-NN and linear probe: accuracy on mean-pooled features (photos: the class, scenes: the shape); classifier: the model's own\n")
     _table(("name", "head", "parameters", "input", "on disk", "licence"), [_official(model_card(name)) for name in list_official()])
     print("published checkpoints, fetched at their first use; also torchvision/NAME and timm/NAME: backbones, cosine on pooled features")
+    print(f"heads on the backbone of scenes_simclr, which have learned shortcuts or not: {', '.join(heads.RECIPES)}")
 
 
 def _official(card: dict[str, Any]) -> tuple[str, ...]:

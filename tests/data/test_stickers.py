@@ -29,6 +29,13 @@ def test_every_sticker_is_another_one_and_grey() -> None:
         assert all((one != other).double().mean() > 0.1 for j, other in enumerate(seen) if j != k)
 
 
+def test_a_pair_does_not_depend_on_how_many_are_drawn_with_it() -> None:
+    few, many = stickered_pairs(3, "another", seed=4), stickered_pairs(9, "another", seed=4)
+    assert torch.equal(few.codes, many.codes[:, :3])
+    for x, y in zip(few.pair.sides, many.pair.sides, strict=True):
+        assert torch.equal(x, y[:3])
+
+
 def test_side_b_carries_what_was_asked_for() -> None:
     same, another, none = (stickered_pairs(24, carried, seed=3) for carried in ("same", "another", "none"))
     assert torch.equal(same.codes[0], same.codes[1])

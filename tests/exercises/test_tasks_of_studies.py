@@ -49,7 +49,14 @@ def holm_by_loops(p):
     return [min(1.0, max(s for s, q in zip(steps, values, strict=True) if q <= v)) for v in values]
 
 
+def means_apart(m, mask):
+    positive = [[max(0.0, v) for v in row] for row in m.tolist()]
+    inside = [v for row, told in zip(positive, mask.tolist(), strict=True) for v, t in zip(row, told, strict=True) if t]
+    return (sum(inside) / len(inside)) / (sum(map(sum, positive)) / m.numel())
+
+
 RIGHT = {
+    "check_times_chance": means_apart,
     "check_holm": holm_by_loops,
     "check_texture_bias": counted,
     "check_relative_error": error_by_loops,

@@ -17,6 +17,7 @@ from xaicl_lib.pair import Pair, Truth
 STICKERS = 8
 SIDE, INSET = 0.25, 0.04  # of a sticker and from the edges, as shares of the picture's side
 CORNERS = 4
+AFTER = 1_000_033  # what is drawn of stickers comes from another stream than what is drawn of scenes
 DARK, PALE, RIM = 0.04, 0.98, 0.06
 CARRIED = ("same", "another", "none")  # what side b carries, beside side a
 
@@ -50,11 +51,11 @@ def stickered_pairs(n: int, carried: str = "same", kind: str = "same_object", si
     """
     if carried not in CARRIED:
         raise unknown("kind of sticker on side b", carried, CARRIED)
-    generator = Generator().manual_seed(seed)
-    drawn = [render(side, size) for side in draw_pairs(n, kind, generator)]
-    first, step = torch.randint(STICKERS, (n,), generator=generator), 1 + torch.randint(STICKERS - 1, (n,), generator=generator)
+    drawn = [render(side, size) for side in draw_pairs(n, kind, Generator().manual_seed(seed))]
+    u = torch.rand(n, 4, generator=Generator().manual_seed(seed + AFTER))  # row by row: a pair does not depend on how many are drawn
+    first, step = (u[:, 0] * STICKERS).long(), 1 + (u[:, 1] * (STICKERS - 1)).long()
     codes = torch.stack([first, first if carried == "same" else (first + step) % STICKERS])
-    corners = torch.randint(CORNERS, (2, n), generator=generator)
+    corners = (u[:, 2:] * CORNERS).long().T
     made = [stick(images, codes[k], corners[k]) for k, (images, _) in enumerate(drawn)]
     pixels = [images for images, _ in (drawn if carried == "none" else made)]
     truth = Truth(made[0][1], made[1][1])

@@ -9,6 +9,7 @@ from xaicl_lib.exercises.studies import (
     check_partial,
     check_relative_error,
     check_texture_bias,
+    check_times_chance,
 )
 from xaicl_lib.exercises.tasks import (
     check_area,
@@ -26,4 +27,5 @@ __all__ = [
     "Mistake", "Verdict", "check_area", "check_box", "check_choice", "check_corpus_score", "check_cosine", "check_function",
     "check_holm", "check_interval", "check_modularity", "check_number", "check_overlap_of", "check_partial", "check_pointing",
     "check_relative_error", "check_shared_scale", "check_signed_cam", "check_solarised", "check_target", "check_texture_bias",
+    "check_times_chance",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The checks of the coding exercises of the studies (chapters 3, 6 to 10 and A5), in the manner of `tasks`."""
+"""The checks of the coding exercises of the studies (chapters 3, 6 to 11 and A5), in the manner of `tasks`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +30,26 @@ def check_texture_bias(answer: Answer) -> Verdict:
             Mistake(lambda s, t: t.sum(), "this is a count; divide it by the trials that either cue won"),
         ],
         afterword="Say beside it how many trials neither cue won: the share cannot tell.",
+    )
+
+
+def check_times_chance(answer: Answer) -> Verdict:
+    """Chapter 11: `times_chance(m, mask)`, share of a map's positive values in a mask over the share of the picture that it covers."""
+    m, mask = seeded((5, 6), seed=20, normal=True)[0], torch.zeros(5, 6, dtype=torch.bool)
+    mask[1:3, 2:5] = True
+    return check_function(
+        answer,
+        lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum() / mask.float().mean(),
+        [(m, mask), (m.abs(), ~mask)],
+        expected="one number, 1 for a map that is the same everywhere: the share of its positive values in the mask over the mask's area",
+        nudge="m.clamp_min(0) are the positive values, m[mask] those in the mask, mask.float().mean() is its area",
+        mistakes=[
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum(), "a share; divide it by the mask's area"),
+            Mistake(lambda m, mask: m[mask].sum() / m.sum() / mask.float().mean(), "negative values still count; leave them out first"),
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].mean(), "a mean within the mask; compare it with the mean of the whole map"),
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum() / mask.sum(), "divide by a share, not by a count"),
+        ],
+        afterword="It is the mean within the mask over the mean of the whole map.",
     )
 
 

@@ -29,6 +29,7 @@ METHODS: dict[str, MethodSpec] = {  # windows of occlusion move by a tenth of th
     ]),
 }  # fmt: skip
 SIZE = 64
+Row = tuple[tuple[str, ...], Pair, Explanation]
 
 
 @torch.no_grad()
@@ -73,6 +74,12 @@ def located(models: Sequence[PairModel], methods: Methods, n: int, seed: int = 0
             on = [torch.cat([_share(one, k, masks) for k, one in enumerate(explained)]) for masks in (stickers, made.objects)]
             frames.append(_rows(model, on[0] / area, method=label, sticker=on[0], object=on[1], area=area))
     return pd.concat(frames, ignore_index=True)
+
+
+def measured(models: Sequence[PairModel], n: int, maps: int, methods: Methods, seed: int = 5) -> pd.DataFrame:
+    """`scores` and `retrieved` of n pairs and `located` of `maps` of them, one below the other: `table` says which is which."""
+    tables = {"score": scores(models, n, seed), "retrieval": retrieved(models, n, seed), "map": located(models, methods, maps, seed)}
+    return pd.concat([table.assign(table=name, seed=0) for name, table in tables.items()], ignore_index=True)
 
 
 def _share(made: Explanation, k: int, masks: tuple[Bool[Tensor, "n h w"], Bool[Tensor, "n h w"]]) -> Float[Tensor, " 1"]:
@@ -140,10 +147,30 @@ def told_apart(table: pd.DataFrame, planted: str = "stickers_95", repaired: str 
     return pd.DataFrame(rows, columns=names).set_index("method")
 
 
-def exchanged(model: PairModel, k: int = 0, seed: int = 0) -> dict[str, tuple[Pair, float]]:
-    """Pair k with the same sticker, with another on side b, and with none, and how alike the model finds its sides."""
-    found = {}
+def shown_in_training(n: int, size: int = SIZE, seed: int = 0) -> list[tuple[str, list[Tensor]]]:
+    """Titles and sides of pairs of one object with the same sticker, and of the same with another one."""
+    found = []
+    for carried in ("same", "another"):
+        pair = stickered_pairs(n, carried, size=size, seed=seed).pair
+        found += [(f"{carried} sticker", [a, b]) for a, b in zip(*pair.sides, strict=True)]
+    return found
+
+
+def explained_beside(models: Sequence[PairModel], method: str, k: int = 0, seed: int = 0) -> list[Row]:
+    """Pair k with the same sticker on both sides, explained on each model: titles, pair and maps for a gallery."""
+    rows: list[Row] = []
+    for model in models:
+        pair = replace(stickered_pairs(k + 1, size=model.size, seed=seed).pair[k], truth=None)
+        made = METHODS.get(method, MethodSpec(method)).explain(model, pair)
+        rows.append(((model.name, f"score {made.score.item():.2f}", "map", "map"), pair, made))
+    return rows
+
+
+def exchanged(models: Sequence[PairModel], k: int = 0, seed: int = 0) -> list[tuple[str, list[Tensor]]]:
+    """Pair k with the same sticker, with another on side b, and with none, under how alike each model finds its sides."""
+    found = []
     for carried in CARRIED:
-        pair = stickered_pairs(k + 1, carried, size=model.size, seed=seed).pair[k]
-        found[carried] = (replace(pair, truth=None), cosine(*_embedded(model, pair)).item())
+        pair = stickered_pairs(k + 1, carried, size=SIZE, seed=seed).pair[k]
+        said = ", ".join(f"{cosine(*_embedded(model, pair)).item():.2f}" for model in models)
+        found.append((f"{carried}: {said}", [side[0] for side in pair.sides]))
     return found
