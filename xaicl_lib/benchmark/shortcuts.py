@@ -27,7 +27,7 @@ from xaicl_lib.zoo import load_model
 NAME = "shortcuts-v1"  # never changes; a correction makes a version of its own
 KINDS = ("same_sticker",)
 TWINS = {"stickers_95": "stickers_0", "stickers_none": "stickers_0"}  # that rest on stickers, and that do not
-COUNT = 60
+COUNT = 40
 DRAWN = 2  # pairs that are drawn for each that is wanted
 SEED = 170_101  # of the public half
 METRICS = {
