@@ -34,7 +34,7 @@ from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card
 
 STATIC = Path(__file__).parent / "static"
-STICKERS_SEED = 21  # of a pair whose object no sticker hides
+STICKERS_SEED = 36  # of a pair whose object no sticker hides
 SHOWN = 448  # pixels a side of a picture for the eye; the model sees its own size
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # left, top, width, height of a crop; the negative width mirrors
 CLOSE = torch.tensor([[0.3, 0.22, 0.5, 0.5]])

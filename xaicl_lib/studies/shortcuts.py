@@ -162,7 +162,7 @@ def explained_beside(models: Sequence[PairModel], method: str, k: int = 0, seed:
     for model in models:
         pair = replace(stickered_pairs(k + 1, size=model.size, seed=seed).pair[k], truth=None)
         made = METHODS.get(method, MethodSpec(method)).explain(model, pair)
-        rows.append(((model.name, f"score {made.score.item():.2f}", "map", "map"), pair, made))
+        rows.append(((model.name, f"score {made.score.item():.2f}", method.replace("_", " "), ""), pair, made))
     return rows
 
 
