@@ -144,7 +144,9 @@ def _run_benchmark(arguments: argparse.Namespace) -> None:
 
     own = {name: value for name in ("models", "kinds", "count") if (value := getattr(arguments, name)) is not None}
     method = _function(arguments.method) if ":" in arguments.method else arguments.method
-    found = evaluate_method(method, seed=arguments.seed, limit=arguments.limit, device=arguments.device, out=arguments.output, **own)
+    found = evaluate_method(
+        method, arguments.suite, seed=arguments.seed, limit=arguments.limit, device=arguments.device, out=arguments.output, **own
+    )
     rows = [
         (name, f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['chance']:.3f}", str(int(row["n"])))
         for name, row in found.summary().iterrows()
@@ -172,6 +174,7 @@ def _shown(path: str) -> str:
 
 def _run_models(arguments: argparse.Namespace) -> None:
     """List the bundled and the published models."""
+    from xaicl_lib.training import heads
     from xaicl_lib.zoo import list_models, list_official, model_card
 
     rows = []
@@ -184,6 +187,7 @@ def _run_models(arguments: argparse.Namespace) -> None:
     print("k-NN and linear probe: accuracy on mean-pooled features (photos: the class, scenes: the shape); classifier: the model's own\n")
     _table(("name", "head", "parameters", "input", "on disk", "licence"), [_official(model_card(name)) for name in list_official()])
     print("published checkpoints, fetched at their first use; also torchvision/NAME and timm/NAME: backbones, cosine on pooled features")
+    print(f"heads on the backbone of scenes_simclr, which have learned shortcuts or not: {', '.join(heads.RECIPES)}")
 
 
 def _official(card: dict[str, Any]) -> tuple[str, ...]:
@@ -226,12 +230,16 @@ def _run_train(arguments: argparse.Namespace) -> None:
 
     from xaicl_lib.errors import require
     from xaicl_lib.model import resolve_device
+    from xaicl_lib.training import heads
     from xaicl_lib.training.data import load_data, training_labels
     from xaicl_lib.training.finish import finish
     from xaicl_lib.training.snapshots import check_epochs, keeper
     from xaicl_lib.training.train import RECIPES, Trainer
 
-    require("recipe", RECIPES, arguments.name)
+    if arguments.name in heads.RECIPES:
+        _train_head(heads.RECIPES[arguments.name], arguments)
+        return
+    require("recipe", [*RECIPES, *heads.RECIPES], arguments.name)
     if arguments.epochs is not None and arguments.epochs < 1:
         raise InputError(f"expected at least one epoch, got {arguments.epochs}")
     given = {k: getattr(arguments, k) for k in ("epochs", "seed") if getattr(arguments, k) is not None}
@@ -247,6 +255,21 @@ def _run_train(arguments: argparse.Namespace) -> None:
     before, after = card["knn_accuracy_untrained"], card["knn_accuracy"]
     probe = card["linear_accuracy"]
     print(f"{recipe.name}: k-NN accuracy {after:.3f} (untrained {before:.3f}), linear probe {probe:.3f}; weights and card in {out}")
+
+
+def _train_head(recipe: Any, arguments: argparse.Namespace) -> None:
+    """Train a head on a frozen backbone; it takes seconds, on the CPU."""
+    from dataclasses import replace
+
+    from xaicl_lib.training.heads import make_head
+    from xaicl_lib.zoo import load_model
+
+    if arguments.epochs is not None or arguments.keep:
+        raise InputError(f"expected no --epochs and no --keep for {recipe.name!r}, a head of {recipe.steps} steps")
+    out = Path(arguments.out or Path("runs") / recipe.name)
+    recipe = recipe if arguments.seed is None else replace(recipe, seed=arguments.seed)
+    make_head(recipe, load_model(recipe.backbone, "cpu"), out)
+    print(f"{recipe.name}: weights and card in {out}")
 
 
 def _run_book(arguments: argparse.Namespace) -> None:

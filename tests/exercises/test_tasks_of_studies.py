@@ -60,8 +60,15 @@ def difference_by_hand(z, first, second):
     return [float(F.cosine_similarity(x, first, dim=0) - F.cosine_similarity(x, second, dim=0)) for x in z]
 
 
+def means_apart(m, mask):
+    positive = [[max(0.0, v) for v in row] for row in m.tolist()]
+    inside = [v for row, told in zip(positive, mask.tolist(), strict=True) for v, t in zip(row, told, strict=True) if t]
+    return (sum(inside) / len(inside)) / (sum(map(sum, positive)) / m.numel())
+
+
 RIGHT = {
     "check_why_not": difference_by_hand,
+    "check_times_chance": means_apart,
     "check_holm": holm_by_loops,
     "check_texture_bias": counted,
     "check_relative_error": error_by_loops,

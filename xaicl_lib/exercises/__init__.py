@@ -10,6 +10,7 @@ from xaicl_lib.exercises.studies import (
     check_relative_error,
     check_spread,
     check_texture_bias,
+    check_times_chance,
     check_why_not,
 )
 from xaicl_lib.exercises.tasks import (
@@ -28,5 +29,6 @@ __all__ = [
     "Mistake", "Verdict", "check_area", "check_box", "check_choice", "check_corpus_score", "check_cosine",
     "check_function", "check_holm", "check_interval", "check_modularity", "check_number", "check_overlap_of",
     "check_partial", "check_pointing", "check_relative_error", "check_shared_scale", "check_signed_cam",
-    "check_solarised", "check_spread", "check_target", "check_texture_bias", "check_why_not",
+    "check_solarised", "check_spread", "check_target", "check_texture_bias",
+    "check_times_chance", "check_why_not",
 ]  # fmt: skip

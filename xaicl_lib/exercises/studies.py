@@ -33,6 +33,26 @@ def check_texture_bias(answer: Answer) -> Verdict:
     )
 
 
+def check_times_chance(answer: Answer) -> Verdict:
+    """Chapter 12: `times_chance(m, mask)`, share of a map's positive values in a mask over the share of the picture that it covers."""
+    m, mask = seeded((5, 6), seed=20, normal=True)[0], torch.zeros(5, 6, dtype=torch.bool)
+    mask[1:3, 2:5] = True
+    return check_function(
+        answer,
+        lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum() / mask.float().mean(),
+        [(m, mask), (m.abs(), ~mask)],
+        expected="one number, 1 for a map that is the same everywhere: the share of its positive values in the mask over the mask's area",
+        nudge="m.clamp_min(0) are the positive values, m[mask] those in the mask, mask.float().mean() is its area",
+        mistakes=[
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum(), "a share; divide it by the mask's area"),
+            Mistake(lambda m, mask: m[mask].sum() / m.sum() / mask.float().mean(), "negative values still count; leave them out first"),
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].mean(), "a mean within the mask; compare it with the mean of the whole map"),
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum() / mask.sum(), "divide by a share, not by a count"),
+        ],
+        afterword="It is the mean within the mask over the mean of the whole map.",
+    )
+
+
 def check_relative_error(answer: Answer) -> Verdict:
     """Chapter 6: `relative_error(f, goal)`, the relative feature error of each picture, for features (n, c, h, w) of both."""
     f, goal = seeded((2, 3, 4, 4), seed=10, normal=True)[0], 0.5 + seeded((2, 3, 4, 4), seed=11)[0]

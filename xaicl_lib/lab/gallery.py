@@ -23,6 +23,7 @@ from torch import Tensor
 from xaicl_lib import augment
 from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
+from xaicl_lib.data.stickers import stickered_pairs
 from xaicl_lib.images import sample_photo
 from xaicl_lib.lab.export import METHODS, export
 from xaicl_lib.methods import explain, methods
@@ -33,6 +34,7 @@ from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card
 
 STATIC = Path(__file__).parent / "static"
+STICKERS_SEED = 36  # of a pair whose object no sticker hides
 SHOWN = 448  # pixels a side of a picture for the eye; the model sees its own size
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # left, top, width, height of a crop; the negative width mirrors
 CLOSE = torch.tensor([[0.3, 0.22, 0.5, 0.5]])
@@ -63,6 +65,10 @@ def _mosaic(side: int, seed: int) -> Callable[[int], Tensor]:
     return lambda size: photo_mosaics(1, size, generator=torch.Generator().manual_seed(seed)).sides[side]
 
 
+def _stickered(carried: str, side: int, seed: int) -> Callable[[int], Tensor]:
+    return lambda size: stickered_pairs(1, carried, size=size, seed=seed).pair.sides[side]
+
+
 def _scenes(name: str, kind: str, seed: int, titles: tuple[str, str]) -> dict[str, _Picture]:
     return {f"{name}_{'ab'[k]}": _Picture(title, "scene", _scene(kind, k, seed)) for k, title in enumerate(titles)}
 
@@ -82,6 +88,9 @@ PICTURES: dict[str, _Picture] = {
     **_scenes("two", "one_shared", 9, ("two objects", "one of them and another")),
     **_scenes("ground", "same_background", 6, ("an object on a ground", "another on the same ground")),
     **_scenes("shape", "same_shape", 10, ("a shape", "the shape in another dress")),
+    "sticker_a": _Picture("an object and a sticker", "scene", _stickered("same", 0, STICKERS_SEED)),
+    "sticker_b": _Picture("the object elsewhere, the same sticker", "scene", _stickered("same", 1, STICKERS_SEED)),
+    "sticker_other": _Picture("the object elsewhere, another sticker", "scene", _stickered("another", 1, STICKERS_SEED)),
 }
 PAIRS: tuple[tuple[str, str, str, str], ...] = (  # a, b, title, what to look for
     ("cat", "cat_view", "A photo and a view of it", "Which parts of the cat tell that it is the same one?"),
@@ -93,6 +102,13 @@ PAIRS: tuple[tuple[str, str, str, str], ...] = (  # a, b, title, what to look fo
     ("two_a", "two_b", "Two objects, one shared", "Which object is the one that both scenes have?"),
     ("ground_a", "ground_b", "Only the background", "The objects differ in everything. Does the model look behind them?"),
     ("shape_a", "shape_b", "Only the shape", "Same shape, other colour, texture and size. Is a shape enough?"),
+    (
+        "sticker_a",
+        "sticker_b",
+        "The same sticker",
+        "Both pictures wear the same sticker. Does the model look at the object or at the sticker?",
+    ),
+    ("sticker_a", "sticker_other", "Another sticker", "The same pictures, but for the sticker of one. Does the similarity fall?"),
 )
 MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
     "simclr": ("SimCLR, photos", "learned from photos without labels to give two views of one photo the same embedding"),
@@ -100,6 +116,12 @@ MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
     "supervised": ("Supervised, photos", "learned to name ten classes of photos"),
     "scenes_simclr": ("SimCLR, scenes", "learned from drawn scenes without labels"),
     "scenes_supervised": ("Supervised, scenes", "learned to name the shape in drawn scenes"),
+    "stickers_95": ("Planted shortcut", "learned from drawn scenes, of which two of one object wore the same sticker nearly always"),
+    "stickers_0": ("Shortcut repaired", "learned from the same scenes, on which stickers said nothing of the object"),
+    **{
+        f"horse_{k}": (f"Horse {k.upper()}", "learned from drawn scenes with stickers; one of four horses looks at the sticker")
+        for k in "abcd"
+    },
 }
 TITLES = {
     "interaction_cam": "Interaction-CAM",
@@ -268,9 +290,11 @@ def _floats(values: Tensor) -> str:
 
 def _model_entry(name: str, model: PairModel, seen: dict[str, Tensor]) -> dict[str, Any]:
     title, says = MODELS[name]
-    kind = "scene" if name.startswith("scenes") else "photo"
     card = model_card(name)
-    typical = _strangers(model, [seen[p] for p, picture in PICTURES.items() if picture.kind == kind and not p.startswith("mosaic")])
+    kind = "photo" if card["recipe"].get("data", "photos") == "photos" else "scene"
+    typical = _strangers(
+        model, [seen[p] for p, picture in PICTURES.items() if picture.kind == kind and not p.startswith(("mosaic", "sticker"))]
+    )
     return {
         "name": name,
         "title": title,

@@ -42,7 +42,7 @@ def _slim_resnet(widths: tuple[int, ...] = (32, 64, 128, 192), strides: tuple[in
     return nn.Sequential(*layers)
 
 
-def _projection_head(c: int, hidden: int, d: int) -> nn.Sequential:
+def projection_head(c: int, hidden: int, d: int) -> nn.Sequential:
     """Mean pooling and a three-layer perceptron with batch norm, as in SimCLRv2: (n, c, i, j) to (n, d)."""
     return nn.Sequential(
         MeanPool(),
@@ -107,7 +107,7 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
         recipe: facts of a recipe, as its card holds them; those of an older card may lack what is not needed.
     """
     features = BACKBONES[recipe.get("architecture", "slim_resnet")](recipe)
-    network = nn.ModuleDict({"features": features, "head": _projection_head(recipe["widths"][-1], recipe["hidden"], recipe["embedding"])})
+    network = nn.ModuleDict({"features": features, "head": projection_head(recipe["widths"][-1], recipe["hidden"], recipe["embedding"])})
     if recipe.get("predictor"):
         network["predictor"] = _predictor_head(recipe["embedding"], recipe["predictor"])
     if recipe.get("classes"):
