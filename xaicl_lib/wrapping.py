@@ -33,17 +33,31 @@ def side_of(size: Any) -> int:
 
 
 def per_channel(values: Any, what: str) -> tuple[float, ...]:
-    """Three finite numbers, one for each channel, from as many or from one for all.
+    """Finite numbers, one for each channel; a single one is for all.
 
     Raises:
         InputError: anything else; `what` they are called in the message.
     """
     given = values.tolist() if hasattr(values, "tolist") else values
-    found = [given] * 3 if is_a(given, float) else given
-    if not isinstance(found, list | tuple) or len(found) != 3 or not all(is_a(v, float) and math.isfinite(v) for v in found):
+    found = [given] if is_a(given, float) else given
+    if not isinstance(found, list | tuple) or not found or not all(is_a(v, float) and math.isfinite(v) for v in found):
         hint = "; leave it out for a network that takes pixels in [0, 1]" if values is None else ""
-        raise InputError(f"expected {what} of three channels, finite numbers, got {values!r}{hint}")
+        raise InputError(f"expected {what} of each channel, finite numbers, got {values!r}{hint}")
     return tuple(float(plain(v)) for v in found)
+
+
+def told_channels(size: Any, *statistics: Any) -> int | None:
+    """How many channels a size (c, h, w) and numbers for each channel tell of, None where they do not.
+
+    Raises:
+        InputError: they tell different things.
+    """
+    lengths = [len(v) for v in statistics if isinstance(v, list | tuple) or getattr(v, "ndim", 0) == 1]
+    lengths += [plain(size[0])] if isinstance(size, list | tuple) and len(size) == 3 and is_a(size[0], int) else []
+    told = list(dict.fromkeys(lengths))
+    if len(told) > 1:
+        raise InputError(f"expected size, mean and std of as many channels, got {' and '.join(map(str, told))}")
+    return told[0] if told else None
 
 
 def own(given: dict[str, nn.Module], output: Output | None) -> nn.ModuleDict:

@@ -71,6 +71,10 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(folder)
     bundle.check_place(folder)
     _need("onnx", "onnxscript", "onnxruntime")
+    if model.channels != 3:
+        raise InputError(
+            f"expected a model of RGB images for the lab, whose pictures are such, got {model.name!r} of {model.channels} channels"
+        )
     parts, weights = prepare(model)
     data, table = bundle.pack(weights)
     if len(data) > MAX_WEIGHTS:
