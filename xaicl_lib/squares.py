@@ -9,7 +9,7 @@ FITS = {"crop": "the middle square", "pad": "the whole photo between grey bars",
 GREY = 0.5  # of the bars
 
 
-def square_tensor(pixels: Float[Tensor, "n 3 h w"], size: int, fit: str) -> Float[Tensor, "n 3 s s"]:
+def square_tensor(pixels: Float[Tensor, "n c h w"], size: int, fit: str) -> Float[Tensor, "n c s s"]:
     """Photos in [0, 1] at `size` pixels a side by one of `FITS`; as they are where they have that size."""
     h, w = pixels.shape[2:]
     if (h, w) == (size, size):
@@ -31,7 +31,7 @@ def square_image(rgb: Image.Image, size: int, fit: str) -> Image.Image:
     if fit == "stretch":
         return rgb.resize((size, size), Image.Resampling.BILINEAR)
     h, w = _inner(rgb.height, rgb.width, size)
-    square = Image.new("RGB", (size, size), (round(GREY * 255),) * 3)
+    square = Image.new(rgb.mode, (size, size), (round(GREY * 255),) * len(rgb.getbands()))
     square.paste(rgb.resize((w, h), Image.Resampling.BILINEAR), ((size - w) // 2, (size - h) // 2))
     return square
 

@@ -59,7 +59,7 @@ def test_lists_make_batches(photo) -> None:
         ("file:///no/such.png", "got '/no/such.png', which does not exist"),
         (RGB[..., :2], r"expected an array \(h, w, 3\) or \(h, w\), got \(30, 20, 2\)"),
         (RGB.transpose(2, 0, 1), r"got \(3, 30, 20\)"),
-        (RGB.astype(int), r"bytes \(uint8\) or floats in \[0, 1\], got int64"),
+        (RGB.astype(int), r"bytes \(uint8\), uint16 or floats in \[0, 1\], got int64"),
         (RGB.astype(float), r"expected floats in \[0, 1\], got \[0, 255\]"),
         (np.full((9, 9), np.nan), r"got \[nan, nan\]"),
         (RGB[:4], "at least 8 x 8 pixels, got a picture of mode RGB of 20 x 4"),
