@@ -5,6 +5,7 @@ import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
 from xaicl_lib.tokens import open_at
 from xaicl_lib.trying import HALF, TRIED, Habits, fast_form, formed
-from xaicl_lib.wrapping import Output, Size, own, per_channel, rows, side_of, tensor_of, told_channels
+from xaicl_lib.wrapping import Output, Size, interpolation_of, own, per_channel, rows, side_of, tensor_of, told_channels
 
 Source = Tensor | str | os.PathLike[str] | list[str]  # of a corpus
 
@@ -47,6 +48,8 @@ class PairModel:
         name: for tables and titles.
         output: of modules that return several: the name or the place of the one that counts, or a function of all.
         key: stands in the store of results for what cannot be read of the modules, such as the code of a scripted one; see `fingerprint`.
+        interpolation: the filter that photos are resized with for the model: "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming",
+            or as processors have it.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -68,6 +71,7 @@ class PairModel:
         name: str = "custom",
         output: Output | None = None,
         key: str | None = None,
+        interpolation: Any = "bilinear",
     ) -> None:
         head = MeanPool() if head is None else head
         given = {"features": features, "head": head}
@@ -83,7 +87,7 @@ class PairModel:
             raise InputError(f"expected mean and std of each channel, std > 0, got mean={mean}, std={std}")
         self._parts = own(given, output)
         self._take_parts()
-        self.name, self.size, self.key = name, side, key
+        self.name, self.size, self.key, self.interpolation = name, side, key, interpolation_of(interpolation)
         self._habits = Habits()  # of the fast form, once it is made
         self._fast: PairModel | None = None
         self._fast_of: tuple[list[object], list[Tensor]] = [], []  # what _fast was made from: attributes, and values of tensors
@@ -217,6 +221,7 @@ class PairModel:
             text=dict(parts.items()).get("text"),
             name=self.name,
             key=self.key,
+            interpolation=self.interpolation,
         )
 
     def embed_a(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
@@ -345,7 +350,9 @@ def embed_corpus(model: PairModel, source: Source, *, chunk: int | None = None) 
     paths = list_images(source, recursive=True)
     step = chunk or model.chunk(model.size**2)
     portions = (paths[k : k + step] for k in range(0, len(paths), step))
-    return torch.cat([model.encode(open_photo(some, model.size, channels=model.channels), "b", step) for some in portions])
+    return torch.cat(
+        [model.encode(open_photo(some, model.size, "crop", model.channels, model.interpolation), "b", step) for some in portions]
+    )
 
 
 def _attributes(parts: nn.Module) -> list[object]:

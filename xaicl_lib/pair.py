@@ -85,7 +85,7 @@ class Pair:
         Args:
             a, b: whatever `xaicl_lib.images.open_photo` takes: a sample photo's name, a file, an image or array in memory; or lists of
                 n of these. `b` is None for one-sided questions.
-            size: side in pixels that photos are resized to, or a model, whose size it then is, and whose channels.
+            size: side in pixels that photos are resized to, or a model, whose size it then is, and whose channels and filter.
             fit: how photos that are no squares become such: "crop" takes the middle, "pad" keeps all between grey bars, which are pixels of
                 the pair like any other, "stretch" pulls.
             channels: of the images, None for those of a model and else 3.
@@ -103,9 +103,9 @@ class Pair:
         side = getattr(size, "size", size)
         if not isinstance(side, int) or side < 1:
             raise InputError(f"expected a model, or a size of at least one pixel, got {size!r}")
-        taken = getattr(size, "channels", 3) if channels is None else channels
+        form = side, fit, getattr(size, "channels", 3) if channels is None else channels, getattr(size, "interpolation", "bilinear")
         with each_once():
-            return Pair(open_photo(a, side, fit, taken), None if b is None else open_photo(b, side, fit, taken))
+            return Pair(open_photo(a, *form), None if b is None else open_photo(b, *form))
 
     @property
     def sides(self) -> tuple[Tensor, ...]:

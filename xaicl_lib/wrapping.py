@@ -17,6 +17,8 @@ from xaicl_lib.layers import copied, unwrapped
 Size = int | Sequence[int] | Mapping[str, int]  # of square images: the side, or as processors have it
 Output = str | int | Callable[[Any], Tensor]  # which of several outputs: its name, its place, or a function of all
 
+INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # filters, each at its number in Pillow
+
 
 def side_of(size: Any) -> int:
     """The side in pixels of square images, from the forms in which image processors and configurations of networks have it.
@@ -58,6 +60,19 @@ def told_channels(size: Any, *statistics: Any) -> int | None:
     if len(told) > 1:
         raise InputError(f"expected size, mean and std of as many channels, got {' and '.join(map(str, told))}")
     return told[0] if told else None
+
+
+def interpolation_of(given: Any) -> str:
+    """The name of a filter that resizes photos, from a name, Pillow's number (`resample` of processors) or an enumeration's member.
+
+    Raises:
+        InputError: none of these.
+    """
+    value = plain(getattr(given, "value", given))
+    named = INTERPOLATIONS[value] if is_a(value, int) and 0 <= value < len(INTERPOLATIONS) else value
+    if named not in INTERPOLATIONS:
+        raise unknown("interpolation", str(named), INTERPOLATIONS)
+    return named
 
 
 def own(given: dict[str, nn.Module], output: Output | None) -> nn.ModuleDict:

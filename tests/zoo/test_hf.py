@@ -88,6 +88,11 @@ def test_models_of_many_channels_from_the_command_line(tmp_path, capsys) -> None
     assert "expected one or three channels of 0 to 4 to be shown, got (4, 2)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("processor", "name"), [({"resample": 3}, "bicubic"), ({"resample": 1}, "lanczos"), ({}, "bilinear")])
+def test_filters_of_processors(processor, name, tmp_path) -> None:
+    assert load_model("hf/owner/name", "cpu", file=saved(dinov2(), tmp_path, **processor)).interpolation == name
+
+
 @pytest.mark.parametrize(
     ("processor", "size"),
     [

@@ -2,7 +2,7 @@
 
 Vision transformers are opened by `xaicl_lib.tokens`: the embedding is the class token behind the last norm, projected where the model
 projects it, or the model's own pool. Networks whose last hidden state is a map, or tokens that are averaged, are mean-pooled. Models with a
-text tower have their text side. Size, mean and deviation are those of the model's processor.
+text tower have their text side. Size, mean, deviation and filter are those of the model's processor.
 """
 
 import copy
@@ -20,6 +20,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.layers import channels_of
 from xaicl_lib.model import MeanPool, PairModel, resolve_device
 from xaicl_lib.tokens import grid_of, open_tokens
+from xaicl_lib.wrapping import interpolation_of
 
 UNUSED = ("pooler.", "text_model.embeddings.position_ids")  # weights that may be missing, for nothing here depends on them
 
@@ -101,7 +102,7 @@ def _processor(source: str, local: dict[str, bool]) -> dict[str, Any]:
 
 
 def _of_processor(name: str, processor: Mapping[str, Any]) -> dict[str, Any]:
-    """Size, mean and deviation as a processor's configuration has them."""
+    """Size, mean, deviation and filter as a processor's configuration has them."""
     cropped = processor.get("do_center_crop") and processor.get("crop_size")
     size = cropped or processor.get("size")
     if isinstance(size, Mapping):
@@ -113,7 +114,7 @@ def _of_processor(name: str, processor: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"expected a processor of {name} that divides bytes by 255, got rescale_factor={scale:g}")
     normed = processor.get("do_normalize", True) and processor.get("image_mean") is not None
     mean, std = (processor["image_mean"], processor["image_std"]) if normed else (0.0, 1.0)
-    return {"size": size, "mean": mean, "std": std}
+    return {"size": size, "mean": mean, "std": std, "interpolation": interpolation_of(processor.get("resample", 2))}
 
 
 def _text_side(network: Any, source: str, local: dict[str, bool]) -> nn.Module | None:
