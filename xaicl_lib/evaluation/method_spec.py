@@ -27,6 +27,8 @@ _SHORT = {
     "smooth_grad": "Smooth-Grad",
     "averaged_transforms": "averaged transf.",
     "random_map": "random map",
+    "attention_rollout": "attention rollout",
+    "legrad": "LeGrad",
 }
 _OPTIONS = {
     "guided=True": "guided",
