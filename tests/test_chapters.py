@@ -10,7 +10,7 @@ import pytest
 from xaicl_lib.publishing.run import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FOREIGN = {"A1_other_libraries"}  # other libraries are its subject
+FOREIGN = {"A1_other_libraries", "A6_your_own"}  # other libraries are their subject
 LINES = 25  # of a cell
 SUMS = re.compile(r"\.(groupby|pivot_table|pivot|merge|melt|agg|quantile)\(|\bpd\.|\balt=")
 
