@@ -13,15 +13,15 @@ def test_a_wrapped_network_is_compared_with_itself_and_its_map_with_its_score() 
     features, pair = small_features().eval(), random_pair(1)
     network = torch.nn.Sequential(features, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     model = PairModel(features, size=24, **STATS)
-    told = own.agreement(model, network, pair)[""].tolist()
+    told = own.agreement(model, network, pair)["found"].tolist()
     score = explain(model, pair, "deep_similarity").score.item()
     assert told[0] == "none" or float(told[0]) < 1e-9
     assert told[1:3] == [f"{score:.3f}"] * 2
     assert abs(float(told[3])) < 1e-9, "mean-pooled without a head: the cells add up to the score"
-    other = own.agreement(model, lambda x: 1.5 * network(x), pair)[""].tolist()
+    other = own.agreement(model, lambda x: 1.5 * network(x), pair)["found"].tolist()
     assert float(other[0]) == pytest.approx(1 / 3, abs=0.04), "the model is another network than this one"
     headed = PairModel(small_features(), small_head(), size=24, **STATS)
-    said = own.agreement(headed, lambda x: headed.embed_a(x), pair, "integrated_jacobians")[""]
+    said = own.agreement(headed, lambda x: headed.embed_a(x), pair, "integrated_jacobians")["found"]
     made = explain(headed, pair, "integrated_jacobians")
     assert float(said.iloc[3]) == pytest.approx(made.residual.item(), abs=1e-3)
 

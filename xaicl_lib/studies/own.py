@@ -31,7 +31,8 @@ def agreement(model: PairModel, network: Callable[[Tensor], Tensor], pair: Pair,
         method: one that promises completeness.
 
     Returns:
-        A number for each question, by its words.
+        The largest difference of embeddings as a share of their largest number, the score, what the cells add up to, and what none of them
+        is credited with.
     """
     x = [model.normalize(side) for side in pair.sides]
     pairs = [(network(side).flatten(1), embedding) for side, embedding in zip(x, model.embed(x), strict=True)]
@@ -39,12 +40,12 @@ def agreement(model: PairModel, network: Callable[[Tensor], Tensor], pair: Pair,
     made = explain(model, pair, method)
     assert made.residual is not None
     said = {
-        "largest difference of embeddings, as a share of the largest number": f"{apart:.0e}" if apart else "none",
+        "embeddings differ by (share)": f"{apart:.0e}" if apart else "none",
         "score": f"{made.score.item():.3f}",
-        f"of it what the cells add up to ({method})": f"{(made.score - made.residual).item():.3f}",
-        "of it what no cell is credited with (residual)": f"{made.residual.item():+.3f}",
+        "of it by cells": f"{(made.score - made.residual).item():.3f}",
+        "of it residual": f"{made.residual.item():+.3f}",
     }
-    return pd.DataFrame({"": said}).rename_axis("asked")
+    return pd.DataFrame({"found": said}).rename_axis("asked")
 
 
 def random_dinov2(device: str = "cpu") -> PairModel:
