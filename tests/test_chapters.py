@@ -12,7 +12,7 @@ import pytest
 from xaicl_lib.publishing.run import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FOREIGN = {"A1_other_libraries"}  # other libraries are its subject
+FOREIGN = {"A1_other_libraries", "A6_your_own"}  # other libraries are their subject
 LINES = 25  # of a cell
 WIDTH = 74  # of a line, as notebooks/ruff.toml says
 INSTALL = re.compile(r"!python -c (.+) \|\| pip install -q \"xaicl_lib\[[a-z,]+\] @ git\+\$\{XAICL_REPOSITORY_URL:\?.+\}\"")

@@ -52,6 +52,7 @@ def _add_explain(commands: Commands) -> None:
     _add_fit(explain)
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    explain.add_argument("--channels", type=_numbers, help="what is shown of images that are not RGB: one channel or three, such as 3,2,1")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
 
 
@@ -137,7 +138,7 @@ def _add_train(commands: Commands) -> None:
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     train.add_argument("--out", help="folder for checkpoint, weights and card (default: runs/NAME)")
     train.add_argument(
-        "--keep", type=_epochs, default=(), metavar="N,N,...", help="epochs after which to keep a snapshot in OUT/snapshots; 0: untrained"
+        "--keep", type=_numbers, default=(), metavar="N,N,...", help="epochs after which to keep a snapshot in OUT/snapshots; 0: untrained"
     )
 
 
@@ -209,8 +210,8 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
 
 
-def _epochs(text: str) -> tuple[int, ...]:
-    """Epochs in a list with commas."""
+def _numbers(text: str) -> tuple[int, ...]:
+    """Numbers in a list with commas, such as epochs."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, such as 0,1,2,4, got {text!r}")

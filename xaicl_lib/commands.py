@@ -53,10 +53,18 @@ def _run_explain(arguments: argparse.Namespace) -> None:
         title = f"Why {model.name} finds {names[0]} and {names[1]} {made.score.item():.2f} alike"
         facts = {"model": model.name, "photos": FITS[arguments.fit], "time": f"{seconds:.2f} s"}
         with _noted([]):  # they are known
-            photos = Pair.open(arguments.a, arguments.b, PHOTO_SIDE, arguments.fit)
+            photos = Pair.open(arguments.a, arguments.b, PHOTO_SIDE, arguments.fit, model.channels)
         made_square = {"crop": "", "pad": "padded ", "stretch": "stretched "}[arguments.fit]
         show(
-            pair, made, output, names=(made_square + names[0], made_square + names[1]), photos=photos, title=title, facts=facts, notes=notes
+            pair,
+            made,
+            output,
+            names=(made_square + names[0], made_square + names[1]),
+            photos=photos,
+            channels=arguments.channels,
+            title=title,
+            facts=facts,
+            notes=notes,
         )
         print(f"written: {output}")
 

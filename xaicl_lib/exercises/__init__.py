@@ -18,6 +18,7 @@ from xaicl_lib.exercises.tasks import (
     check_box,
     check_cosine,
     check_interval,
+    check_normalised,
     check_pointing,
     check_shared_scale,
     check_signed_cam,
@@ -27,7 +28,7 @@ from xaicl_lib.exercises.tasks import (
 
 __all__ = [
     "Mistake", "Verdict", "check_area", "check_box", "check_choice", "check_corpus_score", "check_cosine",
-    "check_function", "check_holm", "check_interval", "check_modularity", "check_number", "check_overlap_of",
+    "check_function", "check_holm", "check_interval", "check_modularity", "check_normalised", "check_number", "check_overlap_of",
     "check_partial", "check_pointing", "check_relative_error", "check_shared_scale", "check_signed_cam",
     "check_solarised", "check_spread", "check_target", "check_texture_bias",
     "check_times_chance", "check_why_not",

@@ -166,14 +166,14 @@ class _Side:
 
     Attributes:
         name: "a" or "b".
-        x, baseline: (n, 3, h, w) in the model's input space; what pixels are and what they are without.
+        x, baseline: (n, c, h, w) in the model's input space; what pixels are and what they are without.
         maps: (n, h, w) resized to the image.
         rank: (n, h, w) place of each pixel in the order of its map.
         counts: (k + 1,) pixels changed at each point of a curve.
     """
 
     name: str
-    x: Float[Tensor, "n 3 h w"]
+    x: Float[Tensor, "n c h w"]
     maps: Float[Tensor, "n h w"]
     rank: Int[Tensor, "n h w"]
     counts: Int[Tensor, " k"]
@@ -264,7 +264,7 @@ class _Sweep:
             z[todo] = self.model.encode_inputs(self._changed(side, item[todo], side.counts[k[todo]]), side.name)
         return z, new.long()
 
-    def _changed(self, side: _Side, item: Tensor, count: Tensor) -> Iterator[Float[Tensor, "k 3 h w"]]:
+    def _changed(self, side: _Side, item: Tensor, count: Tensor) -> Iterator[Float[Tensor, "k c h w"]]:
         """The images of pairs `item` with as many pixels changed, in portions."""
         present, absent = (side.x, side.baseline) if self.inserting else (side.baseline, side.x)
         for part in progress(torch.arange(len(item), device=item.device).split(self.chunk or self.model.chunk(side.pixels)), "points"):

@@ -16,16 +16,18 @@ from unicodedata import east_asian_width
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from xaicl_lib.annotations import brief, same
+from xaicl_lib.annotations import brief, is_a, same
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.render import described
 
 DIVERGING, UNIFORM = "RdBu_r", "inferno"  # both named alike in plotly and matplotlib, both safe for colour-blind readers
 OPACITY = 0.65
+Channels = int | Sequence[int] | None  # of an image, that are seen
 COLUMN_NAMES = ("{0}", "{1}", "map of {0}", "map of {1}")
 PHOTO_SIDE = 224  # pixels a side of the photos inside a figure; more would only make pages heavy
 WIDTH, TITLE, HEADER, FOOTER, RIGHT = 740, 26, 28, 84, 58  # pixels: the width meant, and what surrounds the pictures
@@ -108,6 +110,7 @@ def pair_figure(
     index: int = 0,
     names: tuple[str, str] = ("A", "B"),
     photos: Pair | None = None,
+    channels: Channels = None,
 ) -> go.Figure:
     """Interactive figure of one pair and its maps; a slider sets how far the maps cover the photos.
 
@@ -117,14 +120,16 @@ def pair_figure(
         index: which pair of the batch.
         names: titles of both sides; shown as text, whatever is in them.
         photos: the same pair in more pixels, for the eye.
+        channels: of the images that are seen, one as grey or three as red, green and blue; None is all of grey and RGB images, and of
+            others the first three. Where that is a choice, the titles say it.
     """
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     drawn = _rows(explanations, index)
-    shown = photos_of(photos or pair, index)
+    shown = photos_of(photos or pair, index, channels)
     figure = go.Figure(layout=_layout([html.escape(row.title) for row in drawn]))
     for k, row in enumerate(drawn):
         _draw_row(figure, k, len(drawn), row, shown)
-    for column, name in enumerate(COLUMN_NAMES):
+    for column, name in enumerate(_column_names(pair, channels)):
         left, right = WIDE.columns[column]
         told = html.escape(_fitting(name, names, (right - left) * (WIDTH - RIGHT) / 13))
         figure.add_annotation(text=told, x=(left + right) / 2, y=1, yshift=2, **_TEXT)
@@ -132,6 +137,33 @@ def pair_figure(
 
 
 _TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
+
+
+def _column_names(pair: Pair, channels: Channels) -> list[str]:
+    """Those of the four columns, with the channels that are seen where they were chosen."""
+    told = said_channels(pair, channels)
+    return [name + (f", {told}" if told and column < 2 else "") for column, name in enumerate(COLUMN_NAMES)]
+
+
+def said_channels(pair: Pair, channels: Channels) -> str:
+    """Which channels of its images a figure shows, in words; empty where there is nothing to choose."""
+    count = pair.a.shape[1]
+    seen = _seen(count, channels)
+    return "" if seen == list(range(count)) else f"channel{'s' if len(seen) > 1 else ''} {', '.join(map(str, seen))}"
+
+
+def _seen(count: int, channels: Channels) -> list[int]:
+    """The channels that are seen of so many: one or three.
+
+    Raises:
+        InputError: others than there are, or neither one nor three.
+    """
+    if channels is None:
+        return list(range(count))[: 1 if count < 3 else 3]
+    seen = [channels] if isinstance(channels, int) else list(channels)
+    if len(seen) not in (1, 3) or not all(is_a(one, int) and 0 <= one < count for one in seen):
+        raise InputError(f"expected one or three channels of 0 to {count - 1} to be shown, got {channels!r}")
+    return seen
 
 
 def _fitting(title: str, names: tuple[str, str], room: float) -> str:
@@ -153,14 +185,19 @@ def _width(text: str) -> float:
     )
 
 
-def photos_of(pair: Pair, index: int) -> list[Image.Image]:
-    """Both images of a pair as pictures of the book's size."""
+def photos_of(pair: Pair, index: int, channels: Channels = None) -> list[Image.Image]:
+    """Both images of a pair as pictures of the book's size, with the channels as `pair_figure` takes them."""
     if pair.b is None:
         raise InputError("expected a pair with two sides to draw, got one without side b")
-    return [to_image(side[index]) for side in (pair.a, pair.b)]
+    return [to_image(coloured(side[index], channels)) for side in (pair.a, pair.b)]
 
 
-def to_image(pixels: Tensor) -> Image.Image:
+def coloured(pixels: Float[Tensor, "c h w"], channels: Channels = None) -> Float[Tensor, "3 h w"]:
+    """An image of any channels as red, green and blue, as `pair_figure` takes them."""
+    return pixels[_seen(len(pixels), channels)].expand(3, -1, -1)
+
+
+def to_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
     """Pixels (3, h, w) in [0, 1] as a picture of the book's size."""
     image = Image.fromarray((pixels.float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
     scale = PHOTO_SIDE / max(image.size)
@@ -283,6 +320,7 @@ def save_png(
     index: int = 0,
     names: tuple[str, str] = ("A", "B"),
     photos: Pair | None = None,
+    channels: Channels = None,
 ) -> None:
     """Write the same figure as a still picture; arguments as for `pair_figure`."""
     from matplotlib.cm import ScalarMappable
@@ -291,7 +329,7 @@ def save_png(
 
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     drawn = _rows(explanations, index)
-    shown = photos_of(photos or pair, index)
+    shown, titles = photos_of(photos or pair, index, channels), _column_names(pair, channels)
     cell, title, bar = 2.2, 0.55, 0.75  # inches
     figure = Figure(figsize=(4 * cell + bar, len(drawn) * (cell + title)), dpi=120)
     width, tall = figure.get_size_inches()
@@ -300,7 +338,7 @@ def save_png(
         figure.text(0.06 / width, (bottom + cell + 0.33) / tall, row.title, fontsize=10, parse_math=False)
         for column in range(4):
             axis = figure.add_axes(((column * cell + 0.05) / width, bottom / tall, (cell - 0.1) / width, (cell - 0.05) / tall))
-            _draw_still(axis, row, column, shown[column % 2], _fitting(COLUMN_NAMES[column], names, (cell - 0.1) * 72 / 8))
+            _draw_still(axis, row, column, shown[column % 2], _fitting(titles[column], names, (cell - 0.1) * 72 / 8))
         axis = figure.add_axes(((4 * cell + 0.05) / width, (bottom + 0.2) / tall, 0.1 / width, (cell - 0.45) / tall))
         low, high = row.range
         figure.colorbar(ScalarMappable(Normalize(low, high), row.colours), cax=axis, ticks=[low, 0, high], format="%.2g")
