@@ -66,12 +66,17 @@ def _add_explain(commands: Commands) -> None:
     _add_fit(explain)
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    _add_engine(explain)
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
     explain.set_defaults(run=run_explain)
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fit", default="crop", help="of photos that are no squares: crop, pad or stretch (default: %(default)s)")
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", default="eager", help="eager, auto, onnxruntime, openvino or compile (default: %(default)s)")
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -96,6 +101,7 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("--seed", type=_seed, default=0, help="of pairs and methods (default: %(default)s)")
     evaluate.add_argument("--store", help="folder where values are kept as they come; a run that was stopped goes on from there")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    _add_engine(evaluate)
     evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
     evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
     evaluate.set_defaults(run=run_evaluate)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from xaicl_lib.devices import sparing
+from xaicl_lib.engines import Run, Runner, known_engine
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import unwrapped
 from xaicl_lib.pair import Pair
@@ -46,6 +47,7 @@ class PairModel:
         name: for tables and titles.
         output: of modules that return several: the name or the place of the one that counts, or a function of all.
         key: stands in the store of results for what cannot be read of the modules, such as the code of a scripted one; see `fingerprint`.
+        engine: what runs the network where no gradients are asked for, see the attribute.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -67,7 +69,9 @@ class PairModel:
         name: str = "custom",
         output: Output | None = None,
         key: str | None = None,
+        engine: str = "eager",
     ) -> None:
+        self.engine = engine
         head = MeanPool() if head is None else head
         given = {"features": features, "head": head}
         given["features_b"] = features if features_b is None else features_b
@@ -86,6 +90,7 @@ class PairModel:
         self._fast: PairModel | None = None
         self._fast_of: tuple[list[object], list[Tensor]] = [], []  # what _fast was made from: attributes, and values of tensors
         self._is_fast = False
+        self._runners: dict[str, Runner] = {}  # of the fast form, by side
         self._mean, self._std = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (mean, std))
 
     @classmethod
@@ -116,6 +121,24 @@ class PairModel:
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""
         return next((p.dtype for p in self._parts.parameters()), self._mean.dtype)
+
+    @property
+    def engine(self) -> str:
+        """What runs the network where no gradients are asked for: occlusion, RISE, areas, corpora, galleries.
+
+        "eager" is PyTorch as it is. "onnxruntime" and "openvino" (extras of these names) and "compile" (torch's own; needs a C++ compiler
+        and takes a minute to start) are built at the first images of each size and checked on them: their embeddings are within 1e-5 of
+        eager's, or eager goes on, which is said. "auto" computes eagerly for two seconds, then takes whichever of the first three is
+        fastest. Keys of stores do not depend on it; tables that the library writes say it.
+
+        Raises:
+            InputError: set to an engine that does not exist or is not installed.
+        """
+        return self._engine
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        self._engine, self._fast = known_engine(name), None
 
     @property
     def symmetric(self) -> bool:
@@ -149,7 +172,7 @@ class PairModel:
             with torch.inference_mode(False):
                 same_modules = self._fast is not None and _are_the_same(attributes, self._fast_of[0])  # whose habits are known
                 fast = copy.copy(self)
-                fast._fast, fast._is_fast = None, True
+                fast._fast, fast._is_fast, fast._runners = None, True, {}
                 fast._parts = formed(self._parts, self._habits) if same_modules else self._tried()
                 fast._habits = self._habits
                 fast._take_parts()
@@ -196,6 +219,7 @@ class PairModel:
             text=dict(parts.items()).get("text"),
             name=self.name,
             key=self.key,
+            engine=self.engine,
         )
 
     def embed_a(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
@@ -245,8 +269,18 @@ class PairModel:
         """As `encode`, of images that are made portion by portion in the model's input space, such as perturbed copies."""
         if side not in ("a", "b"):
             raise unknown("side", side, "ab")
-        embed = self.fast.embed_a if side == "a" else self.fast.embed_b
-        return torch.cat([embed(x) for x in portions])
+        run = self.fast._run(side)
+        return torch.cat([run(x) for x in portions])
+
+    def _run(self, side: str) -> Run:
+        """Of the fast form: what turns images into embeddings without gradients."""
+        if self.engine == "eager":
+            return self.embed_a if side == "a" else self.embed_b
+        side = "a" if self.symmetric else side
+        if side not in self._runners:
+            features, head = (self.features_a, self.head_a) if side == "a" else (self.features_b, self.head_b)
+            self._runners[side] = Runner(features, head, self.engine, self.name)
+        return self._runners[side]
 
     def like(self, corpus: Source, foil: Source | None = None, *, normalize: bool = True) -> Score:
         """A score for one-sided questions: how much more alike an image is to a corpus than to a foil.
@@ -287,7 +321,7 @@ class PairModel:
 
     def __getstate__(self) -> dict[str, object]:
         """Without the fast form, which is made anew wherever the model arrives."""
-        return {**self.__dict__, "_fast": None, "_fast_of": ([], [])}
+        return {**self.__dict__, "_fast": None, "_fast_of": ([], []), "_runners": {}}
 
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self._parts.parameters())

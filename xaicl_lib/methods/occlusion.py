@@ -75,8 +75,8 @@ def conditional_occlusion(
         scores = _occluded(x, width, step, chunk or model.chunk(x[0, 0].numel()), rescore)
         return whole.view(-1, 1, 1) - scores
 
-    map_a = hide(x_a, lambda x, item: score(model.embed_a(x), None if z_b is None else z_b[item]))
-    map_b = None if x_b is None else hide(x_b, lambda x, item: score(z_a[item], model.embed_b(x)))
+    map_a = hide(x_a, lambda x, item: score(model.encode_inputs([x]), None if z_b is None else z_b[item]))
+    map_b = None if x_b is None else hide(x_b, lambda x, item: score(z_a[item], model.encode_inputs([x], "b")))
     return Explanation(map_a, map_b, whole)
 
 
