@@ -1,14 +1,18 @@
 """Engines: what runs a network where no gradients are asked for. Eager PyTorch, or one that is faster and gives the same numbers.
 
+For drafts, whose numbers are corrected and bounded afterwards (`xaicl_lib.drafts`), the same networks run in bfloat16.
+
 A model's engine is built at the first images that meet it, of each size anew, and held beside eager's embeddings of these images; one that
 cannot take the network, or gives other numbers, is left for eager with one line. How long that takes and what it gains is on the page
 about evaluations.
 """
 
+import copy
 import importlib.util
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +29,10 @@ ENGINES = ("eager", "auto", *NEEDS, "compile")
 NEAR = 1e-5  # relative difference of an embedding, which a cosine differs by at most
 PATIENCE = 2.0  # seconds that "auto" computes eagerly before it tries what takes about as long to build
 GAIN = 0.9  # share of eager's time that an engine must stay under to be taken
+
+DRAFT_NEAR = 0.05  # of an embedding, for a draft; bfloat16 has 8 bits, and a network of some twenty layers is 0.005 away
+DRAFT_GAIN = 0.8  # share of the exact time that a draft must stay under: samples and proofs take some of what it saves
+INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of processors that multiply bfloat16 numbers; the last is ARM's
 
 
 def known_engine(name: str) -> str:
@@ -56,10 +64,45 @@ class Runner:
     def __init__(self, features: nn.Module, head: nn.Module, engine: str, name: str) -> None:
         self._network, self._engine, self._name = _Embedding(features, head).eval(), engine, name
         self._chosen: dict[tuple[int, ...], Run] = {}
+        self._drafts: dict[tuple[int, ...], Run] = {}
         self._spent = 0.0  # seconds of eager, for "auto"
+
+    def draft(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """The same up to the rounding of bfloat16, where that is faster here; exact where it is not, which is said."""
+        key = (*x.shape[1:], torch.get_num_threads())
+        if key not in self._drafts:
+            try:
+                self._drafts[key] = self._drafting(x)
+            except _Refused as error:
+                warnings.warn(f"{self._name!r}: exact instead of a draft, {error}", stacklevel=2)
+                self._drafts[key] = self
+        return self._drafts[key](x)
+
+    def _drafting(self, x: Tensor) -> Run:
+        """
+        Raises:
+            _Refused: there is nothing to be gained.
+        """
+        if not has_bfloat16(x.device):
+            raise _Refused("for this processor has no instructions for bfloat16")
+        want = self(x)
+        builders = [draft for name, draft in DRAFTS.items() if name == "eager" or (self._engine in (name, "auto") and _installed(name))]
+        try:
+            run = builders[-1](self._network, x)
+            away = _away(run(x), want)
+        except Exception as error:  # whatever exporters and engines raise at what they do not know
+            raise _Refused(f"for bfloat16 cannot take this network: {telling_line(error)}") from error
+        if not away <= DRAFT_NEAR:
+            raise _Refused(f"for bfloat16 is {away:.2g} of an embedding away")
+        exact, draft = (min(_timed(each, x)[1] for _ in range(3)) for each in (self, run))
+        if draft > DRAFT_GAIN * exact:
+            raise _Refused(f"for bfloat16 takes {draft / exact:.2f} times as long here")
+        return run
 
     def __call__(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of images in the model's input space."""
+        if self._engine == "eager":
+            return self._network(x)
         key = (*x.shape[1:], torch.get_num_threads())
         if key in self._chosen:
             return self._chosen[key](x)
@@ -166,6 +209,22 @@ def _openvino(network: nn.Module, x: Tensor, precision: str = "f32") -> Run:
     return lambda x: torch.from_numpy(request.infer([x.contiguous().numpy()])[0].copy())
 
 
+def _bfloat16(network: nn.Module, x: Tensor) -> Run:
+    """Eager PyTorch in bfloat16, given and giving single precision."""
+    half = copy.deepcopy(network).to(torch.bfloat16)
+    return lambda x: half(x.to(torch.bfloat16)).to(x.dtype)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies numbers of bfloat16 faster than those of single precision, as far as it says so."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    try:
+        return device.type == "cpu" and bool(INSTRUCTIONS & set(Path("/proc/cpuinfo").read_text().split()))
+    except OSError:  # systems other than Linux
+        return False
+
+
 def _compile(network: nn.Module, x: Tensor) -> Run:
     run = torch.compile(network, options={"freezing": True} if x.device.type == "cpu" else None)
 
@@ -177,3 +236,4 @@ def _compile(network: nn.Module, x: Tensor) -> Run:
 
 
 BUILDERS: dict[str, Callable[[nn.Module, Tensor], Run]] = {"onnxruntime": _onnxruntime, "openvino": _openvino, "compile": _compile}
+DRAFTS: dict[str, Callable[[nn.Module, Tensor], Run]] = {"eager": _bfloat16, "openvino": lambda network, x: _openvino(network, x, "bf16")}

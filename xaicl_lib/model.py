@@ -265,22 +265,25 @@ class PairModel:
         return sparing(lambda images: fast.encode_inputs(map(fast.normalize, pixels.split(images or usual)), side), chunk, usual)
 
     @torch.no_grad()
-    def encode_inputs(self, portions: Iterable[Float[Tensor, "k 3 h w"]], side: str = "a") -> Float[Tensor, "n d"]:
-        """As `encode`, of images that are made portion by portion in the model's input space, such as perturbed copies."""
+    def encode_inputs(self, portions: Iterable[Float[Tensor, "k 3 h w"]], side: str = "a", *, draft: bool = False) -> Float[Tensor, "n d"]:
+        """As `encode`, of images that are made portion by portion in the model's input space, such as perturbed copies.
+
+        A `draft` is computed in bfloat16 where that is faster; what uses it corrects and bounds it by exact ones (`xaicl_lib.drafts`).
+        """
         if side not in ("a", "b"):
             raise unknown("side", side, "ab")
-        run = self.fast._run(side)
+        run = self.fast._run(side, draft)
         return torch.cat([run(x) for x in portions])
 
-    def _run(self, side: str) -> Run:
+    def _run(self, side: str, draft: bool) -> Run:
         """Of the fast form: what turns images into embeddings without gradients."""
-        if self.engine == "eager":
+        if self.engine == "eager" and not draft:
             return self.embed_a if side == "a" else self.embed_b
         side = "a" if self.symmetric else side
         if side not in self._runners:
             features, head = (self.features_a, self.head_a) if side == "a" else (self.features_b, self.head_b)
             self._runners[side] = Runner(features, head, self.engine, self.name)
-        return self._runners[side]
+        return self._runners[side].draft if draft else self._runners[side]
 
     def like(self, corpus: Source, foil: Source | None = None, *, normalize: bool = True) -> Score:
         """A score for one-sided questions: how much more alike an image is to a corpus than to a foil.
