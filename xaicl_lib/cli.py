@@ -21,6 +21,7 @@ from xaicl_lib.commands import (
     run_site,
     run_train,
 )
+from xaicl_lib.devices import keep_memory
 from xaicl_lib.errors import InputError, NotebookError
 
 Commands = Any  # what argparse gives for subparsers; its name there is private
@@ -234,6 +235,7 @@ def _epochs(text: str) -> tuple[int, ...]:
 def program() -> int:
     """The program itself: asked to end, it ends as after Ctrl-C, with all that it has started."""
     signal.signal(signal.SIGTERM, _end)
+    keep_memory()
     return main()
 
 
