@@ -1,6 +1,6 @@
 """Engines and drafts beside an earlier commit and captum: processor seconds of one thread, and how far maps and areas are away.
 
-    python benchmarks/engines.py [--models simclr resnet50] [--ways eager openvino ...] [--rounds 3] [-o results/cost_engines.parquet]
+    python benchmarks/engines.py [--models simclr resnet50] [--ways eager openvino ...] [--rounds 2] [-o results/cost_engines.parquet]
 
 Each way answers in a process of its own, which take turns; the least seconds of all rounds count, building an engine not among them: it is
 in a column of its own. `floor` is what the same images take by the bare eager network at its best batch size. A ResNet-50 is of random
@@ -55,7 +55,7 @@ model = network()
 small = model.size < 200
 pair = photos[model.size][: 2 if small else 1]
 maps = Explanation(*torch.rand(2, len(pair), 7, 7, generator=torch.Generator().manual_seed(0)), torch.zeros(len(pair)))
-occlusion, area = ({}, {"step": model.size}) if small else ({"stride": 24}, {"step": 8 * model.size})
+occlusion, area = ({}, {"step": model.size}) if small else ({"stride": 16}, {"step": 4 * model.size})
 draft, engine = way.startswith("draft, "), way.removeprefix("draft, ")
 if engine not in ("base", "eager", "captum", "floor"):
     model.engine = engine
@@ -95,7 +95,7 @@ elif way == "floor":
     found["areas"] = {"seconds": image * 4 * len(pair) * (points + 1)}
 else:
     _, build = timed(lambda: occlude(stride=2 * model.size // 5))
-    areas(step=model.size**2 // 8)
+    areas(step=model.size**2 // 3)
     made, seconds = timed(occlude)
     found["conditional_occlusion"] = {"seconds": seconds, "build": build, "values": [made.a, made.b]}
     (made, curves), seconds = timed(areas)
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--base", default="b2a8562")
     parser.add_argument("--models", nargs="+", default=["simclr", "resnet50"])
     parser.add_argument("--ways", nargs="+", choices=WAYS, help="default: all but compile, of those installed")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("-o", "--out", type=Path)
     given = parser.parse_args()
     engines = {name: importlib.util.find_spec(name) for name in ("onnxruntime", "openvino")}
