@@ -80,6 +80,16 @@ def test_areas_as_a_draft(adaptive, rounded) -> None:
     assert (curves.encoded >= plain.encoded).all()
 
 
+def test_a_few_scores_are_exact_at_once(rounded) -> None:
+    pair = blocks()
+    made, want = (explain(rounded, pair, "conditional_occlusion", stride=4, precision=p) for p in ("draft", "exact"))
+    assert_close(made.a, want.a, rtol=0, atol=0)
+    assert not made.error_a.any()
+    maps = explain(rounded, pair, "random_map")
+    draft, exact = (measure(rounded, pair, maps, ["SI"], step=24, precision=p)["SI"] for p in ("draft", "exact"))
+    assert_close(draft, exact, rtol=0, atol=0)
+
+
 NOTHING = {
     "no instructions": ({"has_bfloat16": lambda device: False}, "for this processor has no instructions for bfloat16"),
     "no gain": ({"DRAFT_GAIN": 0.0}, "for bfloat16 takes .* times as long here"),
@@ -93,10 +103,11 @@ def test_where_nothing_is_gained_all_is_exact_and_that_is_said(without, says, ro
     for name, value in without.items():
         monkeypatch.setattr(engines, name, value)
     pair = random_pair(1)
+    options = {"window": 8, "stride": 1}
     with pytest.warns(UserWarning, match=f"'small': exact instead of a draft, {says}") as caught:
-        made = explain(rounded, pair, "conditional_occlusion", stride=4, precision="draft")
+        made = explain(rounded, pair, "conditional_occlusion", precision="draft", **options)
     assert len(caught) == 1
-    assert_close(made.a, explain(rounded, pair, "conditional_occlusion", stride=4).a, rtol=1e-4, atol=1e-6)
+    assert_close(made.a, explain(rounded, pair, "conditional_occlusion", **options).a, rtol=1e-4, atol=1e-6)
 
 
 def test_precisions_that_there_are_not(rounded) -> None:

@@ -10,6 +10,7 @@ from xaicl_lib.errors import unknown
 
 SAMPLE = 24  # scores of a map or a curve that are computed exactly as well
 WIDER = 2.0  # a value that was not sampled may be this much further away than the furthest that was
+FEW = 4 * SAMPLE  # of fewer scores a sample takes more than a draft saves: they are computed exactly
 PRECISIONS = ("exact", "draft")
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from xaicl_lib.drafts import is_draft, proven
+from xaicl_lib.drafts import FEW, is_draft, proven
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
@@ -229,11 +229,10 @@ def _occluded(
 
     each = torch.arange(shape[1] * shape[2], device=x.device)
     items = torch.arange(n, device=x.device).repeat_interleave(len(each))
-    scores = at(items, each.repeat(n), draft)
-    if not draft:
-        return scores.view(shape), None
-    scores, error = proven(scores.view(n, -1), at)
-    return scores.view(shape), error.view(shape)
+    rough = draft and len(each) >= FEW
+    scores = at(items, each.repeat(n), rough).view(n, -1)
+    scores, error = proven(scores, at) if rough else (scores, torch.zeros_like(scores))
+    return scores.view(shape), error.view(shape) if draft else None
 
 
 def _inside(start: Tensor, length: int, side: int) -> Tensor:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from xaicl_lib import augment
-from xaicl_lib.drafts import area_bound, is_draft, sampled
+from xaicl_lib.drafts import FEW, area_bound, is_draft, sampled
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.metrics import quadrature
 from xaicl_lib.metrics.registry import Curves, Measured, metrics
@@ -133,7 +133,7 @@ def perturbation(
         if {f"S{name}", f"C{name}"} & set(columns):
             for side, pixels in zip(sides, pair.sides, strict=True):
                 side.baseline = BASELINES[baseline](pixels, side.x, model, generator)
-            found = _curves(_Sweep(sides, whole, name == "I", score, chunk, model, draft), tolerance)
+            found = _curves(_Sweep(sides, whole, name == "I", score, chunk, model, draft and sides[0].steps >= FEW), tolerance)
             curves = curves.join(found.rename({"S": f"S{name}", "C": f"C{name}"}))
     values = {name: area for name, area in curves.areas().items() if name in columns}
     if {"SAD", "CAD"} & set(columns):
