@@ -23,6 +23,7 @@ import torch
 from distributed import Client, LocalCluster
 
 from xaicl_lib import evaluate
+from xaicl_lib.evaluation.cluster import _load
 from xaicl_lib.studies.tables import pairs_from
 
 METHODS, METRICS = ["grad_cam", "interaction_cam", "deep_similarity", "edges"], ["SI", "SD", "CI", "CD"]
@@ -45,13 +46,19 @@ def kill_at_first_value(client: Client, store: Path) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def load() -> None:
+    """Have the model at hand, as jobs find it."""
+    _load("simclr", "cpu").encode(torch.rand(1, 3, 96, 96))
+
+
 def run(pair: object, shard: int, client: Client | None = None, kill: bool = False) -> tuple[pd.DataFrame, dict[str, float]]:
     """The table, and what it cost once every worker has the model."""
     where = {"device": "cpu", "client": client}
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
-        for k in range(4 * len(client.nthreads()) if client else 1):  # so that every worker loads the model
-            evaluate("simclr", pair[k : k + 1], METHODS[:1], METRICS[:1], store=store / "first", shard=1, **where)
+        if client:
+            client.run(load)
+        evaluate("simclr", pair[:1], METHODS[:1], METRICS[:1], store=store / "first", shard=1, **where)
         if kill and client:
             kill_at_first_value(client, store)
         began, used = time.perf_counter(), processor(client)
