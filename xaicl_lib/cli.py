@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from xaicl_lib.commands import run
+from xaicl_lib.devices import keep_memory
 from xaicl_lib.errors import InputError, NotebookError
 
 Commands = Any  # what argparse gives for subparsers; its name there is private
@@ -53,6 +54,7 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("--channels", type=_numbers, help="what is shown of images that are not RGB: one channel or three, such as 3,2,1")
+    _add_engine(explain)
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
 
 
@@ -74,6 +76,10 @@ def _add_retrieve(commands: Commands) -> None:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fit", default="crop", help="of photos that are no squares: crop, pad or stretch (default: %(default)s)")
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", default="eager", help="eager, auto, onnxruntime, openvino or compile (default: %(default)s)")
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -98,6 +104,7 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("--seed", type=_seed, default=0, help="of pairs and methods (default: %(default)s)")
     evaluate.add_argument("--store", help="folder where values are kept as they come; a run that was stopped goes on from there")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    _add_engine(evaluate)
     evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
     evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
 
@@ -222,6 +229,7 @@ def program() -> int:
     """The program itself: asked to end, it ends as after Ctrl-C, with all that it has started."""
     signal.signal(signal.SIGTERM, _end)
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema would compile its grammar, which nothing here uses
+    keep_memory()
     return main()
 
 

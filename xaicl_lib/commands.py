@@ -30,7 +30,7 @@ def _run_explain(arguments: argparse.Namespace) -> None:
     params |= {"score": resolve_score(arguments.score)} if arguments.score else {}
     notes: list[str] = []
     with _noted(notes):
-        model = load_model(arguments.model, arguments.device, file=arguments.file)
+        model = load_model(arguments.model, arguments.device, file=arguments.file, engine=arguments.engine)
         pair = Pair.open(arguments.a, arguments.b, model, arguments.fit)
     for source, image in ((arguments.a, pair.a), (arguments.b, pair.b)):
         if image is not None and bool((image.amax((2, 3)) - image.amin((2, 3)) < 1 / 255).all()):
@@ -129,7 +129,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
     from xaicl_lib.studies.tables import METHODS, evaluated, pairs_from, with_provenance
 
     output = output_file(arguments.output, (".csv", ".parquet"))
-    models = [load_model(name, arguments.device) for name in arguments.models]
+    models = [load_model(name, arguments.device, engine=arguments.engine) for name in arguments.models]
     methods = list(dict.fromkeys(label for name in arguments.methods for label in (METHODS if name == "paper" else [name])))
     sizes = {model.size for model in models}
     if len(sizes) > 1:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, telling_line
 from xaicl_lib.lab.export.program import to_program
 from xaicl_lib.lab.export.rules import rules
 from xaicl_lib.layers import guided
@@ -224,7 +224,7 @@ def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weigh
                 given = (*function.inputs.values(), *weights.values())
                 program = _exported(traced, given, dynamic_shapes=_batches(function, weights))
     except Exception as error:  # whatever torch's exporter raises
-        raise InputError(f"cannot be written as ONNX: {_reason(error)}") from error
+        raise InputError(f"cannot be written as ONNX: {telling_line(error)}") from error
     assert program is not None  # with dynamo, it is
     return program.model_proto
 
@@ -249,7 +249,7 @@ def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:
     except InputError:
         raise
     except Exception as error:  # whatever the model's own code or torch's tracer raises
-        raise InputError(f"cannot be traced: {_reason(error)}") from error
+        raise InputError(f"cannot be traced: {telling_line(error)}") from error
 
 
 def _symbolic(function: Function, weights: Weights) -> list[Tensor]:
@@ -271,13 +271,6 @@ def _symbolic(function: Function, weights: Weights) -> list[Tensor]:
 def _batches(function: Function, weights: Weights) -> tuple[dict[int, Any], ...]:
     batch = torch.export.Dim("n", min=1, max=4096)
     return (*({0: batch} for _ in function.inputs), *({} for _ in weights))
-
-
-def _reason(error: Exception) -> str:
-    """The line of an error that says most."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    telling = [line for line in lines if "aten" in line or "not supported" in line.lower()]
-    return (telling or lines)[0][:200]
 
 
 def _finished(model: Any, function: Function, weights: Weights, offsets: Mapping[str, int]) -> bytes:
