@@ -278,7 +278,8 @@ class _FromShares(nn.Module):
             return tuple(self._like(item, features) for item in value)
         if not isinstance(value, Tensor):
             return value
-        shape = [len(features) if k == 0 and value.ndim == 3 else s for k, s in enumerate(value.shape)]
+        n = features.shape[0]  # not len(), which is a number even where the batch is to stay unknown
+        shape = [n if k == 0 and value.ndim == 3 else s for k, s in enumerate(value.shape)]
         return torch.zeros(shape, dtype=features.dtype, device=features.device)
 
 
