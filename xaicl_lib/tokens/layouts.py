@@ -264,7 +264,36 @@ def last_of(net: nn.Module, stack: str) -> str:
     return f"{stack}.{list(net.get_submodule(stack).named_children())[-1][0]}"
 
 
-FAMILIES = (_Timm, _Torchvision, _OpenClip, _Trunk, _Transformers)
+@dataclass(frozen=True)
+class _Registers:
+    """Of this library: `blocks`, `norm`, a class token and registers."""
+
+    stage: str
+    prefix: int
+    reads: int = 1
+    at: int = 0
+    family: str = "xaicl_lib"
+    classifier: str = ""
+
+    @staticmethod
+    def of(net: Any) -> "_Registers | None":
+        ours = isinstance(getattr(net, "registers", None), nn.Parameter) and hasattr(net, "class_token") and hasattr(net, "patches")
+        return _Registers(last_of(net, "blocks"), 1 + net.registers.shape[1]) if ours else None
+
+    def embed(self, net: Any, x: Tensor) -> Tensor:
+        return net(x)
+
+    def tokens(self, net: Any, x: Tensor) -> Tensor:
+        raise NotImplementedError("it has a stage")
+
+    def finish(self, net: Any, tokens: Tensor) -> Tensor:
+        return net.norm(tokens)[:, 0]
+
+    def norm_of_mean(self, net: Any) -> str:
+        return ""
+
+
+FAMILIES = (_Timm, _Torchvision, _OpenClip, _Trunk, _Transformers, _Registers)
 
 
 def layout_of(network: nn.Module) -> Layout | None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
-from xaicl_lib.networks.small import branches, build_network
+from xaicl_lib.networks.small import branches, build_network, kept
 from xaicl_lib.zoo.official import list_official, load_official, official_card
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -100,7 +100,7 @@ def untrained(name: str) -> PairModel:
     from xaicl_lib.training.recipes import from_facts  # which needs the networks of this package
 
     card = model_card(name)
-    parts = branches(from_facts(card["recipe"]).network())
+    parts = branches(kept(from_facts(card["recipe"]).network()))
     return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=f"untrained {name}")
 
 
@@ -121,7 +121,7 @@ def load_classifier(name: str, device: str | torch.device = "auto", *, folder: P
 
 def _network(card: dict[str, Any], folder: Path) -> nn.ModuleDict:
     with torch.device("meta"):  # no time is spent on random values, none are drawn
-        network = build_network(card["recipe"])
+        network = kept(build_network(card["recipe"]))
     try:
         network.load_state_dict(_read_weights(folder / f"{card['name']}.safetensors", card["sha256"]), assign=True)
     except RuntimeError as error:
