@@ -13,6 +13,8 @@ const MEANS = {
   interaction_cam: (w) => `The ${w.high} places hold features that both pictures have and that the similarity rests on.`,
   deep_similarity: (w) => `Cut into cells and added up again, the similarity of the features lies most at the ${w.high} places.`,
   integrated_jacobians: (w) => `Cut into cells and added up again, the similarity comes most from the ${w.high} places.`,
+  attention_rollout: (w) => `What the model reads of each picture comes most from the ${w.high} places, of whatever it is compared with.`,
+  legrad: (w) => `More attention to the ${w.high} places would make the pictures more similar.`,
   edges: () => "This is a control: it shows edges and never asked the model.",
   random_map: () => "This is a control: it shows random numbers. No explanation should look like it.",
 };
