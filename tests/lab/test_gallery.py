@@ -274,6 +274,7 @@ TOP_LEFT, CENTRE, COLD = [1, 0.5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 2, 0, 0, 0,
         ),
         ({"score": 1.0, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "grad_cam", "gradient": True}}, {"warning": "vanishes"}),
         ({"score": 0.5, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "edges", "family": "control"}}, {"rest": "."}),
+        ({"score": 0.5, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "attention_rollout"}}, {"meaning": "The other picture has no say"}),
     ],
 )  # fmt: skip
 def test_the_sentence_says_what_is_seen(given: dict[str, Any], want: dict[str, str]) -> None:
