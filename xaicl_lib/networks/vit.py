@@ -81,7 +81,7 @@ class Tokens(nn.Module):
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n t c"]:
         patches = self.patch_embed(x)  # (n, c, i, j)
-        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches.flatten(2).mT], 1)
+        tokens = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), patches.flatten(2).mT], 1)
         return self.blocks(tokens + self._positions(*patches.shape[2:]))
 
     def _positions(self, i: int, j: int) -> Float[Tensor, "1 t c"]:

@@ -151,7 +151,7 @@ class _From(nn.Module):
         hold: Any = self.module.get_submodule(self.layer)
         hold.held = features
         try:
-            return self.module(features.new_zeros(len(features), 3, self.size, self.size))
+            return self.module(features.new_zeros(features.shape[0], 3, self.size, self.size))
         finally:
             hold.held = None
 

@@ -111,7 +111,7 @@ class _Torchvision:
         return self.tokens(net, x)[:, 0]
 
     def tokens(self, net: Any, x: Tensor) -> Tensor:
-        return net.encoder(torch.cat([net.class_token.expand(len(x), -1, -1), net._process_input(x)], 1))
+        return net.encoder(torch.cat([net.class_token.expand(x.shape[0], -1, -1), net._process_input(x)], 1))
 
     def finish(self, net: Any, tokens: Tensor) -> Tensor:
         return net.encoder.ln(tokens)[:, 0]
