@@ -104,7 +104,7 @@ def test_dino_equals_loops_and_stops_the_gradient() -> None:
         shares = shares / shares.sum(0)
         shares = shares / shares.sum(1, keepdim=True)
     terms = [
-        -sum(float(p[i] @ (s / 0.3).log_softmax(1)[i]) for i in range(5)) / 5
+        -sum((p[i] @ (s / 0.3).log_softmax(1)[i]).item() for i in range(5)) / 5
         for p, others in ((shares[:5], (sb, sc)), (shares[5:], (sa, sc))) for s in others
     ]  # fmt: skip
     assert loss.item() == pytest.approx(sum(terms) / 4, rel=1e-5)

@@ -56,7 +56,7 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
     Each graph is run once and compared with torch before anything is written. The same model gives the same bytes.
 
     Args:
-        model: any network of convolutions and the like; its weights end up in half precision.
+        model: any network of convolutions and the like, or a transformer; its weights end up in half precision.
         folder: for the files; made if its parent exists.
 
     Returns:
@@ -189,7 +189,9 @@ def _check(data: bytes, function: Function, values: Mapping[str, Tensor]) -> Non
         raise
     except Exception as error:  # onnxruntime's own
         reason = " ".join(str(error).split())[-160:]
-        raise InputError(f"makes a graph that does not run on any number of images, as transformers may ({reason})") from error
+        raise InputError(
+            f"makes a graph that does not run on any number of images, as where a network asks for len() of them ({reason})"
+        ) from error
 
 
 def _compare(name: str, got: Tensor, want: Tensor) -> None:
