@@ -11,6 +11,7 @@ from tests.lab.test_engine import ALL_RUNS, BINARY, RUNS, RUNTIME, away, draws, 
 from tests.lab_node import in_node
 from xaicl_lib import Pair, PairModel, explain
 from xaicl_lib.networks.small import branches, build_network, kept
+from xaicl_lib.tokens import open_tokens
 from xaicl_lib.training.recipes import RECIPES
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
@@ -85,3 +86,16 @@ def test_attention_of_two_branches_is_that_of_the_methods(pair: Pair) -> None:
         torch.testing.assert_close((s, a, b), (want.score, want.a, want.b), rtol=1e-4, atol=1e-6)
     assert not torch.allclose(maps[2], maps[3], rtol=1e-2)
     assert float(maps[0].sum()) == pytest.approx(1, abs=1e-5), "without registers all of it is in the cells"
+
+
+def test_a_batch_stays_unknown_where_torch_takes_it_for_a_number(pair: Pair) -> None:
+    """Of layers of tokens that are differentiated, by themselves and in PyTorch's own attention module."""
+    network = pytest.importorskip("torchvision").models.VisionTransformer(SIZE, 8, 2, 2, 8, 16)
+    parts = open_tokens(network, SIZE)
+    assert parts is not None
+    modules, weights = prepare(PairModel(*parts, size=SIZE))
+    values = {name: weight.value for name, weight in weights.items()}
+    made = graphs.functions(graphs.Network(modules, True), SIZE, relus=False, cells=False)["pixgrad"]
+    images = [torch.cat([x, x.flip(2), x.flip(3)]) for x in pair.sides]
+    got = graphs._trace(made, values)(*images, *values.values())
+    torch.testing.assert_close(list(got), made(values, *images), rtol=1e-3, atol=1e-6)

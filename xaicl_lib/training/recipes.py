@@ -132,6 +132,8 @@ RECIPES = {
             "moco_v3", "moco_v3", {"temperature": 0.2}, task="momentum_contrast", epochs=12, batch=128, lr=1e-3, warmup=0.1,
             views=BYOL_A, views_b=BYOL_B, architecture="slim_vit", widths=(32, 64, 128), depth=4, heads=4, predictor=256, momentum=0.99,
         ),
+        # Of which no model is bundled: after these ten epochs k-NN accuracy (of the class token, on 1,000 validation photos by 3,000 of
+        # training) was 0.315 beside the 0.319 of the untrained network. It asks for the epochs of a GPU.
         Recipe(
             "dino", "dino", task="distill", epochs=10, batch=128, lr=1e-3, weight_decay=0.04, warmup=0.1,
             views=replace(BYOL_A, size=48, scale=(0.3, 1.0)), views_b=replace(BYOL_B, size=48, scale=(0.3, 1.0)),

@@ -18,7 +18,7 @@ from xaicl_lib.layers import guided
 from xaicl_lib.methods.attention import attention_of, positive, rolled
 from xaicl_lib.methods.cells import share_of_a_cell
 from xaicl_lib.scores import cosine
-from xaicl_lib.tokens.opening import Attention, weights_of
+from xaicl_lib.tokens.opening import Attention, affine, weights_of
 
 OPSET = 20
 WEIGHTS_FILE = "weights.bin"  # what the graphs call their weights; a reader hands them over by this name
@@ -245,18 +245,17 @@ def _exported(model: Any, given: tuple[Tensor, ...] = (), **options: Any) -> Any
 
 
 class _Plain(Attention):
-    """Tokens in operations that leave the batch unknown: attention from products, and affine layers whose bias is added by itself.
+    """Tokens in operations that leave the batch unknown: attention from products, and layers as `affine` has them.
 
-    A fused kernel of attention has no gradient that could be written, and torch takes the batch for the number that it has in the example
-    where a layer with a bias is differentiated on tokens.
+    A fused kernel of attention has no gradient that could be written.
     """
 
     def __init__(self) -> None:
         super().__init__(lambda q, k, v, mask, scale: weights_of(q, k, mask, scale) @ v)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is linear and args[0].ndim > 2 and len(args) == 3 and args[2] is not None:
-            return linear(args[0], args[1]) + args[2]
+        if func is linear and args[0].ndim > 2 and len(args) == 3:
+            return affine(*args)
         return super().__torch_function__(func, types, args, kwargs)
 
 
