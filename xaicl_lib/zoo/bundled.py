@@ -17,7 +17,7 @@ from torch import nn
 from xaicl_lib.engines import known_engine
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
-from xaicl_lib.networks.small import branches, build_network
+from xaicl_lib.networks.small import branches, build_network, kept
 from xaicl_lib.zoo.official import list_official, load_official, official_card
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -124,7 +124,7 @@ def untrained(name: str) -> PairModel:
     card = model_card(name)
     if "backbone" in card:
         raise InputError(f"expected a model trained as a whole, got {name!r}, whose backbone is that of {card['backbone']!r}")
-    parts = branches(from_facts(card["recipe"]).network())
+    parts = branches(kept(from_facts(card["recipe"]).network()))
     return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=f"untrained {name}")
 
 
@@ -149,7 +149,7 @@ def _network(card: dict[str, Any], folder: Path) -> nn.ModuleDict:
     if card["recipe"].get("text"):
         import xaicl_lib.networks.text  # noqa: F401  before the scope, where constants of modules that it brings would hold no values
     with torch.device("meta"):  # no time is spent on random values, none are drawn
-        network = build_network(card["recipe"])
+        network = kept(build_network(card["recipe"]))
     return _filled(network, card, folder)
 
 
