@@ -190,6 +190,15 @@ def run_export(arguments: argparse.Namespace) -> None:
     print(f"written: {arguments.output}, {total / 1e6:.2f} MB, {weights:.2f} of them weights; {len(card['methods'])} methods")
 
 
+def run_element(arguments: argparse.Namespace) -> None:
+    """Write what a live pair needs on a page of one's own."""
+    from xaicl_lib.publishing.build import write_element
+
+    write_element(arguments.output, arguments.models, arguments.out, arguments.jobs)
+    total = sum(path.stat().st_size for path in Path(arguments.output).rglob("*") if path.is_file())
+    print(f"written: {arguments.output}, {total / 1e6:.1f} MB; a page names page/pair.js in it, see `book/lab.md`")
+
+
 def run_train(arguments: argparse.Namespace) -> None:
     """Train a recipe, from where it stopped."""
     from dataclasses import replace
