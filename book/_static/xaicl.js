@@ -158,6 +158,7 @@
 
   const boxes = [...document.querySelectorAll(".xaicl-plot")];
   if (document.querySelector("xaicl-pair")) import(new URL("lab/page/pair.js", here));
+  if (document.querySelector(".xaicl-quiz")) import(new URL("quiz.js", here));
   if (document.querySelector(".xl-explorer")) showPairs();
   if (boxes.length > 0) showPlots(boxes);
 }

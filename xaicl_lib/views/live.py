@@ -89,6 +89,12 @@ class LivePair:
         generator = torch.Generator().manual_seed(0)
         return explain(load_model(name, "cpu"), self.pair(name), self.method, generator=generator, **self.options)
 
+    def picture(self, side: str) -> Image.Image:
+        """Side `a` or `b` under its map, of 224 pixels; both sides share a scale."""
+        k = "ab".index(side)
+        (row,) = rows([self.explanation()])
+        return _under_map(self.sides[k], torch.from_numpy(row.maps[k]), row)
+
     def _repr_html_(self) -> str:
         attributes = "".join(f' {k}="{html.escape(v, quote=True)}"' for k, v in self._attributes.items())
         attributes += "".join(f" {flag}" for flag in self._flags)
