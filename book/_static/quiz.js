@@ -173,8 +173,8 @@ function cross(canvas, { u, v, colour }) {
 function place(question) {
   const { side, at, within, says, method } = question;
   const STEP = 1 / 12;
-  const canvas = h("canvas", { width: 336, height: 336, class: "xaicl-photo", tabindex: 0, role: "application", "aria-roledescription": "photo to choose a place on" });
-  const other = h("canvas", { width: 336, height: 336, class: "xaicl-photo", role: "img" });
+  const canvas = h("canvas", { width: 336, height: 336, class: "xaicl-photo", tabindex: 0, role: "application", "aria-roledescription": "photo to choose a place on", "aria-label": `Picture ${side.toUpperCase()}` });
+  const other = h("canvas", { width: 336, height: 336, class: "xaicl-photo", role: "img", "aria-label": "The other picture" });
   const where = h("p", { class: "xaicl-hint", role: "status" }, "Click a place, or move there with the arrow keys.");
   const pair = h("div", { class: "xaicl-photos" }, side === "a" ? canvas : other, side === "a" ? other : canvas);
   const element = h("div", {}, pair, where);
@@ -232,7 +232,7 @@ function place(question) {
 function control(question) {
   const { id, maps: methods, says } = question;
   const radios = methods.map((_, k) => h("input", { type: "radio", name: `quiz-${id}`, value: k, id: `quiz-${id}-${k}` }));
-  const canvases = methods.map(() => h("canvas", { width: 224, height: 224, class: "xaicl-photo", role: "img" }));
+  const canvases = methods.map((_, k) => h("canvas", { width: 224, height: 224, class: "xaicl-photo", role: "img", "aria-label": `Map ${k + 1}` }));
   const names = methods.map((_, k) => h("span", {}, `Map ${k + 1}`));
   const element = h("div", { class: "xaicl-maps" }, ...methods.map((_, k) => h("label", { class: "xaicl-map", for: radios[k].id }, canvases[k], h("span", {}, radios[k], " ", names[k]))));
   whenNear(element, async () => {
