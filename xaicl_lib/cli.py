@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     books = (_add_book, _add_run, _add_site, _add_serve)
-    for add in (_add_explain, _add_retrieve, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_train, *books):
+    for add in (_add_explain, _add_retrieve, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_element, _add_train, *books):
         add(commands)
     return parser
 
@@ -132,6 +132,14 @@ def _add_export(commands: Commands) -> None:
     export.add_argument("name", help="see `models`; your own: `from xaicl_lib.lab.export import export`")
     export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
+
+
+def _add_element(commands: Commands) -> None:
+    element = commands.add_parser("element", help="write what <xaicl-pair>, a live pair, needs on a page of your own")
+    element.add_argument("-o", "--output", required=True, metavar="FOLDER", help="to put beside the page; an older one there is replaced")
+    element.add_argument("--models", nargs="+", default=["simclr"], metavar="NAME", help="of the lab (default: simclr)")
+    element.add_argument("--out", default="_build", help="where a book was built, whose models are taken (default: %(default)s)")
+    element.add_argument("--jobs", type=_whole, help="processes at a time (default: as many as there are cores)")
 
 
 def _add_train(commands: Commands) -> None:

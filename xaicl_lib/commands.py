@@ -232,6 +232,15 @@ def _run_export(arguments: argparse.Namespace) -> None:
     print(f"written: {arguments.output}, {total / 1e6:.2f} MB, {weights:.2f} of them weights; {len(card['methods'])} methods")
 
 
+def _run_element(arguments: argparse.Namespace) -> None:
+    """Write what a live pair needs on a page of one's own."""
+    from xaicl_lib.publishing.build import write_element
+
+    write_element(arguments.output, arguments.models, arguments.out, arguments.jobs)
+    total = sum(path.stat().st_size for path in Path(arguments.output).rglob("*") if path.is_file())
+    print(f"written: {arguments.output}, {total / 1e6:.1f} MB; a page names page/pair.js in it, see `book/lab.md`")
+
+
 def _run_train(arguments: argparse.Namespace) -> None:
     """Train a recipe, from where it stopped."""
     from dataclasses import replace
@@ -333,7 +342,7 @@ def _run_serve(arguments: argparse.Namespace) -> None:
 
 _COMMANDS = {
     "explain": _run_explain, "retrieve": _run_retrieve, "evaluate": _run_evaluate, "benchmark": _run_benchmark,
-    "models": _run_models, "methods": _run_methods, "export": _run_export, "train": _run_train, "book": _run_book,
+    "models": _run_models, "methods": _run_methods, "export": _run_export, "element": _run_element, "train": _run_train, "book": _run_book,
     "run": _run_execute, "check": _run_check, "site": _run_site, "links": _run_links, "serve": _run_serve,
 }  # fmt: skip
 

@@ -225,9 +225,13 @@ def main() -> int:
     return 0
 
 
+def seen(name: str, size: int) -> Tensor:
+    """A picture as a model of that size sees it, (1, 3, s, s): what is left of it in a PNG."""
+    return (PICTURES[name].draw(size) * 255).round().byte().float() / 255
+
+
 def _seen(size: int) -> dict[str, Tensor]:
-    """Each picture as a model of that size sees it, (1, 3, s, s): what is left of it in a PNG."""
-    return {name: (picture.draw(size) * 255).round().byte().float() / 255 for name, picture in PICTURES.items()}
+    return {name: seen(name, size) for name in PICTURES}
 
 
 def _write_pictures(folder: Path, size: int) -> None:
