@@ -164,7 +164,7 @@ CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, larg
 }
 
 
-def _menu() -> list[str]:
+def menu() -> list[str]:
     """Names of the methods that the browser computes, first what is best to begin with; one that has no place of its own comes last."""
     return [*ORDER, *(name for name in METHODS if name not in ORDER)]
 
@@ -186,7 +186,7 @@ def _write_model(folder: Path, name: str, pairs: int | None = None) -> None:
         (folder / part).mkdir(parents=True)
     export(model, folder / "models" / name)
     card = json.loads((folder / "models" / name / "model.json").read_text(encoding="utf-8"))
-    able = [method for method in _menu() if method in card["methods"] or method not in METHODS]
+    able = [method for method in menu() if method in card["methods"] or method not in METHODS]
     _write_results(folder / "results", model, able, chosen, seen)
     _write_json(folder / "check" / f"{name}.json", _check(model, chosen[0], seen))
     _write_json(folder / "entry.json", {**_model_entry(name, model, seen), "methods": card["methods"], "guided": card["guided"]})
@@ -212,7 +212,7 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
         "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
         "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in PAIRS[:pairs]],
         "models": entries,
-        "methods": [method_entry(methods[name]) for name in _menu()],
+        "methods": [method_entry(methods[name]) for name in menu()],
         "torch": torch.__version__,
     }
     _write_json(gallery / "index.json", index)
