@@ -94,7 +94,7 @@ def specific(found: pd.DataFrame) -> pd.DataFrame:
     added = (wide[True] - wide[False]).rename("value").reset_index()
     added["couple"] = added.groupby("kind", observed=True)["pair"].transform(_couples)
     each = added.groupby([*by, "couple"], sort=False, observed=True)["value"]
-    return each.agg(lambda values: values.mean(skipna=False)).reset_index()
+    return each.mean().where(each.count() == each.size()).reset_index()
 
 
 def in_words(added: pd.DataFrame) -> pd.DataFrame:
