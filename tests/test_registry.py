@@ -78,7 +78,7 @@ def test_a_method_with_a_transform_can_be_run_again_on_noisy_images(projected) -
 def test_a_transform_must_make_images(projected, noise) -> None:
     pair = random_pair(2).shifted(torch.full((3, 24, 24), noise))
     for transform in (lambda x: x[:, :1], lambda x: x * torch.nan, lambda x: x[:1], lambda x: 3):
-        with pytest.raises(InputError, match=r"side b: expected|as many images on side a"):
+        with pytest.raises(InputError, match=r"side b: expected|as many (images|channels) on side a"):
             explain(projected, pair, "averaged_transforms", transform=transform)
 
 
