@@ -11,6 +11,7 @@ from xaicl_lib.devices import sparing, widest
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics.randomisation import _ssim, rank_correlation
 from xaicl_lib.model import resolve_device
+from xaicl_lib.publishing.pool import surroundings
 from xaicl_lib.scores import corpus_similarity
 
 ORDINARY = [method for method in methods if method.facts["family"] != "attention"]  # what any network can have
@@ -141,3 +142,11 @@ def test_devices_without_double_precision(monkeypatch) -> None:
         measure(model, single, maps, step=96)
         assert_close(rank_correlation(maps.a, maps.a), torch.ones(2), rtol=1e-5)
         assert_close(_ssim(maps.a, maps.a), torch.ones(2), rtol=1e-5)
+
+
+def test_processes_of_ours_keep_memory_unless_told_otherwise(monkeypatch) -> None:
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    given = surroundings()
+    assert given["MALLOC_TRIM_THRESHOLD_"] == "1"
+    assert given["MALLOC_MMAP_THRESHOLD_"] == str(2**25)
