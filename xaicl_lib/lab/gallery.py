@@ -174,14 +174,20 @@ def write_model(folder: Path, name: str, pairs: int | None = None) -> None:
     Raises:
         InputError: a model that cannot be exported, or onnx not installed.
     """
-    model, chosen = load_model(name, "cpu"), PAIRS[:pairs]
+    model, chosen = load_model(name, "cpu"), _pairs_of(name)[:pairs]
     seen = _seen(model.size)
     for part in ("results", "check", "models"):
         (folder / part).mkdir(parents=True)
     _write_results(folder / "results", model, name, chosen, seen)
     _write_json(folder / "check" / f"{name}.json", _check(model, chosen[0], seen))
-    _write_json(folder / "entry.json", _model_entry(name, model, seen))
+    made = [f"{a}--{b}" for a, b, *_ in chosen]  # the others the browser computes
+    _write_json(folder / "entry.json", {**_model_entry(name, model, seen), "made": made})
     export(model, folder / "models" / name)
+
+
+def _pairs_of(name: str) -> tuple[tuple[str, str, str, str], ...]:
+    """Pairs whose results are made for a model: those with stickers for one that learned from stickers, else all."""
+    return tuple(pair for pair in PAIRS if pair[0].startswith("sticker")) if "backbone" in model_card(name) else PAIRS
 
 
 def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> None:
@@ -292,7 +298,9 @@ def _model_entry(name: str, model: PairModel, seen: dict[str, Tensor]) -> dict[s
     title, says = MODELS[name]
     card = model_card(name)
     kind = "photo" if card["recipe"].get("data", "photos") == "photos" else "scene"
-    typical = _strangers(model, [seen[p] for p, picture in PICTURES.items() if picture.kind == kind and not p.startswith(("mosaic", "sticker"))])
+    typical = _strangers(
+        model, [seen[p] for p, picture in PICTURES.items() if picture.kind == kind and not p.startswith(("mosaic", "sticker"))]
+    )
     return {
         "name": name,
         "title": title,
