@@ -255,6 +255,16 @@ def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(
         assert Image.open(tmp_path / "gallery" / "pictures" / f"{name}-64.png").size == (64, 64)
 
 
+def test_a_head_brings_results_of_pairs_with_stickers_and_leaves_the_others_to_the_browser() -> None:
+    made = [pair[:2] for pair in gallery._pairs_of("horse_a")]
+    assert made == [("sticker_a", "sticker_b"), ("sticker_a", "sticker_other")]
+    assert gallery._pairs_of("simclr") == gallery.PAIRS
+    index = {"pairs": [{"a": "x", "b": "y"}], "models": [{"name": "head", "made": ["p--q"]}]}
+    code = """import { gallery } from "lab/page/gallery.js";
+    gallery("https://book/").results(given, "x", "y", "head").then(answer);"""
+    assert in_node(code, index) is None
+
+
 SAID = """import { describe } from "lab/page/words.js";
 import { scheme } from "lab/page/colours.js";
 const map = (data) => ({ data: Float32Array.from(data), h: 3, w: 3 });

@@ -20,7 +20,7 @@ from xaicl_lib.studies.models import twin_table
 from xaicl_lib.training.finish import MIN_RANK, MIN_STD, _encode, _spread
 from xaicl_lib.training.recipes import RECIPES, from_facts
 from xaicl_lib.training.train import normalize
-from xaicl_lib.zoo.bundled import WEIGHTS, model_card
+from xaicl_lib.zoo.bundled import HEADS, WEIGHTS, model_card
 
 NAMES = pytest.mark.parametrize("name", list_models())
 
@@ -30,8 +30,9 @@ def test_simclr_is_there() -> None:
 
 
 def test_the_package_stays_small() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 24 * 2**20
-    assert {path.suffix for path in WEIGHTS.iterdir()} == {".json", ".safetensors"}
+    files = [*WEIGHTS.iterdir(), *HEADS.iterdir()]
+    assert sum(path.stat().st_size for path in files) <= 24 * 2**20
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
 
 
 @NAMES

@@ -180,16 +180,24 @@ def _write_model(folder: Path, name: str, pairs: int | None = None) -> None:
     Raises:
         InputError: a model that cannot be exported, or onnx not installed.
     """
-    model, chosen = load_model(name, "cpu"), PAIRS[:pairs]
+    model, chosen = load_model(name, "cpu"), _pairs_of(name)[:pairs]
     seen = _seen(model.size)
     for part in ("results", "check", "models"):
         (folder / part).mkdir(parents=True)
+    made = [f"{a}--{b}" for a, b, *_ in chosen]  # the others the browser computes
     export(model, folder / "models" / name)
     card = json.loads((folder / "models" / name / "model.json").read_text(encoding="utf-8"))
     able = [method for method in menu() if method in card["methods"] or method not in METHODS]
     _write_results(folder / "results", model, able, chosen, seen)
     _write_json(folder / "check" / f"{name}.json", _check(model, chosen[0], seen))
-    _write_json(folder / "entry.json", {**_model_entry(name, model, seen), "methods": card["methods"], "guided": card["guided"]})
+    _write_json(
+        folder / "entry.json", {**_model_entry(name, model, seen), "methods": card["methods"], "guided": card["guided"], "made": made}
+    )
+
+
+def _pairs_of(name: str) -> tuple[tuple[str, str, str, str], ...]:
+    """Pairs whose results are made for a model: those with stickers for one that learned from stickers, else all."""
+    return tuple(pair for pair in PAIRS if pair[0].startswith("sticker")) if "backbone" in model_card(name) else PAIRS
 
 
 def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> None:

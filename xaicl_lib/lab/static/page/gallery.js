@@ -19,10 +19,11 @@ export function gallery(base) {
     thumbnail: (name) => at(`pictures/${name}-96.png`),
     shown: (name) => at(`pictures/${name}.jpg`),
     seen: (name, size) => at(`pictures/${name}-${size}.png`),
-    // Results of all methods for a pair of the gallery, whichever way round; null if it has none.
+    // Results of all methods for a pair of the gallery, whichever way round; null if the model has none.
     async results(index, a, b, model) {
       const known = (x, y) => index.pairs.some((pair) => pair.a === x && pair.b === y);
-      if (!known(a, b) || !index.models.some((one) => one.name === model && !one.own)) return null;
+      const asked = index.models.find((one) => one.name === model && !one.own);
+      if (!known(a, b) || !asked || (asked.made && !asked.made.includes(`${a}--${b}`))) return null;
       return remembered(`results/${a}--${b}--${model}.json`);
     },
   };
