@@ -10,7 +10,7 @@ TORCH ?=
 JOBS ?=
 CORES = $(shell $(RUN) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 
-.PHONY: help setup book teacher student site classroom serve test lint clean check-notebooks check-book check-links
+.PHONY: help setup book teacher student site classroom serve evidence test lint clean check-notebooks check-book check-links
 
 help:
 	@echo "make book        execute the notebooks and build the book (PROFILE=quick or full, JOBS=notebooks at a time)"
@@ -23,6 +23,7 @@ help:
 	@echo "make check-notebooks  run executed notebooks again and compare (NOTEBOOKS='02_metrics ...', default: all)"
 	@echo "make check-book  open every page of the book in headless Chromium, and use the lab"
 	@echo "make check-links ask every link to another host"
+	@echo "make evidence    what is missing of the larger runs behind the pages, resumable (ONLY='preference ...', LIST=1 only says it)"
 	@echo "make setup       only set up $(VENV) (PYTHON=python3; TORCH=cpu without CUDA's libraries, for a machine without a GPU)"
 	@echo "make clean       remove everything made, but neither $(VENV) nor trained models"
 
@@ -57,6 +58,10 @@ classroom: book
 
 serve: $(BOOK)
 	@$(RUN) -m xaicl_lib serve --port $(PORT)
+
+# Hours to days on one core, minutes on a GPU; LIST=1 says how long, as far as it was timed.
+evidence: $(BOOK)
+	@$(RUN) benchmarks/evidence.py $(ONLY) $(if $(LIST),,--run)
 
 lint: $(TEST)
 	$(RUN) -m ruff format --check .

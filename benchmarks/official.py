@@ -33,7 +33,7 @@ from torch import Tensor
 from xaicl_lib import Pair, explain, load_model
 from xaicl_lib.checkpoints.torch_file import renamed
 from xaicl_lib.data.photos import open_photo
-from xaicl_lib.zoo.official import COSTS, OFFICIAL, empty_network
+from xaicl_lib.zoo.official import COSTS, OFFICIAL, _empty_network
 
 SHOWN = ("first_use_cpu_seconds", "load_cpu_seconds", "load_megabytes", "pair_cpu_seconds", "pair_megabytes")
 
@@ -41,7 +41,7 @@ SHOWN = ("first_use_cpu_seconds", "load_cpu_seconds", "load_megabytes", "pair_cp
 def random_weights(name: str) -> dict[str, Tensor]:
     """By our names; sizes that keep activations from growing through the layers."""
     g, out = torch.Generator().manual_seed(0), {}
-    for key, value in empty_network(OFFICIAL[name]).state_dict().items():
+    for key, value in _empty_network(OFFICIAL[name]).state_dict().items():
         drawn = torch.empty(value.shape)
         if value.ndim > 1:
             drawn.normal_(0, value[0].numel() ** -0.5, generator=g)
@@ -57,7 +57,7 @@ def write_published(name: str, folder: Path) -> Path:
     reader = import_module(f"xaicl_lib.checkpoints.{row.reader}")
     path = folder / row.files[0]
     if row.reader == "simclr_v2":
-        names = dict(reader.names(empty_network(row)))
+        names = dict(reader.names(_empty_network(row)))
         write_bundle(path, {theirs: reader._turned(weights[ours], back=True).contiguous() for theirs, ours in names.items()})
         return path
     state = {f"module.{renamed(ours, reader.names(**row.options))}": value for ours, value in weights.items()}

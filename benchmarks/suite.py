@@ -1,6 +1,6 @@
 """Our own methods, and what knows nothing, on the suite of pairs with known evidence: the rows of the leaderboard.
 
-    python benchmarks/suite.py [METHOD ...] [-o results/benchmark]
+    python benchmarks/suite.py [METHOD ...] [-s pairs-v1] [-o results/benchmark]
 
 A file for each method; those that are there are kept, and a run that was stopped goes on where it was.
 """
@@ -52,14 +52,16 @@ ROWS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", default=list(ROWS))
+    parser.add_argument("-s", "--suite", default="pairs-v1", help="or shortcuts-v1, whose results are in a folder of that name")
     parser.add_argument("-o", "--out", type=Path, default=Path("results/benchmark"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    out = arguments.out if arguments.suite == "pairs-v1" else arguments.out / arguments.suite
+    out.mkdir(parents=True, exist_ok=True)
     for name in arguments.methods:
-        path = arguments.out / f"{name.replace(' ', '_')}.json"
+        path = out / f"{name.replace(' ', '_')}.json"
         if not path.is_file():
-            print(name, evaluate_method(ROWS[name], name=name, out=path).summary().round(3).to_string(), sep="\n")
+            print(name, evaluate_method(ROWS[name], arguments.suite, name=name, out=path).summary().round(3).to_string(), sep="\n")
 
 
 if __name__ == "__main__":

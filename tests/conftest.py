@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
@@ -16,6 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests
 with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has it
     for option, value in ((-1, 2**30), (-2, 2**26), (-3, 2**25)):  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
         ctypes.CDLL(None).mallopt(option, value)  # memory is kept for the next tensor; else a tenth of all time goes into getting it anew
+
+if "rfc3987_syntax" not in sys.modules:
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # a grammar that jsonschema would compile in each process
 
 import numpy as np
 import pytest

@@ -1,8 +1,10 @@
 """A chapter asks and shows: what is computed of tables stands in its study, what is seen in its figures, and three imports bring both."""
 
 import ast
+import os
 import re
 import statistics
+import subprocess
 
 import nbformat
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from xaicl_lib.publishing.run import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FOREIGN = {"A1_other_libraries"}  # other libraries are its subject
+FOREIGN = {"A1_other_libraries", "A6_your_own"}  # other libraries are their subject
 LINES = 25  # of a cell
+WIDTH = 74  # of a line, as notebooks/ruff.toml says
+INSTALL = re.compile(r"!python -c (.+) \|\| pip install -q \"xaicl_lib\[[a-z,]+\] @ git\+\$\{XAICL_REPOSITORY_URL:\?.+\}\"")
 SUMS = re.compile(r"\.(groupby|pivot_table|pivot|merge|melt|agg|quantile)\(|\bpd\.|\balt=")
 
 # Words that say how sure something is have one meaning each, which the glossary gives; these would be another.
@@ -29,6 +33,32 @@ def cells(path):
         for c in found[1:]
         if "parameters" not in c.metadata.get("tags", ())
     ]
+
+
+def first_line(path):
+    """What the first cell of code runs; comments aside."""
+    cell = next(c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    (line,) = (line for line in cell.source.splitlines() if not line.startswith("#"))
+    return line
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_one_line_brings_the_package_and_lines_fit_on_a_page(path):
+    assert INSTALL.fullmatch(first_line(path))
+    assert [line for source in cells(path) for line in source.splitlines() if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize(("there", "address", "asked"), [(True, "", ""), (False, "https://host/a", "install"), (False, "", "")])
+def test_the_package_is_installed_only_where_it_is_not(there, address, asked, tmp_path):
+    """By a `pip` that writes down what it is asked, and a `python` that finds the package or does not."""
+    for name, does in {"pip": f'echo "$@" > {tmp_path}/asked', "python": f"exit {int(not there)}"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    surroundings = {"PATH": f"{tmp_path}{os.pathsep}/bin:/usr/bin", "XAICL_REPOSITORY_URL": address}
+    done = subprocess.run(["/bin/sh", "-c", first_line(NOTEBOOKS[0])[1:]], env=surroundings, capture_output=True, text=True)
+    said = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert said == (f"install -q xaicl_lib[views] @ git+{address}\n" if asked else "")
+    assert ("set it to the https address of the repository" in done.stderr) == (not there and not address)
 
 
 def imports(path):

@@ -9,7 +9,7 @@ from tests.conftest import STATS, assert_close, build, random_pair, small_featur
 from xaicl_lib import InputError, PairModel, explain, measure
 from xaicl_lib.devices import sparing, widest
 from xaicl_lib.methods import methods
-from xaicl_lib.metrics.randomisation import rank_correlation, ssim
+from xaicl_lib.metrics.randomisation import _ssim, rank_correlation
 from xaicl_lib.model import resolve_device
 from xaicl_lib.scores import corpus_similarity
 
@@ -140,4 +140,4 @@ def test_devices_without_double_precision(monkeypatch) -> None:
         maps = explain(model, single, "rise", masks=64)
         measure(model, single, maps, step=96)
         assert_close(rank_correlation(maps.a, maps.a), torch.ones(2), rtol=1e-5)
-        assert_close(ssim(maps.a, maps.a), torch.ones(2), rtol=1e-5)
+        assert_close(_ssim(maps.a, maps.a), torch.ones(2), rtol=1e-5)

@@ -13,9 +13,8 @@ GOOD = torch.rand(2, 3, 8, 8)
 @pytest.mark.parametrize(
     ("a", "says"),
     [
-        (GOOD[0], r"side a: expected shape \(n, 3, h, w\), got \(3, 8, 8\)"),
-        (torch.rand(2, 1, 8, 8), r"got \(2, 1, 8, 8\)"),
-        (torch.rand(2, 8, 8, 3), r"got \(2, 8, 8, 3\)"),
+        (GOOD[0], r"side a: expected shape \(n, c, h, w\), got \(3, 8, 8\)"),
+        *((torch.rand(2, 8, 8, c), rf"expected channels first, \(n, c, h, w\), got \(2, 8, 8, {c}\)") for c in (1, 3, 4)),
         ((GOOD * 255).byte(), r"expected floats in \[0, 1\], got torch.uint8; divide by 255"),
         (GOOD * 255, r"expected values in \[0, 1\], got \[.*\]; divide by 255"),
         (GOOD - 1, r"expected values in \[0, 1\], got \[-"),
@@ -35,6 +34,13 @@ def test_images_that_cannot_be(a, says) -> None:
 def test_sides_of_different_number() -> None:
     with pytest.raises(InputError, match="as many images on side a as on side b, got 2 and 1"):
         Pair(GOOD, GOOD[:1])
+
+
+@pytest.mark.parametrize("c", [1, 2, 4])
+def test_sides_of_different_channels(c) -> None:
+    assert Pair(GOOD[:, :1].expand(-1, c, -1, -1)).a.shape == (2, c, 8, 8)
+    with pytest.raises(InputError, match=f"as many channels on side a as on side b, got 3 and {c}"):
+        Pair(GOOD, GOOD[:, :1].expand(-1, c, -1, -1))
 
 
 @pytest.mark.parametrize("mask", [torch.ones(2, 8, 8), torch.ones(2, 7, 8, dtype=torch.bool), torch.ones(1, 8, 8, dtype=torch.bool)])

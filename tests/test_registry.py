@@ -2,12 +2,14 @@
 
 import warnings
 
+import pandas as pd
 import pytest
 import torch
 from torch import Generator, nn
 
 from tests.conftest import assert_close, random_pair
 from xaicl_lib import InputError, Pair, PairModel, explain, measure
+from xaicl_lib.errors import require
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics.sensitivity import explain_again
 from xaicl_lib.scores import cosine
@@ -143,3 +145,12 @@ def test_drops_of_no_score_are_undefined() -> None:
         found = measure(MARKED, pair, made, ["SAD", "CAD"])
     for value in found.values():
         assert value.isnan().tolist() == [False, True, False, True]
+
+
+def test_the_first_unknown_name_is_told_with_what_there_is() -> None:
+    require("side", "ab", "a", "b")
+    require("column", pd.DataFrame({"x": [1]}).columns, "x")
+    require("method", pd.Series(["rise", "rise"], dtype="category").unique(), "rise")
+    require("nothing", [])
+    with pytest.raises(InputError, match=r"^unknown side 'c'; there are: a, b$"):
+        require("side", iter("ab"), "a", "c", "d")

@@ -173,6 +173,15 @@ def test_every_method_and_metric_works_as_on_an_ordinary_twin(kind) -> None:
         assert torch.equal(before[1], pair.b)
 
 
+def test_what_is_tried_and_given_up_is_not_heard(capfd) -> None:
+    """torch.fx prints where a module that it made raises, though nobody is to see that the first form did not do."""
+    flat = Through(dense()[1], before=lambda f: f.view(f.size(0), -1))
+    net = nn.Sequential(collections.OrderedDict(features=NET(), head=flat)).eval()
+    model = PairModel.from_module(net, "features", size=24)
+    assert_close(model.fast.embed_a(model.fast.normalize(random_pair(1).a)), net(random_pair(1).a), rtol=1e-7)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("kind", ["changes its input", "squeezes", "four axes"])
 def test_the_other_metrics_and_the_plain_form_too(kind) -> None:
     model, twin = both(kind)

@@ -81,21 +81,21 @@ class SideA(nn.Module):
 
     Args:
         model: any model.
-        b: (1, 3, h, w) or (n, 3, h, w) pixels in [0, 1] of the other side.
+        b: (1, c, h, w) or (n, c, h, w) pixels in [0, 1] of the other side.
         score: what the output is.
 
     Input:
-        (n, 3, h, w) images in the model's input space.
+        (n, c, h, w) images in the model's input space.
     """
 
-    def __init__(self, model: PairModel, b: Float[Tensor, "n 3 h w"], score: Score = cosine) -> None:
+    def __init__(self, model: PairModel, b: Float[Tensor, "n c h w"], score: Score = cosine) -> None:
         super().__init__()
         self.features, self.head, self.score = model.features_a, model.head_a, score
         with torch.no_grad():
             self.register_buffer("z_b", model.embed_b(model.normalize(b)))
         self.eval()
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1"]:
         """Scores of the images with side b."""
         z_a = rows(self.head(self.features(x)), len(x))
         return self.score(z_a, self.z_b.expand(len(z_a), -1)).unsqueeze(1)  # type: ignore[operator]
@@ -107,11 +107,11 @@ class ScoreTarget:
     Args:
         model: any model; give `nn.Sequential(model.features_a, model.head_a)` to the CAM, and images that require gradients, for
             the weights do not.
-        b: (1, 3, h, w) pixels in [0, 1] of the other side.
+        b: (1, c, h, w) pixels in [0, 1] of the other side.
         score: what is explained.
     """
 
-    def __init__(self, model: PairModel, b: Float[Tensor, "1 3 h w"], score: Score = cosine) -> None:
+    def __init__(self, model: PairModel, b: Float[Tensor, "1 c h w"], score: Score = cosine) -> None:
         if len(b) != 1:
             raise InputError(f"expected one image of side b for a target, got {len(b)}; make one target per pair")
         self.score = score
@@ -122,7 +122,7 @@ class ScoreTarget:
         return self.score(z_a.unsqueeze(0), self.z_b.to(z_a))[0]
 
 
-def quantus_explain_func(model: PairModel, b: Float[Tensor, "n 3 h w"], method: str | Method, **params: Any) -> Callable[..., np.ndarray]:
+def quantus_explain_func(model: PairModel, b: Float[Tensor, "n c h w"], method: str | Method, **params: Any) -> Callable[..., np.ndarray]:
     """A method of ours as Quantus' `explain_func`, for metrics on `SideA(model, b)` with target class 0.
 
     Args:
@@ -160,7 +160,7 @@ class Evidence(nn.Module):
         temperature: that the outputs are divided by.
 
     Input:
-        (n, 3, h, w) images in the model's input space.
+        (n, c, h, w) images in the model's input space.
     """
 
     def __init__(self, model: PairModel, scores: Sequence[Score], temperature: float = 1.0) -> None:
@@ -168,7 +168,7 @@ class Evidence(nn.Module):
         self.features, self.head, self.scores, self.temperature = model.features_a, model.head_a, scores, temperature
         self.eval()
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """The evidence for each class."""
         z = rows(self.head(self.features(x)), len(x))
         return torch.stack([score(z, None) for score in self.scores], 1) / self.temperature

@@ -6,22 +6,7 @@ import signal
 import sys
 from typing import Any
 
-from xaicl_lib.commands import (
-    run_benchmark,
-    run_book,
-    run_check,
-    run_evaluate,
-    run_execute,
-    run_explain,
-    run_export,
-    run_links,
-    run_methods,
-    run_models,
-    run_retrieve,
-    run_serve,
-    run_site,
-    run_train,
-)
+from xaicl_lib.commands import run
 from xaicl_lib.errors import InputError, NotebookError
 
 Commands = Any  # what argparse gives for subparsers; its name there is private
@@ -31,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; 0 if it worked, 1 if a notebook or page failed, 2 (and one line on standard error) if its input could not be used."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        run(arguments)
     except NotebookError as error:
         print(f"xaicl: {error}", file=sys.stderr)
         return 1
@@ -48,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     books = (_add_book, _add_run, _add_site, _add_serve)
     for add in (_add_explain, _add_retrieve, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_train, *books):
         add(commands)
@@ -67,8 +52,8 @@ def _add_explain(commands: Commands) -> None:
     _add_fit(explain)
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    explain.add_argument("--channels", type=_numbers, help="what is shown of images that are not RGB: one channel or three, such as 3,2,1")
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
-    explain.set_defaults(run=run_explain)
 
 
 def _add_retrieve(commands: Commands) -> None:
@@ -85,7 +70,6 @@ def _add_retrieve(commands: Commands) -> None:
     retrieve.add_argument("--engine", default="numpy", help="numpy or faiss, which find the same (default: %(default)s)")
     retrieve.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     retrieve.add_argument("-o", "--output", help="FILE.html, interactive and self-contained: results, links, why not the next one")
-    retrieve.set_defaults(run=run_retrieve)
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
@@ -116,25 +100,24 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
     evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
-    evaluate.set_defaults(run=run_evaluate)
 
 
 def _add_benchmark(commands: Commands) -> None:
     benchmark = commands.add_parser("benchmark", help="score a method, ours or yours, on pairs whose evidence is known")
     benchmark.add_argument("method", help="MODULE:FUNCTION of yours, called with a model and a pair, or a name, see `methods`")
+    benchmark.add_argument("--suite", default="pairs-v1", help="pairs-v1 or shortcuts-v1 (default: %(default)s)")
     benchmark.add_argument("--models", nargs="+", metavar="NAME", help="a part of the suite (default: all of its models)")
     benchmark.add_argument("--kinds", nargs="+", metavar="KIND", help="likewise, of its kinds of pairs")
-    benchmark.add_argument("--count", type=int, help="pairs of each model and kind (default: 200)")
+    benchmark.add_argument("--count", type=int, help="pairs of each model and kind (default: 200; 40 of shortcuts)")
     benchmark.add_argument("--seed", type=_seed, default=0, help="0: the public pairs; others nobody has seen (default: %(default)s)")
     benchmark.add_argument("--limit", type=float, default=60.0, help="seconds that one pair may take (default: %(default)s)")
     benchmark.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     benchmark.add_argument("-o", "--output", required=True, help="FILE.json; a run that was stopped goes on from FILE.json.part")
-    benchmark.set_defaults(run=run_benchmark)
 
 
 def _add_lists(commands: Commands) -> None:
-    commands.add_parser("models", help="list the models").set_defaults(run=run_models)
-    commands.add_parser("methods", help="list the methods and their parameters").set_defaults(run=run_methods)
+    commands.add_parser("models", help="list the models")
+    commands.add_parser("methods", help="list the methods and their parameters")
 
 
 def _add_export(commands: Commands) -> None:
@@ -142,7 +125,6 @@ def _add_export(commands: Commands) -> None:
     export.add_argument("name", help="see `models`; your own: `from xaicl_lib.lab.export import export`")
     export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
-    export.set_defaults(run=run_export)
 
 
 def _add_train(commands: Commands) -> None:
@@ -156,9 +138,8 @@ def _add_train(commands: Commands) -> None:
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     train.add_argument("--out", help="folder for checkpoint, weights and card (default: runs/NAME)")
     train.add_argument(
-        "--keep", type=_epochs, default=(), metavar="N,N,...", help="epochs after which to keep a snapshot in OUT/snapshots; 0: untrained"
+        "--keep", type=_numbers, default=(), metavar="N,N,...", help="epochs after which to keep a snapshot in OUT/snapshots; 0: untrained"
     )
-    train.set_defaults(run=run_train)
 
 
 def _add_book(commands: Commands) -> None:
@@ -167,23 +148,20 @@ def _add_book(commands: Commands) -> None:
     book.add_argument("--out", default="_build", help="default: %(default)s")
     book.add_argument("--edition", default="reader", choices=["reader", "teacher", "student"], help="solutions folded, open, or left out")
     _add_pool(book)
-    book.set_defaults(run=run_book)
 
 
 def _add_run(commands: Commands) -> None:
-    run = commands.add_parser("run", help="execute notebooks, and nothing else; what did not change is kept")
-    run.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
-    run.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
-    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
-    run.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
-    _add_pool(run)
-    run.set_defaults(run=run_execute)
+    execute = commands.add_parser("run", help="execute notebooks, and nothing else; what did not change is kept")
+    execute.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
+    execute.add_argument("--profile", default="quick", choices=["quick", "full"], help="default: %(default)s")
+    execute.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the notebooks; may be repeated")
+    execute.add_argument("--out", help="folder for the executed notebooks (default: where `book` looks for them)")
+    _add_pool(execute)
 
     check = commands.add_parser("check", help="run executed notebooks again and compare each output (needs nbval)")
     check.add_argument("names", nargs="*", metavar="NOTEBOOK", help="such as 02_metrics (default: all)")
     check.add_argument("--out", default="_build/notebooks/quick", help="folder of the executed notebooks (default: %(default)s)")
     check.add_argument("--jobs", type=_whole, metavar="N", help="notebooks at a time (default: the cores there are)")
-    check.set_defaults(run=run_check)
 
 
 def _add_pool(parser: argparse.ArgumentParser) -> None:
@@ -197,18 +175,15 @@ def _add_site(commands: Commands) -> None:
     site.add_argument("--folder", help="default: OUT/site, or OUT/classroom")
     site.add_argument("--classroom", action="store_true", help="with a server, the notebooks and wheels, for a room without internet")
     site.add_argument("--no-wheels", action="store_true", help="without the wheels")
-    site.set_defaults(run=run_site)
 
     links = commands.add_parser("links", help="ask every link of the built book that leads to another host")
     links.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
-    links.set_defaults(run=run_links)
 
 
 def _add_serve(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="serve the built book on localhost")
     serve.add_argument("--out", default="_build", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
-    serve.set_defaults(run=run_serve)
 
 
 def _seed(text: str) -> int:
@@ -235,8 +210,8 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
 
 
-def _epochs(text: str) -> tuple[int, ...]:
-    """Epochs in a list with commas."""
+def _numbers(text: str) -> tuple[int, ...]:
+    """Numbers in a list with commas, such as epochs."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, such as 0,1,2,4, got {text!r}")
@@ -246,6 +221,7 @@ def _epochs(text: str) -> tuple[int, ...]:
 def program() -> int:
     """The program itself: asked to end, it ends as after Ctrl-C, with all that it has started."""
     signal.signal(signal.SIGTERM, _end)
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema would compile its grammar, which nothing here uses
     return main()
 
 

@@ -16,7 +16,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.files import output_file, written_whole
 
 
-def run_explain(arguments: argparse.Namespace) -> None:
+def _run_explain(arguments: argparse.Namespace) -> None:
     """Explain the similarity of two images: what is found on the terminal, and a page or a picture where asked for."""
     import torch
 
@@ -53,15 +53,23 @@ def run_explain(arguments: argparse.Namespace) -> None:
         title = f"Why {model.name} finds {names[0]} and {names[1]} {made.score.item():.2f} alike"
         facts = {"model": model.name, "photos": FITS[arguments.fit], "time": f"{seconds:.2f} s"}
         with _noted([]):  # they are known
-            photos = Pair.open(arguments.a, arguments.b, PHOTO_SIDE, arguments.fit)
+            photos = Pair.open(arguments.a, arguments.b, PHOTO_SIDE, arguments.fit, model.channels)
         made_square = {"crop": "", "pad": "padded ", "stretch": "stretched "}[arguments.fit]
         show(
-            pair, made, output, names=(made_square + names[0], made_square + names[1]), photos=photos, title=title, facts=facts, notes=notes
+            pair,
+            made,
+            output,
+            names=(made_square + names[0], made_square + names[1]),
+            photos=photos,
+            channels=arguments.channels,
+            title=title,
+            facts=facts,
+            notes=notes,
         )
         print(f"written: {output}")
 
 
-def run_retrieve(arguments: argparse.Namespace) -> None:
+def _run_retrieve(arguments: argparse.Namespace) -> None:
     """Search a folder of images, and explain what came back."""
     from xaicl_lib import load_model
     from xaicl_lib.retrieval import embed_gallery, explain_results, retrieve
@@ -114,7 +122,7 @@ def _params(pairs: list[str], of: str, reserved: Collection[str] = ()) -> dict[s
     return params
 
 
-def run_evaluate(arguments: argparse.Namespace) -> None:
+def _run_evaluate(arguments: argparse.Namespace) -> None:
     """Measure methods on models, pair by pair, into a table."""
     from xaicl_lib import load_model
     from xaicl_lib.metrics import PAPER
@@ -138,13 +146,15 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     print(f"written: {output}, {len(table)} rows")
 
 
-def run_benchmark(arguments: argparse.Namespace) -> None:
+def _run_benchmark(arguments: argparse.Namespace) -> None:
     """Score a method on pairs whose evidence is known."""
     from xaicl_lib.benchmark import evaluate_method
 
     own = {name: value for name in ("models", "kinds", "count") if (value := getattr(arguments, name)) is not None}
     method = _function(arguments.method) if ":" in arguments.method else arguments.method
-    found = evaluate_method(method, seed=arguments.seed, limit=arguments.limit, device=arguments.device, out=arguments.output, **own)
+    found = evaluate_method(
+        method, arguments.suite, seed=arguments.seed, limit=arguments.limit, device=arguments.device, out=arguments.output, **own
+    )
     rows = [
         (name, f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['chance']:.3f}", str(int(row["n"])))
         for name, row in found.summary().iterrows()
@@ -170,8 +180,9 @@ def _shown(path: str) -> str:
     return os.fsencode(Path(path).name).decode("utf-8", "replace")
 
 
-def run_models(arguments: argparse.Namespace) -> None:
+def _run_models(arguments: argparse.Namespace) -> None:
     """List the bundled and the published models."""
+    from xaicl_lib.training import heads
     from xaicl_lib.zoo import list_models, list_official, model_card
 
     rows = []
@@ -184,6 +195,7 @@ def run_models(arguments: argparse.Namespace) -> None:
     print("k-NN and linear probe: accuracy on mean-pooled features (photos: the class, scenes: the shape); classifier: the model's own\n")
     _table(("name", "head", "parameters", "input", "on disk", "licence"), [_official(model_card(name)) for name in list_official()])
     print("published checkpoints, fetched at their first use; also torchvision/NAME and timm/NAME: backbones, cosine on pooled features")
+    print(f"heads on the backbone of scenes_simclr, which have learned shortcuts or not: {', '.join(heads.RECIPES)}")
 
 
 def _official(card: dict[str, Any]) -> tuple[str, ...]:
@@ -192,7 +204,7 @@ def _official(card: dict[str, Any]) -> tuple[str, ...]:
     return card["name"], card["head"], f"{card['parameters'] / 1e6:.1f}M", f"{card['size']} px, {space}", where, card["licence"]
 
 
-def run_methods(arguments: argparse.Namespace) -> None:
+def _run_methods(arguments: argparse.Namespace) -> None:
     """List the methods and their parameters."""
     from xaicl_lib.methods import methods
 
@@ -209,7 +221,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def run_export(arguments: argparse.Namespace) -> None:
+def _run_export(arguments: argparse.Namespace) -> None:
     """Write a model's bundle for the lab."""
     from xaicl_lib import load_model
     from xaicl_lib.lab.export import export
@@ -220,19 +232,22 @@ def run_export(arguments: argparse.Namespace) -> None:
     print(f"written: {arguments.output}, {total / 1e6:.2f} MB, {weights:.2f} of them weights; {len(card['methods'])} methods")
 
 
-def run_train(arguments: argparse.Namespace) -> None:
+def _run_train(arguments: argparse.Namespace) -> None:
     """Train a recipe, from where it stopped."""
     from dataclasses import replace
 
-    from xaicl_lib.errors import unknown
+    from xaicl_lib.errors import require
     from xaicl_lib.model import resolve_device
+    from xaicl_lib.training import heads
     from xaicl_lib.training.data import load_data, training_labels
     from xaicl_lib.training.finish import finish
     from xaicl_lib.training.snapshots import check_epochs, keeper
     from xaicl_lib.training.train import RECIPES, Trainer
 
-    if arguments.name not in RECIPES:
-        raise unknown("recipe", arguments.name, RECIPES)
+    if arguments.name in heads.RECIPES:
+        _train_head(heads.RECIPES[arguments.name], arguments)
+        return
+    require("recipe", [*RECIPES, *heads.RECIPES], arguments.name)
     if arguments.epochs is not None and arguments.epochs < 1:
         raise InputError(f"expected at least one epoch, got {arguments.epochs}")
     given = {k: getattr(arguments, k) for k in ("epochs", "seed") if getattr(arguments, k) is not None}
@@ -250,14 +265,29 @@ def run_train(arguments: argparse.Namespace) -> None:
     print(f"{recipe.name}: k-NN accuracy {after:.3f} (untrained {before:.3f}), linear probe {probe:.3f}; weights and card in {out}")
 
 
-def run_book(arguments: argparse.Namespace) -> None:
+def _train_head(recipe: Any, arguments: argparse.Namespace) -> None:
+    """Train a head on a frozen backbone; it takes seconds, on the CPU."""
+    from dataclasses import replace
+
+    from xaicl_lib.training.heads import make_head
+    from xaicl_lib.zoo import load_model
+
+    if arguments.epochs is not None or arguments.keep:
+        raise InputError(f"expected no --epochs and no --keep for {recipe.name!r}, a head of {recipe.steps} steps")
+    out = Path(arguments.out or Path("runs") / recipe.name)
+    recipe = recipe if arguments.seed is None else replace(recipe, seed=arguments.seed)
+    make_head(recipe, load_model(recipe.backbone, "cpu"), out)
+    print(f"{recipe.name}: weights and card in {out}")
+
+
+def _run_book(arguments: argparse.Namespace) -> None:
     """Execute the notebooks and build the book."""
     from xaicl_lib.publishing.build import build_book
 
     build_book(arguments.out, arguments.profile, arguments.edition, arguments.jobs, arguments.timeout)
 
 
-def run_site(arguments: argparse.Namespace) -> None:
+def _run_site(arguments: argparse.Namespace) -> None:
     """Copy the built book for a host, or for a room without internet."""
     from xaicl_lib.publishing.run import ROOT
     from xaicl_lib.publishing.site import make_classroom, make_site
@@ -271,14 +301,14 @@ def run_site(arguments: argparse.Namespace) -> None:
     print(f"made: {folder}")
 
 
-def run_links(arguments: argparse.Namespace) -> None:
+def _run_links(arguments: argparse.Namespace) -> None:
     """Ask every link that leads to another host."""
     from xaicl_lib.publishing.jupyter_book import check_outer_links
 
     check_outer_links(out=arguments.out)
 
 
-def run_execute(arguments: argparse.Namespace) -> None:
+def _run_execute(arguments: argparse.Namespace) -> None:
     """Execute notebooks, those that changed."""
     from xaicl_lib.publishing.run import run_notebooks
 
@@ -287,15 +317,27 @@ def run_execute(arguments: argparse.Namespace) -> None:
     run_notebooks(arguments.names or None, profile=arguments.profile, out=out, parameters=given, **limits)
 
 
-def run_check(arguments: argparse.Namespace) -> None:
+def _run_check(arguments: argparse.Namespace) -> None:
     """Run executed notebooks again and compare."""
     from xaicl_lib.publishing.check import check_notebooks
 
     check_notebooks(arguments.names or None, out=arguments.out, jobs=arguments.jobs)
 
 
-def run_serve(arguments: argparse.Namespace) -> None:
+def _run_serve(arguments: argparse.Namespace) -> None:
     """Serve the built book until interrupted."""
     from xaicl_lib.publishing.build import serve
 
     serve(arguments.port, out=arguments.out)
+
+
+_COMMANDS = {
+    "explain": _run_explain, "retrieve": _run_retrieve, "evaluate": _run_evaluate, "benchmark": _run_benchmark,
+    "models": _run_models, "methods": _run_methods, "export": _run_export, "train": _run_train, "book": _run_book,
+    "run": _run_execute, "check": _run_check, "site": _run_site, "links": _run_links, "serve": _run_serve,
+}  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    _COMMANDS[arguments.command](arguments)

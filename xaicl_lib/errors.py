@@ -1,5 +1,7 @@
 """Two exceptions: for input that cannot be used (the command line exits with 2), and for a book that failed (it exits with 1)."""
 
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """What was given is not what was expected. The text names both and, for names, what exists."""
@@ -9,6 +11,14 @@ class NotebookError(InputError):
     """A notebook or a page of the book that did not become what it should; a line for each."""
 
 
-def unknown(kind: str, name: object, known: object) -> InputError:
+def require(kind: str, known: Iterable[object], *names: object) -> None:
+    """Raise the error of `unknown` for the first of these names that is not among the known ones."""
+    there = list(known)
+    for name in names:
+        if name not in there:
+            raise unknown(kind, name, there)
+
+
+def unknown(kind: str, name: object, known: Iterable[object]) -> InputError:
     """The error for a name that is not among the known ones."""
-    return InputError(f"unknown {kind} {name!r}; there are: {', '.join(map(str, known))}")  # type: ignore[call-overload]
+    return InputError(f"unknown {kind} {name!r}; there are: {', '.join(map(str, known))}")

@@ -54,6 +54,42 @@ def _share(values: Sequence[Any], modules: dict[int, Any], shared: dict[int, Any
                 shared[id(value)] = value
 
 
+def channels_of(module: nn.Module, size: int, told: int | None = None) -> int:
+    """Channels of the images that a module takes.
+
+    Its first convolution says so, in nearly all networks. Where that takes other channels than `told` (3 if nothing is), the module may
+    begin with another layer, or make its channels itself, as those that turn colours grey: then it is tried.
+
+    Args:
+        module: it stays as it is.
+        size: side in pixels of images that it takes.
+        told: what else says how many there are.
+    """
+    wanted = told or 3
+    taken = [channels for m in module.modules() if (channels := _channels_into(m))]
+    if not taken or taken[0] == wanted:
+        return wanted
+    tried = copied(module).eval()
+    return next((c for c in dict.fromkeys([wanted, *taken]) if _runs(tried, torch.zeros(1, c, size, size))), told or taken[0])
+
+
+def _channels_into(module: nn.Module) -> int:
+    """Of a convolution, scripted or not; 0 for other modules."""
+    if not isinstance(module, nn.Conv2d) and getattr(module, "original_name", "") != "Conv2d":
+        return 0
+    weight = getattr(module, "weight", None)
+    return int(getattr(module, "in_channels", weight.shape[1] if isinstance(weight, Tensor) else 0))
+
+
+def _runs(module: nn.Module, x: Tensor) -> bool:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            module(x.to(next(module.parameters())))
+        except Exception:  # whatever a module raises at images that are not its own
+            return False
+    return True
+
+
 def cut(module: nn.Module, layer: str) -> tuple[nn.Module, nn.Module]:
     """Two modules that run `module` up to and after `layer`; head(features(x)) = module(x).
 

@@ -5,19 +5,20 @@ import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from xaicl_lib.devices import sparing
-from xaicl_lib.errors import InputError, unknown
-from xaicl_lib.layers import unwrapped
+from xaicl_lib.errors import InputError, require
+from xaicl_lib.layers import channels_of, unwrapped
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
 from xaicl_lib.tokens import open_at
 from xaicl_lib.trying import HALF, TRIED, Habits, fast_form, formed
-from xaicl_lib.wrapping import Output, Size, own, per_channel, rows, side_of, tensor_of
+from xaicl_lib.wrapping import Output, Size, interpolation_of, own, per_channel, rows, side_of, tensor_of, told_channels
 
 Source = Tensor | str | os.PathLike[str] | list[str]  # of a corpus
 
@@ -36,16 +37,19 @@ class PairModel:
     `embed_a` and `embed_b`: the same modules unless the model has two branches (MoCo v3).
 
     Args:
-        features: module from the model's input space (n, 3, h, w) to a feature map (n, c, i, j).
+        features: module from the model's input space (n, c, h, w), RGB or whatever channels it takes, to a feature map (n, c, i, j).
         head: module from a feature map to embeddings (n, d); global average pooling if left out.
         size: side in pixels of the images the model was made for; also as image processors and configurations of networks have it:
             (224, 224), (3, 224, 224), {"height": 224, "width": 224}, {"shortest_edge": 224}.
         mean, std: per channel, or one number for all, of the model's input space in terms of [0, 1] pixels: x = (pixels - mean) / std.
+            How many channels there are is their number, that of a size (c, h, w) or else that of the first convolution.
         features_b, head_b: the modules of side b where they differ.
         text: module from a list of n texts to embeddings (n, d) in the space of the images, for image-text models.
         name: for tables and titles.
         output: of modules that return several: the name or the place of the one that counts, or a function of all.
         key: stands in the store of results for what cannot be read of the modules, such as the code of a scripted one; see `fingerprint`.
+        interpolation: the filter that photos are resized with for the model: "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming",
+            or as processors have it.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -59,14 +63,15 @@ class PairModel:
         head: nn.Module | None = None,
         *,
         size: Size,
-        mean: float | Sequence[float] = (0.0, 0.0, 0.0),
-        std: float | Sequence[float] = (1.0, 1.0, 1.0),
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
         features_b: nn.Module | None = None,
         head_b: nn.Module | None = None,
         text: nn.Module | None = None,
         name: str = "custom",
         output: Output | None = None,
         key: str | None = None,
+        interpolation: Any = "bilinear",
     ) -> None:
         head = MeanPool() if head is None else head
         given = {"features": features, "head": head}
@@ -76,24 +81,28 @@ class PairModel:
         for role, module in given.items():
             if not isinstance(module, nn.Module):
                 raise InputError(f"expected a torch module as {role}, got {type(module).__name__}")
-        size, mean, std = side_of(size), per_channel(mean, "mean"), per_channel(std, "std")
-        if not all(s > 0 for s in std):
-            raise InputError(f"expected mean and std of three channels, std > 0, got mean={mean}, std={std}")
+        side, shift, scale = side_of(size), per_channel(mean, "mean"), per_channel(std, "std")
+        told = told_channels(size, mean, std)
+        if not all(s > 0 for s in scale):
+            raise InputError(f"expected mean and std of each channel, std > 0, got mean={mean}, std={std}")
         self._parts = own(given, output)
         self._take_parts()
-        self.name, self.size, self.key = name, size, key
+        self.name, self.size, self.key, self.interpolation = name, side, key, interpolation_of(interpolation)
         self._habits = Habits()  # of the fast form, once it is made
         self._fast: PairModel | None = None
         self._fast_of: tuple[list[object], list[Tensor]] = [], []  # what _fast was made from: attributes, and values of tensors
         self._is_fast = False
-        self._mean, self._std = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (mean, std))
+        channels = channels_of(self.features_a, side, told)
+        if told not in (None, channels):
+            raise InputError(f"expected size, mean and std of as many channels as the features of {name!r} take, {channels}, got {told}")
+        self._mean, self._std = (torch.tensor(v, dtype=torch.float32).expand(channels).view(1, -1, 1, 1) for v in (shift, scale))
 
     @classmethod
     def from_module(cls, module: nn.Module, layer: str, **options: object) -> "PairModel":
         """A PairModel of a plain module, cut behind one of its layers.
 
         Args:
-            module: from (n, 3, h, w) to embeddings (n, d).
+            module: from (n, c, h, w) to embeddings (n, d).
             layer: name of the submodule whose output is the feature map, such as "layer4" of a ResNet; its last, if it is called more
                 than once; of a vision transformer what holds its blocks, such as "encoder" of torchvision's, which is opened where the
                 last one gathers (`xaicl_lib.tokens`).
@@ -104,7 +113,8 @@ class PairModel:
         """
         inside, size = unwrapped(module), options.get("size")
         name = layer if inside is module else layer.removeprefix("module.").removeprefix("_orig_mod.")
-        features, head = open_at(inside, name, None if size is None else side_of(size))
+        told = told_channels(size, *(options.get(name) for name in ("mean", "std")))
+        features, head = open_at(inside, name, None if size is None else side_of(size), told)
         return cls(features, head, **options)  # type: ignore[arg-type]
 
     @property
@@ -116,6 +126,11 @@ class PairModel:
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""
         return next((p.dtype for p in self._parts.parameters()), self._mean.dtype)
+
+    @property
+    def channels(self) -> int:
+        """Of the images that the model takes: 3 for RGB, 1 for grey, or others."""
+        return self._mean.shape[1]
 
     @property
     def symmetric(self) -> bool:
@@ -158,7 +173,8 @@ class PairModel:
 
     def _tried(self) -> nn.ModuleDict:
         """The fast form's parts; what they need is noted, and what their user should know said."""
-        noise = [torch.rand(2, 3, side, side, generator=Generator().manual_seed(0)) for side in sorted({min(TRIED, self.size), self.size})]
+        sides, shape = sorted({min(TRIED, self.size), self.size}), (2, self.channels)
+        noise = [torch.rand(*shape, side, side, generator=Generator().manual_seed(0)) for side in sides]
         parts, self._habits = fast_form(self._parts, [self.normalize(images) for images in noise])
         for note in self._habits.notes:
             warnings.warn(f"{self.name!r}: {note}", stacklevel=4)
@@ -168,17 +184,26 @@ class PairModel:
         self.features_a, self.head_a = self._parts["features"], self._parts["head"]
         self.features_b, self.head_b = self._parts["features_b"], self._parts["head_b"]
 
-    def normalize(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-        """Pixels in [0, 1] brought to the model's device and input space, where the papers' zeros and gradients live."""
+    def normalize(self, pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Pixels in [0, 1] brought to the model's device and input space, where the papers' zeros and gradients live.
+
+        Raises:
+            InputError: images of other channels than the model takes.
+        """
+        if pixels.shape[1] != self.channels:
+            raise InputError(
+                f"expected images (n, {self.channels}, h, w) for {self.name!r}, got {tuple(pixels.shape)}; "
+                "Pair.open(a, b, model) opens pictures as a model takes them"
+            )
         x = pixels.to(self.device, torch.float32 if self._is_fast and self.dtype in HALF else self.dtype)
         x = (x - self._mean.to(x)) / self._std.to(x)
         return x.contiguous(memory_format=self._habits.layout if self._is_fast else torch.contiguous_format)
 
-    def denormalize(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    def denormalize(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Images in the model's input space back as pixels, clamped to [0, 1]."""
         return (x * self._std.to(x) + self._mean.to(x)).clamp(0, 1)
 
-    def pixels_of(self, noise: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    def pixels_of(self, noise: Float[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
         """A difference in the model's input space as a difference of pixels."""
         return noise * self._std[0].to(noise)
 
@@ -196,13 +221,14 @@ class PairModel:
             text=dict(parts.items()).get("text"),
             name=self.name,
             key=self.key,
+            interpolation=self.interpolation,
         )
 
-    def embed_a(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+    def embed_a(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side a for images in the model's input space."""
         return self._embed(x, self.features_a, self.head_a)
 
-    def embed_b(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+    def embed_b(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side b for images in the model's input space."""
         return self._embed(x, self.features_b, self.head_b)
 
@@ -224,7 +250,7 @@ class PairModel:
         return rows(self._parts["text"](list(texts)), len(texts))
 
     @torch.no_grad()
-    def encode(self, pixels: Float[Tensor, "n 3 h w"], side: str = "a", chunk: int | None = None) -> Float[Tensor, "n d"]:
+    def encode(self, pixels: Float[Tensor, "n c h w"], side: str = "a", chunk: int | None = None) -> Float[Tensor, "n d"]:
         """Embeddings of images in [0, 1], without gradients, on the fast form.
 
         Args:
@@ -236,15 +262,14 @@ class PairModel:
             InputError: no images, or no such side.
         """
         if pixels.ndim != 4 or not len(pixels):
-            raise InputError(f"expected images (n, 3, h, w), at least one, got {tuple(pixels.shape)}")
+            raise InputError(f"expected images (n, c, h, w), at least one, got {tuple(pixels.shape)}")
         fast, usual = self.fast, self.chunk(pixels[0, 0].numel())
         return sparing(lambda images: fast.encode_inputs(map(fast.normalize, pixels.split(images or usual)), side), chunk, usual)
 
     @torch.no_grad()
-    def encode_inputs(self, portions: Iterable[Float[Tensor, "k 3 h w"]], side: str = "a") -> Float[Tensor, "n d"]:
+    def encode_inputs(self, portions: Iterable[Float[Tensor, "k c h w"]], side: str = "a") -> Float[Tensor, "n d"]:
         """As `encode`, of images that are made portion by portion in the model's input space, such as perturbed copies."""
-        if side not in ("a", "b"):
-            raise unknown("side", side, "ab")
+        require("side", "ab", side)
         embed = self.fast.embed_a if side == "a" else self.fast.embed_b
         return torch.cat([embed(x) for x in portions])
 
@@ -258,11 +283,11 @@ class PairModel:
         away = None if foil is None else embed_corpus(self, foil)
         return corpus_similarity(embed_corpus(self, corpus), away, normalize)
 
-    def embed(self, sides: Sequence[Float[Tensor, "n 3 h w"]]) -> list[Float[Tensor, "n d"]]:
+    def embed(self, sides: Sequence[Float[Tensor, "n c h w"]]) -> list[Float[Tensor, "n d"]]:
         """Embeddings of the sides there are, one or two; in one batch where both run through the same modules."""
         return _in_one_batch((self.embed_a, self.embed_b), sides, self.symmetric)
 
-    def features(self, sides: Sequence[Float[Tensor, "n 3 h w"]]) -> list[Float[Tensor, "n c i j"]]:
+    def features(self, sides: Sequence[Float[Tensor, "n c h w"]]) -> list[Float[Tensor, "n c i j"]]:
         """Feature maps of the sides there are, one or two; in one batch where both run through the same modules.
 
         Raises:
@@ -303,7 +328,7 @@ def embed_corpus(model: PairModel, source: Source, *, chunk: int | None = None) 
 
     Args:
         model: whose space it is.
-        source: images (m, 3, h, w) in [0, 1], a folder of image files (its subfolders included), or a list of texts for an image-text
+        source: images (m, c, h, w) in [0, 1], a folder of image files (its subfolders included), or a list of texts for an image-text
             model.
         chunk: images in flight.
 
@@ -323,7 +348,10 @@ def embed_corpus(model: PairModel, source: Source, *, chunk: int | None = None) 
 
     paths = list_images(source, recursive=True)
     step = chunk or model.chunk(model.size**2)
-    return torch.cat([model.encode(open_photo(paths[k : k + step], model.size), "b", step) for k in range(0, len(paths), step)])
+    portions = (paths[k : k + step] for k in range(0, len(paths), step))
+    return torch.cat(
+        [model.encode(open_photo(some, model.size, "crop", model.channels, model.interpolation), "b", step) for some in portions]
+    )
 
 
 def _attributes(parts: nn.Module) -> list[object]:

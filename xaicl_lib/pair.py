@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.images.notes import each_once
 
 
 def _map_tensors(item: Any, apply: Any) -> Any:
@@ -50,16 +49,16 @@ class Pair:
     """n pairs of images, side a and side b.
 
     Attributes:
-        a, b: (n, 3, h, w) float RGB in [0, 1]; the sides may differ in size. `b` is None for one-sided questions
-            (how similar is side a to a corpus, to a class).
+        a, b: (n, c, h, w) float in [0, 1], c channels as the model takes them, three for RGB; the sides may differ in size. `b` is None for
+            one-sided questions (how similar is side a to a corpus, to a class).
         truth: masks of the evidence that both sides share, where it is known.
 
     Raises:
-        InputError: wrong type, rank, channels, range, NaN, no images, or a different number on either side.
+        InputError: wrong type, rank, range, NaN, channels last, no images, or a different number of images or channels on either side.
     """
 
-    a: Float[Tensor, "n 3 h w"]
-    b: Float[Tensor, "n 3 h2 w2"] | None = None
+    a: Float[Tensor, "n c h w"]
+    b: Float[Tensor, "n c h2 w2"] | None = None
     truth: Truth | None = None
 
     def __post_init__(self) -> None:
@@ -68,6 +67,8 @@ class Pair:
             _check_images(self.b, "b")
             if len(self.a) != len(self.b):
                 raise InputError(f"expected as many images on side a as on side b, got {len(self.a)} and {len(self.b)}")
+            if self.a.shape[1] != self.b.shape[1]:
+                raise InputError(f"expected as many channels on side a as on side b, got {self.a.shape[1]} and {self.b.shape[1]}")
         if self.truth is not None:
             _check_truth(self.truth.a, self.a, "a")
             if self.b is not None:
@@ -78,15 +79,16 @@ class Pair:
         return f"Pair({len(self)} of {sides} pixels{', with truth' if self.truth else ''})"
 
     @staticmethod
-    def open(a: Any, b: Any, size: Any, fit: str = "crop") -> "Pair":
+    def open(a: Any, b: Any, size: Any, fit: str = "crop", channels: int | None = None) -> "Pair":
         """A pair of photos from wherever they are.
 
         Args:
             a, b: whatever `xaicl_lib.images.open_photo` takes: a sample photo's name, a file, an image or array in memory; or lists of
                 n of these. `b` is None for one-sided questions.
-            size: side in pixels that photos are resized to, or a model, whose size it then is.
+            size: side in pixels that photos are resized to, or a model, whose size it then is, and whose channels and filter.
             fit: how photos that are no squares become such: "crop" takes the middle, "pad" keeps all between grey bars, which are pixels of
                 the pair like any other, "stretch" pulls.
+            channels: of the images, None for those of a model and else 3.
 
         Raises:
             InputError: not a photo, no size, an unknown fit, or a different number on either side.
@@ -96,12 +98,14 @@ class Pair:
             Pair(1 of 96 x 96 and 96 x 96 pixels)
         """
         from xaicl_lib.images import open_photo  # here, for Pillow should not be waited for by those who bring tensors
+        from xaicl_lib.images.notes import each_once
 
         side = getattr(size, "size", size)
         if not isinstance(side, int) or side < 1:
             raise InputError(f"expected a model, or a size of at least one pixel, got {size!r}")
+        form = side, fit, getattr(size, "channels", 3) if channels is None else channels, getattr(size, "interpolation", "bilinear")
         with each_once():
-            return Pair(open_photo(a, side, fit), None if b is None else open_photo(b, side, fit))
+            return Pair(open_photo(a, *form), None if b is None else open_photo(b, *form))
 
     @property
     def sides(self) -> tuple[Tensor, ...]:
@@ -128,7 +132,7 @@ class Pair:
         """The pair as ordinary tensors that no gradient follows."""
         return _map_tensors(self, torch.Tensor.detach) if any(side.requires_grad for side in self.sides) else self
 
-    def shifted(self, pixels: Float[Tensor, "3 h w"]) -> "Pair":
+    def shifted(self, pixels: Float[Tensor, "c h w"]) -> "Pair":
         """The pair with the same noise added to each image; values may then leave [0, 1], which nothing but noise may do."""
         noisy = copy.copy(self)
         for name in "ab":
@@ -136,7 +140,7 @@ class Pair:
                 object.__setattr__(noisy, name, side + pixels.to(side))
         return noisy
 
-    def facing(self, b: Float[Tensor, "n 3 h2 w2"]) -> "Pair":
+    def facing(self, b: Float[Tensor, "n c h2 w2"]) -> "Pair":
         """Side a with other images on side b, which are made from it, and without truth.
 
         Raises:
@@ -164,9 +168,11 @@ class Pair:
 
 def _check_images(images: object, side: str) -> None:
     if not isinstance(images, Tensor):
-        raise InputError(f"side {side}: expected a tensor (n, 3, h, w), got {type(images).__name__}")
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(f"side {side}: expected shape (n, 3, h, w), got {tuple(images.shape)}")
+        raise InputError(f"side {side}: expected a tensor (n, c, h, w), got {type(images).__name__}")
+    if images.ndim != 4:
+        raise InputError(f"side {side}: expected shape (n, c, h, w), got {tuple(images.shape)}")
+    if images.shape[3] in (1, 3, 4) and images.shape[1] > images.shape[3]:
+        raise InputError(f"side {side}: expected channels first, (n, c, h, w), got {tuple(images.shape)}")
     if not images.is_floating_point():
         raise InputError(f"side {side}: expected floats in [0, 1], got {images.dtype}; divide by 255 if these are bytes")
     if images.numel() == 0:

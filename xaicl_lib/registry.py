@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from xaicl_lib.errors import unknown
+from xaicl_lib.errors import require
 
 
 class _Named(Protocol):
@@ -70,8 +70,7 @@ class Registry(Generic[E]):
         return register
 
     def __getitem__(self, name: str) -> E:
-        if name not in self._entries:
-            raise unknown(self._kind, name, self._entries)
+        require(self._kind, self._entries, name)
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

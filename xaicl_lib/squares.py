@@ -1,5 +1,7 @@
 """Squares made of photos that are none."""
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image, ImageOps
@@ -9,7 +11,7 @@ FITS = {"crop": "the middle square", "pad": "the whole photo between grey bars",
 GREY = 0.5  # of the bars
 
 
-def square_tensor(pixels: Float[Tensor, "n 3 h w"], size: int, fit: str) -> Float[Tensor, "n 3 s s"]:
+def square_tensor(pixels: Float[Tensor, "n c h w"], size: int, fit: str, interpolation: str = "bilinear") -> Float[Tensor, "n c s s"]:
     """Photos in [0, 1] at `size` pixels a side by one of `FITS`; as they are where they have that size."""
     h, w = pixels.shape[2:]
     if (h, w) == (size, size):
@@ -19,20 +21,30 @@ def square_tensor(pixels: Float[Tensor, "n 3 h w"], size: int, fit: str) -> Floa
         top, left = (h - side) // 2, (w - side) // 2
         pixels = pixels[:, :, top : top + side, left : left + side]
     inner = _inner(h, w, size) if fit == "pad" else (size, size)
-    small = F.interpolate(pixels, inner, mode="bilinear", antialias=True).clamp(0, 1)
+    small = _resized(pixels, inner, interpolation).clamp(0, 1)
     top, left = ((size - side) // 2 for side in inner)
     return F.pad(small, (left, size - inner[1] - left, top, size - inner[0] - top), value=GREY)
 
 
-def square_image(rgb: Image.Image, size: int, fit: str) -> Image.Image:
+def _resized(pixels: Float[Tensor, "n c h w"], shape: tuple[int, int], interpolation: str) -> Float[Tensor, "n c i j"]:
+    """Photos in another size; by Pillow, without gradients, where PyTorch lacks the filter."""
+    if interpolation in ("bilinear", "bicubic"):
+        return F.interpolate(pixels, shape, mode=interpolation, antialias=True)
+    bands = [Image.fromarray(band.float().numpy()) for band in pixels.detach().cpu().flatten(0, 1)]
+    made = [np.array(band.resize((shape[1], shape[0]), Image.Resampling[interpolation.upper()])) for band in bands]
+    return torch.from_numpy(np.stack(made)).view(*pixels.shape[:2], *shape).to(pixels)
+
+
+def square_image(rgb: Image.Image, size: int, fit: str, interpolation: str = "bilinear") -> Image.Image:
     """A picture likewise."""
+    by = Image.Resampling[interpolation.upper()]
     if fit == "crop":
-        return ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
+        return ImageOps.fit(rgb, (size, size), by)
     if fit == "stretch":
-        return rgb.resize((size, size), Image.Resampling.BILINEAR)
+        return rgb.resize((size, size), by)
     h, w = _inner(rgb.height, rgb.width, size)
-    square = Image.new("RGB", (size, size), (round(GREY * 255),) * 3)
-    square.paste(rgb.resize((w, h), Image.Resampling.BILINEAR), ((size - w) // 2, (size - h) // 2))
+    square = Image.new(rgb.mode, (size, size), (round(GREY * 255),) * len(rgb.getbands()))
+    square.paste(rgb.resize((w, h), by), ((size - w) // 2, (size - h) // 2))
     return square
 
 

@@ -4,9 +4,11 @@ What a network does not stand (another memory layout, folded norms, an input tha
 ordinary networks pay nothing for the others.
 """
 
+import contextlib
 import dataclasses
+import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -73,7 +75,7 @@ def fast_form(parts: nn.ModuleDict, images: Sequence[Float[Tensor, "2 c h w"]]) 
     Raises:
         InputError: outputs that are no tensors, or no embeddings.
     """
-    with torch.random.fork_rng(devices=[images[0].device] if images[0].is_cuda else []), warnings.catch_warnings(action="ignore"):
+    with torch.random.fork_rng(devices=[images[0].device] if images[0].is_cuda else []), quiet():
         plain: Any = copied(parts)
         x, want = next(((x, made) for x in images if (made := _run(plain, x[:1]))), (None, []))
         habits = None if x is None else _habits(plain, x, want)
@@ -85,6 +87,13 @@ def fast_form(parts: nn.ModuleDict, images: Sequence[Float[Tensor, "2 c h w"]]) 
                 return form, habits
         habits.folded = False
         return formed(parts, habits), habits
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No word of what is tried and given up: neither warnings nor what torch.fx prints before a module of its own raises."""
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def formed(parts: nn.ModuleDict, habits: Habits) -> nn.ModuleDict:

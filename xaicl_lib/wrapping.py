@@ -17,6 +17,8 @@ from xaicl_lib.layers import copied, unwrapped
 Size = int | Sequence[int] | Mapping[str, int]  # of square images: the side, or as processors have it
 Output = str | int | Callable[[Any], Tensor]  # which of several outputs: its name, its place, or a function of all
 
+INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # filters, each at its number in Pillow
+
 
 def side_of(size: Any) -> int:
     """The side in pixels of square images, from the forms in which image processors and configurations of networks have it.
@@ -33,17 +35,44 @@ def side_of(size: Any) -> int:
 
 
 def per_channel(values: Any, what: str) -> tuple[float, ...]:
-    """Three finite numbers, one for each channel, from as many or from one for all.
+    """Finite numbers, one for each channel; a single one is for all.
 
     Raises:
         InputError: anything else; `what` they are called in the message.
     """
     given = values.tolist() if hasattr(values, "tolist") else values
-    found = [given] * 3 if is_a(given, float) else given
-    if not isinstance(found, list | tuple) or len(found) != 3 or not all(is_a(v, float) and math.isfinite(v) for v in found):
+    found = [given] if is_a(given, float) else given
+    if not isinstance(found, list | tuple) or not found or not all(is_a(v, float) and math.isfinite(v) for v in found):
         hint = "; leave it out for a network that takes pixels in [0, 1]" if values is None else ""
-        raise InputError(f"expected {what} of three channels, finite numbers, got {values!r}{hint}")
+        raise InputError(f"expected {what} of each channel, finite numbers, got {values!r}{hint}")
     return tuple(float(plain(v)) for v in found)
+
+
+def told_channels(size: Any, *statistics: Any) -> int | None:
+    """How many channels a size (c, h, w) and numbers for each channel tell of, None where they do not.
+
+    Raises:
+        InputError: they tell different things.
+    """
+    lengths = [len(v) for v in statistics if isinstance(v, list | tuple) or getattr(v, "ndim", 0) == 1]
+    lengths += [plain(size[0])] if isinstance(size, list | tuple) and len(size) == 3 and is_a(size[0], int) else []
+    told = list(dict.fromkeys(lengths))
+    if len(told) > 1:
+        raise InputError(f"expected size, mean and std of as many channels, got {' and '.join(map(str, told))}")
+    return told[0] if told else None
+
+
+def interpolation_of(given: Any) -> str:
+    """The name of a filter that resizes photos, from a name, Pillow's number (`resample` of processors) or an enumeration's member.
+
+    Raises:
+        InputError: none of these.
+    """
+    value = plain(getattr(given, "value", given))
+    named = INTERPOLATIONS[value] if is_a(value, int) and 0 <= value < len(INTERPOLATIONS) else value
+    if named not in INTERPOLATIONS:
+        raise unknown("interpolation", str(named), INTERPOLATIONS)
+    return named
 
 
 def own(given: dict[str, nn.Module], output: Output | None) -> nn.ModuleDict:

@@ -11,7 +11,7 @@ from tests.conftest import assert_close
 from tests.zoo.published import random_value, simclr_shapes
 from xaicl_lib import InputError
 from xaicl_lib.checkpoints import simclr_v2
-from xaicl_lib.checkpoints.tf_bundle import Bundle, Entry
+from xaicl_lib.checkpoints.tf_bundle import Bundle, _Entry
 from xaicl_lib.checkpoints.torch_file import fill
 
 TINY = Path(__file__).parent / "fixtures" / "tiny" / "model.ckpt-250228.index"
@@ -60,7 +60,7 @@ class Given:
     """A bundle of names and shapes alone."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        self.entries = {name: Entry(1, shape, 0, 0, 0, 0, False) for name, shape in shapes.items()}
+        self.entries = {name: _Entry(1, shape, 0, 0, 0, 0, False) for name, shape in shapes.items()}
         self.generator = torch.Generator().manual_seed(0)
 
     def read(self, name: str) -> torch.Tensor:

@@ -93,7 +93,7 @@ def test_without_a_network_the_error_says_what_to_set(monkeypatch) -> None:
     def nothing(address, headers):
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr("xaicl_lib.data.fetch.https", nothing)
+    monkeypatch.setattr("xaicl_lib.data.fetch._https", nothing)
     monkeypatch.setattr("xaicl_lib.data.fetch.PAUSE", 0.001)
     with pytest.raises(InputError, match=r"no connection.*name a folder of theirs by XAICL_CUE_CONFLICT, or put the archive at"):
         cue_conflict(8)
@@ -129,7 +129,7 @@ def serve(monkeypatch):
 
     def answer(files: dict[str, bytes]) -> list[str]:
         data = archive(files)
-        monkeypatch.setattr("xaicl_lib.data.fetch.https", lambda address, headers: asked.append(address) or Reply(data))
+        monkeypatch.setattr("xaicl_lib.data.fetch._https", lambda address, headers: asked.append(address) or Reply(data))
         return asked
 
     return answer
@@ -182,7 +182,7 @@ def test_archives_that_cannot_be(serve, tmp_path, files, says) -> None:
 
 
 def test_an_archive_that_is_none_is_not_kept(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("xaicl_lib.data.fetch.https", lambda address, headers: Reply(b"PK but no archive"))
+    monkeypatch.setattr("xaicl_lib.data.fetch._https", lambda address, headers: Reply(b"PK but no archive"))
     with pytest.raises(InputError, match=r"could not be unpacked \(File is not a zip file\); try again"):
         cue_conflict(8)
     assert not (tmp_path / "cache" / "texture-vs-shape.zip").exists()

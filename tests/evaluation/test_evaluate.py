@@ -11,7 +11,7 @@ import torch
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, evaluate, explain, measure
 from xaicl_lib.data.scenes import scene_pairs
-from xaicl_lib.evaluation import job as jobs
+from xaicl_lib.evaluation import shard as shards
 
 METHODS = ["grad_cam", ("conditional_occlusion", {"window": 8, "stride": 8}), "random_map"]
 METRICS = ["SI", "CD", "max_sensitivity"]
@@ -47,13 +47,13 @@ class Counting:
 
     def __init__(self, monkeypatch) -> None:
         self.pairs = 0
-        compute = jobs._compute
+        compute = shards._compute
 
-        def counted(model, job, metrics, rows):
+        def counted(model, shard, metrics, rows):
             self.pairs += len(rows)
-            return compute(model, job, metrics, rows)
+            return compute(model, shard, metrics, rows)
 
-        monkeypatch.setattr(jobs, "_compute", counted)
+        monkeypatch.setattr(shards, "_compute", counted)
 
 
 def test_nothing_is_computed_twice(models, tmp_path, monkeypatch) -> None:
@@ -78,7 +78,7 @@ def test_what_values_depend_on(models, tmp_path, monkeypatch) -> None:
         assert counting.pairs == k, change
     evaluate(models[0], pair, [("smooth_grad", {"samples": 3})], ["SI"], store=tmp_path)
     assert counting.pairs == 6
-    monkeypatch.setattr(jobs, "code_version", lambda: "another")
+    monkeypatch.setattr(shards, "code_version", lambda: "another")
     evaluate(models[0], pair, ["smooth_grad"], ["SI"], store=tmp_path)
     assert counting.pairs == 7
 
@@ -142,13 +142,13 @@ def test_bad_input(models, tmp_path) -> None:
 
 
 def evaluate_slowly(store: Path) -> None:
-    compute = jobs._compute
+    compute = shards._compute
 
-    def slowly(*job):
+    def slowly(*shard):
         time.sleep(0.15)
-        return compute(*job)
+        return compute(*shard)
 
-    jobs._compute = slowly
+    shards._compute = slowly
     evaluate(build("projected"), random_pair(8), ["grad_cam", "random_map"], ["SI", "CD"], store=store, shard=1)
 
 

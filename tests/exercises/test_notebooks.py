@@ -7,10 +7,17 @@ import nbformat
 import pytest
 
 import xaicl_lib.exercises as exercises
-from xaicl_lib.publishing.editions import solutions
+from xaicl_lib.publishing.editions import _end, _is_solution
 from xaicl_lib.publishing.run import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def solutions(text):
+    """What stands within the solutions of a text, in order."""
+    lines = text.split("\n")
+    blocks = [lines[k : end + 1] for k in range(len(lines)) if (end := _end(lines, k)) > k]
+    return ["\n".join(block[1:-1]) for block in blocks if _is_solution(block)]
 
 
 def tasks(path):

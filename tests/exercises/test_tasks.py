@@ -51,6 +51,7 @@ RIGHT = {
     "check_pointing": loop_pointing,
     "check_interval": loop_interval,
     "check_shared_scale": one_limit,
+    "check_normalised": lambda x, m, s: torch.stack([(x[:, k] - m[k]) / s[k] for k in range(len(m))], 1),
 }
 
 WRONG = [
@@ -72,6 +73,10 @@ WRONG = [
     ("check_target", lambda z, z_b: z @ z_b / z_b.norm(), "first embedding still matters"),
     ("check_target", lambda z, z_b: z * z_b / z.norm() / z_b.norm(), "a target is one number"),
     ("check_cosine", lambda x, y: x @ y, "dot product"),
+    ("check_normalised", lambda x, m, s: (x - m) / s, "means each column"),
+    ("check_normalised", lambda x, m, s: x * s.view(-1, 1, 1) + m.view(-1, 1, 1), "the way back"),
+    ("check_normalised", lambda x, m, s: (x - x.mean()) / x.std(), "of the images at hand"),
+    ("check_normalised", lambda x, m, s: x - m.view(-1, 1, 1), "deviation is not used"),
     ("check_pointing", lambda m, t: t[:, 0, 0], "corner"),
     ("check_pointing", lambda m, t: m.flatten(1).argmax(1), "these are the places"),
     ("check_interval", lambda v, d: torch.quantile(v, torch.tensor([0.025, 0.975])), "how far pairs differ"),

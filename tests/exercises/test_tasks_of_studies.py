@@ -42,6 +42,13 @@ def overlap_by_distance(p, q):
     return 1 - (p - q).abs().sum() / 2
 
 
+def spread_by_loops(weights, x, s):
+    n = len(x)
+    joined = [[float(weights[i, j]) + (s if i == j else 0) for j in range(n)] for i in range(n)]
+    degrees = [sum(row) for row in joined]
+    return torch.stack([sum(joined[i][j] / (degrees[i] * degrees[j]) ** 0.5 * x[j] for j in range(n)) for i in range(n)])
+
+
 def holm_by_loops(p):
     """Each p's own step, or the largest of those before it."""
     values, k = p.tolist(), len(p)
@@ -53,8 +60,15 @@ def difference_by_hand(z, first, second):
     return [float(F.cosine_similarity(x, first, dim=0) - F.cosine_similarity(x, second, dim=0)) for x in z]
 
 
+def means_apart(m, mask):
+    positive = [[max(0.0, v) for v in row] for row in m.tolist()]
+    inside = [v for row, told in zip(positive, mask.tolist(), strict=True) for v, t in zip(row, told, strict=True) if t]
+    return (sum(inside) / len(inside)) / (sum(map(sum, positive)) / m.numel())
+
+
 RIGHT = {
     "check_why_not": difference_by_hand,
+    "check_times_chance": means_apart,
     "check_holm": holm_by_loops,
     "check_texture_bias": counted,
     "check_relative_error": error_by_loops,
@@ -62,6 +76,7 @@ RIGHT = {
     "check_corpus_score": score_by_pairs,
     "check_modularity": modularity_by_classes,
     "check_overlap_of": overlap_by_distance,
+    "check_spread": spread_by_loops,
 }
 
 
@@ -76,6 +91,10 @@ def of_degrees(w):
 
 def same(y):
     return y[:, None] == y
+
+
+def joined(w, s):
+    return w + s * torch.eye(len(w))
 
 
 def positive(m):
@@ -129,6 +148,11 @@ WRONG = [
         lambda w, y: ((w - of_degrees(w)) * (same(y) & ~torch.eye(len(y), dtype=torch.bool))).sum() / w.sum(),
         "keep the diagonal",
     ),
+    ("check_spread", lambda w, x, s: joined(w, s) @ x / joined(w, s).sum(1, keepdim=True), "degrees of both ends"),
+    ("check_spread", lambda w, x, s: (w.sum(1).rsqrt()[:, None] * joined(w, s) * w.sum(1).rsqrt()) @ x, "with the edge to oneself"),
+    ("check_spread", lambda w, x, s: (w.sum(1).rsqrt()[:, None] * w * w.sum(1).rsqrt()) @ x, "the image itself is missing"),
+    ("check_spread", lambda w, x, s: spread_by_loops(w, x, 1.0), "is s, not 1"),
+    ("check_spread", lambda w, x, s: joined(w, s) @ x, "large features"),
     ("check_overlap_of", lambda p, q: torch.minimum(p.relu(), q.relu()).sum(), "sum to 1 first"),
     ("check_overlap_of", lambda p, q: torch.minimum(p / p.sum(), q / q.sum()).sum(), "negative values are still in"),
     ("check_overlap_of", lambda p, q: torch.minimum(p.abs() / p.abs().sum(), q.abs() / q.abs().sum()).sum(), "as if they were positive"),

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from tests.conftest import assert_close, build
-from xaicl_lib import InputError, Pair
+from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.images import list_images, load_image, open_photo
 
 RGB = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
@@ -59,7 +59,7 @@ def test_lists_make_batches(photo) -> None:
         ("file:///no/such.png", "got '/no/such.png', which does not exist"),
         (RGB[..., :2], r"expected an array \(h, w, 3\) or \(h, w\), got \(30, 20, 2\)"),
         (RGB.transpose(2, 0, 1), r"got \(3, 30, 20\)"),
-        (RGB.astype(int), r"bytes \(uint8\) or floats in \[0, 1\], got int64"),
+        (RGB.astype(int), r"bytes \(uint8\), uint16 or floats in \[0, 1\], got int64"),
         (RGB.astype(float), r"expected floats in \[0, 1\], got \[0, 255\]"),
         (np.full((9, 9), np.nan), r"got \[nan, nan\]"),
         (RGB[:4], "at least 8 x 8 pixels, got a picture of mode RGB of 20 x 4"),
@@ -123,6 +123,31 @@ def test_a_square_is_the_same_however_it_fits_and_an_unknown_fit_is_told() -> No
     pair = Pair.open("cat", RGB, 12, fit="pad")
     assert torch.equal(pair.a, open_photo("cat", 12, "pad"))
     assert torch.equal(pair.b, open_photo(RGB, 12, "pad"))
+
+
+FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+def test_photos_are_resized_by_the_filter_of_their_model(name, fit) -> None:
+    model = PairModel(torch.nn.Conv2d(3, 2, 3), size=16, interpolation=FILTERS[name])
+    assert model.interpolation == model.copy().interpolation == name
+    box = (0, 5, 20, 25) if fit == "crop" else (0, 0, 20, 30)
+    pillow = Image.fromarray(RGB).resize((11, 16) if fit == "pad" else (16, 16), Image.Resampling(FILTERS[name]), box)
+    left = (16 - pillow.width) // 2
+    assert np.array_equal((Pair.open(RGB, None, model, fit).a[0, :, :, left : left + pillow.width] * 255).round().permute(1, 2, 0), pillow)
+    mild = RGB[:20] // 4 + 96  # whose overshoots bytes can hold between the passes
+    pair = Pair.open(mild, mild / 255, model, fit)  # bytes by Pillow, floats by PyTorch where it has the filter
+    assert_close(pair.a, pair.b, rtol=0, atol=2 / 255)
+
+
+@pytest.mark.parametrize("wrong", ["random", 6, -1, None, True, 2.0])
+def test_filters_that_are_none_are_told(wrong) -> None:
+    with pytest.raises(InputError, match=r"unknown interpolation '.*'; there are: nearest, lanczos, bilinear, bicubic, box, hamming"):
+        PairModel(torch.nn.Conv2d(3, 2, 3), size=16, interpolation=wrong)
+    with pytest.raises(InputError, match="unknown interpolation"):
+        open_photo(RGB, 12, interpolation=wrong)
 
 
 def test_hidden_files_and_folders_are_skipped_and_counted_once(tmp_path) -> None:

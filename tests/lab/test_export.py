@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -212,8 +213,9 @@ def tiny_graph(outputs: tuple[str, ...], guided: bool) -> bytes:
     return graphs.to_onnx(next(f for f in made if (f.outputs, f.guided) == (outputs, guided)), values, offsets)
 
 
-def test_same_model_same_bytes(tmp_path: Path) -> None:
+def test_same_model_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("one", "two"):
+        monkeypatch.setattr(graphs, "_KNOWN", {})
         export(tiny(), tmp_path / folder)
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     assert files == ["encode.onnx", "headcells.onnx", "headgrad.onnx", "model.json", "pixgrad.onnx", "pixgrad_guided.onnx", "weights.bin"]
@@ -236,6 +238,37 @@ def test_what_is_traced_is_not_traced_anew(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delattr(graphs, "_batches")  # which only the long way asks for
     for name in ("headgrad", "headcells"):
         assert graphs.to_onnx(made[name], {key: w.value for key, w in weights.items()}, dict.fromkeys(weights, 0))
+
+
+@pytest.mark.usefixtures("brisk_export")
+def test_networks_that_differ_in_their_weights_alone_share_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys(activation: nn.Module) -> set[str]:
+        parts, _ = prepare(PairModel(nn.Sequential(nn.Conv2d(3, 4, 3, 2), activation), size=12))
+        return {function.key for function in graphs.functions(graphs.Network(parts, True), 12, relus=False, cells=True).values()}
+
+    class Local(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.tanh()
+
+    patched = nn.LeakyReLU(0.1)
+    patched.forward = MethodType(nn.LeakyReLU.forward, patched)  # type: ignore[method-assign]
+    assert keys(nn.LeakyReLU(0.1)) == keys(nn.LeakyReLU(0.1))
+    assert not keys(nn.LeakyReLU(0.1)) & keys(nn.LeakyReLU(0.2))
+    assert len(keys(nn.LeakyReLU(0.1)) - {""}) == 4
+    assert keys(Local()) == keys(patched) == {""}, "of which nothing safe can be said"
+
+
+def test_several_axes_squeezed_at_once_are_not_traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a head writes it that pools and then drops both axes; ONNX's operation takes one after the other."""
+
+    def run(weights: graphs.Weights, f: Tensor) -> tuple[Tensor]:
+        return (f.mean((2, 3), keepdim=True).squeeze((-1, 2)) * 2,)
+
+    monkeypatch.delattr(graphs, "_batches")  # which only the long way asks for
+    x = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    data = graphs.to_onnx(graphs.Function(run, {"f": x}, ("z",)), {}, {})
+    (got,) = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"f": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(got), x.mean((2, 3)) * 2)
 
 
 def test_a_change_in_place_that_others_see_takes_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,6 +401,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_wrong_gradient_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from xaicl_lib.lab.export import rules
 
+    monkeypatch.setattr(graphs, "_KNOWN", {})
     monkeypatch.setattr(rules, "_convolution_backward", lambda *given: (torch.zeros_like(given[1]), None, None))
     with pytest.raises(InputError, match="pixgrad gives d1 that differs from torch's"):
         export(tiny(), tmp_path / "out")

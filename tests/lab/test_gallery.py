@@ -111,7 +111,7 @@ def test_stored_maps_come_back_within_half_a_byte(signed: bool) -> None:
 
 
 def test_a_map_of_zeros_stays_one() -> None:
-    zero, step, (stored,) = gallery.quantised([torch.zeros(2, 2)])
+    zero, step, (stored,) = gallery._quantised([torch.zeros(2, 2)])
     assert zero == 0
     assert step > 0
     assert base64.b64decode(stored["bytes"]) == bytes(4)
@@ -234,7 +234,7 @@ def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(
     tmp_path: Path, bundle_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gallery, "export", lambda model, folder: shutil.copytree(bundle_of(model.name), folder))
-    gallery.write_model(tmp_path / "made", "scenes_simclr", 1)
+    gallery._write_model(tmp_path / "made", "scenes_simclr", 1)
     gallery.write_lab(tmp_path, [tmp_path / "made"], 1)
     assert (tmp_path / "models" / "scenes_simclr" / "model.json").is_file()
     assert (tmp_path / "page" / "lab.js").is_file()

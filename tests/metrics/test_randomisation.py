@@ -9,11 +9,11 @@ from skimage.metrics import structural_similarity
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import Explanation, InputError, explain, load_model
-from xaicl_lib.metrics.randomisation import layers_from_the_top, randomisation, rank_correlation, ssim
+from xaicl_lib.metrics.randomisation import _layers_from_the_top, _ssim, randomisation, rank_correlation
 
 
 def test_layers_of_the_small_model(projected, pair) -> None:
-    found = [(name, [type(m).__name__ for m in modules]) for name, modules in layers_from_the_top(projected, pair)]
+    found = [(name, [type(m).__name__ for m in modules]) for name, modules in _layers_from_the_top(projected, pair)]
     assert found == [
         ("head_a.5", ["Linear"]),
         ("head_a.2", ["Linear", "BatchNorm1d"]),
@@ -23,7 +23,7 @@ def test_layers_of_the_small_model(projected, pair) -> None:
 
 
 def test_both_branches_are_changed(pair) -> None:
-    depths = layers_from_the_top(build("two branches"), pair)
+    depths = _layers_from_the_top(build("two branches"), pair)
     assert [len(modules) for _, modules in depths] == [2, 4, 4, 4]
 
 
@@ -32,7 +32,7 @@ def test_every_weight_of_a_bundled_model_has_its_layer(name) -> None:
     model = load_model(name, "cpu").copy()
     changed = {
         id(p)
-        for _, modules in layers_from_the_top(model, random_pair(1, (96, 96), (96, 96)))
+        for _, modules in _layers_from_the_top(model, random_pair(1, (96, 96), (96, 96)))
         for m in modules
         for p in m._parameters.values()
     }
@@ -83,7 +83,7 @@ def test_rank_correlation_shares_ranks_of_equal_values() -> None:
 
 def test_ssim_of_a_map_with_itself() -> None:
     x = torch.rand(2, 9, 9)
-    assert_close(ssim(x, x), torch.ones(2))
+    assert_close(_ssim(x, x), torch.ones(2))
 
 
 def test_controls_do_not_care(projected, pair) -> None:

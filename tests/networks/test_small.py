@@ -10,7 +10,7 @@ from torch import nn
 from tests.conftest import assert_close
 from xaicl_lib import PairModel
 from xaicl_lib.networks.small import _predictor_head, _sine_positions, _SlimViT, branches, build_network
-from xaicl_lib.networks.transformer import Attention
+from xaicl_lib.networks.transformer import _Attention
 from xaicl_lib.training.recipes import RECIPES
 
 
@@ -31,7 +31,7 @@ def test_finer_grids_have_finer_positions() -> None:
 
 def test_attention_equals_torchs() -> None:
     torch.manual_seed(0)
-    ours, theirs = Attention(12, 3).eval(), nn.MultiheadAttention(12, 3, batch_first=True).eval()
+    ours, theirs = _Attention(12, 3).eval(), nn.MultiheadAttention(12, 3, batch_first=True).eval()
     both = {"in_proj_weight": "qkv.weight", "in_proj_bias": "qkv.bias", "out_proj.weight": "out.weight", "out_proj.bias": "out.bias"}
     ours.load_state_dict({both[name]: value for name, value in theirs.state_dict().items()})
     x = torch.randn(2, 7, 12)

@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.publishing.assets import _check_integrity, _extract, mathjax
+from xaicl_lib.publishing.assets import _check_integrity, _extract, _mathjax
 
 
 def test_a_package_that_is_not_the_pinned_one_is_refused(tmp_path):
@@ -60,5 +60,5 @@ def test_without_network_and_cache_the_message_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
     monkeypatch.setenv("npm_config_fetch_retries", "0")
     with pytest.raises(InputError, match="could not be fetched"):
-        mathjax(tmp_path / "cache")
+        _mathjax(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []

@@ -1,5 +1,7 @@
 """The book around the notebooks: its pages hold all outputs, and its buttons lead to a public address or nowhere."""
 
+import re
+
 import nbformat
 import plotly.graph_objects as go
 import pytest
@@ -125,15 +127,23 @@ def test_only_outputs_are_counted():
 
 def test_prose_can_show_a_figure_of_a_notebook(tmp_path) -> None:
     plot = '<figure><div class="xaicl-plot"></div></figure>'
-    cells = [
-        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", {"text/html": html})]) for html in ("<b>1</b>", plot)
-    ]
+    html = {"text": ["<b>1</b>"], "c-2": ["<b>2</b>", plot, plot + "later"]}
+    outputs = {name: [nbformat.v4.new_output("display_data", {"text/html": one}) for one in shown] for name, shown in html.items()}
+    cells = [nbformat.v4.new_code_cell("1", id=name, outputs=shown) for name, shown in outputs.items()]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_x.ipynb")
     executed = {"01_x": tmp_path / "01_x.ipynb"}
-    assert _with_figures("a\n<!-- figure 01_x 1 -->\nb", executed) == f"a\n```{{raw}} html\n{plot}\n```\nb"
-    for missing in ("<!-- figure 01_x 2 -->", "<!-- figure 02_y 1 -->"):
-        with pytest.raises(NotebookError, match="expected figure"):
-            _with_figures(missing, executed)
+    assert _with_figures("a\n<!-- figure 01_x c-2 -->\nb", executed) == f"a\n```{{raw}} html\n{plot}\n```\nb"
+    for missing, known in (("01_x text", "c-2"), ("01_x 2", "c-2"), ("02_y c-2", "none")):
+        with pytest.raises(NotebookError, match=f"those with figures: {known}"):
+            _with_figures(f"<!-- figure {missing} -->", executed)
+
+
+def test_pages_show_figures_of_cells_that_are_there() -> None:
+    text = "".join(page.read_text("utf-8") for page in (ROOT / "book").glob("*.md"))
+    named = re.findall(r"<!-- figure (\w+) (\S+) -->", text)
+    cells = {name: {c.id for c in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells if "show(" in c.source} for name, _ in named}
+    assert len(named) > 10
+    assert [f"{name} {cell}" for name, cell in named if cell not in cells[name]] == []
 
 
 def test_serving_without_a_book_says_how_to_make_one(tmp_path):

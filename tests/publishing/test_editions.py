@@ -3,8 +3,9 @@
 import nbformat
 import pytest
 
+from tests.exercises.test_notebooks import solutions
 from xaicl_lib.errors import InputError
-from xaicl_lib.publishing.editions import edit_notebook, edited, solutions
+from xaicl_lib.publishing.editions import edit_notebook, edited
 
 TEXT = """**1.** What is it?
 

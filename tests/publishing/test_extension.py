@@ -7,7 +7,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from sphinx import addnodes
 
-from xaicl_lib.publishing.extension import ENOUGH, _glossary_terms, _link_terms, _readable, description
+from xaicl_lib.publishing.extension import ENOUGH, _description, _glossary_terms, _link_terms, _readable
 from xaicl_lib.publishing.run import ROOT
 
 
@@ -49,11 +49,11 @@ def test_the_books_own_glossary_is_read():
 
 
 def test_a_description_is_the_first_paragraph_that_says_something():
-    assert description(publish_doctree("T\n=\n\nShort.\n\n" + "word " * 60)).startswith("word word")
-    said = description(publish_doctree("word " * 60))
+    assert _description(publish_doctree("T\n=\n\nShort.\n\n" + "word " * 60)).startswith("word word")
+    said = _description(publish_doctree("word " * 60))
     assert len(said) <= ENOUGH + 2
     assert said.endswith("word …")
-    assert description(publish_doctree("Short.")) == ""
+    assert _description(publish_doctree("Short.")) == ""
     assert isinstance(publish_doctree("x"), nodes.document)
 
 

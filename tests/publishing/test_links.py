@@ -10,7 +10,7 @@ GOOD = """<html lang="en"><head><title>A page</title><meta name="description" co
 <link rel="stylesheet" href="_static/a.css"></head>
 <body id="body"><h1 id="top-of-it">A page</h1><img src="_static/p.png" alt="a cat">
 <div class="xaicl-plot" aria-label="a line"></div>
-<a href="sub/b.html#there">b</a> <a href="#top-of-it">up</a> <a href="#">top</a> <a href="https://example.org/x">elsewhere</a>
+<a href="sub/b.html#there">b</a> <a href="#a=cat&amp;b=dog">what a script reads</a> <a href="#top-of-it">up</a> <a href="#">top</a> <a href="https://example.org/x">elsewhere</a>
 <a href="mailto:a@b.c">m</a>
 </body></html>"""
 

@@ -90,7 +90,7 @@ def test_differences_are_read_without_running_anything(tmp_path):
     ]
     (folder / "part" / "m.py").write_text("\n".join([*lines, "", "        Args:", "            self: it.", '        """']))
     (folder / "__init__.py").write_text('"""Nothing."""')
-    assert reference.differences(folder) == [("part", "lib.part.m.A.b", ["one2000"], "Differs from {cite:t}`one2000` `twice`.")]
+    assert reference._differences(folder) == [("part", "lib.part.m.A.b", ["one2000"], "Differs from {cite:t}`one2000` `twice`.")]
 
 
 def executed(folder, name="01_a"):

@@ -11,7 +11,7 @@ Say **hello**.
 ---
 ## A figure & a formula
 
-<!-- figure 01_a 2 -->
+<!-- figure 01_a c-2 -->
 
 $a < b$ and
 
@@ -22,7 +22,7 @@ no heading here
 
 
 def test_a_deck_has_its_slides_notes_figures_and_formulas():
-    page = deck(TEXT, lambda name, number: f"<figure>{name} {number}</figure>", "version <1>")
+    page = deck(TEXT, lambda name, cell: f"<figure>{name} {cell}</figure>", "version <1>")
     assert page.count('<section id="s') == 3
     assert "1 / 3" in page
     assert "<title>Why &lt;these&gt;?</title>" in page
@@ -30,7 +30,7 @@ def test_a_deck_has_its_slides_notes_figures_and_formulas():
     assert '<section id="s1" class="slide title"' in page
     assert '<aside class="notes" aria-label="Notes"><p>Say <strong>hello</strong>.</p>' in page
     assert "Notes:" not in page
-    assert "<figure>01_a 2</figure>" in page
+    assert "<figure>01_a c-2</figure>" in page
     assert r'<span class="math">\(a &lt; b\)</span>' in page
     assert r"\[" in page
     assert "|x|" in page

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from xaicl_lib.statistics.paired import signed_ranks
-from xaicl_lib.statistics.power import least_pairs, models_needed, pairs_needed
+from xaicl_lib.statistics.power import _least_pairs, models_needed, pairs_needed
 
 
 def test_pairs_by_hand() -> None:
@@ -28,13 +28,13 @@ def test_so_many_pairs_decide_four_times_in_five() -> None:
 
 @pytest.mark.parametrize("level", [0.05, 0.01, 0.05 / 105])
 def test_fewer_pairs_can_never_speak(level: float) -> None:
-    n = least_pairs(level)
+    n = _least_pairs(level)
     assert signed_ranks(np.arange(1.0, n + 1)) <= level < signed_ranks(np.arange(1.0, n))
     assert pairs_needed(100.0, 1e-3, level=level) == n
 
 
 def test_least_pairs_of_a_round_level() -> None:
-    assert least_pairs(2 / 2**8) == 8
+    assert _least_pairs(2 / 2**8) == 8
 
 
 def test_models_by_hand() -> None:

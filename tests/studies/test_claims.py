@@ -10,24 +10,24 @@ import pytest
 from xaicl_lib import InputError
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.statistics.paired import signed_ranks
-from xaicl_lib.statistics.power import least_pairs, pairs_needed
+from xaicl_lib.statistics.power import _least_pairs, pairs_needed
 from xaicl_lib.studies import claims as study
 from xaicl_lib.studies.claims import (
     FAILS,
     HOLDS,
     NOT_HERE,
     UNDECIDED,
+    _claims,
     _conditions,
     _Evidence,
     _evidence,
     _part,
     _verdict,
     answers,
-    claims,
     counts,
 )
 
-BLANK = dict.fromkeys(claims().columns, "")
+BLANK = dict.fromkeys(_claims().columns, "")
 GAIN = np.random.default_rng(0).uniform(0.4, 0.6, 40)
 
 
@@ -136,7 +136,7 @@ def test_printed_cells_are_counted() -> None:
 
 def test_corrected_p_and_needs_are_those_of_all_tests_together() -> None:
     rows = (
-        claims()
+        _claims()
         .head(3)
         .assign(**{**BLANK, "check": "difference", "table": "t", "where": "metric=SI", "between": "method", "value": "value"})
     )
@@ -146,7 +146,7 @@ def test_corrected_p_and_needs_are_those_of_all_tests_together() -> None:
     found = answers({"t": table}, rows).set_index("id")
     assert list(found["verdict"]) == [HOLDS, UNDECIDED, NOT_HERE]
     assert found.loc["a", "p"] == pytest.approx(2 * signed_ranks(GAIN))
-    assert found.loc["b", "needed"] > found.loc["b", "at_least"] >= least_pairs(0.025)
+    assert found.loc["b", "needed"] > found.loc["b", "at_least"] >= _least_pairs(0.025)
     assert found.loc["b", "needed"] == pairs_needed(noise.mean(), noise.std(ddof=1), level=0.025), "at the level of one of two tests"
     assert found.loc[["a", "c"], "needed"].isna().all()
     assert found.loc["a", "used"] == "t.parquet"
@@ -167,7 +167,7 @@ def every() -> pd.DataFrame:
 
 
 def test_every_claim_has_a_check_that_runs_and_a_verdict(every: pd.DataFrame) -> None:
-    table = claims()
+    table = _claims()
     assert (len(table) > 100, table["id"].is_unique) == (True, True)
     assert set(table["check"]) == {*study.CHECKS, "none"}, "no check without a claim"
     assert list(every["id"]) == list(table["id"])
@@ -181,7 +181,7 @@ def test_every_claim_has_a_check_that_runs_and_a_verdict(every: pd.DataFrame) ->
 
 
 def test_numbers_quoted_from_the_paper_are_the_papers() -> None:
-    paper = claims().set_index("id")["paper"]
+    paper = _claims().set_index("id")["paper"]
     assert paper["texture-photos"] == "64 %"
     assert paper["lost-photos"] == "94 %"
     assert (paper["perturbation-insertion"], paper["perturbation-drop"]) == ("0.75", "0.65")
@@ -195,16 +195,16 @@ def test_numbers_quoted_from_the_paper_are_the_papers() -> None:
 def test_the_page_names_every_table_it_reads() -> None:
     """What decides whether a page is made anew are the results that its source names."""
     source = (ROOT / "notebooks" / "A5_what_holds.ipynb").read_text()
-    assert set(re.findall(r"results/(\w+)\.parquet", source)) == set(claims()["table"]) - {"", "paper"}
+    assert set(re.findall(r"results/(\w+)\.parquet", source)) == set(_claims()["table"]) - {"", "paper"}
 
 
 def test_without_stored_results_the_printed_tables_can_be_asked() -> None:
-    found, rows = answers({}), claims()
+    found, rows = answers({}), _claims()
     assert list(found["id"]) == list(rows[rows["table"].isin(["", "paper"])]["id"])
     assert set(found["verdict"]) == set(study.VERDICTS)
 
 
 def test_missing_results_are_named(tmp_path) -> None:
     assert study.tables(tmp_path / "nowhere") == {}, "a notebook without its checkout"
-    with pytest.raises(InputError, match="got no contrastivity, corpus, cost, cost_metrics"):
+    with pytest.raises(InputError, match="got no contrastivity, copies, corpus, cost, cost_metrics"):
         study.tables(tmp_path)

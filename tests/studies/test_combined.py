@@ -13,7 +13,7 @@ from xaicl_lib import InputError, augment
 from xaicl_lib.augment.families import AUGMENTATIONS, composition
 from xaicl_lib.statistics.paired import signed_ranks
 from xaicl_lib.studies import combined
-from xaicl_lib.studies.combined import beside_controls, beyond, by_method, compositions, extremes, only_together, square, verdict_counts
+from xaicl_lib.studies.combined import _only_together, beside_controls, beyond, by_method, compositions, extremes, square, verdict_counts
 from xaicl_lib.studies.harmful import sweep
 
 
@@ -65,12 +65,12 @@ def lost(name: str, hits: list[bool]) -> pd.DataFrame:
 
 def test_only_together_by_hand() -> None:
     alone = pd.concat([lost("crop", [True, False, False, False]), lost("blur", [False, True, False, False])])
-    found = only_together(pd.concat([lost("crop + blur", [True, False, True, True]), alone])).iloc[0]
+    found = _only_together(pd.concat([lost("crop + blur", [True, False, True, True]), alone])).iloc[0]
     assert found["mean"] == pytest.approx((0 - 1 + 1 + 1) / 4)
     assert (found["lost"], found["either"]) == (0.75, 0.5)
     assert found["low"] <= found["mean"] <= found["high"]
     with pytest.raises(InputError, match=r"expected 'noise' alone on the same models, levels and pairs, to compare 'crop \+ noise'"):
-        only_together(pd.concat([lost("crop + noise", [True]), alone]))
+        _only_together(pd.concat([lost("crop + noise", [True]), alone]))
 
 
 def test_chance_loses_less_together_than_by_one_alone() -> None:

@@ -63,7 +63,8 @@ def test_maps_are_measured_on_side_a_beside_chance(drawn) -> None:
 
 
 def test_methods_are_compared_on_the_same_pairs(drawn) -> None:
-    model = PairModel(nn.Conv2d(3, 4, 5, 4), nn.Sequential(nn.Tanh(), nn.Flatten()), size=32, name="small")
+    features = nn.Sequential(nn.Conv2d(3, 16, 5, 4), nn.ReLU())  # of a map that is nowhere below zero, so that Grad-CAM has one
+    model = PairModel(features, nn.Sequential(nn.Tanh(), nn.Flatten()), size=32, name="small")
     found = copies.located([model], drawn, ["grad_cam", "edges"])
     assert found.groupby(["kind", "metric"]).size().to_dict()[("twice", "weaker copy")] == 8
     ahead = copies.ahead_of(found, "grad_cam")

@@ -40,7 +40,7 @@ from xaicl_lib.studies.corpus import (
 )
 from xaicl_lib.studies.views_of_photos import (
     CHANGES,
-    Change,
+    _Change,
     _crop,
     _cut_out,
     compare_views,
@@ -271,7 +271,7 @@ def test_what_a_crop_keeps_is_what_it_shows() -> None:
 
 def test_photos_are_compared_with_their_own_changes(model) -> None:
     photos, foil = IMAGES[:3], IMAGES[40:50]
-    same = {"nothing": lambda x, g: Change(x), "crop": CHANGES["crop"]}
+    same = {"nothing": lambda x, g: _Change(x), "crop": CHANGES["crop"]}
     occlusion = ("conditional_occlusion", {"stride": 6})
     table = compare_views(model, photos, foil, {"occlusion": occlusion}, changes=same, repeats=2)
     both = compare_views(model, photos, foil, {"Grad-CAM": "grad_cam", "occlusion": occlusion}, changes=same, repeats=2)

@@ -28,7 +28,7 @@ from xaicl_lib.studies.graph_classifier import (
     gap_changes,
     over_draws,
 )
-from xaicl_lib.studies.graph_classifier import tested as corrected
+from xaicl_lib.studies.graph_classifier import _tested as corrected
 from xaicl_lib.studies.organization import relative_to, similarity_graph
 
 

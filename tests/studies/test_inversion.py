@@ -12,6 +12,7 @@ from tests.conftest import assert_close, build
 from xaicl_lib import InputError, PairModel, augment, load_model
 from xaicl_lib.augment.operations import LUMA
 from xaicl_lib.networks.resnet import ResNet50
+from xaicl_lib.stages import stages, up_to
 from xaicl_lib.studies import inversion as study
 from xaicl_lib.studies.colour import (
     _coarse,
@@ -42,7 +43,6 @@ from xaicl_lib.studies.inversion import (
     invert_stages,
     last_over_first,
 )
-from xaicl_lib.studies.stages import stages, up_to
 from xaicl_lib.zoo import untrained
 
 PLAIN = Settings(steps=60, momentum=0.5, step_size=1.0, total_variation=(0, 0), alpha_norm=0)

@@ -1,5 +1,6 @@
 """A photo and a view of it: where the view comes from, and what every method is asked."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -76,3 +77,20 @@ def test_the_interaction_by_hand_is_the_librarys() -> None:
     for row, interaction in (("g_a", True), ("G_a", False)):
         made = explain(model, pair, "interaction_cam", score=score, reduction="max", gradient_interaction=interaction)
         assert made.a[0, 0].tolist() == pytest.approx(toy["M_a"].loc[row].tolist())
+
+
+def test_joint_activations_are_products_of_what_a_reduction_leaves() -> None:
+    model, pair = build("projected"), random_pair(2)
+    maps = [model.features([model.normalize(side)])[0] for side in pair.sides]
+    for reduction, reduced in (("mean", [f.mean((2, 3))[0] for f in maps]), ("max", [f.amax((2, 3))[0] for f in maps])):
+        table = similarity.joint_activations(model, pair, reduction)
+        assert torch.allclose(torch.tensor(table[["a", "b"]].to_numpy().T), torch.stack(reduced).detach())
+        assert (table["joint"] == table["a"] * table["b"]).all()
+
+
+def test_strong_products_are_counted_by_how_many_sides_are_strong() -> None:
+    table = pd.DataFrame({"a": [9.0, 5, 4, 0, 1, 2, 1, 0, 0, 0], "b": [1.0, 5, 0, 8, 4, 2, 0, 1, 0, 0]})
+    found = similarity.common_channels({"a pair": table.assign(joint=table["a"] * table["b"])}, share=0.2).loc["a pair"]
+    # strong: a 0, 1; b 3, 1; products 1 (25), 0 (9)
+    assert found.tolist() == [2, 1, 0.4, 1, 1, 0]
+    assert list(found.index)[-3:] == ["products: strong in both", "products: strong in one", "products: strong in neither"]

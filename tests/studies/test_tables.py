@@ -121,14 +121,33 @@ def test_means_have_short_names_in_the_order_of_the_table() -> None:
     assert across.loc["SI", "edges"] == 3
 
 
+NAMES = ("grad_cam", "interaction_cam", "legrad", "interaction_cam(reduction=max)", "edges", "random_map")
+
+
+def ordered(kinds, pairs=4, model="m"):
+    """Methods in the order of NAMES by each metric, or against it where its sign is below 0."""
+    rows = [(model, name, k, metric, sign * (place + k)) for metric, sign in kinds.items() for k in range(pairs)
+            for place, name in enumerate(NAMES)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["model", "method", "pair", "metric", "value"])
+
+
 def test_agreement_with_truth_knows_the_direction_of_each_metric() -> None:
-    """Three methods on four pairs, ordered alike by all metrics but one."""
     kinds = {**dict.fromkeys(PAPER, 1.0), "SD": -1.0, "CD": 1.0, "SAD": -1.0, "CAD": -1.0, "relevance_rank": 1.0}
-    ordered = [("m", name, k, metric, sign * (place + k)) for metric, sign in kinds.items() for k in range(4)
-               for place, name in enumerate(("grad_cam", "edges", "rise"))]  # fmt: skip
-    table = pd.DataFrame(ordered, columns=["model", "method", "pair", "metric", "value"])
-    found = agreement_with_truth(table, ["relevance_rank"]).set_index("metric")["mean"]
-    assert found.to_dict() == {"SI": 1, "SD": 1, "CI": 1, "CD": -1, "SAD": 1, "CAD": 1}, "lower is better by CD"
+    found = agreement_with_truth(ordered(kinds)).set_index(["methods", "metric"])
+    assert found.loc["all", "mean"].to_dict() == pytest.approx({"SI": 1, "SD": 1, "CI": 1, "CD": -1, "SAD": 1, "CAD": 1}), "lower is better"
+    assert found["count"].groupby("methods").first().to_dict() == {"all": 6, "without controls": 4, "activation methods": 3}
+    assert (found["n"] == 4).all()
+
+
+def test_agreement_is_of_scenes_however_many_models_see_them() -> None:
+    one = ordered({**dict.fromkeys(PAPER, 1.0), "relevance_rank": 1.0}, pairs=8)
+    turned = one.assign(model="other").assign(value=one["value"].where(one["metric"] != "SI", -one["value"]))
+    found = agreement_with_truth(pd.concat([one, turned])).set_index(["methods", "metric"])
+    row = found.loc["all", "SI"]
+    assert row[["mean", "n", "p", "least", "most", "above 0"]].tolist() == pytest.approx([0, 8, 1, -1, 1, "1 of 2"])
+    row = found.loc["all", "CI"]
+    assert row[["mean", "n", "above 0"]].tolist() == pytest.approx([1, 8, "2 of 2"])
+    assert row["p"] == pytest.approx(18 * 2 / 2**8), "corrected for three groups of six"
 
 
 def test_unknown_table() -> None:

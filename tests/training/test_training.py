@@ -14,10 +14,10 @@ from xaicl_lib.augment.views import Views, _random_boxes, random_view
 from xaicl_lib.data.scenes import FACTORS, scene_set
 from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import load_data, training_labels
-from xaicl_lib.training.finish import finish, spread
+from xaicl_lib.training.finish import _spread, finish
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
 from xaicl_lib.training.tasks import follow
-from xaicl_lib.training.train import MEAN, STD, Trainer, pictures
+from xaicl_lib.training.train import MEAN, STD, Trainer, _pictures
 from xaicl_lib.zoo import load_classifier
 
 PHOTOS = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -277,12 +277,12 @@ def test_folders_that_cannot_be_learned_from(tmp_path) -> None:
 
 def test_each_view_takes_another_picture() -> None:
     many = torch.arange(3).float().view(1, 3, 1, 1, 1).expand(500, 3, 3, 2, 2)  # three pictures of each thing, of one value
-    first, second = (view[:, 0, 0, 0] for view in pictures(many, 2, torch.Generator().manual_seed(0)))
+    first, second = (view[:, 0, 0, 0] for view in _pictures(many, 2, torch.Generator().manual_seed(0)))
     assert not (first == second).any()
     assert all(abs((view == k).float().mean() - 1 / 3) < 0.07 for view in (first, second) for k in range(3))
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    assert all(view is PHOTOS for view in pictures(PHOTOS, 2, generator))
+    assert all(view is PHOTOS for view in _pictures(PHOTOS, 2, generator))
     assert torch.equal(before, generator.get_state())  # older recipes draw what they always drew
 
 
@@ -377,10 +377,10 @@ def test_knn_of_separated_classes_is_one() -> None:
 
 def test_spread_tells_collapse() -> None:
     sphere = torch.randn(2000, 16, generator=torch.Generator().manual_seed(0))
-    assert spread(sphere)["std"] == pytest.approx(1, abs=0.02)
-    assert spread(sphere)["effective_rank"] == pytest.approx(16, abs=0.1)
+    assert _spread(sphere)["std"] == pytest.approx(1, abs=0.02)
+    assert _spread(sphere)["effective_rank"] == pytest.approx(16, abs=0.1)
     line = torch.randn(2000, 1, generator=torch.Generator().manual_seed(0)) * torch.ones(16)
-    assert spread(line)["effective_rank"] == pytest.approx(1, abs=0.01)
+    assert _spread(line)["effective_rank"] == pytest.approx(1, abs=0.01)
     point = torch.ones(2000, 16) + 1e-6 * sphere
-    assert spread(point)["std"] < 1e-4
-    assert_close(torch.tensor(spread(sphere)["std"]), torch.tensor(spread(3 * sphere)["std"]))
+    assert _spread(point)["std"] < 1e-4
+    assert_close(torch.tensor(_spread(sphere)["std"]), torch.tensor(_spread(3 * sphere)["std"]))

@@ -11,7 +11,7 @@ import torch
 from xaicl_lib import Pair, PairModel, explain
 from xaicl_lib.errors import InputError
 from xaicl_lib.lab.gallery import STATIC
-from xaicl_lib.views.explorer import PairExplorer, one_module
+from xaicl_lib.views.explorer import PairExplorer, _one_module
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_what_is_chosen_later_is_computed_then(model: PairModel, pair: Pair) -> 
 
 
 def test_one_module_imports_nothing_from_elsewhere() -> None:
-    text = one_module(STATIC / "page" / "explorer.js")
+    text = _one_module(STATIC / "page" / "explorer.js")
     found = re.findall(r'from "([^"]+)"', text)
     assert len(found) >= 4
     for address in found:

@@ -20,6 +20,20 @@ def test_pictures_stand_in_rows_under_their_titles() -> None:
         gallery_figure([("a", [torch.rand(3, 8, 8)]), ("b", [torch.rand(3, 8, 8)] * 2)])
 
 
+def test_titles_that_would_touch_on_a_phone_have_several_lines() -> None:
+    """Whose height moves the pictures below them; short ones keep their line and their place."""
+    pictures = [torch.rand(3, 8, 8)]
+    long = gallery_figure([("untrained network of scenes & photos", pictures), ("map", pictures), ("map", pictures)] * 2, columns=3)
+    figure, narrow = long, long.layout.meta["narrow"]["layout"]
+    assert narrow["annotations[0].text"].replace("<br>", " ") == "untrained network of scenes &amp; photos"
+    assert [narrow[f"annotations[{k}].text"].count("<br>") for k in range(6)] == [1, 0, 0, 1, 0, 0]
+    assert narrow["annotations[3].y"] == narrow["images[3].y"] == narrow["images[5].y"] > figure.layout.images[3].y
+    assert narrow["yaxis.range"][0] == narrow["images[3].y"] + figure.layout.images[3].sizey
+    short = gallery_figure([("a", pictures), ("map", pictures)] * 2, columns=2).layout
+    assert short.meta["narrow"]["share"] == short.meta["share"]
+    assert [short.meta["narrow"]["layout"][f"images[{k}].y"] for k in range(4)] == [image.y for image in short.images]
+
+
 def test_the_line_is_around_the_mask_not_on_it() -> None:
     image, mask = torch.full((3, 20, 20), 0.5), torch.zeros(20, 20, dtype=torch.bool)
     mask[8:12, 8:12] = True

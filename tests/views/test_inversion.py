@@ -21,7 +21,7 @@ from xaicl_lib.views.inversion import (
     grid_figure,
     search_figure,
 )
-from xaicl_lib.views.render import alt_of, figure_json
+from xaicl_lib.views.render import _figure_json, alt_of
 from xaicl_lib.views.zoo import COLOURS, OTHER
 
 
@@ -66,7 +66,7 @@ def test_the_slider_goes_through_the_frames() -> None:
     assert np.allclose(start, [[0.1, 0.1, 0.9], [0.9, 0.1, 0.1]], atol=0.05), "the second target has red and blue exchanged"
     assert np.allclose(end, [[0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], atol=0.05)
     assert figure.layout.images[1].source == figure.frames[1].layout.images[1].source, "the result is seen first"
-    assert len(json.loads(figure_json(figure))["frames"]) == 2
+    assert len(json.loads(_figure_json(figure))["frames"]) == 2
     with pytest.raises(InputError, match="frames of the same steps"):
         search_figure({**found, "x": inversion(RED, at=(0,))}, {0: "first"})
 

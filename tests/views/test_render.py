@@ -12,7 +12,7 @@ from tests.conftest import build, random_pair
 from xaicl_lib import explain, show
 from xaicl_lib.views import render
 from xaicl_lib.views.figures import pair_figure
-from xaicl_lib.views.render import BookFigure, figure_json
+from xaicl_lib.views.render import BookFigure, _figure_json
 
 
 def unshare(node, shared):
@@ -28,7 +28,7 @@ def test_photos_are_written_once() -> None:
     plain = json.loads(figure.to_json())
     plain["layout"].pop("template", None)
     assert plain["layout"]["meta"].pop("alt")  # it stands beside the figure
-    text = figure_json(figure)
+    text = _figure_json(figure)
     assert text.count("data:image/jpeg") == 2  # of twelve places
     spec = json.loads(text)
     shared = spec.pop("shared")
@@ -38,7 +38,7 @@ def test_photos_are_written_once() -> None:
 def test_maps_travel_as_numbers() -> None:
     model, pair = build("projected"), random_pair(1)
     made = explain(model, pair)
-    spec = json.loads(figure_json(pair_figure(pair, made)))
+    spec = json.loads(_figure_json(pair_figure(pair, made)))
     heat = next(trace for trace in spec["data"] if trace["type"] == "heatmap")
     import base64
 
@@ -68,7 +68,7 @@ def test_the_book_gets_compact_html_that_text_cannot_break(monkeypatch):
 
 
 def test_a_figure_weighs_little():
-    assert len(figure_json(go.Figure(go.Scatter(y=[1, 2])))) < 200  # plotly's default template alone takes 6.5 kB
+    assert len(_figure_json(go.Figure(go.Scatter(y=[1, 2])))) < 200  # plotly's default template alone takes 6.5 kB
 
 
 def test_a_figure_says_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

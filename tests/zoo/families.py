@@ -3,16 +3,24 @@
 Built by the packages' own classes and under published names where these take sizes; a package that is missing is skipped with its name.
 """
 
+import argparse
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
 from xaicl_lib import InputError, Pair, PairModel, list_methods
 from xaicl_lib.methods import methods
+from xaicl_lib.publishing.families import families_page
 
+PACKAGES = ("torchvision", "timm", "open_clip_torch", "transformers")
 SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 
 
@@ -147,8 +155,8 @@ FEW = {"conditional_occlusion": {"window": 16, "stride": 16}, "rise": {"masks": 
 
 
 def answers(family: Family) -> dict[str, str]:
-    """For each method "yes", if it makes a finite map that varies, or the sentence by which it refuses the family."""
-    model, pair = family.model(name="it"), Pair(images(family.size), images(family.size).flip(0))
+    """For each method "yes", if it makes finite maps that vary, or the sentence by which it refuses the family."""
+    model, pair = family.model(name="this network"), Pair(images(family.size), images(family.size).flip(0))
     return {name: _answer(model, pair, name) for name in list_methods()}
 
 
@@ -157,20 +165,28 @@ def _answer(model: PairModel, pair: Pair, name: str) -> str:
         explained = methods[name](model, pair, **FEW.get(name, methods[name].cheap))
     except InputError as error:
         return str(error)
-    return "yes" if explained.a.isfinite().all() and explained.a.std() > 0 else "no: a map that is not finite or does not vary"
+    varies = all(side.isfinite().all() and side.std() > 0 for side in (explained.a, explained.b))
+    return "yes" if varies else "no: a map that is not finite or does not vary"
+
+
+def table() -> pd.DataFrame:
+    """For each family and method the answer, with what made it."""
+    found = [
+        {"family": name, "layer": family.layer, "method": method, "answer": why}
+        for name, family in ((name, made(name)) for name in [*TRANSFORMERS, *MAPS])
+        for method, why in answers(family).items()
+    ]
+    own = {"torch": torch.__version__, "device": f"{platform.machine()} CPU", "date": date.today().isoformat()}
+    return pd.DataFrame(found).assign(**own, packages=", ".join(f"{name} {version(name)}" for name in PACKAGES))
 
 
 def main() -> None:
-    """Print the table of families and methods: yes, or a number that a sentence below explains."""
-    reasons: list[str] = []
-    print("| family |", " | ".join(name.replace("_", " ") for name in list_methods()), "|")
-    print("| --- |" + " --- |" * len(list_methods()))
-    for name in [*TRANSFORMERS, *MAPS]:
-        found = answers(made(name)).values()
-        reasons += [why for why in dict.fromkeys(found) if why not in ("yes", *reasons)]
-        print(f"| {name} |", " | ".join(why if why == "yes" else str(1 + reasons.index(why)) for why in found), "|")
-    for number, why in enumerate(reasons, 1):
-        print(f"\n{number}: {why}")
+    """Make the table that the book's page of families shows: python -m tests.zoo.families [-o results/families.parquet]"""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-o", "--output", type=Path, default=Path("results/families.parquet"))
+    output = parser.parse_args().output
+    table().to_parquet(output, index=False)
+    print(families_page(output))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ def test_the_map_before_the_pooling(name, tmp_path) -> None:
     net(x)
     got = model.embed_a(x)
     assert_close(got, pooled[0], rtol=1e-3, atol=1e-4 * pooled[0].abs().max().item())
-    assert model.size == torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
+    seen = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    assert (model.size, model.interpolation) == (seen.crop_size[0], seen.interpolation.value)
     assert_close(
         model.normalize(torch.zeros(1, 3, 1, 1)).flatten(), -torch.tensor([0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225]), rtol=1e-5
     )
@@ -127,6 +128,7 @@ def test_timms_own_pooling(name, tmp_path) -> None:
     net.load_state_dict(state)
     save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "model.safetensors")
     model = load_model(f"timm/{name}", "cpu", file=tmp_path / "model.safetensors")
+    assert model.interpolation == net.pretrained_cfg["interpolation"]
     x = torch.rand(1, 3, model.size, model.size)
     want = net.forward_head(net.forward_features(x), pre_logits=True)
     assert_close(model.embed_a(x), want, rtol=1e-3, atol=1e-4 * want.abs().max().item())

@@ -17,7 +17,7 @@ from xaicl_lib.networks.small import build_network
 from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.models import twin_table
-from xaicl_lib.training.finish import MIN_RANK, MIN_STD, encode, spread
+from xaicl_lib.training.finish import MIN_RANK, MIN_STD, _encode, _spread
 from xaicl_lib.training.recipes import RECIPES, from_facts
 from xaicl_lib.training.train import normalize
 from xaicl_lib.zoo.bundled import WEIGHTS, model_card
@@ -82,7 +82,7 @@ def test_models_are_not_collapsed(name) -> None:
     """As stored, on pictures that none of them was measured on."""
     model = load_model(name, "cpu")
     pictures = some_scenes(model.size)
-    assert spread(model.embed_a(model.normalize(pictures)))["std"] > MIN_STD
+    assert _spread(model.embed_a(model.normalize(pictures)))["std"] > MIN_STD
     assert model_card(name)["spread"]["std"] > MIN_STD
     assert model_card(name)["spread"]["effective_rank"] > MIN_RANK
 
@@ -125,7 +125,7 @@ def some_photos() -> list:
 def test_photo_models_reach_their_accuracy(some_photos, name) -> None:
     """On a few of the photos, so that the test takes a second; fewer neighbours to ask cost a few points."""
     model, (train, test) = load_model(name, "cpu"), some_photos
-    features = [encode(model.fast.features_a, part[0]) for part in (train, test)]
+    features = [_encode(model.fast.features_a, part[0]) for part in (train, test)]
     card = model_card(name)
     assert knn_accuracy(features[0], train[1], features[1], test[1]) > max(0.3, card["knn_accuracy"] - 0.16)
 
@@ -137,7 +137,7 @@ drawn = functools.cache(scene_set)  # models of one size are asked about the sam
 def test_scene_models_reach_their_accuracies(name) -> None:
     model, card = load_model(name, "cpu"), model_card(name)
     train, test = drawn("train", model.size, 1200), drawn("val", model.size, 400)
-    features = [encode(model.fast.features_a, part[0]) for part in (train, test)]
+    features = [_encode(model.fast.features_a, part[0]) for part in (train, test)]
     for k, factor in ((0, "shape"), (2, "colour"), (3, "background")):
         got = probe_accuracy(features[0], train[1][:, k], features[1], test[1][:, k])
         assert abs(got - card["factors"][factor]["linear"]) < 0.15, factor

@@ -1,7 +1,9 @@
 """Families of networks through `PairModel.from_module`: their own embeddings, and maps that leave nothing out."""
 
 import pickle
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from tests.zoo.families import MAPS, TRANSFORMERS, answers, images, made
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods
 from xaicl_lib.evaluation.fingerprint import model_key
 
+STORED = pd.read_parquet(Path(__file__).parents[2] / "results" / "families.parquet")
 TOKENS = pytest.mark.parametrize("name", list(TRANSFORMERS))
 
 
@@ -59,10 +62,13 @@ def test_the_joint_map_and_its_residual(name) -> None:
 
 @pytest.mark.parametrize("name", [*TRANSFORMERS, *MAPS])
 def test_every_method_explains_every_family(name) -> None:
-    """As `python -m tests.zoo.families` prints it: each method, or the sentence that says why not."""
+    """As the stored table says, which `python -m tests.zoo.families` makes: each method, or the sentence that says why not."""
     family = made(name)
     found = answers(family)
     assert list(found) == list_methods()
+    stored = STORED[STORED["family"] == name]
+    assert dict(zip(stored["method"], stored["answer"], strict=True)) == found
+    assert set(stored["layer"]) == {family.layer}
     refused = {method: why for method, why in found.items() if why != "yes"}
     attention = {"attention_rollout", "legrad"} if name in MAPS else set()
     assert set(refused) == attention, refused

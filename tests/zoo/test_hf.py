@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError, load_model
+from xaicl_lib.cli import main
 from xaicl_lib.zoo import model_card
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra: hf)")
@@ -65,6 +67,30 @@ def test_embeddings_are_the_models_own(make, tmp_path) -> None:
     assert_close(model.embed_a(x), want, rtol=0, atol=1e-4 * float(want.abs().max()))
     assert model.size == 32
     assert_close(model.normalize(torch.zeros(1, 3, 1, 1)).flatten(), -torch.tensor([0.5 / 0.2, 0.4 / 0.3, 0.3 / 0.4]), rtol=1e-5)
+
+
+def test_models_of_many_channels_from_the_command_line(tmp_path, capsys) -> None:
+    small = {k: v for k, v in SMALL.items() if k != "intermediate_size"}
+    torch.manual_seed(0)
+    network = transformers.Dinov2Model(transformers.Dinov2Config(**small, **IMAGE, num_channels=5)).eval()
+    folder = saved(network, tmp_path / "model", image_mean=[0.5] * 5, image_std=[0.2] * 5)
+    images = torch.rand(2, 40, 32, 5)
+    files = [str(tmp_path / f"{name}.npy") for name in "ab"]
+    for file, image in zip(files, images, strict=True):
+        np.save(file, image.numpy())
+    given = ["explain", *files, "--model", "hf/owner/name", "--file", str(folder), "--device", "cpu", "-o", str(tmp_path / "x.png")]
+    assert main([*given, "--channels", "4,2,0"]) == 0
+    x = [((images[k].permute(2, 0, 1)[None, :, 4:36] - 0.5) / 0.2) for k in (0, 1)]
+    with torch.no_grad():
+        want = torch.cosine_similarity(*(own(network, one) for one in x))
+    assert f"score {want.item():.3f}" in capsys.readouterr().out
+    assert main([*given, "--channels", "4,2"]) == 2
+    assert "expected one or three channels of 0 to 4 to be shown, got (4, 2)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("processor", "name"), [({"resample": 3}, "bicubic"), ({"resample": 1}, "lanczos"), ({}, "bilinear")])
+def test_filters_of_processors(processor, name, tmp_path) -> None:
+    assert load_model("hf/owner/name", "cpu", file=saved(dinov2(), tmp_path, **processor)).interpolation == name
 
 
 @pytest.mark.parametrize(

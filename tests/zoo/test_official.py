@@ -25,7 +25,7 @@ from xaicl_lib.methods import methods
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import list_official, model_card, official
 from xaicl_lib.zoo.bundled import load_classifier
-from xaicl_lib.zoo.official import OFFICIAL, empty_network
+from xaicl_lib.zoo.official import OFFICIAL, _empty_network
 
 NAME = "official/simclrv2_1x"
 SHARD = TINY.with_suffix(".data-00000-of-00001")
@@ -39,7 +39,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("XAICL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(download, "PAUSE", 0.001)
     monkeypatch.setitem(OFFICIAL, "simclrv2_1x", replace(OFFICIAL["simclrv2_1x"], options=OPTIONS))
-    monkeypatch.setattr(download, "https", offline)
+    monkeypatch.setattr(download, "_https", offline)
     return tmp_path / "cache" / "official"
 
 
@@ -64,7 +64,7 @@ def online(monkeypatch) -> list[str]:
         asked.append(address)
         return Reply((TINY.parent / address.rpartition("/")[2]).read_bytes())
 
-    monkeypatch.setattr(download, "https", transport)
+    monkeypatch.setattr(download, "_https", transport)
     return asked
 
 
@@ -91,7 +91,7 @@ def test_later_uses_need_neither_network_nor_the_published_files(online, cache, 
     load_model(NAME, "cpu")
     for name in FILES:
         (cache / "simclrv2_1x" / name).unlink()
-    monkeypatch.setattr(download, "https", offline)
+    monkeypatch.setattr(download, "_https", offline)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         same_as_tiny(load_model(NAME, "cpu"))
@@ -223,7 +223,7 @@ def test_a_disk_without_room_for_the_converted_file(cache, monkeypatch) -> None:
 def test_licences_that_forbid_commerce_are_said_at_load(tmp_path, capsys, monkeypatch) -> None:
     row = replace(OFFICIAL["simsiam"], options={"slim": 32})
     monkeypatch.setitem(OFFICIAL, "simsiam", row)
-    state = {renamed(ours, simsiam.names()): value for ours, value in random_state(empty_network(row).state_dict()).items()}
+    state = {renamed(ours, simsiam.names()): value for ours, value in random_state(_empty_network(row).state_dict()).items()}
     torch.save(checkpoint("simsiam", state), tmp_path / "checkpoint_0099.pth.tar")
     with pytest.warns(UserWarning, match=r"official/simsiam is under CC BY-NC 4\.0: not for commercial use"):
         load_model("official/simsiam", "cpu", file=tmp_path / "checkpoint_0099.pth.tar")
@@ -239,7 +239,7 @@ def test_the_table_is_whole() -> None:
         assert all(address.startswith("https://") for address in row.addresses)
         assert not any(file.startswith("linear") for file in row.files), name
         if name != "simclrv2_1x":  # which is a small one here
-            assert sum(p.numel() for p in empty_network(row).parameters()) == row.parameters, name
+            assert sum(p.numel() for p in _empty_network(row).parameters()) == row.parameters, name
         card = model_card(f"official/{name}")
         assert {"licence", "head", "features", "parameters", "size", "mean", "std", "addresses", "on_disk"} <= set(card)
         assert card["cost"]["pair_cpu_seconds"] > 0
@@ -272,7 +272,7 @@ def test_unknown_names() -> None:
 def slim(name: str) -> PairModel:
     """The architecture of an official model with an eighth of its widths and random weights."""
     row = OFFICIAL[name]
-    net = empty_network(replace(row, options={**row.options, "slim": 8}))
+    net = _empty_network(replace(row, options={**row.options, "slim": 8}))
     fill(net, random_state(net.state_dict()))
     return PairModel(**dict(net.items()), size=row.size, mean=row.mean, std=row.std, name=name)
 

@@ -31,6 +31,7 @@ def network(request):
 def test_images_and_texts_are_embedded_as_open_clip_does(network) -> None:
     model = _from_open_clip(network, tokenize)
     x = torch.randn(3, 3, model.size, model.size)
+    assert model.interpolation == "bicubic"
     assert_close(model.embed_a(x), network.encode_image(x), rtol=1e-4, atol=1e-5)
     assert_close(model.fast.embed_a(x), network.encode_image(x), rtol=1e-3, atol=1e-5)
     assert_close(model.embed_text(TEXTS), network.encode_text(tokenize(TEXTS)), rtol=1e-4, atol=1e-5)

@@ -1,6 +1,7 @@
 """Image augmentations, batched on tensors, each a plain function of an explicit strength.
 
-Images are (n, 3, h, w) float RGB in [0, 1]; a strength is one number or a tensor (n,), one per image.
+Images are (n, 3, h, w) float RGB in [0, 1], or of other channels where an operation knows no colours.
+A strength is one number or a tensor (n,), one per image.
 Nothing here draws random strengths: whoever wants them draws them (see `xaicl_lib.augment.views`); noise takes a generator.
 The functions equal `torchvision.transforms.v2.functional` where it has them and a strength is a single number (tests).
 The geometric ones are a grid, which says where each pixel comes from, and `sample`, which takes it from there: the same grid moves
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from xaicl_lib.errors import InputError
+
 LUMA = (0.2989, 0.587, 0.114)  # the ITU-R 601 weights that torchvision uses
 
 
@@ -23,8 +26,10 @@ def _per_image(strength: float | Tensor, images: Tensor) -> Tensor:
     return value.expand(len(images)).view(-1, 1, 1, 1)
 
 
-def luma(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
-    """Brightness as the eye weighs the colours (ITU-R 601)."""
+def luma(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 h w"]:
+    """Brightness as the eye weighs the colours (ITU-R 601); of images that are not RGB the mean of their channels."""
+    if images.shape[1] != 3:
+        return images.mean(1, keepdim=True)
     r, g, b = images.unbind(1)
     return (LUMA[0] * r + LUMA[1] * g + LUMA[2] * b).unsqueeze(1)  # (n, 1, h, w)
 
@@ -54,7 +59,13 @@ def grayscale(images: Float[Tensor, "n 3 h w"], amount: float | Tensor = 1.0) ->
 
 
 def hue(images: Float[Tensor, "n 3 h w"], turn: float | Tensor) -> Float[Tensor, "n 3 h w"]:
-    """Images with the hue of HSV space turned by `turn` of a full circle, in [-0.5, 0.5]."""
+    """Images with the hue of HSV space turned by `turn` of a full circle, in [-0.5, 0.5].
+
+    Raises:
+        InputError: images that are not RGB.
+    """
+    if images.shape[1] != 3:
+        raise InputError(f"expected RGB images, which have a hue, got {tuple(images.shape)}")
     high, low = images.amax(1), images.amin(1)  # (n, h, w)
     chroma = high - low
     r, g, b = images.unbind(1)
@@ -103,7 +114,13 @@ def noise(images: Float[Tensor, "n 3 h w"], sigma: float | Tensor, generator: Ge
 
 
 def jpeg(images: Float[Tensor, "n 3 h w"], quality: float | Tensor) -> Float[Tensor, "n 3 h w"]:
-    """Images after JPEG compression at `quality` from 1 to 100 (Pillow, colours at half resolution); no gradient passes."""
+    """Images after JPEG compression at `quality` from 1 to 100 (Pillow, colours at half resolution); no gradient passes.
+
+    Raises:
+        InputError: images that are neither RGB nor grey.
+    """
+    if images.shape[1] not in (1, 3):
+        raise InputError(f"expected RGB or grey images, which JPEG holds, got {tuple(images.shape)}")
     qualities = _per_image(quality, images).flatten().round().int().tolist()
     pixels = (images.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu()
     out = torch.stack([_compressed(image, q) for image, q in zip(pixels, qualities, strict=True)])
@@ -115,8 +132,8 @@ def _compressed(pixels: Tensor, quality: int) -> Tensor:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
-    return torch.from_numpy(np.array(Image.open(buffer)))
+    Image.fromarray(pixels.squeeze(2).numpy()).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return torch.from_numpy(np.array(Image.open(buffer))).view(pixels.shape)
 
 
 def gaussian_blur(images: Float[Tensor, "n 3 h w"], sigma: float | Tensor, kernel: int) -> Float[Tensor, "n 3 h w"]:

@@ -49,7 +49,7 @@ def _random_boxes(n: int, views: Views, generator: Generator) -> Float[Tensor, "
     return torch.stack([left, top, width * mirror, height], 1)
 
 
-def jitter(images: Tensor, views: Views, generator: Generator) -> Tensor:
+def _jitter(images: Tensor, views: Views, generator: Generator) -> Tensor:
     """Colour jitter on a random `jitter_chance` of the images, operations in random order."""
     n = len(images)
     chosen = _chance(n, views.jitter_chance, generator)
@@ -72,7 +72,7 @@ def random_view(images: Float[Tensor, "n 3 h w"], views: Views, generator: Gener
     if views.rotation:
         images = augment.rotate(images, _uniform(n, -views.rotation, views.rotation, generator))
     out = augment.resized_crop(images, _random_boxes(n, views, generator), views.size)
-    out = jitter(out, views, generator)
+    out = _jitter(out, views, generator)
     out = augment.grayscale(out, _chance(n, views.grayscale_chance, generator).float())
     sigma = _uniform(n, *views.blur_sigma, generator) * views.size / 224
     sigma = torch.where(_chance(n, views.blur_chance, generator), sigma, 0.0)

@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from xaicl_lib.benchmark.scores import METRICS
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.benchmark import shortcuts
+from xaicl_lib.benchmark.scores import METRICS as OF_PAIRS
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks
 
 FORMAT = 1
+METRICS = {**OF_PAIRS, **shortcuts.METRICS}
 COLUMNS = ["model", "kind", "pair", "metric", "value", "chance"]
 
 
@@ -63,7 +65,13 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, in plain values."""
-        return {"format": FORMAT, "method": self.method, **self.facts, "metrics": METRICS, "cells": self.cells}
+        return {"format": FORMAT, "method": self.method, **self.facts, "metrics": self._metrics, "cells": self.cells}
+
+    @property
+    def _metrics(self) -> dict[str, str]:
+        """What is measured, with what it says."""
+        names = {name for cell in self.cells for name in cell["values"]}
+        return {name: says for name, says in METRICS.items() if name in names}
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Result":
@@ -97,8 +105,7 @@ def ranking(results: Mapping[str, Result], metric: str, level: float = 0.05) -> 
     Raises:
         InputError: no results, results on different pairs, or an unknown metric.
     """
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
+    require("metric", METRICS, metric)
     if not results or len({_suite_of(one) for one in results.values()}) != 1:
         raise InputError("expected results of one suite, seed and count to rank")
     key = ["model", "kind", "pair"]

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from xaicl_lib.benchmark import shortcuts
 from xaicl_lib.benchmark.guard import Method, Watch, explained
 from xaicl_lib.benchmark.result import Result
 from xaicl_lib.benchmark.scores import scored
 from xaicl_lib.benchmark.suite import COUNT, KINDS, MODELS, NAME, Case, case
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require, unknown
 from xaicl_lib.evaluation.fingerprint import model_key
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.methods import explain, methods
@@ -27,15 +28,19 @@ from xaicl_lib.pair import Explanation
 from xaicl_lib.zoo import load_model
 
 DIGITS = 5
+SUITES = {  # models, kinds of pairs, and how many of each
+    NAME: (MODELS, KINDS, COUNT),
+    shortcuts.NAME: (tuple(shortcuts.TWINS), shortcuts.KINDS, shortcuts.COUNT),
+}
 
 
 def evaluate_method(
     method: Method | str,
     suite: str = NAME,
     *,
-    models: Sequence[str] = MODELS,
-    kinds: Sequence[str] = KINDS,
-    count: int = COUNT,
+    models: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+    count: int | None = None,
     seed: int = 0,
     limit: float = 60.0,
     name: str | None = None,
@@ -47,9 +52,9 @@ def evaluate_method(
     Args:
         method: `fn(model, pair)`, which is given one pair at a time and returns an `Explanation`, (map_a, map_b), or
             (map_a, map_b, joint); maps (i, j) of any size, joint (i, j, k, l). Or the name of a method of this library.
-        suite: "pairs-v1".
+        suite: "pairs-v1", or "shortcuts-v1", of stickers that one model rests on and its twin does not.
         models, kinds: a part of the suite; by default all of it.
-        count: pairs of each model and kind.
+        count: pairs of each model and kind; None is as many as the suite has.
         seed: 0 for the public pairs; another number draws pairs that nobody has tuned a method on.
         limit: seconds that one pair may take.
         name: of the method; by default that of the function.
@@ -68,13 +73,13 @@ def evaluate_method(
         >>> float(found.summary().loc["order", "chance"])
         0.5
     """
-    if suite != NAME:
-        raise unknown("suite", suite, [NAME])
+    require("suite", SUITES, suite)
+    all_models, all_kinds, all_pairs = SUITES[suite]
+    models, kinds = all_models if models is None else models, all_kinds if kinds is None else kinds
+    count = all_pairs if count is None else count
     if count < 1 or not models or not kinds:
         raise InputError(f"expected at least one pair, model and kind, got count={count}, models={list(models)}, kinds={list(kinds)}")
-    for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("kind of pair", kind, KINDS)
+    require("kind of pair", all_kinds, *kinds)
     run, called = _callable(method, name)
     facts = {"suite": suite, "seed": seed, "count": count, "code": _source(method)}
     path = None if out is None else output_file(out, (".json",))
@@ -86,9 +91,10 @@ def evaluate_method(
         for kind in kinds:
             if (one, kind) in known:
                 continue
-            found = case(model, kind, count, seed)
-            if found is not None:
-                cells.append(_measured(run, model, found, limit))
+            measured = shortcuts.measured if suite == shortcuts.NAME else _measured
+            cell = measured(run, model, kind, count, seed, limit)
+            if cell is not None:
+                cells.append(cell)
                 _keep(path, called, facts, cells)
     if not cells:
         raise InputError(f"expected a model that uses what its pairs share, got none of {', '.join(models)} for {', '.join(kinds)}")
@@ -109,8 +115,11 @@ def _callable(method: Method | str, name: str | None) -> tuple[Method, str]:
     return method, str(name or getattr(method, "__name__", type(method).__name__))
 
 
-def _measured(run: Method, model: PairModel, found: Case, limit: float) -> dict[str, Any]:
-    """What a case says of a method, in plain values."""
+def _measured(run: Method, model: PairModel, kind: str, count: int, seed: int, limit: float) -> dict[str, Any] | None:
+    """What a case says of a method, in plain values; None for a model that does not use what its pairs share."""
+    found = case(model, kind, count, seed)
+    if found is None:
+        return None
     watch, seconds, parts = Watch(model), 0.0, []
     try:
         for k in tqdm(range(len(found.pair)), desc=f"{model.name}, {found.kind}", leave=False, disable=None):

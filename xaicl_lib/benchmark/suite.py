@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from xaicl_lib.data.drawing import Scenes, render
 from xaicl_lib.data.scenes import draw_pairs
-from xaicl_lib.errors import unknown
+from xaicl_lib.errors import require
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
@@ -61,8 +61,7 @@ def case(model: PairModel, kind: str, count: int = COUNT, seed: int = 0) -> Case
         count: at most so many.
         seed: 0 for the public half; any other number draws pairs that nobody has seen.
     """
-    if kind not in KINDS:
-        raise unknown("kind of pair", kind, KINDS)
+    require("kind of pair", KINDS, kind)
     sides = draw_pairs(DRAWN * count, kind, Generator().manual_seed(SEEDS[kind] + 1_000_003 * seed))
     drawn = [render(side, model.size) for side in sides]
     effects = _effects(model, sides, [images for images, _ in drawn])

@@ -30,7 +30,7 @@ TYPES = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class _Entry:
     """Where a tensor is: the fields of TensorFlow's BundleEntryProto."""
 
     dtype: int
@@ -258,7 +258,7 @@ def _header(message: bytes) -> int:
     return shards
 
 
-def _entry(message: bytes) -> Entry:
+def _entry(message: bytes) -> _Entry:
     numbers, crc, sliced = {1: 0, 3: 0, 4: 0, 5: 0}, 0, False
     shape: tuple[int, ...] = ()
     for field, value in _fields(message):
@@ -269,7 +269,7 @@ def _entry(message: bytes) -> Entry:
         elif field == 6 and isinstance(value, bytes) and len(value) == 4:
             crc = _unmasked(*struct.unpack("<I", value))
         sliced |= field == 7
-    return Entry(numbers[1], shape, numbers[3], numbers[4], numbers[5], crc, sliced)
+    return _Entry(numbers[1], shape, numbers[3], numbers[4], numbers[5], crc, sliced)
 
 
 def _shape(message: bytes) -> tuple[int, ...]:

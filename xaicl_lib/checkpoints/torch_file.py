@@ -140,7 +140,7 @@ def translate(
         for name, (_, value) in wanted.items()
         if name in given and given[name].shape != value.shape
     ]
-    complain(path, what, missing, surplus, wrong, guess(given))
+    complain(path, what, missing, surplus, wrong, _guess(given))
     refuse_values(given, {theirs: value for theirs, (_, value) in wanted.items()}, path)
     return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
 
@@ -172,7 +172,7 @@ def completed(network: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tens
     return state
 
 
-def guess(given: Mapping[str, Tensor]) -> str:
+def _guess(given: Mapping[str, Tensor]) -> str:
     """What kind of checkpoint it seems to be, if it is none with a projection head."""
     classifier = next((n for n in ("fc.weight", "head.weight") if n in given and given[n].ndim == 2), None)
     if classifier:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from xaicl_lib.data.drawing import Scenes, render
 from xaicl_lib.data.scenes import BACKGROUNDS, COLOURS, FACTORS, PLACES, SHAPES, SIZES, draw_pairs
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require, unknown
 
 PATTERNS = ("plain", "striped", "checked", "dotted", "ringed", "latticed", "marbled", "zigzag")  # the textures as adjectives
 SMALL_WORDS = ("a", "an", "thing", "on", "in", "the", "of", "left", "right", "above", "below", "top", "bottom", "centre")
@@ -32,8 +32,7 @@ def captioned_set(split: str, size: int = 64, pairs: int | None = None) -> tuple
     Returns:
         Images, facts as from `facts_of`, names of the factors.
     """
-    if split not in SETS:
-        raise unknown("set of captioned scenes", split, SETS)
+    require("set of captioned scenes", SETS, split)
     most, seed = SETS[split]
     drawn = [
         side
@@ -57,9 +56,7 @@ def phrase(facts: list[int], factors: tuple[str, ...] = ("colour", "texture", "s
         facts: six indices in the order of `FACTORS`.
         factors: to name, of size, colour, texture, shape, place and background.
     """
-    for factor in factors:
-        if factor not in FACTORS:
-            raise unknown("factor", factor, FACTORS)
+    require("factor", FACTORS, *factors)
     words = [
         *([SIZES[facts[SIZE]]] if "size" in factors else []),
         *([COLOURS[facts[COLOUR]]] if "colour" in factors else []),
@@ -73,8 +70,7 @@ def phrase(facts: list[int], factors: tuple[str, ...] = ("colour", "texture", "s
 
 def prompts(factor: str) -> list[str]:
     """A text for each value of a factor, which names nothing else: "a red thing", "a thing on grass", "a star"."""
-    if factor not in FACTORS:
-        raise unknown("factor", factor, FACTORS)
+    require("factor", FACTORS, factor)
     column = list(FACTORS).index(factor)
     return [phrase([k if j == column else 0 for j in range(6)], (factor,)) for k in range(len(FACTORS[factor]))]
 

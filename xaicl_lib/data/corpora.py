@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import list_images, open_photo
 from xaicl_lib.model import embed_corpus as embed_corpus
 
@@ -45,8 +45,7 @@ def photos_of(
         raise InputError(f"expected photos by class in {split}/, got {str(place)!r}; name their folder by root or XAICL_IMAGENETTE")
     there = sorted(one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
     known = [*IMAGENETTE, *(one for one in there if one not in IMAGENETTE.values())]
-    if name not in known:
-        raise unknown("class", name, known)
+    require("class", known, name)
     paths = list_images(folder / IMAGENETTE.get(name, name))
     if not 1 <= count <= len(paths):
         raise InputError(f"expected 1 to {len(paths)} photos of {name!r}, got {count}")
@@ -62,10 +61,8 @@ def scenes_of(factor: str, value: str, count: int, size: int = 64, *, generator:
     """
     from xaicl_lib.data.scenes import FACTORS, scenes
 
-    if factor not in FACTORS:
-        raise unknown("factor", factor, FACTORS)
-    if value not in FACTORS[factor]:
-        raise unknown(factor, value, FACTORS[factor])
+    require("factor", FACTORS, factor)
+    require(factor, FACTORS[factor], value)
     if count < 1:
         raise InputError(f"expected at least one scene, got {count}")
     generator = generator or Generator().manual_seed(0)

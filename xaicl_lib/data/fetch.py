@@ -48,7 +48,7 @@ def _require_https(address: str) -> None:
         raise InputError(f"expected an address that begins with https://, got {address!r}")
 
 
-def https(address: str, headers: dict[str, str]) -> Any:
+def _https(address: str, headers: dict[str, str]) -> Any:
     """An open reply; redirections must be https, too. Proxies are those of the environment."""
     _require_https(address)
     return urllib.request.build_opener(_HttpsOnly).open(urllib.request.Request(address, headers=headers), timeout=TIMEOUT)
@@ -69,7 +69,7 @@ def fetch(address: str, path: Path, *, sha256: str | None = None, size: int | No
         address: of https.
         path: of the file to be.
         sha256, size: of the file, where they are known; checked before it gets its name.
-        transport: instead of `https`, for tests.
+        transport: instead of `_https`, for tests.
 
     Raises:
         InputError: no network, refused, cut off again and again, a web page instead, no space, or another file than is expected.
@@ -81,7 +81,7 @@ def fetch(address: str, path: Path, *, sha256: str | None = None, size: int | No
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path):
             if not path.is_file():  # else another process was faster
-                _finish(address, part, path, sha256, size, transport or https)
+                _finish(address, part, path, sha256, size, transport or _https)
     except OSError as error:
         raise InputError(f"expected a folder that can be written for {str(path)!r}: {error.strerror or error}") from error
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xaicl_lib.errors import unknown
+from xaicl_lib.errors import require
 
 SOURCE = Path(__file__).with_name("paper.csv")
 
@@ -21,7 +21,5 @@ def paper_tables(*tables: str) -> pd.DataFrame:
         InputError: no such table.
     """
     table = pd.read_csv(SOURCE)
-    for name in tables:
-        if name not in set(table["table"]):
-            raise unknown("table of the paper", name, table["table"].unique())
+    require("table of the paper", table["table"].unique(), *tables)
     return table[table["table"].isin(tables)].reset_index(drop=True) if tables else table

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import MORE_SAMPLES, SAMPLES, open_photo
 from xaicl_lib.images import list_images as list_images
 from xaicl_lib.images import load_image as load_image
@@ -47,8 +47,7 @@ def photo_mosaics(
     Raises:
         InputError: an odd size, fewer than seven classes, or `share="class"` where a class has one photo only.
     """
-    if share not in ("photo", "class"):
-        raise unknown("thing to share", share, ["photo", "class"])
+    require("thing to share", ["photo", "class"], share)
     if n < 1 or size < 16 or size % 2:
         raise InputError(f"expected at least one pair of an even size of at least 16 pixels, got {n} of {size}")
     pool = open_photo([make() for make in {**SAMPLES, **MORE_SAMPLES}.values()], size) if photos is None else photos

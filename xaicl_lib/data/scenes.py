@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from xaicl_lib.data.drawing import Scenes, Things, render
 from xaicl_lib.data.grounds import Grounds
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.pair import Pair, Truth
 
 SHAPES = ("disc", "square", "triangle", "star", "ring", "cross", "heart", "crescent")
@@ -58,8 +58,7 @@ def scene_pairs(n: int, kind: str = "same_object", size: int = 64, generator: Ge
     Raises:
         InputError: unknown kind, no pairs, or a size under 16 pixels.
     """
-    if kind not in KINDS:
-        raise unknown("kind of pair", kind, KINDS)
+    require("kind of pair", KINDS, kind)
     a, b = draw_pairs(n, kind, generator)
     images_a, masks_a = render(a, size)
     images_b, masks_b = render(b, size)
@@ -98,8 +97,7 @@ def scene_set(
         pictures: 1 for images (n, 3, s, s); 2 for (n, 2, 3, s, s), where the second picture is of the same object (`same_object`)
             at another place and before another background. The labels are those of the first, which does not depend on this.
     """
-    if split not in SETS:
-        raise unknown("set of scenes", split, SETS)
+    require("set of scenes", SETS, split)
     most, seed = SETS[split]
     drawn = draw_pairs(count or most, "same_object", Generator().manual_seed(seed))
     images = [(render(side, size)[0] * 255).round().byte() for side in drawn[:pictures]]

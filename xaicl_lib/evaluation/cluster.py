@@ -1,4 +1,4 @@
-"""The jobs of an evaluation on the workers of a Dask cluster; results travel through the store."""
+"""The shards of an evaluation on the workers of a Dask cluster; results travel through the store."""
 
 import functools
 import uuid
@@ -11,31 +11,31 @@ import pandas as pd
 import torch
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.evaluation.job import Job, run
+from xaicl_lib.evaluation.shard import Shard, run
 from xaicl_lib.evaluation.store import Store, shard_name
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 
-IN_FLIGHT = 3  # jobs per thread of the cluster: enough to keep it busy, few enough to hold in memory
+IN_FLIGHT = 3  # shards per thread of the cluster: enough to keep it busy, few enough to hold in memory
 
 
 def on_workers(
-    client: Any, models: Mapping[str, str | PairModel], jobs: Iterable[Job], store: Store | None, device: str
-) -> Iterator[tuple[Job, pd.DataFrame]]:
+    client: Any, models: Mapping[str, str | PairModel], shards: Iterable[Shard], store: Store | None, device: str
+) -> Iterator[tuple[Shard, pd.DataFrame]]:
     """Jobs and their rows in the order in which they are done.
 
-    Only so many jobs are handed out at a time; their pairs lie in files beside the results until the last job on them is
-    done, so that a worker's death loses nothing: Dask runs its jobs elsewhere, and what was stored is not computed again.
+    Only so many shards are handed out at a time; their pairs lie in files beside the results until the last shard on them is
+    done, so that a worker's death loses nothing: Dask runs its shards elsewhere, and what was stored is not computed again.
 
     Args:
         client: a `dask.distributed.Client`.
         models: by name: a name that workers load once each, or a model of one's own, which is sent to all of them.
-        jobs: what to do.
+        shards: what to do.
         store: on a disk that all workers see.
         device: where workers run models given by name.
 
     Raises:
-        InputError: no store, or what a job raised.
+        InputError: no store, or what a shard raised.
     """
     from distributed import as_completed
 
@@ -44,21 +44,21 @@ def on_workers(
     sent = {name: model if isinstance(model, str) else client.scatter(model, broadcast=True) for name, model in models.items()}
     folder = store.folder.resolve() / f".pairs-{uuid.uuid4().hex}"
     folder.mkdir()
-    waiting: dict[Any, Job] = {}
+    waiting: dict[Any, Shard] = {}
     ready = as_completed(with_results=True)
     try:
-        for job in jobs:
-            if not job.lacking():
-                yield job, job.known
+        for shard in shards:
+            if not shard.lacking():
+                yield shard, shard.known
                 continue
-            task = replace(job, pair=_keep(job.pair, folder / f"{job.first}.safetensors"))  # type: ignore[arg-type]
-            future = client.submit(_work, sent[job.model], task, store.folder.resolve(), device, pure=False, retries=2)
-            waiting[future] = job
+            task = replace(shard, pair=_keep(shard.pair, folder / f"{shard.first}.safetensors"))  # type: ignore[arg-type]
+            future = client.submit(_work, sent[shard.model], task, store.folder.resolve(), device, pure=False, retries=2)
+            waiting[future] = shard
             ready.add(future)
             if len(waiting) >= IN_FLIGHT * max(1, sum(client.nthreads().values())):
                 future, rows = next(ready)
                 yield waiting.pop(future), rows
-            _forget(folder, job, waiting)
+            _forget(folder, shard, waiting)
         for future, rows in ready:
             yield waiting.pop(future), rows
     finally:
@@ -68,9 +68,9 @@ def on_workers(
         folder.rmdir()
 
 
-def _forget(folder: Path, job: Job, waiting: Mapping[Any, Job]) -> None:
-    """Remove the files of pairs that no job waits for; those of the latest job may still be asked for."""
-    wanted = {job.first, *(other.first for other in waiting.values())}
+def _forget(folder: Path, shard: Shard, waiting: Mapping[Any, Shard]) -> None:
+    """Remove the files of pairs that no shard waits for; those of the latest shard may still be asked for."""
+    wanted = {shard.first, *(other.first for other in waiting.values())}
     for path in folder.glob("*.safetensors"):
         if int(path.stem) not in wanted:
             path.unlink()
@@ -102,15 +102,15 @@ def _load(name: str, device: str) -> PairModel:
     return load_model(name, device)
 
 
-def _work(model: str | PairModel, task: Job, folder: Path, device: str) -> pd.DataFrame:
-    """One job on a worker. What a worker that died has stored is taken from the store."""
+def _work(model: str | PairModel, task: Shard, folder: Path, device: str) -> pd.DataFrame:
+    """One shard on a worker. What a worker that died has stored is taken from the store."""
     store = Store(folder)
     known = [task.known]
     for metrics, rows in task.lacking().items():
         keys = [task.plan.metric_key(metric) for metric in metrics]
         known.append(store.read(task.model_key, task.plan.method_key, shard_name([task.pair_keys[k] for k in rows], keys)))
-    job = replace(task, known=pd.concat([frame for frame in known if len(frame)] or known[:1]))
-    if job.lacking():
-        job = replace(job, pair=_fetch(task.pair))  # type: ignore[arg-type]
+    shard = replace(task, known=pd.concat([frame for frame in known if len(frame)] or known[:1]))
+    if shard.lacking():
+        shard = replace(shard, pair=_fetch(task.pair))  # type: ignore[arg-type]
     with torch.inference_mode(False):
-        return run(_load(model, device) if isinstance(model, str) else model, job, store)
+        return run(_load(model, device) if isinstance(model, str) else model, shard, store)

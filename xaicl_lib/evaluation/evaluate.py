@@ -9,8 +9,8 @@ from tqdm.auto import tqdm
 
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.evaluation.fingerprint import model_key
-from xaicl_lib.evaluation.job import Job, Plan, run
 from xaicl_lib.evaluation.method_spec import Methods, method_specs, require_distinct
+from xaicl_lib.evaluation.shard import Plan, Shard, run
 from xaicl_lib.evaluation.store import COLUMNS, Store, pair_keys
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER
@@ -65,14 +65,14 @@ def evaluate(
     plans = _plans(methods, metrics, options, seed, chunk)
     loaded = _models(given, device)
     place = None if store is None else Store(store).prepare()
-    jobs = _jobs(loaded, plans, pairs, shard, place)
+    shards = _shards(loaded, plans, pairs, shard, place)
     if client is None:
-        done: Iterable[tuple[Job, pd.DataFrame]] = ((job, run(loaded[job.model], job, place)) for job in jobs)
+        done: Iterable[tuple[Shard, pd.DataFrame]] = ((one, run(loaded[one.model], one, place)) for one in shards)
     else:
         from xaicl_lib.evaluation.cluster import on_workers
 
-        done = on_workers(client, dict(zip(loaded, given, strict=True)), jobs, place, device)
-    frames = [_numbered(job, rows) for job, rows in _with_bar(done, pairs, len(loaded) * len(plans))]
+        done = on_workers(client, dict(zip(loaded, given, strict=True)), shards, place, device)
+    frames = [_numbered(one, rows) for one, rows in _with_bar(done, pairs, len(loaded) * len(plans))]
     if not frames:
         raise InputError("expected at least one pair, got none")
     table = pd.concat(frames, ignore_index=True)
@@ -82,14 +82,14 @@ def evaluate(
     )[TIDY]
 
 
-def _with_bar(done: Iterable[tuple[Job, pd.DataFrame]], pairs: Any, each: int) -> Iterator[tuple[Job, pd.DataFrame]]:
+def _with_bar(done: Iterable[tuple[Shard, pd.DataFrame]], pairs: Any, each: int) -> Iterator[tuple[Shard, pd.DataFrame]]:
     total = len(pairs) * each if isinstance(pairs, Pair) else None
     quiet = True if os.environ.get("XAICL_BOOK") else None  # None: only on a terminal or in a live notebook
     with tqdm(desc="explaining and measuring", unit="pair", total=total, disable=quiet, smoothing=0.05) as bar:
-        for job, rows in done:
-            yield job, rows
-            bar.set_postfix_str(f"{job.model}, {job.plan.method.label}")
-            bar.update(len(job.pair))
+        for shard, rows in done:
+            yield shard, rows
+            bar.set_postfix_str(f"{shard.model}, {shard.plan.method.label}")
+            bar.update(len(shard.pair))
 
 
 def _models(given: Sequence[str | PairModel], device: str) -> dict[str, PairModel]:
@@ -112,9 +112,9 @@ def _plans(methods: Methods, metrics: Sequence[str], options: dict[str, Any], se
     return [Plan(spec, tuple(metrics), options, seed, chunk) for spec in specs]
 
 
-def _jobs(
+def _shards(
     models: Mapping[str, PairModel], plans: Sequence[Plan], pairs: Pair | Iterable[Pair], size: int, store: Store | None
-) -> Iterator[Job]:
+) -> Iterator[Shard]:
     """Shard by shard what there is to do, each with what the store knows of it."""
     if size < 1:
         raise InputError(f"expected at least one pair a shard, got {size}")
@@ -134,7 +134,7 @@ def _jobs(
                 for plan in plans:
                     rows = stored[name, plan.method.label]
                     known = rows.loc[rows.index.intersection(names)].reset_index(drop=True)
-                    yield Job(name, key, plan, first, part, names, known[known["metric_key"].isin(_metric_keys(plan))])
+                    yield Shard(name, key, plan, first, part, names, known[known["metric_key"].isin(_metric_keys(plan))])
             first += len(part)
 
 
@@ -142,9 +142,9 @@ def _metric_keys(plan: Plan) -> list[str]:
     return [plan.metric_key(metric) for metric in plan.metrics]
 
 
-def _numbered(job: Job, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a job as the table has them: pairs by number, names as given this time."""
-    metrics = {key: metric for metric, key in job.metric_keys.items()}
-    numbers = pd.DataFrame({"pair_key": job.pair_keys, "pair": range(job.first, job.first + len(job.pair_keys))})
+def _numbered(shard: Shard, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a shard as the table has them: pairs by number, names as given this time."""
+    metrics = {key: metric for metric, key in shard.metric_keys.items()}
+    numbers = pd.DataFrame({"pair_key": shard.pair_keys, "pair": range(shard.first, shard.first + len(shard.pair_keys))})
     table = numbers.merge(rows.drop_duplicates(["pair_key", "metric_key"]), on="pair_key", how="left")
-    return table.assign(model=job.model, method=job.plan.method.label, metric=table["metric_key"].map(metrics))
+    return table.assign(model=shard.model, method=shard.plan.method.label, metric=table["metric_key"].map(metrics))

@@ -230,7 +230,7 @@ def _outputs(model: PairModel, unread: list[str]) -> list[list[int]]:
     Raises:
         InputError: modules that do not run.
     """
-    images = torch.rand(2, 3, model.size, model.size, generator=Generator().manual_seed(0), dtype=torch.float64)
+    images = torch.rand(2, model.channels, model.size, model.size, generator=Generator().manual_seed(0), dtype=torch.float64)
     try:
         same = model.copy().to("cpu").to(torch.float64)
         with torch.no_grad():

@@ -27,6 +27,8 @@ _SHORT = {
     "smooth_grad": "Smooth-Grad",
     "averaged_transforms": "averaged transf.",
     "random_map": "random map",
+    "attention_rollout": "attention rollout",
+    "legrad": "LeGrad",
 }
 _OPTIONS = {
     "guided=True": "guided",
@@ -120,7 +122,7 @@ def possible(methods: Methods, model: PairModel) -> dict[str, MethodSpec]:
     if not guided:
         return specs
     try:
-        noise = torch.rand(1, 3, model.size, model.size, generator=Generator().manual_seed(0))
+        noise = torch.rand(1, model.channels, model.size, model.size, generator=Generator().manual_seed(0))
         explain(model, Pair(noise, noise.flip(3)), "input_x_gradient", guided=True)
     except InputError:
         return {label: spec for label, spec in specs.items() if label not in guided}

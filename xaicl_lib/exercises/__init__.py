@@ -8,7 +8,9 @@ from xaicl_lib.exercises.studies import (
     check_overlap_of,
     check_partial,
     check_relative_error,
+    check_spread,
     check_texture_bias,
+    check_times_chance,
     check_why_not,
 )
 from xaicl_lib.exercises.tasks import (
@@ -16,6 +18,7 @@ from xaicl_lib.exercises.tasks import (
     check_box,
     check_cosine,
     check_interval,
+    check_normalised,
     check_pointing,
     check_shared_scale,
     check_signed_cam,
@@ -24,8 +27,9 @@ from xaicl_lib.exercises.tasks import (
 )
 
 __all__ = [
-    "Mistake", "Verdict", "check_area", "check_box", "check_choice", "check_corpus_score", "check_cosine", "check_function",
-    "check_holm", "check_interval", "check_modularity", "check_number", "check_overlap_of", "check_partial", "check_pointing",
-    "check_relative_error", "check_shared_scale", "check_signed_cam", "check_solarised", "check_target", "check_texture_bias",
-    "check_why_not",
+    "Mistake", "Verdict", "check_area", "check_box", "check_choice", "check_corpus_score", "check_cosine",
+    "check_function", "check_holm", "check_interval", "check_modularity", "check_normalised", "check_number", "check_overlap_of",
+    "check_partial", "check_pointing", "check_relative_error", "check_shared_scale", "check_signed_cam",
+    "check_solarised", "check_spread", "check_target", "check_texture_bias",
+    "check_times_chance", "check_why_not",
 ]  # fmt: skip

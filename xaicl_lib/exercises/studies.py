@@ -33,6 +33,26 @@ def check_texture_bias(answer: Answer) -> Verdict:
     )
 
 
+def check_times_chance(answer: Answer) -> Verdict:
+    """Chapter 12: `times_chance(m, mask)`, share of a map's positive values in a mask over the share of the picture that it covers."""
+    m, mask = seeded((5, 6), seed=20, normal=True)[0], torch.zeros(5, 6, dtype=torch.bool)
+    mask[1:3, 2:5] = True
+    return check_function(
+        answer,
+        lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum() / mask.float().mean(),
+        [(m, mask), (m.abs(), ~mask)],
+        expected="one number, 1 for a map that is the same everywhere: the share of its positive values in the mask over the mask's area",
+        nudge="m.clamp_min(0) are the positive values, m[mask] those in the mask, mask.float().mean() is its area",
+        mistakes=[
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum(), "a share; divide it by the mask's area"),
+            Mistake(lambda m, mask: m[mask].sum() / m.sum() / mask.float().mean(), "negative values still count; leave them out first"),
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].mean(), "a mean within the mask; compare it with the mean of the whole map"),
+            Mistake(lambda m, mask: m.clamp_min(0)[mask].sum() / m.clamp_min(0).sum() / mask.sum(), "divide by a share, not by a count"),
+        ],
+        afterword="It is the mean within the mask over the mean of the whole map.",
+    )
+
+
 def check_relative_error(answer: Answer) -> Verdict:
     """Chapter 6: `relative_error(f, goal)`, the relative feature error of each picture, for features (n, c, h, w) of both."""
     f, goal = seeded((2, 3, 4, 4), seed=10, normal=True)[0], 0.5 + seeded((2, 3, 4, 4), seed=11)[0]
@@ -161,6 +181,38 @@ def check_modularity(answer: Answer) -> Verdict:
     )
 
 
+def check_spread(answer: Answer) -> Verdict:
+    """Chapter 11: `spread(weights, x, s)`, features x (n, d) averaged over a symmetric graph of weights (n, n) with s on its diagonal."""
+    half, x = seeded((5, 5), (5, 3), seed=15)
+    w = (half + half.T).fill_diagonal_(0) * torch.arange(1, 6) * torch.arange(1, 6)[:, None]
+
+    def spread(w: Tensor, x: Tensor, s: float, own: float | None = None) -> Tensor:
+        """`own` on the diagonal of the degrees alone."""
+        joined = w + s * torch.eye(len(w))
+        root = (w.sum(1) + (s if own is None else own)).rsqrt()
+        return (root[:, None] * joined * root) @ x
+
+    def by_rows(w: Tensor, x: Tensor, s: float) -> Tensor:
+        joined = w + s * torch.eye(len(w))
+        return joined @ x / joined.sum(1, keepdim=True)
+
+    return check_function(
+        answer,
+        spread,
+        [(w, x, 0.7), (w, x, 3.0)],
+        expected="features of the same shape: each image's own and its neighbours', weighed by the graph and by the degrees of both ends",
+        nudge="add s to the diagonal first; the degrees are the row sums of what you then have",
+        mistakes=[
+            Mistake(by_rows, "this divides by the degree of the one who asks; take the root of the degrees of both ends"),
+            Mistake(lambda w, x, s: spread(w, x, s, 0.0), "the degrees are those of A + sI, with the edge to oneself"),
+            Mistake(lambda w, x, s: spread(w, x, 0.0), "the image itself is missing: A has zeros on its diagonal, s goes there"),
+            Mistake(lambda w, x, s: spread(w, x, 1.0), "the weight of the edge to oneself is s, not 1"),
+            Mistake(lambda w, x, s: (w + s * torch.eye(len(w))) @ x, "a sum over neighbours; images with many of them get large features"),
+        ],
+        afterword="One number, s, is all that the graph adds to what a linear classifier learns.",
+    )
+
+
 def check_overlap_of(answer: Answer) -> Verdict:
     """Chapter 10: `overlap_of(p, q)`, of the positive parts of two maps (h, w), each scaled to the sum 1."""
     p, q = (0.2 + m for m in seeded((4, 5), (4, 5), seed=14, normal=True))
@@ -237,7 +289,7 @@ def check_holm(answer: Answer) -> Verdict:
 
 
 def check_why_not(answer: Answer) -> Verdict:
-    """Chapter 11: `why_not(z, first, second)`, how much more alike embeddings z (n, d) are to one result than to another, each (d,)."""
+    """Chapter 13: `why_not(z, first, second)`, how much more alike embeddings z (n, d) are to one result than to another, each (d,)."""
     z, pair = seeded((4, 5), seed=20, normal=True)[0], seeded((2, 5), seed=21, normal=True)[0]
 
     def score(z: Tensor, first: Tensor, second: Tensor) -> Tensor:

@@ -198,6 +198,31 @@ def check_cosine(answer: Answer) -> Verdict:
     return check_target(answer)
 
 
+def check_normalised(answer: Answer) -> Verdict:
+    """Models of your own: `normalised(pixels, mean, std)`, images (n, c, h, w) brought to a network's input space, any c."""
+
+    def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        return (pixels - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+
+    images, mean, std = seeded((2, 5, 5, 5), (5,), (5,), seed=10)
+    return check_function(
+        answer,
+        normalised,
+        [(images, mean, 0.2 + std), (images[:, :1], mean[:1], 0.2 + std[:1])],
+        expected="images of the same shape: from each channel its mean taken away, and what is left divided by its deviation",
+        nudge="give mean and std the shape (c, 1, 1), so that they meet the second axis of (n, c, h, w) and not the last",
+        mistakes=[
+            Mistake(lambda x, m, s: (x - m) / s, "this runs because the images are as wide as they have channels, and means each column"),
+            Mistake(lambda x, m, s: x * s.view(-1, 1, 1) + m.view(-1, 1, 1), "this is the way back, from the input space to pixels"),
+            Mistake(lambda x, m, s: (x - m.view(-1, 1, 1)) / s.view(-1, 1, 1) ** 2, "divide by the deviation, not by the variance"),
+            Mistake(lambda x, m, s: x / s.view(-1, 1, 1) - m.view(-1, 1, 1), "the mean is one of pixels: take it away first"),
+            Mistake(lambda x, m, s: (x - x.mean()) / x.std(), "the numbers given belong to the network; these are of the images at hand"),
+            Mistake(lambda x, m, s: x - m.view(-1, 1, 1), "the deviation is not used yet"),
+        ],
+        afterword="`PairModel(..., mean=, std=)` does it on the way in, so pairs stay pixels in [0, 1].",
+    )
+
+
 def check_shared_scale(answer: Answer) -> Verdict:
     """Pitfalls: `shared_scale(a, b)`, two maps (i, j) divided by the largest absolute value in either."""
     a, b = seeded((3, 4), (3, 4), seed=9, normal=True)

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,50 +20,78 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.augment import luma
+from xaicl_lib.errors import InputError, require
+from xaicl_lib.images.arrays import is_tiff, stored_array
 from xaicl_lib.images.bit_depth import eight_bits, note_dark_colour
 from xaicl_lib.images.colour_codes import codes_of
 from xaicl_lib.images.colour_profiles import to_srgb
 from xaicl_lib.images.formats import SUFFIXES, readable, stated_size
 from xaicl_lib.images.notes import each_once, note
 from xaicl_lib.squares import FITS, square_image, square_tensor
+from xaicl_lib.wrapping import interpolation_of
 
 MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
 MIN_SIDE = 8  # pixels
+TURNED_GREY = "colours were turned to grey by their luma (ITU-R 601), for one channel"
 KINDS = (
     "a sample's name, a file, a file:// address, a PIL image, an array (h, w, 3) or (h, w), a tensor (3, h, w) or (n, 3, h, w), "
     "or a list of these"
 )
+PICTURES = (1, 3)  # channels that files of pictures are brought to; others are taken as they are
 
 
-def open_photo(source: Any, size: int | None = None, fit: str = "crop") -> Float[Tensor, "n 3 h w"]:
-    """Photos as float RGB in [0, 1], from wherever they are.
+@dataclass(frozen=True)
+class _Form:
+    """What photos are brought to, as `open_photo` takes it."""
+
+    size: int | None
+    fit: str
+    channels: int
+    interpolation: str
+
+
+def open_photo(
+    source: Any, size: int | None = None, fit: str = "crop", channels: int = 3, interpolation: str = "bilinear"
+) -> Float[Tensor, "n c h w"]:
+    """Photos as float RGB in [0, 1], or of other channels, from wherever they are.
 
     Args:
         source: the name of a sample photo (see `SAMPLES`), an image file, its file:// address, a PIL image, an array (h, w, 3) or (h, w),
             bytes or float in [0, 1], a tensor (3, h, w) or (n, 3, h, w) likewise; or a list of these, which makes a batch.
-        size: side in pixels that photos are resized to, with an antialiased bilinear filter; None leaves photos as they are.
+        size: side in pixels that photos are resized to, with an antialiased filter; None leaves photos as they are.
         fit: how a photo that is no square becomes one: "crop" takes the middle square; "pad" keeps all of it between bars of middle grey,
             which are pixels like any other to models, methods and metrics; "stretch" pulls both sides to one length.
+        channels: 3 for RGB; 1 for grey, which colours are turned to by their luma, and a note says so; of others the source must have as
+            many: an array (h, w, c), a tensor, a .npy file, a TIFF (by the package tifffile), a picture with that many bands.
+        interpolation: the filter that resizes, as `PairModel` takes it.
 
     Raises:
-        InputError: none of these, an unknown fit, no such file, values out of range, under 8 pixels a side, or a list without or of
-            several sizes.
+        InputError: none of these, other channels, an unknown fit, no such file, values out of range, under 8 pixels a side, or a list
+            without or of several sizes.
     """
-    if fit not in FITS:
-        raise unknown("fit", fit, FITS)
+    return _opened(source, _form(size, fit, channels, interpolation))
+
+
+def _form(size: int | None, fit: str, channels: int, interpolation: str) -> _Form:
+    require("fit", FITS, fit)
+    return _Form(size, fit, channels, interpolation_of(interpolation))
+
+
+def _opened(source: Any, form: _Form) -> Tensor:
     if isinstance(source, list | tuple):
         with each_once():
-            return _batch([open_photo(one, size, fit) for one in source])
+            return _batch([_opened(one, form) for one in source])
     if isinstance(source, Tensor):
-        return _of_tensor(source, size, fit)
+        return _of_tensor(source, form)
     if isinstance(source, np.ndarray):
-        return _of_array(source, size, fit)
+        return _of_array(source, form)
     if isinstance(source, Image.Image):
         with _decoding(what := f"a picture of mode {source.mode}"):
-            return _of_image(_upright(source, what), size, fit)
+            return _of_picture(source, what, form)
     if isinstance(source, str | os.PathLike):
-        return sample_photo(str(source), size, fit) if str(source) in SAMPLES else load_image(_path(source), size, fit)
+        known = SAMPLES.get(str(source))
+        return _of_file(_path(source), form) if known is None else _of_array(np.asarray(known()), form)
     raise InputError(f"expected {KINDS}, got {type(source).__name__}")
 
 
@@ -82,13 +111,14 @@ def _path(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
     return url2pathname(urlsplit(source).path)
 
 
-def _of_tensor(pixels: Tensor, size: int | None, fit: str) -> Tensor:
-    if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3:
-        raise InputError(f"expected a tensor (3, h, w) or (n, 3, h, w), got {tuple(pixels.shape)}")
+def _of_tensor(pixels: Tensor, form: _Form) -> Tensor:
+    channels = form.channels
+    if pixels.ndim not in (3, 4) or pixels.shape[-3] != channels:
+        raise InputError(f"expected a tensor ({channels}, h, w) or (n, {channels}, h, w), got {tuple(pixels.shape)}")
     pixels = pixels if pixels.ndim == 4 else pixels.unsqueeze(0)
     if not len(pixels) or min(pixels.shape[2:]) < MIN_SIDE:
         raise InputError(f"expected images of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {tuple(pixels.shape)}")
-    return _unit(pixels) if size is None else square_tensor(_unit(pixels), size, fit)
+    return _unit(pixels) if form.size is None else square_tensor(_unit(pixels), form.size, form.fit, form.interpolation)
 
 
 def _unit(pixels: Tensor) -> Tensor:
@@ -103,34 +133,77 @@ def _unit(pixels: Tensor) -> Tensor:
     return pixels
 
 
-def _of_array(pixels: np.ndarray, size: int | None, fit: str) -> Tensor:
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        raise InputError(f"expected an array (h, w, 3) or (h, w), got {pixels.shape}")
-    rgb = np.stack([pixels] * 3, 2) if pixels.ndim == 2 else pixels
-    if rgb.dtype == np.uint8:
-        return open_photo(Image.fromarray(np.ascontiguousarray(rgb)), size, fit)
-    if rgb.dtype.kind != "f":
-        raise InputError(f"expected an array of bytes (uint8) or floats in [0, 1], got {rgb.dtype}")
-    return _of_tensor(torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1), size, fit)
+def _of_array(pixels: np.ndarray, form: _Form) -> Tensor:
+    channels = form.channels
+    bands = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.ndim not in (2, 3) or not (bands == channels or (bands in PICTURES and channels in PICTURES)):
+        flat = " or (h, w)" if channels in PICTURES else ""
+        raise InputError(f"expected an array (h, w, {channels}){flat}, got {pixels.shape}")
+    if pixels.dtype == np.uint8 and channels in PICTURES:
+        picture = Image.fromarray(np.ascontiguousarray(pixels if bands == 3 else pixels.reshape(pixels.shape[:2])))
+        return _opened(picture, form)
+    own = torch.from_numpy(_floats(pixels)).view(*pixels.shape[:2], bands).permute(2, 0, 1)
+    if bands > channels:
+        note(TURNED_GREY)
+    fitting = own if bands == channels else luma(own.unsqueeze(0))[0] if channels == 1 else own.expand(3, -1, -1)
+    return _of_tensor(fitting, form)
 
 
-def load_image(path: str | os.PathLike[str], size: int | None = None, fit: str = "crop") -> Float[Tensor, "1 3 h w"]:
+def _floats(pixels: np.ndarray) -> np.ndarray:
+    """Numbers of an array in [0, 1]: bytes and 16-bit ones by their whole range, floats as they are."""
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise InputError(f"expected an array of bytes (uint8), uint16 or floats in [0, 1], got {pixels.dtype}")
+    if pixels.dtype == np.uint16 and pixels.size and pixels.max() <= 4095:
+        note(f"an array of 16 bits has no value above {pixels.max()} of 65535, so it is nearly black; divide it by what is white in it")
+    whole = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    return np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(whole)
+
+
+def load_image(
+    path: str | os.PathLike[str], size: int | None = None, fit: str = "crop", channels: int = 3, interpolation: str = "bilinear"
+) -> Float[Tensor, "1 c h w"]:
     """An image file as float RGB in [0, 1], turned upright, resized to a square of `size` pixels if that is given, as `open_photo` does.
 
     Colours become sRGB by the profile in the file, as in a browser, and a note says so. Grey, palette, CMYK and 16-bit images become RGB,
-    transparency is laid on white, of an animation the first frame is taken.
+    transparency is laid on white, of an animation the first frame is taken. For one channel all this then becomes grey; for others than
+    one or three nothing is converted.
 
     Raises:
-        InputError: no such file, not an image, a format whose reader is missing, truncated, under 8 pixels a side, over 64 megapixels.
+        InputError: no such file, not an image, a format whose reader is missing, truncated, under 8 pixels a side, over 64 megapixels, or
+            other channels.
     """
-    path = Path(path)
+    return _of_file(path, _form(size, fit, channels, interpolation))
+
+
+def _of_file(given: str | os.PathLike[str], form: _Form) -> Tensor:
+    path, channels = Path(given), form.channels
     if not path.is_file():
         raise InputError(f"expected an image file, got {str(path)!r}, which {'is a folder' if path.is_dir() else 'does not exist'}")
+    if path.suffix.lower() == ".npy" or (channels not in PICTURES and is_tiff(path)):
+        with _decoding(what := repr(path.name)):
+            pixels = stored_array(path, channels, lambda sides: _check_size(sides, what))
+        return _of_array(pixels, form)
     with _decoding(what := repr(path.name)):
         _check_size(stated_size(path), what)
         with Image.open(path, formats=readable(path)) as image:
-            rgb = _upright(image, what)
-    return _of_image(rgb, size, fit)
+            return _of_picture(image, what, form)
+
+
+def _of_picture(image: Image.Image, what: str, form: _Form) -> Tensor:
+    """Pixels of a picture of Pillow's, brought to RGB or grey, or with its own bands."""
+    channels = form.channels
+    if channels not in PICTURES:
+        _check_size(image.size, what)
+        if len(image.getbands()) != channels:
+            raise InputError(
+                f"expected {channels} channels, got {what} of {len(image.getbands())} ({image.mode}); an array (h, w, {channels}), a .npy "
+                "file or a TIFF holds any number"
+            )
+        return _of_array(np.asarray(ImageOps.exif_transpose(image)), form)
+    rgb = _upright(image, what)
+    if channels == 1 and any((np.asarray(band) != np.asarray(rgb.getchannel(0))).any() for band in rgb.split()[1:]):
+        note(TURNED_GREY)
+    return _of_image(rgb if channels == 3 else rgb.convert("L"), form)
 
 
 @contextmanager
@@ -183,9 +256,9 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
-def _of_image(rgb: Image.Image, size: int | None, fit: str) -> Float[Tensor, "1 3 h w"]:
-    square = rgb if size is None else square_image(rgb, size, fit)
-    return torch.from_numpy(np.array(square)).permute(2, 0, 1).unsqueeze(0).float() / 255
+def _of_image(picture: Image.Image, form: _Form) -> Float[Tensor, "1 c h w"]:
+    square = picture if form.size is None else square_image(picture, form.size, form.fit, form.interpolation)
+    return torch.from_numpy(np.array(square)).view(square.height, square.width, -1).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
 def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
@@ -248,6 +321,5 @@ MORE_SAMPLES: dict[str, Callable[[], np.ndarray]] = {
 
 def sample_photo(name: str, size: int | None = None, fit: str = "crop") -> Float[Tensor, "1 3 h w"]:
     """A photo that scikit-image or scikit-learn carries: astronaut, cat, coffee, rocket, temple or flower."""
-    if name not in SAMPLES:
-        raise unknown("sample photo", name, SAMPLES)
+    require("sample photo", SAMPLES, name)
     return open_photo(np.asarray(SAMPLES[name]()), size, fit)

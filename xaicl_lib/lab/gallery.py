@@ -23,6 +23,7 @@ from torch import Tensor
 from xaicl_lib import augment
 from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
+from xaicl_lib.data.stickers import stickered_pairs
 from xaicl_lib.images import sample_photo
 from xaicl_lib.lab.export import METHODS, export
 from xaicl_lib.methods import explain, methods
@@ -33,13 +34,14 @@ from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model, model_card
 
 STATIC = Path(__file__).parent / "static"
+STICKERS_SEED = 36  # of a pair whose object no sticker hides
 SHOWN = 448  # pixels a side of a picture for the eye; the model sees its own size
 VIEW = torch.tensor([[0.15, 0.15, -0.7, 0.7]])  # left, top, width, height of a crop; the negative width mirrors
 CLOSE = torch.tensor([[0.3, 0.22, 0.5, 0.5]])
 
 
 @dataclass(frozen=True)
-class Picture:
+class _Picture:
     """A picture of the gallery: its title, `photo` or `scene`, and how it is drawn at a size, (1, 3, s, s) in [0, 1]."""
 
     title: str
@@ -63,25 +65,32 @@ def _mosaic(side: int, seed: int) -> Callable[[int], Tensor]:
     return lambda size: photo_mosaics(1, size, generator=torch.Generator().manual_seed(seed)).sides[side]
 
 
-def _scenes(name: str, kind: str, seed: int, titles: tuple[str, str]) -> dict[str, Picture]:
-    return {f"{name}_{'ab'[k]}": Picture(title, "scene", _scene(kind, k, seed)) for k, title in enumerate(titles)}
+def _stickered(carried: str, side: int, seed: int) -> Callable[[int], Tensor]:
+    return lambda size: stickered_pairs(1, carried, size=size, seed=seed).pair.sides[side]
 
 
-PICTURES: dict[str, Picture] = {
-    "cat": Picture("a cat", "photo", _sample("cat")),
-    "cat_view": Picture("its face, mirrored and darkened", "photo", _view("cat", VIEW, 0.7)),
-    "flower": Picture("a flower", "photo", _sample("flower")),
-    "flower_close": Picture("the flower from nearby", "photo", _view("flower", CLOSE, 1.1)),
-    "astronaut": Picture("an astronaut", "photo", _sample("astronaut")),
-    "rocket": Picture("a rocket", "photo", _sample("rocket")),
-    "temple": Picture("a temple", "photo", _sample("temple")),
-    "coffee": Picture("a cup of coffee", "photo", _sample("coffee")),
-    "mosaic_a": Picture("four photos", "photo", _mosaic(0, 3)),
-    "mosaic_b": Picture("four photos, one the same", "photo", _mosaic(1, 3)),
+def _scenes(name: str, kind: str, seed: int, titles: tuple[str, str]) -> dict[str, _Picture]:
+    return {f"{name}_{'ab'[k]}": _Picture(title, "scene", _scene(kind, k, seed)) for k, title in enumerate(titles)}
+
+
+PICTURES: dict[str, _Picture] = {
+    "cat": _Picture("a cat", "photo", _sample("cat")),
+    "cat_view": _Picture("its face, mirrored and darkened", "photo", _view("cat", VIEW, 0.7)),
+    "flower": _Picture("a flower", "photo", _sample("flower")),
+    "flower_close": _Picture("the flower from nearby", "photo", _view("flower", CLOSE, 1.1)),
+    "astronaut": _Picture("an astronaut", "photo", _sample("astronaut")),
+    "rocket": _Picture("a rocket", "photo", _sample("rocket")),
+    "temple": _Picture("a temple", "photo", _sample("temple")),
+    "coffee": _Picture("a cup of coffee", "photo", _sample("coffee")),
+    "mosaic_a": _Picture("four photos", "photo", _mosaic(0, 3)),
+    "mosaic_b": _Picture("four photos, one the same", "photo", _mosaic(1, 3)),
     **_scenes("object", "same_object", 11, ("a drawn scene", "the same object elsewhere")),
     **_scenes("two", "one_shared", 9, ("two objects", "one of them and another")),
     **_scenes("ground", "same_background", 6, ("an object on a ground", "another on the same ground")),
     **_scenes("shape", "same_shape", 10, ("a shape", "the shape in another dress")),
+    "sticker_a": _Picture("an object and a sticker", "scene", _stickered("same", 0, STICKERS_SEED)),
+    "sticker_b": _Picture("the object elsewhere, the same sticker", "scene", _stickered("same", 1, STICKERS_SEED)),
+    "sticker_other": _Picture("the object elsewhere, another sticker", "scene", _stickered("another", 1, STICKERS_SEED)),
 }
 PAIRS: tuple[tuple[str, str, str, str], ...] = (  # a, b, title, what to look for
     ("cat", "cat_view", "A photo and a view of it", "Which parts of the cat tell that it is the same one?"),
@@ -93,6 +102,13 @@ PAIRS: tuple[tuple[str, str, str, str], ...] = (  # a, b, title, what to look fo
     ("two_a", "two_b", "Two objects, one shared", "Which object is the one that both scenes have?"),
     ("ground_a", "ground_b", "Only the background", "The objects differ in everything. Does the model look behind them?"),
     ("shape_a", "shape_b", "Only the shape", "Same shape, other colour, texture and size. Is a shape enough?"),
+    (
+        "sticker_a",
+        "sticker_b",
+        "The same sticker",
+        "Both pictures wear the same sticker. Does the model look at the object or at the sticker?",
+    ),
+    ("sticker_a", "sticker_other", "Another sticker", "The same pictures, but for the sticker of one. Does the similarity fall?"),
 )
 MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
     "simclr": ("SimCLR, photos", "learned from photos without labels to give two views of one photo the same embedding"),
@@ -100,6 +116,12 @@ MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
     "supervised": ("Supervised, photos", "learned to name ten classes of photos"),
     "scenes_simclr": ("SimCLR, scenes", "learned from drawn scenes without labels"),
     "scenes_supervised": ("Supervised, scenes", "learned to name the shape in drawn scenes"),
+    "stickers_95": ("Planted shortcut", "learned from drawn scenes, of which two of one object wore the same sticker nearly always"),
+    "stickers_0": ("Shortcut repaired", "learned from the same scenes, on which stickers said nothing of the object"),
+    **{
+        f"horse_{k}": (f"Horse {k.upper()}", "learned from drawn scenes with stickers; one of four horses looks at the sticker")
+        for k in "abcd"
+    },
 }
 TITLES = {
     "interaction_cam": "Interaction-CAM",
@@ -136,12 +158,12 @@ CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, larg
 }
 
 
-def menu() -> list[str]:
+def _menu() -> list[str]:
     """Names of the methods that the browser computes, first what is best to begin with; one that has no place of its own comes last."""
     return [*ORDER, *(name for name in METHODS if name not in ORDER)]
 
 
-def write_model(folder: Path, name: str, pairs: int | None = None) -> None:
+def _write_model(folder: Path, name: str, pairs: int | None = None) -> None:
     """Write what the page shows of one model into a new folder: results of each pair, what to check the browser by, its bundle.
 
     Args:
@@ -167,8 +189,8 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
 
     Args:
         static: is made, or added to.
-        made: a folder of `write_model` for each model, in the order of the menu.
-        pairs: how many of the pairs, as in `write_model`.
+        made: a folder of `_write_model` for each model, in the order of the menu.
+        pairs: how many of the pairs, as in `_write_model`.
     """
     shutil.copytree(STATIC, static, dirs_exist_ok=True)
     gallery, entries = static / "gallery", [json.loads((folder / "entry.json").read_text(encoding="utf-8")) for folder in made]
@@ -182,7 +204,7 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
         "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
         "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in PAIRS[:pairs]],
         "models": entries,
-        "methods": [method_entry(methods[name]) for name in menu()],
+        "methods": [method_entry(methods[name]) for name in _menu()],
         "torch": torch.__version__,
     }
     _write_json(gallery / "index.json", index)
@@ -191,7 +213,7 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
 def main() -> int:
     """Write one model in a process of its own: its name and the folder are the arguments."""
     name, folder = sys.argv[1:]
-    write_model(Path(folder), name)
+    _write_model(Path(folder), name)
     return 0
 
 
@@ -215,7 +237,7 @@ def _image(pixels: Tensor) -> Image.Image:
 def _write_results(folder: Path, model: PairModel, name: str, pairs: Iterable[tuple[str, ...]], seen: dict[str, Tensor]) -> None:
     for a, b, *_ in pairs:
         pair = Pair(seen[a], seen[b])
-        made = {method: packed(_explain(model, pair, method)) for method in menu()}
+        made = {method: packed(_explain(model, pair, method)) for method in _menu()}
         _write_json(folder / f"{a}--{b}--{name}.json", made)
 
 
@@ -229,15 +251,15 @@ def packed(explanation: Explanation) -> dict[str, Any]:
     Zero is exactly a byte, so that what is nothing stays nothing; the largest value of either map is exact, too.
     """
     assert explanation.b is not None  # the lab shows pairs
-    maps = quantised([explanation.a[0], explanation.b[0]])
+    maps = _quantised([explanation.a[0], explanation.b[0]])
     made = {"score": explanation.score.item(), "zero": maps[0], "step": maps[1], "a": maps[2][0], "b": maps[2][1]}
     if explanation.joint is not None:
-        zero, step, (joint,) = quantised([explanation.joint[0]])
+        zero, step, (joint,) = _quantised([explanation.joint[0]])
         made["joint"] = {"zero": zero, "step": step, **joint}
     return made
 
 
-def quantised(tensors: list[Tensor]) -> tuple[int, float, list[dict[str, Any]]]:
+def _quantised(tensors: list[Tensor]) -> tuple[int, float, list[dict[str, Any]]]:
     """(zero, step, each tensor as shape and base64 of bytes) on one scale."""
     limit = max(float(t.abs().max()) for t in tensors) or 1.0
     zero = 127 if any(bool((t < 0).any()) for t in tensors) else 0
@@ -268,9 +290,11 @@ def _floats(values: Tensor) -> str:
 
 def _model_entry(name: str, model: PairModel, seen: dict[str, Tensor]) -> dict[str, Any]:
     title, says = MODELS[name]
-    kind = "scene" if name.startswith("scenes") else "photo"
     card = model_card(name)
-    typical = _strangers(model, [seen[p] for p, picture in PICTURES.items() if picture.kind == kind and not p.startswith("mosaic")])
+    kind = "photo" if card["recipe"].get("data", "photos") == "photos" else "scene"
+    typical = _strangers(
+        model, [seen[p] for p, picture in PICTURES.items() if picture.kind == kind and not p.startswith(("mosaic", "sticker"))]
+    )
     return {
         "name": name,
         "title": title,

@@ -52,7 +52,7 @@ def attention_rollout(model: PairModel, pair: Pair) -> Explanation:
     **ATTENTION,
     needs="attention, gradient of the network",
     paper="bousselham2025legrad",
-    where="Sec. 3.2",
+    where="its method",
     cost="2 forwards, 1 backward of the network",
     one_sided=True,
     gradient=True,
@@ -60,7 +60,7 @@ def attention_rollout(model: PairModel, pair: Pair) -> Explanation:
 def legrad(model: PairModel, pair: Pair, *, score: Score = cosine) -> Explanation:
     r"""Positive gradients of the score with respect to the attention to each patch, averaged over blocks and heads.
 
-    Implements LeGrad (:cite:t:`bousselham2025legrad`, Sec. 3.2) for pairs: with the weights :math:`A^l` of L blocks, H heads and T
+    Implements LeGrad (:cite:t:`bousselham2025legrad`) for pairs: with the weights :math:`A^l` of L blocks, H heads and T
     queries, :math:`M_a[p] = \frac{1}{L} \sum_l \frac{1}{H T} \sum_{h, q} \mathrm{ReLU}(\partial s / \partial A^l_{h, q, p})`, and the
     same for side b.
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -73,8 +73,7 @@ def interaction_cam(
     Raises:
         InputError: unknown reduction, or maps of two sizes with gradient interaction.
     """
-    if reduction not in REDUCTIONS:
-        raise unknown("reduction", reduction, REDUCTIONS)
+    require("reduction", REDUCTIONS, reduction)
     (f_a, f_b), (g_a, g_b), s = _features_and_gradients(model, pair, score)
     joint = REDUCTIONS[reduction](f_a) * REDUCTIONS[reduction](f_b)  # (n, c)
     if gradient_interaction:

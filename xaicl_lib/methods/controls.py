@@ -46,7 +46,7 @@ def random_map(
     return Explanation(maps[0], maps[1] if pair.b is not None else None, score(z_a, z_b))
 
 
-def _noise(image: Float[Tensor, "3 h w"], cells: int, seed: int) -> Float[Tensor, "i j"]:
+def _noise(image: Float[Tensor, "c h w"], cells: int, seed: int) -> Float[Tensor, "i j"]:
     generator = own_generator(image, seed)
     shape = [round(cells * length / min(image.shape[1:])) for length in image.shape[1:]]
     return torch.rand(shape, generator=generator)
@@ -67,7 +67,7 @@ def edges(model: PairModel, pair: Pair, *, score: Score = cosine, chunk: int | N
     return Explanation(_sobel(pair.a.to(z_a)), map_b, score(z_a, z_b))
 
 
-def _sobel(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:
+def _sobel(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
     across = images.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
     kernels = torch.stack([across, across.T]).unsqueeze(1)  # (2, 1, 3, 3)
     return F.conv2d(F.pad(luma(images), (1, 1, 1, 1), mode="replicate"), kernels).norm(dim=1)

@@ -141,7 +141,7 @@ def averaged_transforms(
         score: what is explained.
         generator: of the noise, which is drawn once and used for every pair.
         chunk: images in flight.
-        transform: from pixels (n, 3, h, w) in [0, 1] to such pixels; takes the place of side b by the transform of side a.
+        transform: from pixels (n, c, h, w) in [0, 1] to such pixels; takes the place of side b by the transform of side a.
         level: noise on the blends, as a share of the range of the normalised pixels (the paper's variant N).
         sigma: the rule of the noise, or its standard deviation outright, as of `smooth_grad`.
         guided: pass back only positive gradients at every ReLU (the paper's variant G).
@@ -173,7 +173,7 @@ def averaged_transforms(
 def _average_along_blends(
     model: PairModel, sides: list[Tensor], spread: Tensor, noise: Callable[[Tensor], Tensor] | None, chunk: int, score: Score, guided: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of s_lambda with respect to image a and to the blend, averaged over lambda: two (n, 3, h, w)."""
+    """Gradients of s_lambda with respect to image a and to the blend, averaged over lambda: two (n, c, h, w)."""
     x_a, x_b = sides
     n, blends = len(x_a), x_a.new_tensor(BLENDS)
     total_a, total_b = torch.zeros_like(x_a), torch.zeros_like(x_b)
@@ -212,7 +212,7 @@ def _sides(model: PairModel, pair: Pair, guided: bool) -> list[Tensor]:
 
 
 def _gradients(model: PairModel, sides: list[Tensor], score: Score, guided: bool) -> tuple[Tensor, list[Tensor]]:
-    """The score (n,) and its gradient with respect to each side (n, 3, h, w)."""
+    """The score (n,) and its gradient with respect to each side (n, c, h, w)."""
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in sides]
         with guided_relus(guided):
@@ -227,7 +227,7 @@ def _score(model: PairModel, sides: list[Tensor], score: Score, chunk: int | Non
     return torch.cat([score(*two(model.embed(part))) for part in zip(*(side.split(pairs) for side in sides), strict=True)])
 
 
-def _strength(x: Float[Tensor, "n 3 h w"], gradient: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n h w"]:
+def _strength(x: Float[Tensor, "n c h w"], gradient: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
     return (x * gradient).abs().amax(1)
 
 
@@ -253,7 +253,7 @@ def _sigma(sides: list[Tensor], level: float, sigma: float | str) -> Float[Tenso
 
 
 def _noise(x: Tensor, count: int, generator: Generator | None) -> Callable[[Tensor], Tensor]:
-    """Standard normal images (k, 3, h, w) by their numbers (k,): the same for every pair, whatever the batch and the chunk."""
+    """Standard normal images (k, c, h, w) by their numbers (k,): the same for every pair, whatever the batch and the chunk."""
     generator = generator or Generator().manual_seed(0)
     seeds = torch.randint(2**62, (count,), generator=generator).tolist()
 

@@ -191,7 +191,7 @@ def _rectangles(masks: int, scale: tuple, ratio: tuple, h: int, w: int, generato
     return rows, columns
 
 
-def _hidden(x: Tensor, rows: Tensor, columns: Tensor, chunk: int) -> Iterator[Float[Tensor, "k 3 h w"]]:
+def _hidden(x: Tensor, rows: Tensor, columns: Tensor, chunk: int) -> Iterator[Float[Tensor, "k c h w"]]:
     """Every image with every rectangle hidden, image by image, in portions."""
     masks = len(rows)
     for part in progress(torch.arange(len(x) * masks, device=x.device).split(chunk), "hiding rectangles"):
@@ -200,7 +200,7 @@ def _hidden(x: Tensor, rows: Tensor, columns: Tensor, chunk: int) -> Iterator[Fl
 
 
 def _occluded(
-    x: Float[Tensor, "n 3 h w"], window: int, stride: int, chunk: int, rescore: Callable[[Tensor, Tensor], Tensor]
+    x: Float[Tensor, "n c h w"], window: int, stride: int, chunk: int, rescore: Callable[[Tensor, Tensor], Tensor]
 ) -> Float[Tensor, "n i j"]:
     """The score of every image with its window hidden at every place; `rescore(images, index of each)` gives (chunk,)."""
     n, _, h, w = x.shape

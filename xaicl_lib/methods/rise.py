@@ -97,7 +97,7 @@ def rise(
 
 
 def _estimate(
-    x: Float[Tensor, "3 h w"], drawn: Iterator[Tensor], keep: float, centred: bool, rescore: Callable[[Tensor], Tensor]
+    x: Float[Tensor, "c h w"], drawn: Iterator[Tensor], keep: float, centred: bool, rescore: Callable[[Tensor], Tensor]
 ) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Mean over the masks of (s - c) m / p at each pixel and its standard error, c the mean score if centred and else 0.
 
@@ -122,7 +122,7 @@ def _estimate(
 
 
 def _masks(
-    x: Float[Tensor, "3 h w"], count: int, cells: int, keep: float, generator: Generator, chunk: int
+    x: Float[Tensor, "c h w"], count: int, cells: int, keep: float, generator: Generator, chunk: int
 ) -> Iterator[Float[Tensor, "k h w"]]:
     """Soft masks in portions; their random numbers are drawn at once, so that portions do not matter."""
     h, w = x.shape[1:]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from xaicl_lib import augment
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.metrics import quadrature
 from xaicl_lib.metrics.registry import Curves, Measured, metrics
 from xaicl_lib.model import PairModel
@@ -117,9 +117,7 @@ def perturbation(
     tolerance = TOLERANCE if adaptive is True else float(adaptive)
     if not tolerance >= 0:
         raise InputError(f"expected adaptive to be a tolerance of at least 0, got {adaptive!r}")
-    for name in (insertion, deletion):
-        if name not in BASELINES:
-            raise unknown("baseline", name, BASELINES)
+    require("baseline", BASELINES, insertion, deletion)
     model = model.fast
     sides = [_side(model, k, pair, explanation, step) for k in range(len(pair.sides))]
     whole = [model.encode(pixels, side.name, chunk) for side, pixels in zip(sides, pair.sides, strict=True)]
@@ -163,19 +161,19 @@ def ranks(maps: Float[Tensor, "n h w"]) -> Int[Tensor, "n h w"]:
 
 
 @dataclass
-class Side:
+class _Side:
     """One side of n pairs, ready to be changed pixel by pixel.
 
     Attributes:
         name: "a" or "b".
-        x, baseline: (n, 3, h, w) in the model's input space; what pixels are and what they are without.
+        x, baseline: (n, c, h, w) in the model's input space; what pixels are and what they are without.
         maps: (n, h, w) resized to the image.
         rank: (n, h, w) place of each pixel in the order of its map.
         counts: (k + 1,) pixels changed at each point of a curve.
     """
 
     name: str
-    x: Float[Tensor, "n 3 h w"]
+    x: Float[Tensor, "n c h w"]
     maps: Float[Tensor, "n h w"]
     rank: Int[Tensor, "n h w"]
     counts: Int[Tensor, " k"]
@@ -191,17 +189,17 @@ class Side:
         """Of an image."""
         return self.x[0, 0].numel()
 
-    def rows(self, part: slice) -> "Side":
+    def rows(self, part: slice) -> "_Side":
         """Some of the pairs."""
         return replace(self, x=self.x[part], maps=self.maps[part], rank=self.rank[part], baseline=self.baseline[part])
 
 
-def _side(model: PairModel, k: int, pair: Pair, explanation: Explanation, step: int | None) -> Side:
+def _side(model: PairModel, k: int, pair: Pair, explanation: Explanation, step: int | None) -> _Side:
     x = model.normalize(pair.sides[k])
     maps = resize_map((explanation.a, explanation.b)[k].to(x), x.shape[2:])  # type: ignore[union-attr, arg-type]
     counts = _counts(pair.a.shape[2:], step, x.device)
     counts = (counts * x[0, 0].numel()).div(pair.a[0, 0].numel(), rounding_mode="floor")
-    return Side("ab"[k], x, maps, ranks(maps), counts, x)
+    return _Side("ab"[k], x, maps, ranks(maps), counts, x)
 
 
 def _counts(shape: Sequence[int], step: int | None, device: torch.device) -> Int[Tensor, " k"]:
@@ -226,7 +224,7 @@ def _curves(sweep: "_Sweep", tolerance: float) -> Curves:
 class _Sweep:
     """One insertion or deletion of n pairs, from which the points of its curves can be asked in any order."""
 
-    sides: list[Side]
+    sides: list[_Side]
     whole: list[Float[Tensor, "n d"]]
     inserting: bool
     score: Score
@@ -253,7 +251,7 @@ class _Sweep:
             scores.append(self.score(*two(one)))
         return torch.stack(scores, 1), torch.stack([new for _, new in found]).sum(0)
 
-    def _embed(self, side: Side, whole: Tensor, item: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def _embed(self, side: _Side, whole: Tensor, item: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of one side, and which of them are new; whole images are known, and all images of zeros are one."""
         z = whole[item]
         new = (k < side.steps) if self.inserting else (k > 0)
@@ -266,7 +264,7 @@ class _Sweep:
             z[todo] = self.model.encode_inputs(self._changed(side, item[todo], side.counts[k[todo]]), side.name)
         return z, new.long()
 
-    def _changed(self, side: Side, item: Tensor, count: Tensor) -> Iterator[Float[Tensor, "k 3 h w"]]:
+    def _changed(self, side: _Side, item: Tensor, count: Tensor) -> Iterator[Float[Tensor, "k c h w"]]:
         """The images of pairs `item` with as many pixels changed, in portions."""
         present, absent = (side.x, side.baseline) if self.inserting else (side.baseline, side.x)
         for part in progress(torch.arange(len(item), device=item.device).split(self.chunk or self.model.chunk(side.pixels)), "points"):
@@ -275,7 +273,7 @@ class _Sweep:
 
 
 def _average_drops(
-    sides: list[Side], whole: list[Tensor], score: Score, chunk: int | None, model: PairModel
+    sides: list[_Side], whole: list[Tensor], score: Score, chunk: int | None, model: PairModel
 ) -> dict[str, Float[Tensor, " n"]]:
     dimmed = [(s.x * unit_scale(s.maps).unsqueeze(1)).split(chunk or model.chunk(s.pixels)) for s in sides]
     masked = [model.encode_inputs(portions, s.name) for portions, s in zip(dimmed, sides, strict=True)]

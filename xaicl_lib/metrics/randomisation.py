@@ -72,7 +72,7 @@ def randomisation(
         raise InputError(f"expected at least one layer between explanations, got every={every}")
     generator = generator or Generator().manual_seed(0)
     changed = model.copy()
-    depths = layers_from_the_top(changed, pair)
+    depths = _layers_from_the_top(changed, pair)
     names, made = [], []
     for depth, (name, modules) in enumerate(progress(depths, "layers"), 1):
         for module in modules:
@@ -81,20 +81,20 @@ def randomisation(
             names.append(name)
             made.append(explain_again(changed, pair, explanation, score, chunk))
     correlation = torch.stack([_over_sides(rank_correlation, _maps(explanation), _maps(one)) for one in made], 1)
-    alike = torch.stack([_over_sides(ssim, _drawn(explanation, pair), _drawn(one, pair)) for one in made], 1)
+    alike = torch.stack([_over_sides(_ssim, _drawn(explanation, pair), _drawn(one, pair)) for one in made], 1)
     return Cascade(names, made, correlation, alike)
 
 
 def randomised(model: PairModel, pair: Pair, generator: Generator | None = None) -> PairModel:
     """A copy of a model with the weights of every layer in a random order, where the cascade ends; `pair` shows which layers are used."""
     changed, generator = model.copy(), generator or Generator().manual_seed(0)
-    for _, modules in layers_from_the_top(changed, pair):
+    for _, modules in _layers_from_the_top(changed, pair):
         for module in modules:
             _put_in_random_order(module, generator)
     return changed
 
 
-def layers_from_the_top(model: PairModel, pair: Pair) -> list[tuple[str, list[nn.Module]]]:
+def _layers_from_the_top(model: PairModel, pair: Pair) -> list[tuple[str, list[nn.Module]]]:
     """Names and modules of the layers with weights, last used first; a norm belongs to the layer before it.
 
     Where the branches of a model differ, layers at the same distance from the top are named and changed together.
@@ -189,7 +189,7 @@ def _mean_ranks(values: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
     return torch.empty_like(values).scatter_(1, order, (total / count.clamp_min(1)).gather(1, group))
 
 
-def ssim(x: Float[Tensor, "n h w"], y: Float[Tensor, "n h w"], window: int = 7) -> Float[Tensor, " n"]:
+def _ssim(x: Float[Tensor, "n h w"], y: Float[Tensor, "n h w"], window: int = 7) -> Float[Tensor, " n"]:
     """Mean structural similarity of maps in [0, 1] (:cite:t:`wang2004image`), uniform window, as scikit-image computes it."""
     if min(x.shape[1:]) < window:
         raise InputError(f"expected maps of at least {window} pixels a side, got {tuple(x.shape[1:])}")

@@ -34,7 +34,7 @@ class Block(nn.Module):
         return self.relu2(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
-def slim_resnet(widths: tuple[int, ...] = (32, 64, 128, 192), strides: tuple[int, ...] = (1, 2, 2, 1)) -> nn.Sequential:
+def _slim_resnet(widths: tuple[int, ...] = (32, 64, 128, 192), strides: tuple[int, ...] = (1, 2, 2, 1)) -> nn.Sequential:
     """A residual network of one block a stage: (n, 3, h, w) to (n, widths[-1], h / 8, w / 8), values >= 0."""
     layers = [nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
     for c_in, c_out, stride in zip((widths[0], *widths), widths, strides, strict=False):
@@ -42,7 +42,7 @@ def slim_resnet(widths: tuple[int, ...] = (32, 64, 128, 192), strides: tuple[int
     return nn.Sequential(*layers)
 
 
-def _projection_head(c: int, hidden: int, d: int) -> nn.Sequential:
+def projection_head(c: int, hidden: int, d: int) -> nn.Sequential:
     """Mean pooling and a three-layer perceptron with batch norm, as in SimCLRv2: (n, c, i, j) to (n, d)."""
     return nn.Sequential(
         MeanPool(),
@@ -95,7 +95,7 @@ class _SlimViT(nn.Module):
 
 
 BACKBONES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
-    "slim_resnet": lambda recipe: slim_resnet(tuple(recipe["widths"])),
+    "slim_resnet": lambda recipe: _slim_resnet(tuple(recipe["widths"])),
     "slim_vit": lambda recipe: _SlimViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"]),
 }
 
@@ -107,7 +107,7 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
         recipe: facts of a recipe, as its card holds them; those of an older card may lack what is not needed.
     """
     features = BACKBONES[recipe.get("architecture", "slim_resnet")](recipe)
-    network = nn.ModuleDict({"features": features, "head": _projection_head(recipe["widths"][-1], recipe["hidden"], recipe["embedding"])})
+    network = nn.ModuleDict({"features": features, "head": projection_head(recipe["widths"][-1], recipe["hidden"], recipe["embedding"])})
     if recipe.get("predictor"):
         network["predictor"] = _predictor_head(recipe["embedding"], recipe["predictor"])
     if recipe.get("classes"):

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class Attention(nn.Module):
+class _Attention(nn.Module):
     """Self-attention of :cite:t:`vaswani2017attention`: softmax(q k^T / sqrt(d)) v in each head, (n, t, c) to (n, t, c)."""
 
     def __init__(self, c: int, heads: int) -> None:
@@ -23,7 +23,7 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, c: int, heads: int) -> None:
         super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(c), Attention(c, heads)
+        self.norm1, self.attention = nn.LayerNorm(c), _Attention(c, heads)
         self.norm2, self.perceptron = nn.LayerNorm(c), nn.Sequential(nn.Linear(c, 4 * c), nn.GELU(), nn.Linear(4 * c, c))
 
     def forward(self, x: Float[Tensor, "n t c"]) -> Float[Tensor, "n t c"]:

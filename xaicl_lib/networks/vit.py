@@ -14,7 +14,7 @@ from torch import Tensor, nn
 EPSILON = 1e-6  # of every norm
 
 
-class Attention(nn.Module):
+class _Attention(nn.Module):
     """Self-attention of :cite:t:`vaswani2017attention`, for all tokens, or the share of each token in what the first takes."""
 
     def __init__(self, c: int, heads: int) -> None:
@@ -48,12 +48,12 @@ class _Perceptron(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
-class TransformerBlock(nn.Module):
+class _TransformerBlock(nn.Module):
     """Attention and a perceptron, each on normalised tokens and added to them."""
 
     def __init__(self, c: int, heads: int) -> None:
         super().__init__()
-        self.norm1, self.attn = nn.LayerNorm(c, EPSILON), Attention(c, heads)
+        self.norm1, self.attn = nn.LayerNorm(c, EPSILON), _Attention(c, heads)
         self.norm2, self.mlp = nn.LayerNorm(c, EPSILON), _Perceptron(c)
 
     def forward(self, x: Float[Tensor, "n t c"]) -> Float[Tensor, "n t c"]:
@@ -61,7 +61,7 @@ class TransformerBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class Tokens(nn.Module):
+class _Tokens(nn.Module):
     """Images to tokens, a class token first, through `depth` blocks: (n, 3, h, w) to (n, 1 + i * j, c).
 
     Args:
@@ -77,7 +77,7 @@ class Tokens(nn.Module):
         self.grid = grid
         self.cls_token, self.pos_embed = nn.Parameter(torch.empty(1, 1, c)), nn.Parameter(torch.empty(1, 1 + grid * grid, c))
         self.patch_embed = nn.Sequential(OrderedDict(proj=nn.Conv2d(3, c, patch, patch)))
-        self.blocks = nn.Sequential(*(TransformerBlock(c, heads) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(_TransformerBlock(c, heads) for _ in range(depth)))
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n t c"]:
         patches = self.patch_embed(x)  # (n, c, i, j)
@@ -97,7 +97,7 @@ class PatchMap(nn.Module):
 
     def __init__(self, c: int, depth: int, heads: int, patch: int = 16, grid: int = 14) -> None:
         super().__init__()
-        self.tokens, self.norm, self.patch = Tokens(c, depth, heads, patch, grid), nn.LayerNorm(c, EPSILON), patch
+        self.tokens, self.norm, self.patch = _Tokens(c, depth, heads, patch, grid), nn.LayerNorm(c, EPSILON), patch
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
         patches = self.norm(self.tokens(x)[:, 1:])
@@ -120,8 +120,8 @@ class ClassTokenMap(nn.Module):
 
     def __init__(self, c: int, depth: int, heads: int, patch: int = 16, grid: int = 14) -> None:
         super().__init__()
-        self.tokens = Tokens(c, depth - 1, heads, patch, grid)
-        self.norm1, self.attn, self.patch = nn.LayerNorm(c, EPSILON), Attention(c, heads), patch
+        self.tokens = _Tokens(c, depth - 1, heads, patch, grid)
+        self.norm1, self.attn, self.patch = nn.LayerNorm(c, EPSILON), _Attention(c, heads), patch
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
         tokens = self.tokens(x)  # (n, 1 + i * j, c)

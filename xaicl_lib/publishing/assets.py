@@ -37,11 +37,11 @@ def place_assets(static: Path, cache: Path) -> None:
         InputError: MathJax is neither in `cache` nor to be fetched, or the fetched package is not the pinned one.
     """
     static.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(mathjax(cache), static / "mathjax", dirs_exist_ok=True)
+    shutil.copytree(_mathjax(cache), static / "mathjax", dirs_exist_ok=True)
     shutil.copy2(_plotly_js(), static / "plotly.min.js")
 
 
-def mathjax(cache: Path) -> Path:
+def _mathjax(cache: Path) -> Path:
     """Folder with the needed parts of MathJax, fetched by npm into `cache` the first time."""
     return _npm_parts(MATHJAX, MATHJAX_INTEGRITY, MATHJAX_PARTS, cache)
 

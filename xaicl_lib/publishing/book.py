@@ -58,7 +58,7 @@ def _stage_notebook(path: Path, target: Path, edition: str) -> Path:
 
 def _stage_slides(text: str, folder: Path, executed: dict[str, Path]) -> None:
     folder.mkdir(parents=True)
-    page = deck(text, lambda name, number: _notebook_figure(name, number, executed), stamp())
+    page = deck(text, lambda name, cell: _notebook_figure(name, cell, executed), stamp())
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
@@ -83,30 +83,33 @@ def _with_sections(toc: Any, below: dict[str, list[str]]) -> Any:
 
 
 def _with_figures(text: str, executed: dict[str, Path]) -> str:
-    """Prose with each `<!-- figure NOTEBOOK K -->` replaced by the K-th figure (from 1) of that executed notebook.
+    """Prose with each `<!-- figure NOTEBOOK CELL -->` replaced by the figure of that cell of the executed notebook.
 
     Raises:
         NotebookError: no such notebook or figure.
     """
 
     def figure(match: re.Match[str]) -> str:
-        return f"```{{raw}} html\n{_notebook_figure(match[1], int(match[2]), executed)}\n```"
+        return f"```{{raw}} html\n{_notebook_figure(match[1], match[2], executed)}\n```"
 
-    return re.sub(r"<!-- figure (\w+) (\d+) -->", figure, text)
+    return re.sub(r"<!-- figure (\w+) ([\w-]+) -->", figure, text)
 
 
-def _notebook_figure(name: str, number: int, executed: dict[str, Path]) -> str:
-    """HTML of the K-th figure (from 1) of an executed notebook.
+def _notebook_figure(name: str, cell: str, executed: dict[str, Path]) -> str:
+    """HTML of the figure that a cell of an executed notebook shows, the first of several; by its id, which stays when figures are added.
 
     Raises:
-        NotebookError: no such notebook or figure.
+        NotebookError: no such notebook, or no such cell with a figure.
     """
     cells = nbformat.read(executed[name], as_version=4).cells if name in executed else []
-    data = [o.data.get("text/html", "") for cell in cells for o in cell.get("outputs", ()) if "data" in o]
-    shown = [html for html in map("".join, data) if PLOT in html]
-    if not 1 <= number <= len(shown):
-        raise NotebookError(f"expected figure {number} of notebook {name}, which has {len(shown)} figures")
-    return shown[number - 1]
+    data = {one.id: "".join(o.data.get("text/html", "")) for one in cells for o in reversed(one.get("outputs", ())) if _is_figure(o)}
+    if cell not in data:
+        raise NotebookError(f"expected a figure in cell {cell} of notebook {name}; those with figures: {', '.join(data) or 'none'}")
+    return data[cell]
+
+
+def _is_figure(output: Any) -> bool:
+    return PLOT in "".join(output.get("data", {}).get("text/html", ""))
 
 
 def _with_repository(config: dict[str, Any], address: str | None) -> dict[str, Any]:

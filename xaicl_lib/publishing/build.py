@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from xaicl_lib.errors import InputError, NotebookError, unknown
+from xaicl_lib.errors import InputError, NotebookError, require
 from xaicl_lib.evaluation.sources import code_digest
 from xaicl_lib.publishing.assets import place_assets, place_onnxruntime
 from xaicl_lib.publishing.book import check_pages, check_site, repository_address, stage
@@ -42,8 +42,7 @@ def build_book(
         InputError: not in a checkout, unknown profile, or assets that cannot be had.
     """
     _require_checkout()
-    if edition not in EDITIONS:
-        raise unknown("edition", edition, EDITIONS)
+    require("edition", EDITIONS, edition)
     base = Path(out).resolve()
     executed = run_notebooks(profile=profile, out=base / "notebooks" / profile, jobs=jobs, timeout=timeout)
     source = base / "src"

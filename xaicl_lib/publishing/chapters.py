@@ -35,13 +35,13 @@ def _parts(toc: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
 def _line(path: Path, folder: str) -> str:
     notebook = nbformat.read(path, as_version=4)
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
-    time, known = about(first, "Time"), about(first, "You will know")
+    time, known = _about(first, "Time"), _about(first, "You will know")
     minutes = re.match(r"\d+ minutes", time)
     head = f"[{notebook_title(notebook)}]({folder}notebooks/{path.name})" + (f", *{minutes[0]}*" if minutes else "")
     return f"- {head}: {known}" if known else f"- {head}"
 
 
-def about(text: str, term: str) -> str:
+def _about(text: str, term: str) -> str:
     """What a page says after `term` in the list under its title; empty if it says nothing.
 
     >>> about("Time\\n: 25 minutes to read\\n\\nYou will know\\n: a lot", "Time")

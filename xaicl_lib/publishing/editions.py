@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import nbformat
 
-from xaicl_lib.errors import unknown
+from xaicl_lib.errors import require
 
 EDITIONS = {"reader": "solutions are folded", "teacher": "solutions are open, with notes for teachers", "student": "no solutions"}
 _OPENING = re.compile(r"^(?P<fence>:{3,}|`{3,})\{(?P<kind>dropdown|admonition)\}\s*(?P<title>.*?)\s*$")
@@ -20,8 +20,7 @@ def edited(text: str, edition: str) -> str:
     Raises:
         InputError: no such edition.
     """
-    if edition not in EDITIONS:
-        raise unknown("edition", edition, EDITIONS)
+    require("edition", EDITIONS, edition)
     keep: dict[str, Callable[[list[str]], list[str]]] = {
         "reader": lambda block: [] if _is_note(block) else block,
         "teacher": lambda block: [block[0], ":open:", *block[1:]] if _is_solution(block) else block,
@@ -43,13 +42,6 @@ def edit_notebook(notebook: nbformat.NotebookNode, edition: str) -> nbformat.Not
         if cell.cell_type == "markdown":
             cell.source = edited(cell.source, edition)
     return notebook
-
-
-def solutions(text: str) -> list[str]:
-    """What stands within the solutions of a text, in order."""
-    lines = text.split("\n")
-    blocks = [lines[k : end + 1] for k in range(len(lines)) if (end := _end(lines, k)) > k]
-    return ["\n".join(block[1:-1]) for block in blocks if _is_solution(block)]
 
 
 def _end(lines: list[str], start: int) -> int:

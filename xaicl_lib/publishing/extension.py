@@ -97,12 +97,12 @@ def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     """A description of the page for those who find it in a list: its first paragraph, shortened."""
     if 'name="description"' in context.get("metatags", ""):
         return
-    said = description(doctree) if doctree is not None else ""
+    said = _description(doctree) if doctree is not None else ""
     said = said or f"{context.get('title') or page}: a page of {app.config.project}."
     context["metatags"] = context.get("metatags", "") + f'\n<meta name="description" content="{html.escape(said, quote=True)}" />'
 
 
-def description(doctree: nodes.document) -> str:
+def _description(doctree: nodes.document) -> str:
     """The first paragraph of a page that is more than a few words, cut at a word."""
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(re.sub(r"\\[a-z]+|[{}$]", " ", paragraph.astext()).split())
@@ -113,10 +113,10 @@ def description(doctree: nodes.document) -> str:
 
 def _readable(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Bars stand for lengths in our docstrings; reStructuredText would look for a substitution."""
-    lines[:] = [escaped(line) for line in lines]
+    lines[:] = [_escaped(line) for line in lines]
 
 
-def escaped(line: str) -> str:
+def _escaped(line: str) -> str:
     r"""A line of a docstring whose bars and lone stars are characters, outside of literals, roles and doctests.
 
     >>> escaped("for |z_a| |z_b| and `a | b`, (x, *, y), *stressed*, :math:`|x|`")

@@ -36,7 +36,7 @@ OWN = {
 }
 
 
-class Forked:
+class _Forked:
     """A forked process, held like a `subprocess.Popen`.
 
     Raises:
@@ -86,9 +86,9 @@ class ForkServer:
         except TimeoutError:
             self.refusal = f"the imports took longer than {PATIENCE:g} s"
 
-    def start(self, words: Sequence[str]) -> Forked:
+    def start(self, words: Sequence[str]) -> _Forked:
         """What `python WORDS` would do, in a session of its own."""
-        return Forked(self._socket, words)
+        return _Forked(self._socket, words)
 
     def processor(self) -> float:
         """Seconds of processor time, without what it has forked."""
@@ -106,7 +106,7 @@ class ForkServer:
         self._child.wait()
 
 
-def main() -> None:
+def _main() -> None:
     """The server; in what it forks, the process that was ordered."""
     code = [1]
     atexit.register(_leave, code)  # before all others, so that it comes after them
@@ -274,4 +274,4 @@ def _be_called(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -30,7 +30,7 @@ def end_tree(pid: int, itself: bool = True) -> None:
         psutil.wait_procs(tree, timeout=10)
 
 
-def main() -> None:
+def _main() -> None:
     """Run what the command line names."""
     threading.Thread(target=_watch, daemon=True).start()
     target = sys.argv.pop(1)
@@ -52,4 +52,4 @@ def _watch() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xaicl_lib.benchmark import Result, ranking
+from xaicl_lib.benchmark import Result, ranking, shortcuts
 from xaicl_lib.benchmark.scores import METRICS
 from xaicl_lib.benchmark.suite import DRAWN, NAME, SURE, USED
 
@@ -64,6 +64,17 @@ in italics is no explanation of the pair; a method that does not beat it has not
 
 """
 
+SHORTCUTS = f"""## Planted shortcuts
+
+A suite of its own, `{shortcuts.NAME}`, asks the reverse question. [Heads were trained](../../notebooks/12_clever_hans.ipynb) on scenes
+that wear stickers. One learned from pairs of which nearly all wear the same, one never saw a sticker, and both rest on stickers:
+exchanged on one side, they cost the score {USED} more than they cost their twin, on average over all pairs that are drawn ({SURE} in a
+pair that counts). The twin saw the same stickers where they said nothing. A method is given the same pair on both and should put more
+on the sticker where the model rests on it; a method that never looks past the backbone, which they share, is at chance. To take part:
+`evaluate_method(mine, "{shortcuts.NAME}")`, or `--suite {shortcuts.NAME}`. The unit is the pair: another training of the heads may
+order methods otherwise; the chapter has several of each.
+"""
+
 
 def leaderboard_page(folder: Path) -> str:
     """Markdown of the page; without results it says how to make some.
@@ -75,7 +86,15 @@ def leaderboard_page(folder: Path) -> str:
     says = [f"- **{_words(name)}**: {what}." for name, what in METRICS.items()]
     tables = [line for name in METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
     nulls = [f"- *{name}*: {what}." for name, what in NULLS.items()]
-    return TEXT + "\n".join([*says, READ, *nulls, "", *(_about(results) if results else []), *tables, ""])
+    pairs = [*says, READ, *nulls, "", *(_about(results) if results else []), *tables]
+    return TEXT + "\n".join([*pairs, SHORTCUTS, *_shortcuts(folder / shortcuts.NAME), ""])
+
+
+def _shortcuts(folder: Path) -> list[str]:
+    results = {one.method: one for one in map(Result.open, sorted(folder.glob("*.json")))}
+    says = [f"- **{_words(name)}**: {what}." for name, what in shortcuts.METRICS.items()]
+    tables = [line for name in shortcuts.METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
+    return [*says, "", *(_about(results) if results else []), *tables]
 
 
 def _words(name: str) -> str:

@@ -64,7 +64,7 @@ def _leads_somewhere(page: Path, reference: str, book: Path) -> bool:
     if not target.is_relative_to(book.resolve()) or not target.is_file():
         return False
     anchor = unquote(parts.fragment)
-    return not anchor or anchor == "top" or target.suffix != ".html" or anchor in _read(target).anchors
+    return not anchor or anchor == "top" or "=" in anchor or target.suffix != ".html" or anchor in _read(target).anchors
 
 
 def _read(page: Path) -> "_Page":

@@ -52,7 +52,7 @@ class Outcome:
     cell: tuple[int, int, str] | None
 
 
-def cores() -> int:
+def _cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -62,7 +62,8 @@ def surroundings() -> dict[str, str]:
 
     Threads that wait for each other cost far more than they bring where another process has the core.
     """
-    return {**ONE_THREAD, **os.environ, "PYTHONPATH": before("PYTHONPATH", PACKAGES)}
+    paths = {"PYTHONPATH": before("PYTHONPATH", PACKAGES), "PATH": before("PATH", Path(sys.executable).parent)}  # `!python` is this Python
+    return {**ONE_THREAD, **os.environ, **paths}
 
 
 def before(variable: str, path: Path) -> str:
@@ -76,7 +77,7 @@ def chosen_jobs(jobs: int | None) -> int:
     Raises:
         InputError: not a whole number of at least 1.
     """
-    there = cores()
+    there = _cores()
     if jobs is None:
         return there
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:

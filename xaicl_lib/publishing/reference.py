@@ -17,6 +17,7 @@ import xaicl_lib
 from xaicl_lib.methods import methods
 from xaicl_lib.methods.registry import Method
 from xaicl_lib.metrics import metrics
+from xaicl_lib.publishing.families import families_page
 from xaicl_lib.publishing.leaderboard import leaderboard_page
 from xaicl_lib.scores import scores
 from xaicl_lib.zoo import list_models, list_official, model_card
@@ -27,6 +28,7 @@ PARTS = {
         "xaicl_lib.pair",
         "xaicl_lib.images",
         "xaicl_lib.model",
+        "xaicl_lib.stages",
         "xaicl_lib.scores",
         "xaicl_lib.registry",
         "xaicl_lib.errors",
@@ -40,7 +42,7 @@ PARTS = {
     "exercises": ("xaicl_lib.exercises",),
     "other libraries": ("xaicl_lib.adapters",),
 }
-RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmark"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 FIRST = ("methods", "metrics", "studies")  # of the folders, in the table of differences
 DIRECTIONS = {True: "higher", False: "lower"}
 
@@ -49,7 +51,7 @@ def write_reference(folder: Path, executed: Sequence[Path]) -> dict[str, list[st
     """Write all pages into a folder `book/reference`; for the table of contents, the pages that stand below others."""
     folder.mkdir(parents=True, exist_ok=True)
     own = {"methods": _methods_page(), "metrics": _metrics_page(), "models": _models_page(), "differences": _differences_page()}
-    own["benchmark"] = leaderboard_page(RESULTS)
+    own |= {"families": families_page(RESULTS / "families.parquet"), "benchmark": leaderboard_page(RESULTS / "benchmark")}
     pages = {**own, **_api_pages(), **_runs_pages(executed)}
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
@@ -139,7 +141,7 @@ def _models_page() -> str:
 
 def _differences_page() -> str:
     """Every place where the library departs from a paper or from its published code, as the docstring there says after `Differs:`."""
-    found = sorted(differences(), key=lambda one: (FIRST.index(one[0]) if one[0] in FIRST else len(FIRST), one[0]))
+    found = sorted(_differences(), key=lambda one: (FIRST.index(one[0]) if one[0] in FIRST else len(FIRST), one[0]))
     rows = [
         (f"{{py:obj}}`~{address}`<br>{folder}", ", ".join(f"{{cite:t}}`{k}`" for k in keys), says) for folder, address, keys, says in found
     ]
@@ -154,7 +156,7 @@ def _differences_page() -> str:
     )
 
 
-def differences(root: Path | None = None) -> list[tuple[str, str, list[str], str]]:
+def _differences(root: Path | None = None) -> list[tuple[str, str, list[str], str]]:
     """Folder, address, bibliography keys and text of every `Differs:` in the docstrings below a folder, by default the library's own.
 
     Sources are read, not imported, so that it does not matter which libraries are there.

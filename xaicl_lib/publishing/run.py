@@ -23,7 +23,7 @@ import numpy as np
 import papermill
 from filelock import FileLock, Timeout
 
-from xaicl_lib.errors import InputError, NotebookError, unknown
+from xaicl_lib.errors import InputError, NotebookError, require, unknown
 from xaicl_lib.evaluation.sources import code_digest, imported
 from xaicl_lib.publishing.forkserver import ForkServer
 from xaicl_lib.publishing.guard import COMMAND
@@ -52,7 +52,7 @@ class _NotebooksFailed(NotebookError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class _Notebook:
     """A notebook to be executed.
 
     Attributes:
@@ -99,8 +99,7 @@ def run_notebooks(
             is executed then.
         _NotebooksFailed: some failed; a line for each names notebook, cell, error and how to run it alone.
     """
-    if profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)
+    require("profile", PROFILES, profile)
     if not timeout > 0:
         raise InputError(f"expected timeout to be a number of seconds above 0, got {timeout!r}")
     plans = [_plan(path, profile, parameters or {}) for path in _find(Path(source), names)]
@@ -118,18 +117,16 @@ def _find(folder: Path, names: Sequence[str] | None) -> list[Path]:
     there = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
     if not there:
         raise InputError(f"expected notebooks in {folder}, found none")
-    for name in names or ():
-        if name not in there:
-            raise unknown("notebook", name, there)
+    require("notebook", there, *names or ())
     return [there[name] for name in dict.fromkeys(names or there)]
 
 
-def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> Plan:
+def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> _Notebook:
     defaults = _parameters(path)
     for name in given:
         if name not in defaults:
             raise unknown(f"parameter of {path.stem}", name, defaults or ["none"])
-    own = {name: plain(name, value) for name, value in given.items()}
+    own = {name: _plain(name, value) for name, value in given.items()}
     values = {**defaults, **({"profile": profile} if "profile" in defaults else {}), **own}
     facts = {
         "parameters": values,
@@ -138,10 +135,10 @@ def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> Plan:
         "behind_sha256": _behind(path),
         "versions": _versions(),
     }
-    return Plan(path, {name: value for name, value in values.items() if value != defaults[name]}, facts)
+    return _Notebook(path, {name: value for name, value in values.items() if value != defaults[name]}, facts)
 
 
-def plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
     """A parameter as JSON knows it.
 
     Raises:
@@ -152,9 +149,9 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return str(value)
     if isinstance(value, list | tuple):
-        return [plain(name, item) for item in value]
+        return [_plain(name, item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: plain(name, item) for key, item in value.items()}
+        return {key: _plain(name, item) for key, item in value.items()}
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise InputError(f"expected {name} to be made of text, numbers, booleans, None, lists and dictionaries keyed by text, got {value!r}")
@@ -222,7 +219,7 @@ def _alone_in(out: Path) -> Iterator[None]:
         yield
 
 
-def _sorted_out(plans: Sequence[Plan], out: Path) -> tuple[set[str], list[Plan]]:
+def _sorted_out(plans: Sequence[_Notebook], out: Path) -> tuple[set[str], list[_Notebook]]:
     """Names of notebooks whose executed copy is still good, and the others, those that took longest before first."""
     manifest = _read_manifest(out)
     kept = {plan.path.stem for plan in plans if _is_good(plan, out, manifest.get(plan.path.stem, {}))}
@@ -231,7 +228,7 @@ def _sorted_out(plans: Sequence[Plan], out: Path) -> tuple[set[str], list[Plan]]
     return kept, unknown_last
 
 
-def _is_good(plan: Plan, out: Path, noted: Mapping[str, Any]) -> bool:
+def _is_good(plan: _Notebook, out: Path, noted: Mapping[str, Any]) -> bool:
     """Whether the executed copy is whole and made from the same."""
     if any(noted.get(key) != value for key, value in plan.facts.items()):
         return False
@@ -239,7 +236,7 @@ def _is_good(plan: Plan, out: Path, noted: Mapping[str, Any]) -> bool:
     return final.is_file() and hashlib.sha256(final.read_bytes()).hexdigest() == noted.get("executed_sha256")
 
 
-def _execute(plans: Sequence[Plan], out: Path, at_once: int, timeout: float, patience: float) -> tuple[list[Outcome], float]:
+def _execute(plans: Sequence[_Notebook], out: Path, at_once: int, timeout: float, patience: float) -> tuple[list[Outcome], float]:
     """Execute notebooks, note each in the manifest as it ends; those that failed, and processor seconds of what they shared."""
     failures = []
     by_name = {plan.path.stem: plan for plan in plans}
@@ -262,7 +259,7 @@ def _execute(plans: Sequence[Plan], out: Path, at_once: int, timeout: float, pat
 
 
 @contextmanager
-def _starting(plans: Sequence[Plan], environment: Mapping[str, str]) -> Iterator[tuple[Callable[[Job], Any], Callable[[], float]]]:
+def _starting(plans: Sequence[_Notebook], environment: Mapping[str, str]) -> Iterator[tuple[Callable[[Job], Any], Callable[[], float]]]:
     """How a job starts, and how many processor seconds all shared: forked where that is possible and pays, otherwise Python anew."""
     if len(plans) < 2 or sys.platform != "linux" or os.environ.get("XAICL_FORK") == "0":
         yield spawned, float
@@ -280,7 +277,7 @@ def _forked(server: ForkServer, job: Job) -> Any:
     return spawned(job)
 
 
-def _shared(plans: Sequence[Plan]) -> list[str]:
+def _shared(plans: Sequence[_Notebook]) -> list[str]:
     """Modules that two notebooks or more import."""
     found = Counter(name for plan in plans for name in {name: None for source in _code(plan.path) for name in _modules(source)})
     shared = [name for name, times in found.items() if times > 1]
@@ -297,7 +294,7 @@ def _modules(source: str) -> Iterator[str]:
                 yield node.module
 
 
-def _job(plan: Plan, scratch: Path, environment: Mapping[str, str]) -> Job:
+def _job(plan: _Notebook, scratch: Path, environment: Mapping[str, str]) -> Job:
     """What the worker is called with."""
     name = plan.path.stem
     orders = {"source": plan.path, "draft": scratch / plan.path.name, "folder": plan.path.parent}
@@ -316,7 +313,7 @@ def _kernel(scratch: Path) -> dict[str, str]:
     return {**surroundings(), "JUPYTER_PATH": before("JUPYTER_PATH", scratch / "jupyter"), **own, "XAICL_BOOK": "1"}
 
 
-def _keep(plan: Plan, scratch: Path, out: Path, outcome: Outcome, at_once: int) -> None:
+def _keep(plan: _Notebook, scratch: Path, out: Path, outcome: Outcome, at_once: int) -> None:
     """Put the executed copy in its place, and note it."""
     draft = scratch / plan.path.name
     with draft.open("rb+") as file:
@@ -341,7 +338,7 @@ def _python() -> str:
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
 
 
-def _print_table(plans: Sequence[Plan], kept: set[str], manifest: Mapping[str, Any], failed: set[str], shared: float) -> None:
+def _print_table(plans: Sequence[_Notebook], kept: set[str], manifest: Mapping[str, Any], failed: set[str], shared: float) -> None:
     """Each notebook with its seconds, by the clock and of the processor, and whether it was kept; `shared` is what it cost once for all."""
     print(f"\n{'notebook':<28}{'seconds':>9}{'processor':>11}  ")
     for plan in plans:

@@ -1,7 +1,7 @@
 """A deck of slides from a Markdown file: one page of HTML that needs nothing but the book's own scripts, scrolls, and prints.
 
-Slides are separated by lines of `---`. What follows a line `Notes:` is for the speaker. `<!-- figure NOTEBOOK K -->` shows a figure of the
-book's run, as in the book's own prose.
+Slides are separated by lines of `---`. What follows a line `Notes:` is for the speaker. `<!-- figure NOTEBOOK CELL -->` shows a figure of
+the book's run, as in the book's own prose.
 """
 
 import html
@@ -42,12 +42,12 @@ $slides
 """)
 
 
-def deck(text: str, figure: Callable[[str, int], str], about: str = "") -> str:
+def deck(text: str, figure: Callable[[str, str], str], about: str = "") -> str:
     """The deck's page.
 
     Args:
         text: Markdown.
-        figure: HTML of the K-th figure of a notebook.
+        figure: HTML of the figure of a notebook's cell, by its id.
         about: a line for the last slide, such as version and date.
     """
     parts = [part.strip() for part in re.split(r"^---$", text, flags=re.MULTILINE) if part.strip()]
@@ -63,10 +63,10 @@ def deck(text: str, figure: Callable[[str, int], str], about: str = "") -> str:
     )
 
 
-def _slide(text: str, number: int, figure: Callable[[str, int], str]) -> str:
+def _slide(text: str, number: int, figure: Callable[[str, str], str]) -> str:
     shown, _, notes = text.partition("\nNotes:\n")
     body = _render(shown)
-    body = re.sub(r"<!-- figure (\w+) (\d+) -->", lambda match: figure(match[1], int(match[2])), body)
+    body = re.sub(r"<!-- figure (\w+) ([\w-]+) -->", lambda match: figure(match[1], match[2]), body)
     heading = re.search(r"<h[12]>(.*?)</h[12]>", body)
     label = html.unescape(re.sub(r"<.*?>", "", heading[1])) if heading else f"Slide {number}"
     kind = " title" if body.lstrip().startswith("<h1>") else ""

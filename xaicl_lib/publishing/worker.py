@@ -30,7 +30,7 @@ from papermill.exceptions import PapermillExecutionError
 NEVER = 10**6  # seconds; whoever started this process decides what takes too long
 
 
-def tell(**facts: Any) -> None:
+def _tell(**facts: Any) -> None:
     """One line for the process that started this one."""
     print(f"{sys.argv[2]}{json.dumps(facts)}", flush=True)
 
@@ -40,11 +40,11 @@ class _TellingEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
-        begin, places = nb_man.cell_start, numbered(nb_man.nb)
+        begin, places = nb_man.cell_start, _numbered(nb_man.nb)
 
         def cell_start(cell: nbformat.NotebookNode, cell_index: int | None = None, **more: Any) -> None:
             if cell_index in places:
-                tell(cell=places[cell_index], of=len(places), line=_first_line(cell.source))
+                _tell(cell=places[cell_index], of=len(places), line=_first_line(cell.source))
             begin(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start
@@ -92,7 +92,7 @@ class _AheadManager(AsyncKernelManager):
         self._reconcile_connection_info(local.connection_info)
 
 
-def numbered(notebook: nbformat.NotebookNode) -> dict[int, int]:
+def _numbered(notebook: nbformat.NotebookNode) -> dict[int, int]:
     """Index to number, from 1, of the cells that the author wrote: papermill adds one with parameters."""
     added = {"papermill-error-cell-tag", "injected-parameters"}
     own = [index for index, cell in enumerate(notebook.cells) if not added & set(cell.metadata.get("tags", ()))]
@@ -104,7 +104,7 @@ def _first_line(source: str) -> str:
     return next((line.strip() for line in source.splitlines() if line.strip()), "")
 
 
-def describe(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     """What went wrong, in one line."""
     if isinstance(error, PapermillExecutionError):
         return f"{error.ename}: {error.evalue}"
@@ -115,7 +115,7 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def execute(plan: dict[str, Any]) -> None:
+def _execute(plan: dict[str, Any]) -> None:
     """Execute the notebook of a plan; the draft is complete or not there."""
     ahead = {"kernel_manager_class": _AheadManager} if any(sys.argv[3:]) else {}
     papermill.execute_notebook(
@@ -124,17 +124,17 @@ def execute(plan: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def main() -> int:
+def _main() -> int:
     """Execute the plan that the command line names: 0, or 1 after telling what went wrong."""
     papermill_engines.register("telling", _TellingEngine)
     try:
-        execute(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+        _execute(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     except Exception as error:  # of the notebook, the kernel, the disk or papermill: the line is told, the process ends
-        tell(error=" ".join(describe(error).split()))
+        _tell(error=" ".join(_describe(error).split()))
         return 1
-    tell(processor=sum(os.times()[:4]))
+    _tell(processor=sum(os.times()[:4]))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.statistics.paired import RESAMPLES, holm
 
 Values = Float[np.ndarray, "d m"]  # of m models in d resamples
@@ -132,9 +132,7 @@ def correlate(
     Raises:
         InputError: a column that is not there, or fewer than three models.
     """
-    for column in (by, of, *([] if cluster is None else [cluster])):
-        if column not in scores:
-            raise unknown("column", column, scores.columns)
+    require("column", scores.columns, by, of, *([] if cluster is None else [cluster]))
     models, facts = _models(scores)
     clusters = facts.index if cluster is None else facts[cluster]
     counts = resampled(list(clusters), resamples, seed)

@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Int
 from scipy import special
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.metrics import metrics
 
 RESAMPLES = 2000
@@ -35,9 +35,7 @@ def summarise(
     """
     if table.empty or not 0 < confidence < 1:
         raise InputError(f"expected rows and a confidence in (0, 1), got {len(table)} rows and {confidence}")
-    for column in by:
-        if column not in table:
-            raise unknown("column", column, table.columns)
+    require("column", table.columns, *by)
     groups = table.groupby(list(by), sort=False)["value"]
     rows = [(*_key(key), *_interval(values.to_numpy(float), confidence, seed)) for key, values in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "undefined"])
@@ -145,9 +143,7 @@ def paired_difference(
     """
     others, of_item = ([one] if isinstance(one, str) else list(one) for one in (against, on))
     there = dict.fromkeys(table[between].dropna())
-    for name in (*others, *(names or ())):
-        if name not in there:
-            raise unknown(f"{between} of the table", name, there)
+    require(f"{between} of the table", there, *others, *(names or ()))
     ones = [name for name in there if name not in others] if names is None else names
     asked = [(one, other) for one in ones for other in others if one != other]
     rows = [
@@ -225,11 +221,8 @@ def _mean_of(values: np.ndarray) -> float:
 
 def _compared(table: pd.DataFrame, metric: str, against: Sequence[str]) -> Iterator[tuple[tuple[str, str, str], np.ndarray, float]]:
     """For each model and two methods: (model, better, worse), the differences over pairs, and the corrected p value."""
-    if metric not in set(table["metric"]):
-        raise unknown("metric of the table", metric, table["metric"].unique())
-    for method in against:
-        if method not in set(table["method"]):
-            raise unknown("method of the table", method, table["method"].unique())
+    require("metric of the table", table["metric"].unique(), metric)
+    require("method of the table", table["method"].unique(), *against)
     sign = 1 if metrics[metric].facts["higher_is_better"] else -1
     for model, part in table[table["metric"] == metric].groupby("model", sort=False):
         wide = part.pivot(index="pair", columns="method", values="value")[list(dict.fromkeys(part["method"]))]
@@ -260,9 +253,7 @@ def claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str]
     Raises:
         InputError: a method or metric that is not in the table.
     """
-    for metric in columns:
-        if metric not in set(table["metric"]):
-            raise unknown("metric of the table", metric, table["metric"].unique())
+    require("metric of the table", table["metric"].unique(), *columns)
     rows = pd.concat([table[table["metric"] == metric] for metric in columns])
     signs = {metric: 1.0 if metrics[metric].facts["higher_is_better"] else -1.0 for metric in columns}
     signed = rows.assign(value=rows["value"] * rows["metric"].map(signs).astype(float))
@@ -319,24 +310,25 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def rank_agreement(table: pd.DataFrame, one: str, other: str, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """How far two metrics order methods alike, pair by pair: Spearman's correlation over the methods of each pair, averaged.
+    """`rank_agreements` averaged: a row per model with mean, low, high (bootstrap over pairs), n."""
+    found = rank_agreements(table, one, other)
+    rows = [(model, *_interval(part.to_numpy(), confidence, seed)[:4]) for model, part in found.groupby("model", sort=False)["value"]]
+    return pd.DataFrame(rows, columns=["model", "mean", "low", "high", "n"])
+
+
+def rank_agreements(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
+    """How far two metrics order methods alike, pair by pair: Spearman's correlation over the methods of each pair.
 
     Directions are taken from the registry, so that 1 always means that the metrics prefer the same methods.
 
     Returns:
-        A row per model: model, mean, low, high (bootstrap over pairs), n.
+        model, pair and value; without pairs of which fewer than three methods have both values, or all have the same.
     """
-    from scipy import stats
-
-    sign = [1 if metrics[name].facts["higher_is_better"] else -1 for name in (one, other)]
-    rows = []
-    for model, part in table.groupby("model", sort=False):
-        wide = part.pivot(index=["pair", "method"], columns="metric", values="value")[[one, other]].dropna()
-        found = np.array([stats.spearmanr(sign[0] * g[one], sign[1] * g[other])[0] for _, g in wide.groupby(level="pair") if _varies(g)])
-        mean, low, high, n, _ = _interval(found, confidence, seed)
-        rows.append((model, mean, low, high, n))
-    return pd.DataFrame(rows, columns=["model", "mean", "low", "high", "n"])
-
-
-def _varies(values: pd.DataFrame) -> bool:
-    return len(values) > 2 and bool((values.nunique() > 1).all())
+    sign = {name: 1 if metrics[name].facts["higher_is_better"] else -1 for name in (one, other)}
+    wide = table[table["metric"].isin([one, other])].pivot(index=["model", "pair", "method"], columns="metric", values="value")
+    by = {"level": ["model", "pair"], "sort": False}
+    ranks = (wide[[one, other]].dropna() * pd.Series(sign)).groupby(**by).rank()
+    away = ranks - ranks.groupby(**by).transform("mean")
+    sums = pd.DataFrame({"xy": away[one] * away[other], "xx": away[one] ** 2, "yy": away[other] ** 2, "n": 1}).groupby(**by).sum()
+    sums = sums[(sums["n"] > 2) & (sums["xx"] > 0) & (sums["yy"] > 0)]
+    return (sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])).rename("value").reset_index()

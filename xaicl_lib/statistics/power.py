@@ -8,7 +8,7 @@ POWER = 0.8  # how often the test would speak, if the true difference were the o
 EFFICIENCY = 3 / math.pi  # of Wilcoxon's signed-rank test beside Student's, for normal differences
 
 
-def least_pairs(level: float = 0.05) -> int:
+def _least_pairs(level: float = 0.05) -> int:
     """The fewest pairs with which the exact signed-rank test can speak at all: the smallest n with 2 / 2**n <= level."""
     return math.ceil(1 - math.log2(level) - 1e-9)
 
@@ -16,7 +16,7 @@ def least_pairs(level: float = 0.05) -> int:
 def pairs_needed(mean: float, deviation: float, *, level: float = 0.05, power: float = POWER) -> float:
     """Pairs that Wilcoxon's signed-rank test needs to find a mean difference.
 
-    n = (z(1 - level / 2) + z(power))^2 (deviation / mean)^2 / (3 / pi), rounded up, and never fewer than `least_pairs`.
+    n = (z(1 - level / 2) + z(power))^2 (deviation / mean)^2 / (3 / pi), rounded up, and never fewer than `_least_pairs`.
 
     Args:
         mean: of the paired differences.
@@ -32,7 +32,7 @@ def pairs_needed(mean: float, deviation: float, *, level: float = 0.05, power: f
     if mean == 0:
         return math.inf
     n = (_reach(level, power) * deviation / mean) ** 2 / EFFICIENCY
-    return max(float(math.ceil(n)), least_pairs(level))
+    return max(float(math.ceil(n)), _least_pairs(level))
 
 
 def models_needed(r: float, *, level: float = 0.05, power: float = POWER) -> float:

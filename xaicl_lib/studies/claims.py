@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require, unknown
 from xaicl_lib.metrics import metrics
 from xaicl_lib.statistics.correlation import fisher_interval
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks
@@ -25,7 +25,7 @@ LEVEL = 0.05
 ROUNDS = 0.1  # relative differences of times below which a few rounds decide nothing
 # Which of our models stands for which of the paper's; ours are small, of 96 pixels, trained on ten classes.
 STANDS_FOR = {"simclr": ("SimCLRv2 1x", "SimCLRv2 2x"), "barlow_twins": ("Barlow Twins",), "simsiam": ("SimSiam",), "moco_v3": ("MoCo v3",)}
-Row = Any  # of `claims`, as from DataFrame.itertuples
+Row = Any  # of `_claims`, as from DataFrame.itertuples
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -53,7 +53,7 @@ class _Evidence:
     note: str = ""
 
 
-def claims() -> pd.DataFrame:
+def _claims() -> pd.DataFrame:
     """The rows of `claims.csv`: id, source, section, place, claim, paper, protocol, kind of check, and what the check is told.
 
     `claim` is in our words. `paper` and `protocol` are what the paper prints; empty where it prints nothing.
@@ -69,7 +69,7 @@ def tables(folder: str | os.PathLike[str] = RESULTS) -> dict[str, pd.DataFrame]:
     Raises:
         InputError: a table is not there.
     """
-    names = sorted({name for name in claims()["table"] if name and name != "paper"}) if Path(folder).is_dir() else []
+    names = sorted({name for name in _claims()["table"] if name and name != "paper"}) if Path(folder).is_dir() else []
     found = {name: stored(name, folder=folder) for name in names}
     missing = [name for name, table in found.items() if table is None]
     if missing:
@@ -93,12 +93,9 @@ def _part(table: pd.DataFrame, where: str) -> pd.DataFrame:
         InputError: no such column, or a value that no row has.
     """
     for column, values in _conditions(where).items():
-        if column not in table:
-            raise unknown("column", column, table.columns)
+        require("column", table.columns, column)
         text = table[column].astype(str)
-        for value in values:
-            if value not in set(text):
-                raise unknown(column, value, text.unique())
+        require(column, text.unique(), *values)
         table = table[text.isin(values)]
     return table
 
@@ -122,9 +119,7 @@ def _lower(row: Row) -> bool:
 
 def _mean(wide: pd.DataFrame, names: list[str]) -> pd.Series:
     """Mean over columns; NaN where one of them has no value."""
-    for name in names:
-        if name not in wide:
-            raise unknown("column of what is compared", name, wide.columns)
+    require("column of what is compared", wide.columns, *names)
     return wide[names].mean(axis=1, skipna=False)
 
 
@@ -323,7 +318,7 @@ def answers(tables: Tables, rows: pd.DataFrame | None = None, *, at: float = LEV
 
     Args:
         tables: from `tables`.
-        rows: from `claims`; if none are given, all that can be asked of these tables, or of the paper's.
+        rows: from `_claims`; if none are given, all that can be asked of these tables, or of the paper's.
         at: level of the corrected tests.
 
     Returns:
@@ -331,7 +326,7 @@ def answers(tables: Tables, rows: pd.DataFrame | None = None, *, at: float = LEV
         row, by `needed` at the level over the number of tests, power 80 %), at_least (the same at that end of the interval that is further
         from 0), used (our protocol: stored table and models), note.
     """
-    rows = claims()[lambda every: every["table"].isin(["", "paper", *tables])] if rows is None else rows
+    rows = _claims()[lambda every: every["table"].isin(["", "paper", *tables])] if rows is None else rows
     found = {row.id: _evidence(row, tables) for row in rows.itertuples()}
     tested = [key for key, one in found.items() if one is not None and not np.isnan(one.p)]
     corrected = dict(zip(tested, holm([found[key].p for key in tested]), strict=True))  # type: ignore[union-attr]

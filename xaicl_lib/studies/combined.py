@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, composition
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.statistics.bootstrap import shares
@@ -36,9 +36,7 @@ def compositions(names: Sequence[str] = ORDER) -> dict[str, Family]:
     Raises:
         InputError: no such augmentation.
     """
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise unknown("augmentation", name, AUGMENTATIONS)
+    require("augmentation", AUGMENTATIONS, *names)
     return {f"{a}{AND}{b}": composition(AUGMENTATIONS[a], AUGMENTATIONS[b]) for a, b in itertools.combinations(names, 2)}
 
 
@@ -48,7 +46,7 @@ def sweep_twos(models: Sequence[PairModel], pair: Pair, *, level: int, method: s
     return sweep_with_controls((models, pair), method=method, seed=seed, augmentations=augmentations, levels=[level])
 
 
-def only_together(table: pd.DataFrame) -> pd.DataFrame:
+def _only_together(table: pd.DataFrame) -> pd.DataFrame:
     """Do two augmentations lose maps that neither loses alone?
 
     Zero is not what chance gives: of maps that are lost by the toss of a coin each time, half are lost together and three quarters by at
@@ -71,9 +69,9 @@ def only_together(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_method(table: pd.DataFrame) -> pd.DataFrame:
-    """Means of `only_together` over all compositions, for each model and method of a table of several methods."""
+    """Means of `_only_together` over all compositions, for each model and method of a table of several methods."""
     methods = table["method"].unique()
-    found = pd.concat(only_together(table[table["method"] == name]).assign(method=name) for name in methods)
+    found = pd.concat(_only_together(table[table["method"] == name]).assign(method=name) for name in methods)
     means = found.groupby(["model", "method"], sort=False)[["either", "lost", "mean"]].mean()
     return means.set_axis(["by one alone", "by both", "together"], axis=1).reset_index("method")
 
@@ -89,12 +87,12 @@ def beyond(table: pd.DataFrame, control: str = "random_map", *, level: float = 0
     """Is more lost only together than a map loses that never saw the model? Asked pair by pair, of the same pairs.
 
     Args:
-        table: as for `only_together`, with a column `method`, for one method and controls.
+        table: as for `_only_together`, with a column `method`, for one method and controls.
         control: the method to compare with.
         level: of the tests.
 
     Returns:
-        One row per model, augmentation and level: together and by_control (the differences of `only_together`), mean, low, high (95 %
+        One row per model, augmentation and level: together and by_control (the differences of `_only_together`), mean, low, high (95 %
         bootstrap over pairs of together minus by_control) and n; p, of Wilcoxon's signed-rank test over pairs that this is zero, and
         p_zero, that `together` is, each corrected after Holm for the compositions of a model at a level; verdict by p: "more", "less" or
         "undecided".
@@ -160,7 +158,7 @@ def square(
     """Shares of maps lost as a square: below the diagonal by two augmentations together, on it by one alone; NaN above.
 
     Args:
-        table: as for `only_together`, with a column `method`.
+        table: as for `_only_together`, with a column `method`.
         model, level, method: which rows.
         minus: a method whose shares are taken away, such as a control.
         names: of rows and columns, in order.

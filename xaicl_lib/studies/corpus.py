@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib.data.corpora import scenes_of
 from xaicl_lib.data.scenes import SHAPES, scene_set
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require, unknown
 from xaicl_lib.evaluation.method_spec import Method, Methods, MethodSpec, method_specs
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import measure
@@ -181,8 +181,7 @@ def explain_corpus(
         InputError: an unknown target or method.
     """
     spec, target = _split(method)
-    if target not in TARGETS:
-        raise unknown("target", target, TARGETS)
+    require("target", TARGETS, target)
     if spec.name not in CAPTUM and spec.name not in registry:
         raise unknown("method", spec.name, [*(m.name for m in registry), *CAPTUM])
     if target in _ITSELF:

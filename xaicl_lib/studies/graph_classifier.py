@@ -231,7 +231,7 @@ def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return found.assign(low=found["mean"] - half, high=found["mean"] + half, n=found["count"]).drop(columns=["std", "count"])
 
 
-def tested(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def _tested(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """`over_draws` of differences, with p of Student's paired test that there is none, corrected after Holm for all rows."""
     found = over_draws(table, by)
     error = table.groupby(list(by), sort=False, observed=True)["value"].sem().to_numpy()
@@ -249,13 +249,13 @@ def gap_changes(table: pd.DataFrame, reference: str, fall: pd.Series) -> pd.Data
 
     Returns:
         A row per number of labels and model: gap, linear (reference minus the model); change with the graph, low, high, n (draws), p
-        (see `tested`); RLD near minus far.
+        (see `_tested`); RLD near minus far.
     """
     gaps = relative_to(table[table["classifier"].isin(["linear", "GCN"])], "model", reference)
     gaps = gaps.assign(value=-gaps["value"])
     keys = ["per_class", "model"]
     linear = over_draws(gaps[gaps["classifier"] == "linear"], keys).set_index(keys)["mean"]
-    change = tested(relative_to(gaps, "classifier", "linear"), keys).set_index(keys)[["mean", "low", "high", "n", "p"]]
+    change = _tested(relative_to(gaps, "classifier", "linear"), keys).set_index(keys)[["mean", "low", "high", "n", "p"]]
     change.insert(0, "gap, linear", linear)
     change["RLD near minus far"] = change.index.get_level_values("model").map(fall)
     return change.rename(columns={"mean": "change with the graph"}).sort_index(level=0, sort_remaining=False)
@@ -284,14 +284,14 @@ def beside_linear(table: pd.DataFrame, linear: pd.DataFrame) -> pd.DataFrame:
         linear: rows of `classify` that hold the linear classifier on the same models, numbers of labels and draws.
 
     Returns:
-        A row per model and classifier: numbers (that it learns), of linear, mean, low, high, p (see `tested`).
+        A row per model and classifier: numbers (that it learns), of linear, mean, low, high, p (see `_tested`).
     """
     plain = linear[(linear["classifier"] == "linear") & linear["per_class"].isin(table["per_class"].unique())]
     plain = plain[plain["model"].isin(table["model"].unique()) & plain["draw"].isin(table["draw"].unique())]
     heads = pd.concat([table[table["head"] == "with the graph"], plain]).astype({"model": str, "classifier": str})
     keys = ["model", "classifier"]
     learned = heads.groupby(keys, sort=False)["parameters"].first()
-    found = tested(relative_to(heads, "classifier", "linear"), keys).set_index(keys)
+    found = _tested(relative_to(heads, "classifier", "linear"), keys).set_index(keys)
     found["numbers"], found["of linear"] = learned, found.index.get_level_values("model").map(learned.xs("linear", level="classifier"))
     return found[["numbers", "of linear", "mean", "low", "high", "p"]]
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from xaicl_lib import augment
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, Grid
 from xaicl_lib.data.scenes import scene_pairs
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import SAMPLES
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics import randomisation
@@ -59,8 +59,7 @@ def harder(
     Raises:
         InputError: no such augmentation.
     """
-    if augmentation not in AUGMENTATIONS:
-        raise unknown("augmentation", augmentation, AUGMENTATIONS)
+    require("augmentation", AUGMENTATIONS, augmentation)
     family, found = AUGMENTATIONS[augmentation], []
     for level in range(1 + len(family.strengths)) if levels is None else levels:
         changed = Pair(pair.a, family.apply(pair.sides[1], family.strengths[level - 1])) if level else pair
@@ -237,9 +236,7 @@ def against(
     Raises:
         InputError: a control that is not in the table.
     """
-    for control in controls:
-        if control not in set(table["method"]):
-            raise unknown("method of the table", control, table["method"].unique())
+    require("method of the table", table["method"].unique(), *controls)
     hit, by = table[table["level"] > 0], list(by)
     names = [name for name in dict.fromkeys(table["method"]) if name not in (*controls, *CONTROLS)]
     averaged = [column for column in ("augmentation", "level") if column not in by and hit[column].nunique() > 1]

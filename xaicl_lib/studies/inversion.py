@@ -13,15 +13,15 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
 from xaicl_lib.data.scenes import scenes, words
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
+from xaicl_lib.stages import stages, up_to
 from xaicl_lib.statistics.paired import holm, paired_difference, summarise
 from xaicl_lib.statistics.texts import p_texts
 from xaicl_lib.studies.colour import colour_measures, colourless
-from xaicl_lib.studies.stages import stages, up_to
 
 Images = Float[Tensor, "n 3 h w"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: the space that is searched, the same for every model
@@ -133,7 +133,7 @@ def invert(
     Args:
         model: stays as it is.
         targets: in [0, 1]; each is inverted by itself, together only for speed.
-        stage: one of `xaicl_lib.studies.stages.stages(model)`, or the name of a layer of the features.
+        stage: one of `xaicl_lib.stages.stages(model)`, or the name of a layer of the features.
         settings: how to search.
         generator: of the start, which is the same for every target; None is seed 0.
         frames: how many pictures of the way to keep, evenly over the logarithm of the steps, the first and the last among them.
@@ -268,8 +268,7 @@ def invert_stages(
     for model in models:
         names = stages(model)
         for name in names if chosen is None else chosen:
-            if name not in names:
-                raise unknown(f"stage of {model.name!r}", name, names)
+            require(f"stage of {model.name!r}", names, name)
             out[model.name, name] = invert(model, targets, name, generator=Generator().manual_seed(seed), **options)  # type: ignore[arg-type]
     return out
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.evaluation.method_spec import MethodSpec, possible, short
 from xaicl_lib.methods import methods
 from xaicl_lib.model import PairModel
@@ -45,8 +45,7 @@ def beside(summary: pd.DataFrame, model: str, paper_model: str) -> pd.DataFrame:
         InputError: the paper has no numbers for the model, or none that we measured.
     """
     paper = paper_tables("I", "II", "III", "IV", "V").rename(columns={"value": "paper", "model": "paper_model"})
-    if paper_model not in set(paper["paper_model"]):
-        raise unknown("model of the paper", paper_model, paper["paper_model"].unique())
+    require("model of the paper", paper["paper_model"].unique(), paper_model)
     both = summary[summary["model"] == model].merge(paper[paper["paper_model"] == paper_model], on=["method", "metric"])
     if both.empty:
         raise InputError(f"expected methods and metrics that the paper has for {paper_model}, got none for {model!r}")

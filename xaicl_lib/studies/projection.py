@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.studies.graph_classifier import directions
 
 METHODS = ("tsne", "umap", "pca")
@@ -27,8 +27,7 @@ def project(features: Float[Tensor, "n d"], method: str = "tsne", *, seed: int =
     Raises:
         InputError: as `directions`, an unknown method, umap-learn that is not there, or options that do not fit.
     """
-    if method not in METHODS:
-        raise unknown("projection", method, METHODS)
+    require("projection", METHODS, method)
     z = directions(features).cpu()
     try:
         flat = {"tsne": _tsne, "umap": _umap, "pca": _pca}[method](z, seed, options)

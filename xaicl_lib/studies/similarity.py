@@ -1,7 +1,7 @@
 """How alike are a photo and a view of it, and what does each method make of that?"""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from xaicl_lib import augment
 from xaicl_lib.errors import InputError
 from xaicl_lib.images import SAMPLES, open_photo
 from xaicl_lib.methods import explain
+from xaicl_lib.methods.cam import REDUCTIONS
 from xaicl_lib.methods.gradients import BLENDS
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -71,6 +72,41 @@ def explained_with_itself(model: PairModel, pair: Pair, method: str = "grad_cam"
         warnings.simplefilter("always")
         made = explain(model, Pair(pair.a, pair.a), method)
     return made, " ".join(str(one.message) for one in caught)
+
+
+@torch.no_grad()
+def joint_activations(model: PairModel, pair: Pair, reduction: str = "mean") -> pd.DataFrame:
+    """What Interaction-CAM multiplies, of the first pair: a row for each channel with a, b (its reduced activations) and joint = a b.
+
+    Args:
+        model: any model.
+        pair: of two sides.
+        reduction: one of those of `interaction_cam`.
+    """
+    maps = model.features([model.normalize(pixels) for pixels in pair[0].sides])
+    a, b = (REDUCTIONS[reduction](f)[0].cpu() for f in maps)  # (c,) each
+    return pd.DataFrame({"a": a, "b": b, "joint": a * b}).rename_axis("channel")
+
+
+def common_channels(activations: Mapping[str, pd.DataFrame], share: float = 0.1) -> pd.DataFrame:
+    """How many of the strongest channels both images have in common, and where the strongest products come from.
+
+    Args:
+        activations: of `joint_activations`, by the name of the pair.
+        share: of the channels that are called strong.
+
+    Returns:
+        A row for each pair: strong (channels that are so called), strong in both, by chance (expected of two unrelated images), and of the
+        strong products how many are strong in both, in one and in neither.
+    """
+    rows = {}
+    for name, table in activations.items():
+        k = round(share * len(table))
+        strong = pd.DataFrame({column: table[column].rank(ascending=False, method="first") <= k for column in table})
+        sides = strong.loc[strong["joint"], ["a", "b"]].sum(axis=1)
+        kinds = {f"products: strong in {word}": int((sides == n).sum()) for n, word in ((2, "both"), (1, "one"), (0, "neither"))}
+        rows[name] = {"strong": k, "strong in both": int((strong["a"] & strong["b"]).sum()), "by chance": k * k / len(table), **kinds}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("pair")
 
 
 @dataclass(frozen=True)

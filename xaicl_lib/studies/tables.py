@@ -13,16 +13,17 @@ from torch import Generator, Tensor
 
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.scenes import KINDS, scene_pairs
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.method_spec import Methods, MethodSpec, method_specs, possible, short
 from xaicl_lib.images import SAMPLES, list_images, open_photo
+from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER, measure
 from xaicl_lib.metrics.randomisation import Cascade, randomisation
 from xaicl_lib.metrics.registry import Curves
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.statistics.paired import rank_agreement, verdicts
+from xaicl_lib.statistics.paired import holm, interval, rank_agreements, signed_ranks, verdicts
 from xaicl_lib.statistics.paired import summarise as summarise
 
 # The seventeen rows of Tables I to IV, labelled as `paper_tables` labels them.
@@ -72,8 +73,7 @@ def choose_methods(choice: str = "paper", *, stride: int | None = None) -> dict[
     Raises:
         InputError: no such choice.
     """
-    if choice not in _CHOICES:
-        raise unknown("choice of methods", choice, _CHOICES)
+    require("choice of methods", _CHOICES, choice)
     coarse = MethodSpec("conditional_occlusion", {"stride": stride}, "conditional_occlusion")
     return {label: coarse if stride and label == coarse.label else spec for label, spec in method_specs(_CHOICES[choice]).items()}
 
@@ -109,19 +109,43 @@ def against_controls(table: pd.DataFrame) -> pd.DataFrame:
     return verdicts(table[table["metric"].isin(PAPER)], _CONTROLS)
 
 
-def agreement_with_truth(table: pd.DataFrame, truths: Sequence[str] = ("relevance_mass", "relevance_rank")) -> pd.DataFrame:
-    """How far each of the six metrics orders methods as known evidence does, pair by pair.
+def agreement_with_truth(table: pd.DataFrame, truth: str = "relevance_rank") -> pd.DataFrame:
+    """How far each of the six metrics orders methods as known evidence does: all methods, those that see the model, and each family.
 
     Args:
         table: as from `evaluate`, of pairs with truth.
-        truths: metrics of localisation.
+        truth: a metric of localisation.
 
     Returns:
-        One row per metric, truth and model: mean, low, high (Spearman's correlation over methods, bootstrap over pairs), n.
+        One row per metric and group of methods: methods (the group), count, mean, low, high (Spearman's correlation over methods of each
+        pair, averaged over models; bootstrap over pairs), n (pairs), p (Wilcoxon's signed-rank test against 0, corrected by Holm's
+        procedure for all rows), least and most (means of single models), above 0 (on how many models the mean is).
     """
     known = table.astype(dict.fromkeys(["model", "method", "metric"], str))
-    found = [rank_agreement(known, metric, truth).assign(metric=metric, truth=truth) for metric in PAPER for truth in truths]
-    return pd.concat(found, ignore_index=True)
+    found = [
+        {"metric": metric, "methods": name, "count": len(labels), **_agreement(known[known["method"].isin(labels)], metric, truth)}
+        for name, labels in _groups_of(list(known["method"].unique())).items()
+        for metric in PAPER
+    ]
+    return pd.DataFrame(found).assign(p=holm([one["p"] for one in found]))
+
+
+def _agreement(table: pd.DataFrame, metric: str, truth: str) -> dict[str, Any]:
+    values = rank_agreements(table, metric, truth).pivot(index="pair", columns="model", values="value")
+    each, by_model = values.mean(axis=1).to_numpy(), values.mean()
+    low, high = interval(each)
+    ends = {"least": by_model.min(), "most": by_model.max(), "above 0": f"{(by_model > 0).sum()} of {len(by_model)}"}
+    return {"mean": each.mean(), "low": low, "high": high, "n": len(each), "p": signed_ranks(each), **ends}
+
+
+def _groups_of(labels: Sequence[str]) -> dict[str, list[str]]:
+    """Labels of methods in all, without controls, and by families; groups of at least three, since two have no order to speak of."""
+    families: dict[str, list[str]] = {}
+    for label, spec in method_specs(labels).items():
+        families.setdefault(str(registry[spec.name].facts["family"]), []).append(label)
+    own = [label for label in labels if label not in _CONTROLS]
+    groups = {"all": list(labels), "without controls": own, **{f"{name} methods": some for name, some in families.items()}}
+    return {name: some for name, some in groups.items() if len(some) > 2}
 
 
 def by_fill(

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from xaicl_lib.data.captions import facts_of, phrase
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import COLOURS, FACTORS, SHAPES, draw_pairs
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.evaluation.method_spec import Method, Methods, method_specs
 from xaicl_lib.metrics import measure
 from xaicl_lib.model import PairModel
@@ -78,8 +78,7 @@ def _explain_text(
     Raises:
         InputError: an unknown foil, or two objects that these words do not tell apart.
     """
-    if foil not in FOILS:
-        raise unknown("foil", foil, FOILS)
+    require("foil", FOILS, foil)
     one = with_target(method, "corpus" if foil == "none" else "contrastive")
     made = []
     for image, (first, second) in zip(images.split(1), facts.tolist(), strict=True):

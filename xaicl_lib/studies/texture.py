@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from xaicl_lib.data.cue_conflict import Stimuli, cue_conflict, cue_conflict_folder
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs, words
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics.localisation import overlap, relevance_mass
 from xaicl_lib.model import PairModel
@@ -259,8 +259,7 @@ def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
     Raises:
         InputError: no such cue in the table.
     """
-    if cue not in set(table["cue"]):
-        raise unknown("cue of the table", cue, table["cue"].unique())
+    require("cue of the table", table["cue"].unique(), cue)
     numbered = table.assign(trial=table.groupby(["model", "data", "cue"], sort=False, observed=True).cumcount())
     key = ["model", "data", "trial"]
     ours = numbered.loc[numbered["cue"] == cue, [*key, "name", "partner", "score", "wins", "overlap"]]
@@ -324,8 +323,7 @@ def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cl
         One row per group: mean, low, high (Wilson where each cluster has one row, else percentiles of a bootstrap over clusters), n (rows)
         and clusters.
     """
-    if cluster not in table:
-        raise unknown("column", cluster, table.columns)
+    require("column", table.columns, cluster)
     known = table.dropna(subset=["wins"])
     found = shares(known, by, "wins")
     groups = known.groupby(list(by), sort=False, observed=True)
@@ -459,8 +457,7 @@ def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, 
     Raises:
         InputError: the reference is not in the table.
     """
-    if reference not in set(table["model"]):
-        raise unknown("model of the table", reference, table["model"].unique())
+    require("model of the table", table["model"].unique(), reference)
     rows = []
     known = table.dropna(subset=["wins"]).assign(wins=lambda t: t["wins"].astype(float))
     for (data, cue), part in known.groupby(["data", "cue"], sort=False, observed=True):

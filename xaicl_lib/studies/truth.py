@@ -15,7 +15,7 @@ from xaicl_lib.data.drawing import render
 from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import KINDS as SCENE_KINDS
 from xaicl_lib.data.scenes import draw_pairs, scene_pairs
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.scores import cosine
@@ -184,8 +184,7 @@ def _confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str
     Raises:
         InputError: an unknown control.
     """
-    if control not in CONTROLS:
-        raise unknown("control", control, CONTROLS)
+    require("control", CONTROLS, control)
     from scipy.stats import binomtest  # takes half a second to import
 
     rows, p = [], []

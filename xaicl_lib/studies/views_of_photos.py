@@ -24,23 +24,23 @@ BOX = (0.25, 0.5)  # smallest and largest share of the photo's area that a crop 
 
 
 @dataclass(frozen=True)
-class Change:
+class _Change:
     """Photos after an augmentation, and which part of each photo is still in it: masks (n, h, w), None where all of it is."""
 
     photos: Images
     kept: Bool[Tensor, "n h w"] | None = None
 
 
-def _crop(photos: Images, generator: Generator) -> Change:
+def _crop(photos: Images, generator: Generator) -> _Change:
     """A random square part, enlarged to the whole."""
     boxes = _boxes(len(photos), generator)
-    return Change(augment.resized_crop(photos, boxes, photos.shape[-1]).clamp(0, 1), _inside(boxes, photos))
+    return _Change(augment.resized_crop(photos, boxes, photos.shape[-1]).clamp(0, 1), _inside(boxes, photos))
 
 
-def _cut_out(photos: Images, generator: Generator) -> Change:
+def _cut_out(photos: Images, generator: Generator) -> _Change:
     """A random square part painted in the photo's mean colour."""
     hidden = _inside(_boxes(len(photos), generator), photos)
-    return Change(torch.where(hidden.unsqueeze(1), photos.mean((2, 3), keepdim=True), photos), ~hidden)
+    return _Change(torch.where(hidden.unsqueeze(1), photos.mean((2, 3), keepdim=True), photos), ~hidden)
 
 
 def _boxes(n: int, generator: Generator) -> Float[Tensor, "n 4"]:
@@ -57,13 +57,13 @@ def _inside(boxes: Float[Tensor, "n 4"], photos: Images) -> Bool[Tensor, "n h w"
     return rows.unsqueeze(2) & columns.unsqueeze(1)
 
 
-CHANGES: dict[str, Callable[[Images, Generator], Change]] = {
+CHANGES: dict[str, Callable[[Images, Generator], _Change]] = {
     "crop": _crop,
     "cut-out": _cut_out,
-    "colours": lambda photos, g: Change(augment.hue(photos, 0.2 + 0.6 * torch.rand(len(photos), generator=g)).clamp(0, 1)),
-    "grayscale": lambda photos, g: Change(augment.grayscale(photos, 1.0)),
-    "blur": lambda photos, g: Change(augment.gaussian_blur(photos, 0.03 * photos.shape[-1], 2 * round(0.09 * photos.shape[-1]) + 1)),
-    "darkening": lambda photos, g: Change(augment.brightness(photos, 0.25)),
+    "colours": lambda photos, g: _Change(augment.hue(photos, 0.2 + 0.6 * torch.rand(len(photos), generator=g)).clamp(0, 1)),
+    "grayscale": lambda photos, g: _Change(augment.grayscale(photos, 1.0)),
+    "blur": lambda photos, g: _Change(augment.gaussian_blur(photos, 0.03 * photos.shape[-1], 2 * round(0.09 * photos.shape[-1]) + 1)),
+    "darkening": lambda photos, g: _Change(augment.brightness(photos, 0.25)),
 }
 
 
@@ -72,7 +72,7 @@ def sample_photos(size: int) -> tuple[list[str], Images]:
     return list(SAMPLES), open_photo(list(SAMPLES), size)
 
 
-def _explain_change(model: PairModel, photos: Images, change: Change, foil: Float[Tensor, "k d"], method: Method) -> Explanation:
+def _explain_change(model: PairModel, photos: Images, change: _Change, foil: Float[Tensor, "k d"], method: Method) -> Explanation:
     """Why each photo is more like its augmented self than like a foil; photo by photo, for each is a corpus of its own."""
     z = embed_corpus(model, change.photos)
     return Explanation.concat([explain_corpus(model, photos[k : k + 1], method, z[k : k + 1], foil) for k in range(len(photos))])
@@ -94,7 +94,7 @@ def compare_views(
     foil: Images,
     methods: Methods = "conditional_occlusion",
     *,
-    changes: Mapping[str, Callable[[Images, Generator], Change]] = CHANGES,
+    changes: Mapping[str, Callable[[Images, Generator], _Change]] = CHANGES,
     repeats: int = 2,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def _compare(
     model: PairModel, photos: Images, foil: Images, method: Method, changes: Mapping[str, Callable], repeats: int, seed: int
 ) -> pd.DataFrame:
     generator, z_foil = Generator().manual_seed(seed), embed_corpus(model, foil)
-    itself = _explain_change(model, photos, Change(photos), z_foil, method)
+    itself = _explain_change(model, photos, _Change(photos), z_foil, method)
     frames = []
     for name, apply in changes.items():
         for draw in range(repeats):
@@ -142,7 +142,7 @@ def _compare(
     return pd.concat(frames, ignore_index=True)
 
 
-def _inside_share(made: Explanation, change: Change) -> dict[str, Tensor]:
+def _inside_share(made: Explanation, change: _Change) -> dict[str, Tensor]:
     if change.kept is None:
         nothing = torch.full((len(made),), torch.nan)
         return {"inside": nothing, "area": nothing}

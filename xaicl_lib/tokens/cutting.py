@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.layers import cut
+from xaicl_lib.layers import channels_of, cut
 from xaicl_lib.tokens.layouts import Layout, last_of, layout_of
 from xaicl_lib.tokens.opening import Gate, not_opened, open_tokens, replaced, until
 
 STACKS = ("blocks", "layers", "layer", "resblocks")  # names that libraries give a list of blocks
 
 
-def open_at(module: nn.Module, layer: str, size: int | None) -> tuple[nn.Module, nn.Module]:
+def open_at(module: nn.Module, layer: str, size: int | None, told: int | None = None) -> tuple[nn.Module, nn.Module]:
     """Features and head of any module, cut behind one of its layers: features end with a map, channels first.
 
     A vision transformer of a known family is opened as `open_tokens` does where the layer is its last block, what holds it, or stands
@@ -25,9 +25,10 @@ def open_at(module: nn.Module, layer: str, size: int | None) -> tuple[nn.Module,
     the image.
 
     Args:
-        module: from (n, 3, h, w) to embeddings (n, d).
+        module: from (n, c, h, w) to embeddings (n, d).
         layer: name of the submodule whose output is the feature map.
         size: side in pixels of the images that it is made for.
+        told: their channels, where something says how many; see `channels_of`.
 
     Raises:
         InputError: no such layer, one that the forward pass does not call or that data bypasses, or what `open_tokens` raises.
@@ -40,8 +41,8 @@ def open_at(module: nn.Module, layer: str, size: int | None) -> tuple[nn.Module,
     except InputError as error:
         if not size or "torch.fx can trace" not in str(error):
             raise
-        features, head = _cut_by_running(module, layer, size, error)
-    shapes = _shapes(features, size) if size else []
+        features, head = _cut_by_running(module, layer, (channels_of(module, size, told), size, size), error)
+    shapes = _shapes(features, size, channels_of(features, size, told)) if size else []
     if shapes and len(shapes[0]) == 3 and layout is not None:
         ends = layout.stage or "its blocks"
         raise InputError(f"expected the layer where a vision transformer ends, such as {ends!r}, got {layer!r}, which returns tokens")
@@ -59,7 +60,8 @@ def _open_whole(module: nn.Module, layout: Layout, size: int) -> tuple[nn.Module
     classifier = getattr(module, layout.classifier or "none", None)
     if isinstance(classifier, nn.Module) and type(classifier) is not nn.Identity:
         head = nn.Sequential(head, copy.deepcopy(classifier).eval())
-        x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
+        channels = channels_of(module, size)
+        x = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
         want, got = copy.deepcopy(module).eval()(x), head(features(x))
         if not isinstance(want, Tensor) or want.shape != got.shape or not torch.allclose(want, got, 1e-3, 1e-3 * float(want.abs().max())):
             raise not_opened(module, layout, f"{layout.classifier!r} is not all that follows")
@@ -98,12 +100,12 @@ class _Axes(nn.Module):
 
 
 @torch.no_grad()
-def _shapes(features: nn.Module, size: int) -> list[tuple[int, ...]]:
+def _shapes(features: nn.Module, size: int, channels: int) -> list[tuple[int, ...]]:
     """Shapes of what features make of an image, and of one that is twice as wide where they take it."""
     own, shapes = next(features.parameters(), torch.zeros(())), []
     for width in (size, 2 * size):
         try:
-            shapes.append(tuple(features(torch.zeros(1, 3, size, width).to(own)).shape))
+            shapes.append(tuple(features(torch.zeros(1, channels, size, width).to(own)).shape))
         except Exception:  # it takes one size alone, or asks for something else, which is said where it is used
             break
     return shapes
@@ -119,13 +121,13 @@ def _is_channelslast_of(shapes: Sequence[tuple[int, ...]]) -> bool:
 
 
 class _UpTo(nn.Module):
-    """A module up to one of its layers, whatever its code: (n, 3, h, w) to the layer's output."""
+    """A module up to one of its layers, whatever its code: (n, c, h, w) to the layer's output."""
 
     def __init__(self, module: nn.Module, layer: str) -> None:
         super().__init__()
         self.module, self.layer = replaced(module, layer, nn.Sequential(module.get_submodule(layer), Gate())), layer
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Tensor:
         return until(lambda: self.module(x), f"layer {self.layer!r}")[0][0]
 
 
@@ -143,23 +145,24 @@ class _Hold(nn.Module):
 class _From(nn.Module):
     """A module behind one of its layers: run on blank images, with the layer's output put in its place."""
 
-    def __init__(self, module: nn.Module, layer: str, size: int) -> None:
+    def __init__(self, module: nn.Module, layer: str, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.module, self.layer, self.size = replaced(module, layer, _Hold()), layer, size
+        self.module, self.layer, self.shape = replaced(module, layer, _Hold()), layer, shape
 
     def forward(self, features: Tensor) -> Tensor:
         hold: Any = self.module.get_submodule(self.layer)
         hold.held = features
         try:
-            return self.module(features.new_zeros(len(features), 3, self.size, self.size))
+            return self.module(features.new_zeros(len(features), *self.shape))
         finally:
             hold.held = None
 
 
-def _cut_by_running(module: nn.Module, layer: str, size: int, error: InputError) -> tuple[nn.Module, nn.Module]:
+def _cut_by_running(module: nn.Module, layer: str, shape: tuple[int, ...], error: InputError) -> tuple[nn.Module, nn.Module]:
+    """`shape` is that of an image (c, h, w)."""
     module = copy.deepcopy(module).eval()
-    features, head = _UpTo(module, layer), _From(module, layer, size)
-    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
+    features, head = _UpTo(module, layer), _From(module, layer, shape)
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
     with torch.no_grad():
         try:
             want, got = module(x), head(features(x))

@@ -1,60 +1,56 @@
 """How the networks of each library make an embedding of tokens: a row per family, read from the network's own attributes."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-class Layout(Protocol):
+@dataclass(frozen=True)
+class Layout(ABC):
     """How a network makes its embedding of tokens: a row of the table.
 
     Attributes:
-        family: for messages.
         stage: name of the module whose attention gathers last; empty if the embedding is a mean of patch tokens.
         prefix: tokens before those of patches: class token, registers.
         reads: tokens that are read of what the stage returns: 1, or 2 with a distillation token.
         at: which argument of the stage holds the tokens that are read.
+        family: for messages.
         classifier: name of a module behind the embedding; empty if there is none.
     """
 
-    @property
-    def family(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-    @property
-    def prefix(self) -> int: ...
-    @property
-    def reads(self) -> int: ...
-    @property
-    def at(self) -> int: ...
-    @property
-    def classifier(self) -> str: ...
+    stage: str
+    prefix: int = 1
+    reads: int = 1
+    at: int = 0
+    family: str = ""
+    classifier: str = ""
 
+    @abstractmethod
     def embed(self, net: Any, x: Tensor) -> Tensor:
         """The network's own embeddings (n, d)."""
 
+    @abstractmethod
     def tokens(self, net: Any, x: Tensor) -> Tensor:
         """All tokens that `finish` reads, where there is no stage."""
 
+    @abstractmethod
     def finish(self, net: Any, tokens: Tensor) -> Tensor:
         """Embeddings (n, d) of what the stage returns or, without one, of `tokens`."""
 
     def norm_of_mean(self, net: Any) -> str:
         """Name of the layer norm that the mean of patch tokens goes through; empty if there is none."""
+        return ""
 
 
 @dataclass(frozen=True)
-class _Timm:
+class _Timm(Layout):
     """Of timm: blocks, a norm, and a head that pools by `global_pool` or `attn_pool`."""
 
-    stage: str
-    prefix: int
-    reads: int = 1
-    at: int = 0
     family: str = "timm"
     classifier: str = "head"
 
@@ -92,13 +88,9 @@ class _Timm:
 
 
 @dataclass(frozen=True)
-class _Torchvision:
+class _Torchvision(Layout):
     """Of torchvision: `encoder.layers`, `encoder.ln`, a class token."""
 
-    stage: str
-    prefix: int = 1
-    reads: int = 1
-    at: int = 0
     family: str = "torchvision"
     classifier: str = "heads"
 
@@ -116,20 +108,12 @@ class _Torchvision:
     def finish(self, net: Any, tokens: Tensor) -> Tensor:
         return net.encoder.ln(tokens)[:, 0]
 
-    def norm_of_mean(self, net: Any) -> str:
-        return ""
-
 
 @dataclass(frozen=True)
-class _OpenClip:
+class _OpenClip(Layout):
     """Image towers of open_clip's own: `transformer.resblocks`, pooled by `pool_type` or `attn_pool`, then projected."""
 
-    stage: str
-    prefix: int = 1
-    reads: int = 1
-    at: int = 0
     family: str = "open_clip"
-    classifier: str = ""
 
     @staticmethod
     def of(net: Any) -> "_OpenClip | None":
@@ -158,22 +142,19 @@ def _project(net: Any, token: Tensor) -> Tensor:
     return token if net.proj is None else token @ net.proj
 
 
-@dataclass(frozen=True)
-class _Trunk:
+@dataclass(frozen=True, kw_only=True)
+class _Trunk(Layout):
     """Image towers that open_clip takes from timm: `trunk`, then `head`."""
 
     inner: _Timm
-    stage: str
-    prefix: int
-    reads: int
-    at: int
     family: str = "open_clip"
-    classifier: str = ""
 
     @staticmethod
     def of(net: Any) -> "_Trunk | None":
         inner = _Timm.of(net.trunk) if hasattr(net, "trunk") and hasattr(net, "head") else None
-        return None if inner is None else _Trunk(inner, inner.stage and f"trunk.{inner.stage}", inner.prefix, inner.reads, inner.at)
+        if inner is None:
+            return None
+        return _Trunk(inner.stage and f"trunk.{inner.stage}", inner.prefix, inner.reads, inner.at, inner=inner)
 
     def embed(self, net: Any, x: Tensor) -> Tensor:
         return net(x)
@@ -189,19 +170,13 @@ class _Trunk:
         return name and f"trunk.{name}"
 
 
-@dataclass(frozen=True)
-class _Transformers:
+@dataclass(frozen=True, kw_only=True)
+class _Transformers(Layout):
     """Of transformers: a list of blocks, a norm, and a class token, an attention pool (`head.probe`) or a mean."""
 
-    stage: str
-    prefix: int
     within: str  # name of the module that holds the blocks' stack and the norm; empty for the model itself
     norm: str
     kind: str  # of pooling: "class", "probe", "mean", "pooler" for a mean in a module of its own
-    family: str
-    classifier: str = ""
-    reads: int = 1
-    at: int = 0
 
     NORMS = ("layernorm", "post_layernorm", "layer_norm", "norm")
     STACKS = ("layer", "layers")
@@ -227,7 +202,7 @@ class _Transformers:
             kind, stage = "pooler", ""
         else:
             kind, stage = ("class", f"{begin}{last_of(inner, stack)}") if prefix else ("mean", "")
-        return _Transformers(stage, prefix, within, norm, kind, f"transformers ({inner.config.model_type})")
+        return _Transformers(stage, prefix, within=within, norm=norm, kind=kind, family=f"transformers ({inner.config.model_type})")
 
     def embed(self, net: Any, x: Tensor) -> Tensor:
         hidden = self.tokens(net, x)

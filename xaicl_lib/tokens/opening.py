@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.layers import channels_of
 from xaicl_lib.tokens.layouts import Layout, layout_of
 
 Answer = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]  # query, key, value, mask, scale -> (n, heads, t, d)
@@ -31,7 +32,8 @@ def open_tokens(network: nn.Module, size: int) -> tuple[nn.Module, nn.Module] | 
     if (layout := layout_of(network)) is None:
         return None
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(next(network.parameters()))
+    channels = channels_of(network, size)
+    x = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0)).to(next(network.parameters()))
     with torch.no_grad():
         try:
             want = layout.embed(network, x)
@@ -146,7 +148,7 @@ def grid_of(count: int, x: Tensor) -> tuple[int, int] | None:
 
 
 class TokenMap(nn.Module):
-    """The patch tokens behind the last block as a map, for a network that pools them by their mean: (n, 3, h, w) to (n, c, i, j).
+    """The patch tokens behind the last block as a map, for a network that pools them by their mean: (n, c, h, w) to (n, c, i, j).
 
     A layer norm of the mean is linear in the tokens but for the deviation that it divides by, which is taken as the image's own: what is
     in the map is normed already, and the norm's bias is left for the head.
@@ -156,7 +158,7 @@ class TokenMap(nn.Module):
         super().__init__()
         self.network, self.norm, self.layout = network, norm, layout
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c i j"]:
         with _said(x):
             tokens = self.layout.tokens(self.network, x)[:, self.layout.prefix :]
         if self.norm is not None:
@@ -181,7 +183,7 @@ class _PooledTokens(nn.Module):
 class PatchShares(nn.Module):
     """What each patch gives the tokens that are read, in the last attention, and packed behind it what no patch gives.
 
-    (n, 3, h, w) to (n, c + k, i, j): the first c channels are weight times value of a patch, head by head, for each token that is read; the
+    (n, c, h, w) to (n, c + k, i, j): the first c channels are weight times value of a patch, head by head, for each token that is read; the
     last k hold the sum of the same over class and register tokens, and the tokens before the block, as `pack` spreads them.
     """
 
@@ -190,7 +192,7 @@ class PatchShares(nn.Module):
         self.network, self.stage, self.layout = network, stage, layout
         self.is_pool = layout.stage.endswith(("attn_pool", "head"))  # what reads is no token of its own
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n e i j"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n e i j"]:
         given, named = self._reach(x)
         (q, k, v, mask, scale), _ = self._attend(given, named)
         reads = self.layout.reads

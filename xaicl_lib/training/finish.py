@@ -24,7 +24,7 @@ MIN_STD, MIN_RANK = 0.2, 5.0  # spread under which a model counts as collapsed
 
 
 @torch.no_grad()
-def encode(module: nn.Module, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 128, mixed: bool = False) -> Tensor:
+def _encode(module: nn.Module, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 128, mixed: bool = False) -> Tensor:
     """Outputs of a module in evaluation mode, mean-pooled if they are maps: (n, c) on the CPU."""
     device = next(module.parameters()).device
     module.eval()
@@ -37,7 +37,7 @@ def encode(module: nn.Module, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 128
     return torch.cat(out)
 
 
-def spread(embeddings: Float[Tensor, "n d"]) -> dict[str, float]:
+def _spread(embeddings: Float[Tensor, "n d"]) -> dict[str, float]:
     """Signs of collapse, both near 0 or 1 for a collapsed model.
 
     Returns:
@@ -65,7 +65,7 @@ def _check_spread(name: str, found: dict[str, float], d: int) -> None:
         )
 
 
-def accuracies(name: str, train: Data, test: Data, features: tuple[Tensor, Tensor]) -> dict[str, Any]:
+def _accuracies(name: str, train: Data, test: Data, features: tuple[Tensor, Tensor]) -> dict[str, Any]:
     """k-NN and linear-probe accuracy on mean-pooled features; for labels of several factors those of each as well."""
     if train[1].ndim == 1:
         labels = train[1], test[1]
@@ -91,7 +91,7 @@ def halved(network: nn.ModuleDict) -> dict[str, Tensor]:
     return {k: v.cpu().half().contiguous() if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()}
 
 
-def store(network: nn.ModuleDict) -> dict[str, Tensor]:
+def _store(network: nn.ModuleDict) -> dict[str, Tensor]:
     """The state of a network in half precision, to which the network itself is rounded too."""
     stored = halved(network)
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
@@ -111,15 +111,15 @@ def finish(trainer: Trainer, train: Data, test: Data, folder: Path) -> dict[str,
 
     recipe = trainer.recipe
     network = trainer.network.eval()
-    stored = store(network)
-    embeddings = encode(nn.Sequential(network["features"], network["head"]), test[0])
-    found = spread(embeddings)
+    stored = _store(network)
+    embeddings = _encode(nn.Sequential(network["features"], network["head"]), test[0])
+    found = _spread(embeddings)
     _check_spread(recipe.name, found, embeddings.shape[1])
     weights = save(stored)
     card = {
         **what_it_is(trainer, recipe.name),
         "data": _data_line(recipe, len(train[0]), len(test[0])),
-        **measured(trainer, train, test),
+        **_measured(trainer, train, test),
         "spread": {k: round(v, 4) for k, v in found.items()},
         **how_it_came(trainer, weights),
     }
@@ -148,7 +148,7 @@ def how_it_came(trainer: Trainer, weights: bytes) -> dict[str, Any]:
         "epochs": trainer.epoch,
         "seconds": round(trainer.seconds),
         "history": [{k: round(v, 4) for k, v in row.items()} for row in trainer.history],
-        "hardware": hardware(trainer.device),
+        "hardware": _hardware(trainer.device),
         "mixed_precision": trainer.mixed,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "date": date.today().isoformat(),
@@ -193,41 +193,41 @@ def _data_line(recipe: Recipe, train: int, test: int) -> str:
     return f"Imagenette, {train} training photos, {labels}; accuracy on {test} validation photos"
 
 
-def measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
+def _measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     """The accuracies of the card, of the trained network and, by neighbours, of the untrained one."""
     network, recipe, whole = trainer.network, trainer.recipe, test
     train, test = known(train), known(test)
-    features = encode(network["features"], train[0]), encode(network["features"], test[0])
+    features = _encode(network["features"], train[0]), _encode(network["features"], test[0])
     start = recipe.network()["features"].to(trainer.device)
-    raw = encode(start, train[0], mixed=trainer.mixed), encode(start, test[0], mixed=trainer.mixed)
+    raw = _encode(start, train[0], mixed=trainer.mixed), _encode(start, test[0], mixed=trainer.mixed)
     labels = training_labels(train), training_labels(test)
     card = {
-        **accuracies(recipe.name, train, test, features),
+        **_accuracies(recipe.name, train, test, features),
         "knn_accuracy_untrained": _knn(raw, labels),
         "knn": "k = 20, cosine, mean-pooled features, one vote per neighbour",
         "linear": f"logistic regression, C = {PROBE_C}, on standardised mean-pooled features",
         "classes": train[2] if train[1].ndim == 1 else [],
     }
     if recipe.task == "classify":
-        scores = encode(nn.Sequential(network["features"], network["head"], network["classifier"]), test[0])
+        scores = _encode(nn.Sequential(network["features"], network["head"], network["classifier"]), test[0])
         card["accuracy"] = round(float((scores.argmax(1) == labels[1]).float().mean()), 4)
     if recipe.task == "describe":
-        card |= asked(trainer, test, whole)
+        card |= _asked(trainer, test, whole)
     return card
 
 
-def asked(trainer: Trainer, alone: Data, whole: Data) -> dict[str, Any]:
+def _asked(trainer: Trainer, alone: Data, whole: Data) -> dict[str, Any]:
     """What an image-text model answers: by factor on scenes of one object, and how two objects lie to each other."""
     image, read = nn.Sequential(trainer.network["features"], trainer.network["head"]), Reader(trainer.network["text"])
     two = whole[1][:, 1, 0] >= 0
     return {
-        "zero_shot": zero_shot(encode(image, alone[0]), alone[1], read),
-        "zero_shot_relation": relation_accuracy(encode(image, whole[0][two]), whole[1][two], read),
+        "zero_shot": zero_shot(_encode(image, alone[0]), alone[1], read),
+        "zero_shot_relation": relation_accuracy(_encode(image, whole[0][two]), whole[1][two], read),
         "zero_shot_says": "share of scenes whose nearest text is right: one text for each value of a factor; of two opposite relations",
     }
 
 
-def hardware(device: torch.device) -> str:
+def _hardware(device: torch.device) -> str:
     """What the training ran on, for the card."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -12,46 +12,48 @@ from torch import Tensor, nn
 Task = Callable[[nn.ModuleDict, Tensor, Tensor], tuple[Tensor, ...]]
 
 
-def embed(network: nn.ModuleDict, x: Tensor) -> Tensor:
+def _embed(network: nn.ModuleDict, x: Tensor) -> Tensor:
     """Embeddings of the branch that learns by gradients."""
     return network["head"](network["features"](x))
 
 
-def contrast(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+def _contrast(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
     """Embeddings of both views (SimCLR, Barlow Twins)."""
-    return embed(network, x).chunk(2)
+    return _embed(network, x).chunk(2)
 
 
-def predict(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+def _predict(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
     """Predictions and embeddings of both views (SimSiam)."""
-    z = embed(network, x)
+    z = _embed(network, x)
     return *network["predictor"](z).chunk(2), *z.chunk(2)
 
 
-def momentum_contrast(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+def _momentum_contrast(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
     """Queries of both views, and keys from the momentum branch (MoCo v3)."""
-    queries = network["predictor"](embed(network, x))
+    queries = network["predictor"](_embed(network, x))
     with torch.no_grad():
         keys = network["head_b"](network["features_b"](x))
     return *queries.chunk(2), *keys.chunk(2)
 
 
-def classify(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+def _classify(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
     """Class scores and classes."""
-    return network["classifier"](embed(network, x)), labels.repeat(len(x) // len(labels))
+    return network["classifier"](_embed(network, x)), labels.repeat(len(x) // len(labels))
 
 
-def group(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+def _group(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
     """Embeddings of all views and their classes (supervised contrastive, triplets)."""
-    return embed(network, x), labels.repeat(len(x) // len(labels))
+    return _embed(network, x), labels.repeat(len(x) // len(labels))
 
 
-def describe(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+def _describe(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
     """Embeddings of pictures and of their captions, whose tokens stand in for labels, and the logarithm of 1 / temperature (CLIP)."""
-    return embed(network, x), network["text"](labels), network["temperature"]()
+    return _embed(network, x), network["text"](labels), network["temperature"]()
 
 
-TASKS: dict[str, Task] = {task.__name__: task for task in (contrast, predict, momentum_contrast, classify, group, describe)}
+TASKS: dict[str, Task] = {
+    task.__name__.lstrip("_"): task for task in (_contrast, _predict, _momentum_contrast, _classify, _group, _describe)
+}
 
 
 @torch.no_grad()

@@ -137,7 +137,7 @@ class Trainer:
         if recipe.task == "describe":
             labels = tokenize(captions(labels, self.generator)).to(self.device)
         kinds = [recipe.views, recipe.views_b or recipe.views][: recipe.view_count]
-        sources = pictures(photos, len(kinds), self.generator)
+        sources = _pictures(photos, len(kinds), self.generator)
         views = [random_view(source, kind, self.generator) for source, kind in zip(sources, kinds, strict=True)]
         x = normalize(torch.cat(views)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
@@ -200,7 +200,7 @@ def _make_optimizer(recipe: Recipe, network: nn.ModuleDict) -> torch.optim.Optim
     return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
 
-def pictures(photos: Tensor, count: int, generator: torch.Generator) -> list[Float[Tensor, "n 3 s s"]]:
+def _pictures(photos: Tensor, count: int, generator: torch.Generator) -> list[Float[Tensor, "n 3 s s"]]:
     """What `count` views are made of: a photo itself, of several pictures (n, v, 3, s, s) a different one for each view."""
     if photos.ndim == 4:
         return [photos] * count

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# ruff: noqa: F401 -- for checkers of types, and for `xaicl_lib.evaluation.sources`
 if TYPE_CHECKING:
     from xaicl_lib.views.controls import Controls
     from xaicl_lib.views.explorer import PairExplorer
@@ -24,6 +25,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
 
 
-__all__ = [
-    "Controls", "PairExplorer", "described", "dots_figure", "gallery_figure", "matrix_figure", "overlaid", "pair_gallery", "provenance",
-]  # fmt: skip
+__all__ = list(_WHERE)

@@ -12,7 +12,7 @@ from xaicl_lib.pair import Explanation, resize_map
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import PALETTE
-from xaicl_lib.views.style import BARE, GRID, PLAIN
+from xaicl_lib.views.style import BARE, GRID, LEGEND, PLAIN
 
 MAP_CELLS = 24  # a side, of maps in a grid of many
 
@@ -38,9 +38,8 @@ def cascade_figure(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index
             figure.add_trace(trace)
     figure.update_xaxes(**{**GRID, "tickfont": {"size": 10}}, tickangle=-40)
     figure.update_yaxes(**GRID, range=[-0.4, 1.05], title="likeness to the intact map")
-    below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
     room = 110 + 20 * -(-len(cascades) // 2)  # two names in a line on a phone
-    figure.update_layout(**PLAIN, height=330 + room, margin={"l": 56, "r": 12, "t": 10, "b": room}, legend=below)
+    figure.update_layout(**PLAIN, height=330 + room, margin={"l": 56, "r": 12, "t": 10, "b": room}, legend=LEGEND)
     ends = ", ".join(f"{cascade.rank_correlation[index, -1]:.2f} for {short(label)}" for label, (_, cascade) in cascades.items())
     said = "Likeness to the original map by depth of randomisation. With every layer random the rank correlation is"
     return described(figure, f"{said} {ends}.")

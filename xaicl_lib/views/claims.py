@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.views.render import described
-from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.style import GRID, PLAIN, WIDE_LEGEND
 
 FAR = 1_000_000  # pairs, beyond which a number says no more than "not with pairs"
 LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the far end of its interval", "dot")}
@@ -69,7 +69,7 @@ def power_figure(table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(**GRID, title=f"rows decided, of {len(rows)}", range=[0, len(rows) + 1])
     figure.update_layout(
         **PLAIN, height=380, margin={"l": 56, "r": 24, "t": 10, "b": 100},
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
+        legend=WIDE_LEGEND,
     )  # fmt: skip
     decided = ", ".join(
         f"{n:,} pairs {int((rows['needed'] <= n).sum())} ({int((rows['at_least'] <= n).sum())})" for n in (50, 200, 1000, 10000)

@@ -16,7 +16,7 @@ from xaicl_lib.views.figures import DIVERGING, OPACITY
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
-from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.style import GRID, LEGEND, PLAIN, reach
 
 _HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
 
@@ -169,10 +169,9 @@ def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> 
         sizes = sorted(means.loc[means["varied"] == what, "size"].unique())
         for j, metric in enumerate(metrics):
             part = means[(means["varied"] == what) & (means["metric"] == metric)].sort_values("size")
-            reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
             figure.add_trace(
                 go.Scatter(
-                    x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach, name=metric, mode="lines+markers",
+                    x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach(part, width=3), name=metric, mode="lines+markers",
                     legendgroup=metric,
                     showlegend=k == 0, line={"color": _HUES[j], "width": 2.5},
                     hovertemplate=f"{what} of %{{x}}: %{{y:.3f}}<extra>{metric}</extra>",
@@ -182,8 +181,7 @@ def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> 
         axis = {"title": f"items in the {what}", "type": "category", "categoryarray": [f"{s:g}" for s in sizes], "fixedrange": True}
         figure.update_xaxes(**axis, row=k + 1, col=1)
     figure.update_yaxes(**GRID, title=title, nticks=5)
-    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
-    figure.update_layout(**PLAIN, height=220 * len(varied) + 90, margin={"l": 60, "r": 12, "t": 12, "b": 75}, legend=legend)
+    figure.update_layout(**PLAIN, height=220 * len(varied) + 90, margin={"l": 60, "r": 12, "t": 12, "b": 75}, legend=LEGEND)
     said = []
     for (what, metric), part in means[means["metric"].isin(metrics)].groupby(["varied", "metric"], sort=False):
         first, last = part.sort_values("size").iloc[0], part.sort_values("size").iloc[-1]

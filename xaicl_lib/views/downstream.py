@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure, series_colours
-from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.style import DOTTED, GRID, MENU, PLAIN, WIDE_LEGEND
 from xaicl_lib.views.zoo import colour
 
 AXES = {
@@ -18,16 +18,7 @@ AXES = {
     "average drop": "explanation score: 1 - mean of SAD and CAD",
 }
 _HEADROOM = 0.06  # of accuracy, above the points, for the correlation
-_FIT = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
-_BUTTONS: dict[str, Any] = {
-    "type": "buttons",
-    "direction": "right",
-    "x": 0,
-    "xanchor": "left",
-    "y": 1,
-    "yanchor": "bottom",
-    "showactive": True,
-}
+_BUTTONS = {**MENU, "type": "buttons", "direction": "right", "showactive": True}
 
 
 def scatter_figure(
@@ -62,16 +53,15 @@ def scatter_figure(
         {"label": g, "method": "update", "args": [at_group[g], {"xaxis.title.text": AXES[g], "xaxis.range": ranges[g]}]} for g in groups
     ]
     menus = [
-        {"buttons": menu, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 48}},
-        {**_BUTTONS, "buttons": choice, "pad": {"b": 8}},
+        {**MENU, "buttons": menu, "pad": {"b": 48}},
+        {**_BUTTONS, "buttons": choice},
     ]
     rows = -(-means["recipe"].nunique() // 2)  # of the legend, two in a line on a phone
     figure.update_xaxes(**GRID, title=AXES[groups[0]], range=ranges[groups[0]])
     bounds = [float(means[accuracy].min()) - _HEADROOM / 2, float(means[accuracy].max()) + _HEADROOM]
     figure.update_yaxes(**GRID, title="accuracy of the linear probe", range=bounds)
-    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}}
     margin = {"l": 60, "r": 12, "t": 95, "b": 60 + 20 * rows}
-    figure.update_layout(**PLAIN, height=480 + 20 * rows, margin=margin, updatemenus=menus, legend=legend, showlegend=True)
+    figure.update_layout(**PLAIN, height=480 + 20 * rows, margin=margin, updatemenus=menus, legend=WIDE_LEGEND, showlegend=True)
     return described(figure, f"{what} {_scatter_alt(found, by)}")
 
 
@@ -111,7 +101,7 @@ def _colours(recipes: list[str]) -> dict[str, str]:
 def _fit(part: pd.DataFrame, r: pd.DataFrame, accuracy: str, corner: tuple[float, float]) -> dict[str, Any]:
     """A straight line through the networks, and in the corner above them their correlation."""
     part = part.dropna(subset=["mean"])
-    look = {"mode": "lines+text", "line": _FIT, "textposition": "middle right", "hoverinfo": "skip", "showlegend": False}
+    look = {"mode": "lines+text", "line": DOTTED, "textposition": "middle right", "hoverinfo": "skip", "showlegend": False}
     if r.empty or part["mean"].nunique() < 2:
         return {"x": [corner[0]], "y": [corner[1]], "error_x.array": [None], "text": ["r undefined"], "look": look}
     slope, start = np.polyfit(part["mean"], part[accuracy], 1)

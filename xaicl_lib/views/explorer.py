@@ -108,7 +108,7 @@ class PairExplorer:
             raise InputError("expected anywidget to be installed; pip install 'xaicl_lib[views]'") from error
 
         class _Widget(anywidget.AnyWidget):
-            _esm = one_module(STATIC / "page" / "explorer.js")
+            _esm = _one_module(STATIC / "page" / "explorer.js")
             _css = (STATIC / "page" / "lab.css").read_text(encoding="utf-8")
             facts = traitlets.Dict().tag(sync=True)
             results = traitlets.Dict().tag(sync=True)
@@ -133,7 +133,7 @@ def _window_share(explanation: Explanation, pair: Pair) -> float:
     return window / side
 
 
-def one_module(path: Path) -> str:
+def _one_module(path: Path) -> str:
     """An ES module with everything it imports inside, each import an address that holds the imported module whole."""
     text = path.read_text(encoding="utf-8")
     return re.sub(r'from "(\.[\w./]+)"', lambda found: f'from "{_address((path.parent / found[1]).resolve())}"', text)
@@ -141,4 +141,4 @@ def one_module(path: Path) -> str:
 
 @functools.cache
 def _address(path: Path) -> str:
-    return "data:text/javascript;base64," + base64.b64encode(one_module(path).encode()).decode()
+    return "data:text/javascript;base64," + base64.b64encode(_one_module(path).encode()).decode()

@@ -16,23 +16,25 @@ from unicodedata import east_asian_width
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from xaicl_lib.annotations import brief, same
+from xaicl_lib.annotations import brief, is_a, same
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.render import described
 
 DIVERGING, UNIFORM = "RdBu_r", "inferno"  # both named alike in plotly and matplotlib, both safe for colour-blind readers
 OPACITY = 0.65
+Channels = int | Sequence[int] | None  # of an image, that are seen
 COLUMN_NAMES = ("{0}", "{1}", "map of {0}", "map of {1}")
 PHOTO_SIDE = 224  # pixels a side of the photos inside a figure; more would only make pages heavy
 WIDTH, TITLE, HEADER, FOOTER, RIGHT = 740, 26, 28, 84, 58  # pixels: the width meant, and what surrounds the pictures
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """One explanation, ready to draw: two maps (i, j) on one scale, or one map."""
 
     title: str
@@ -52,7 +54,7 @@ class Row:
         return DIVERGING if self.diverging else UNIFORM
 
 
-def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
+def _rows(explanations: Sequence[Explanation], index: int = 0) -> list[_Row]:
     """The explanations of one pair as rows of a figure.
 
     Raises:
@@ -66,14 +68,14 @@ def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
     return [_row(explanation[index]) for explanation in explanations]
 
 
-def _row(explanation: Explanation) -> Row:
+def _row(explanation: Explanation) -> _Row:
     maps = tuple(side[0].float().cpu().numpy() for side in (explanation.a, explanation.b) if side is not None)
     limit = max(float(abs(side).max()) for side in maps)
     title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
     from xaicl_lib.methods import methods
 
     signed = explanation.method in methods and methods[explanation.method].facts["signed"]
-    return Row(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
+    return _Row(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
 
 
 def label(explanation: Explanation) -> str:
@@ -108,6 +110,7 @@ def pair_figure(
     index: int = 0,
     names: tuple[str, str] = ("A", "B"),
     photos: Pair | None = None,
+    channels: Channels = None,
 ) -> go.Figure:
     """Interactive figure of one pair and its maps; a slider sets how far the maps cover the photos.
 
@@ -117,16 +120,18 @@ def pair_figure(
         index: which pair of the batch.
         names: titles of both sides; shown as text, whatever is in them.
         photos: the same pair in more pixels, for the eye.
+        channels: of the images that are seen, one as grey or three as red, green and blue; None is all of grey and RGB images, and of
+            others the first three. Where that is a choice, the titles say it.
     """
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = rows(explanations, index)
-    shown = photos_of(photos or pair, index)
+    drawn = _rows(explanations, index)
+    shown = photos_of(photos or pair, index, channels)
     figure = go.Figure(layout=_layout([html.escape(row.title) for row in drawn]))
     for k, row in enumerate(drawn):
         _draw_row(figure, k, len(drawn), row, shown)
-    for column, name in enumerate(COLUMN_NAMES):
+    for column, name in enumerate(_column_names(pair, channels)):
         left, right = WIDE.columns[column]
-        told = html.escape(fitting(name, names, (right - left) * (WIDTH - RIGHT) / 13))
+        told = html.escape(_fitting(name, names, (right - left) * (WIDTH - RIGHT) / 13))
         figure.add_annotation(text=told, x=(left + right) / 2, y=1, yshift=2, **_TEXT)
     return described(figure, alt_text(explanations, names, index))
 
@@ -134,7 +139,34 @@ def pair_figure(
 _TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
 
 
-def fitting(title: str, names: tuple[str, str], room: float) -> str:
+def _column_names(pair: Pair, channels: Channels) -> list[str]:
+    """Those of the four columns, with the channels that are seen where they were chosen."""
+    told = said_channels(pair, channels)
+    return [name + (f", {told}" if told and column < 2 else "") for column, name in enumerate(COLUMN_NAMES)]
+
+
+def said_channels(pair: Pair, channels: Channels) -> str:
+    """Which channels of its images a figure shows, in words; empty where there is nothing to choose."""
+    count = pair.a.shape[1]
+    seen = _seen(count, channels)
+    return "" if seen == list(range(count)) else f"channel{'s' if len(seen) > 1 else ''} {', '.join(map(str, seen))}"
+
+
+def _seen(count: int, channels: Channels) -> list[int]:
+    """The channels that are seen of so many: one or three.
+
+    Raises:
+        InputError: others than there are, or neither one nor three.
+    """
+    if channels is None:
+        return list(range(count))[: 1 if count < 3 else 3]
+    seen = [channels] if isinstance(channels, int) else list(channels)
+    if len(seen) not in (1, 3) or not all(is_a(one, int) and 0 <= one < count for one in seen):
+        raise InputError(f"expected one or three channels of 0 to {count - 1} to be shown, got {channels!r}")
+    return seen
+
+
+def _fitting(title: str, names: tuple[str, str], room: float) -> str:
     """A column's title, the middle of a long name left out so that it stays within `room`, in sizes of the letters."""
     whole = title.format(*names)
     for kept in range(max(map(len, names)), 1, -1):
@@ -153,14 +185,19 @@ def _width(text: str) -> float:
     )
 
 
-def photos_of(pair: Pair, index: int) -> list[Image.Image]:
-    """Both images of a pair as pictures of the book's size."""
+def photos_of(pair: Pair, index: int, channels: Channels = None) -> list[Image.Image]:
+    """Both images of a pair as pictures of the book's size, with the channels as `pair_figure` takes them."""
     if pair.b is None:
         raise InputError("expected a pair with two sides to draw, got one without side b")
-    return [to_image(side[index]) for side in (pair.a, pair.b)]
+    return [to_image(coloured(side[index], channels)) for side in (pair.a, pair.b)]
 
 
-def to_image(pixels: Tensor) -> Image.Image:
+def coloured(pixels: Float[Tensor, "c h w"], channels: Channels = None) -> Float[Tensor, "3 h w"]:
+    """An image of any channels as red, green and blue, as `pair_figure` takes them."""
+    return pixels[_seen(len(pixels), channels)].expand(3, -1, -1)
+
+
+def to_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
     """Pixels (3, h, w) in [0, 1] as a picture of the book's size."""
     image = Image.fromarray((pixels.float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
     scale = PHOTO_SIDE / max(image.size)
@@ -237,7 +274,7 @@ def _layout(titles: Sequence[str]) -> go.Layout:
     )
 
 
-def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Image.Image]) -> None:
+def _draw_row(figure: go.Figure, k: int, count: int, row: _Row, photos: list[Image.Image]) -> None:
     band = WIDE.band(WIDTH, k, count)
     for column, (left, right) in enumerate(WIDE.columns):
         axis = 4 * k + column + 1
@@ -262,7 +299,7 @@ def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Imag
     figure.add_annotation(text=html.escape(row.title), x=0, y=band[1], yshift=2, align="left", **{**_TEXT, "xanchor": "left"})
 
 
-def _heatmap(row: Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:
+def _heatmap(row: _Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:
     low, high = row.range
     ticks = [low, 0, high]
     bar = {
@@ -283,6 +320,7 @@ def save_png(
     index: int = 0,
     names: tuple[str, str] = ("A", "B"),
     photos: Pair | None = None,
+    channels: Channels = None,
 ) -> None:
     """Write the same figure as a still picture; arguments as for `pair_figure`."""
     from matplotlib.cm import ScalarMappable
@@ -290,8 +328,8 @@ def save_png(
     from matplotlib.figure import Figure
 
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = rows(explanations, index)
-    shown = photos_of(photos or pair, index)
+    drawn = _rows(explanations, index)
+    shown, titles = photos_of(photos or pair, index, channels), _column_names(pair, channels)
     cell, title, bar = 2.2, 0.55, 0.75  # inches
     figure = Figure(figsize=(4 * cell + bar, len(drawn) * (cell + title)), dpi=120)
     width, tall = figure.get_size_inches()
@@ -300,7 +338,7 @@ def save_png(
         figure.text(0.06 / width, (bottom + cell + 0.33) / tall, row.title, fontsize=10, parse_math=False)
         for column in range(4):
             axis = figure.add_axes(((column * cell + 0.05) / width, bottom / tall, (cell - 0.1) / width, (cell - 0.05) / tall))
-            _draw_still(axis, row, column, shown[column % 2], fitting(COLUMN_NAMES[column], names, (cell - 0.1) * 72 / 8))
+            _draw_still(axis, row, column, shown[column % 2], _fitting(titles[column], names, (cell - 0.1) * 72 / 8))
         axis = figure.add_axes(((4 * cell + 0.05) / width, (bottom + 0.2) / tall, 0.1 / width, (cell - 0.45) / tall))
         low, high = row.range
         figure.colorbar(ScalarMappable(Normalize(low, high), row.colours), cax=axis, ticks=[low, 0, high], format="%.2g")
@@ -308,7 +346,7 @@ def save_png(
     figure.savefig(path, format="png")
 
 
-def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str) -> None:
+def _draw_still(axis: Any, row: _Row, column: int, photo: Image.Image, name: str) -> None:
     axis.set_title(name, fontsize=8, pad=3, parse_math=False)
     axis.axis("off")
     axis.imshow(photo)

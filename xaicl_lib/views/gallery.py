@@ -1,6 +1,7 @@
 """Small pictures in a grid, with titles, and outlines of what is known to be there."""
 
 import html
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,11 +62,24 @@ def gallery_figure(
     figure.update_xaxes(**bare, range=[0, columns * wide - GAP])
     figure.update_yaxes(**bare, range=[rows * tall, 0])
     share = rows * tall / (columns * wide - GAP)  # of the width, for pages that fit the figure to theirs
-    narrow = {"fixed": 8, "share": share, "layout": {"font.size": 9}, "bars": {}, "traces": []}
-    meta = {"fixed": 8, "share": share, "narrow": narrow}
+    meta = {"fixed": 8, "share": share, "narrow": _narrow([title for title, _ in items], columns, wide)}
     figure.update_layout(**_PLAIN, height=8 + share * 720, margin={"l": 0, "r": 0, "t": 4, "b": 4}, meta=meta)
     titles = dict.fromkeys(title for title, _ in items if title)
     return described(figure, f"{what.rstrip('.:')}: {', '.join(titles)}." if titles else what)
+
+
+def _narrow(titles: Sequence[str], columns: int, wide: int) -> dict[str, Any]:
+    """What the book's script changes on a phone: letters are smaller, and titles that would touch their neighbours have several lines."""
+    letter, units = 9, columns * wide - GAP
+    scale = 340 / units  # pixels of a phone for one of ours
+    lines = [textwrap.wrap(title, max(1, int(1.7 * (wide - GAP) * scale / letter)), break_long_words=False) for title in titles]
+    tall = CELL + max(TITLE, 1.4 * letter * max(map(len, lines)) / scale)
+    height = -(-len(titles) // columns) * tall
+    layout: dict[str, Any] = {"font.size": letter, "yaxis.range": [height, 0]}
+    for k, words in enumerate(lines):
+        top = (k // columns + 1) * tall - CELL
+        layout |= {f"annotations[{k}].text": "<br>".join(map(html.escape, words)), f"annotations[{k}].y": top, f"images[{k}].y": top}
+    return {"fixed": 8, "share": height / units, "layout": layout, "bars": {}, "traces": []}
 
 
 def pair_gallery(rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, what: str) -> go.Figure:

@@ -12,7 +12,7 @@ from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import alt_of, described
 from xaicl_lib.views.studies import dots_figure, look, matrix_figure, series_colours
-from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.style import GRID, LEGEND, MENU, PLAIN, reach
 
 APART = 0.05  # levels between the curves of two models
 
@@ -72,10 +72,9 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
             symbol, dash = look(model)
             aside = APART * (k - (len(colours) - 1) / 2)  # levels, so that no interval hides another
             part = table[(table["augmentation"] == name) & (table["model"] == model)]
-            reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"]}
             figure.add_trace(
                 go.Scatter(
-                    x=part["level"] + aside, y=part["mean"], error_y={**reach, "width": 0, "thickness": 1.5}, name=model,
+                    x=part["level"] + aside, y=part["mean"], error_y=reach(part, width=0, thickness=1.5), name=model,
                     mode="lines+markers", visible=name == names[0], customdata=part["level"],
                     hovertemplate="level %{customdata}: %{y:.2f}<extra>" + model + "</extra>",
                     line={"color": colour, "width": 2.5, "dash": dash},
@@ -84,17 +83,15 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
             )  # fmt: skip
     shown = {name: [one == name for one in names for _ in colours] for name in names}
     buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in names]
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
     figure.update_xaxes(**GRID, title="level (0: none)", dtick=1)
     figure.update_yaxes(**GRID, title=title, range=[-0.03, 1.03])
-    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
     legend_height = 22 * -(-len(colours) // 2)  # pixels: two in a line on a phone
     figure.update_layout(
         **PLAIN,
         height=360 + legend_height,
         margin={"l": 60, "r": 12, "t": 55, "b": 60 + legend_height},
-        updatemenus=[menu],
-        legend=legend,
+        updatemenus=[{**MENU, "buttons": buttons}],
+        legend=LEGEND,
         showlegend=True,
     )
     return described(

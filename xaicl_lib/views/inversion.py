@@ -17,7 +17,7 @@ from xaicl_lib.studies.inversion import Inversion
 from xaicl_lib.views.figures import data_uri
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import series_colours
-from xaicl_lib.views.style import BARE, GRID, PLAIN
+from xaicl_lib.views.style import BARE, DOTTED, GRID, PLAIN, SMALL_LEGEND, reach
 from xaicl_lib.views.zoo import colour
 
 Picture = Float[Tensor, "3 h w"]
@@ -181,9 +181,8 @@ def convergence_figure(found: Mapping[str, Inversion]) -> go.Figure:
     figure.update_xaxes(**GRID, type="log", title="step", dtick=1)
     figure.update_yaxes(**GRID, type="log", title="relative feature error", exponentformat="power", dtick=1)
     legend = 22 * -(-len(found) // 2)
-    below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
     margin = {"l": 64, "r": 12, "t": 12, "b": 58 + legend}
-    figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+    figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=SMALL_LEGEND, showlegend=True)
     ends = (f"{s} ends at {one.error.mean():.4f}, its grey copies are at {one.grey.mean():.4f}" for s, one in found.items())
     return described(figure, f"Relative feature error by step, mean of the targets. {'; '.join(ends)}.")
 
@@ -203,19 +202,18 @@ def depth_figure(
     models = [str(name) for name in table["model"].unique()]
     figure, colours = go.Figure(), _colours(models)
     for k, (model, part) in enumerate(table.groupby("model", sort=False, observed=True)):
-        reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 3}
         figure.add_trace(
             go.Scatter(
-                x=part["depth"] + DODGE * (k - (len(models) - 1) / 2), y=part["mean"], error_y=reach, name=str(model), mode="lines+markers",
+                x=part["depth"] + DODGE * (k - (len(models) - 1) / 2), y=part["mean"], error_y=reach(part, width=3), name=str(model),
+                mode="lines+markers",
                 line={"color": colours[str(model)], "width": 2.5}, customdata=part[["low", "high"]], text=part["stage"].astype(str),
                 hovertemplate="%{text}: %{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra>" + str(model) + "</extra>",
             )
         )  # fmt: skip
     last = int(table["depth"].max())
     if reference is not None:
-        line = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
         place = {"x": [-0.3, last + 0.3], "y": [reference, reference]}
-        figure.add_trace(go.Scatter(**place, mode="lines", line=line, name=reference_name, hoverinfo="skip"))
+        figure.add_trace(go.Scatter(**place, mode="lines", line=DOTTED, name=reference_name, hoverinfo="skip"))
     names = table.drop_duplicates("depth").sort_values("depth")
     figure.update_xaxes(
         **GRID,
@@ -226,9 +224,8 @@ def depth_figure(
     )
     figure.update_yaxes(**GRID, title=title, range=bounds, rangemode="tozero")
     legend = 22 * -(-len(figure.data) // 2)  # two in a line on a phone
-    below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
     margin = {"l": 60, "r": 12, "t": 12, "b": 58 + legend}
-    figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=below, showlegend=True)
+    figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=SMALL_LEGEND, showlegend=True)
     return described(figure, _depth_alt(table, title, reference, reference_name))
 
 

@@ -15,7 +15,7 @@ from xaicl_lib.metrics import metrics
 from xaicl_lib.metrics.registry import Curves
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import PALETTE
-from xaicl_lib.views.style import BARE, GRID, PLAIN
+from xaicl_lib.views.style import BARE, GRID, MENU, PLAIN, reach
 
 # After Okabe and Ito, so that colour-blind readers can tell the families of methods apart.
 FAMILIES = {
@@ -247,7 +247,7 @@ def _menu(names: Sequence[str], above: int = 34) -> list[dict[str, Any]]:
     buttons = [
         {"label": name, "method": "update", "args": [{"visible": [j == k for j in range(len(names))]}]} for k, name in enumerate(names)
     ]
-    return [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": above}, "showactive": True}]
+    return [{**MENU, "buttons": buttons, "pad": {"b": above}, "showactive": True}]
 
 
 def groups_figure(grouped: pd.DataFrame) -> go.Figure:
@@ -302,7 +302,7 @@ def paper_figure(beside: pd.DataFrame) -> go.Figure:
 
 def _points(rows: pd.DataFrame) -> go.Scatter:
     return go.Scatter(
-        x=rows["paper"], y=rows["mean"], error_y={**_reach(rows, 0), "color": GREY}, mode="markers", showlegend=False,
+        x=rows["paper"], y=rows["mean"], error_y=reach(rows, width=0, color=GREY), mode="markers", showlegend=False,
         marker=_marker([FAMILIES[_family(label)] for label in rows["method"]]), hovertext=[short(label) for label in rows["method"]],
         hovertemplate="%{hovertext}<br>here %{y:.3f}, paper %{x:.3f}<extra></extra>",
     )  # fmt: skip
@@ -310,12 +310,6 @@ def _points(rows: pd.DataFrame) -> go.Scatter:
 
 def _marker(colour: str | list[str]) -> dict[str, Any]:
     return {"size": 11, "color": colour}
-
-
-def _reach(rows: pd.DataFrame, width: int) -> dict[str, Any]:
-    """The bars of intervals around means."""
-    up, down = rows["high"] - rows["mean"], rows["mean"] - rows["low"]
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "width": width}
 
 
 def _rho(rows: pd.DataFrame) -> float:
@@ -331,7 +325,7 @@ def intervals_figure(table: pd.DataFrame, *, x: str, group: str, title: str) -> 
         rows = table[table[group] == name]
         trace = go.Scatter(
             x=[names.index(str(v)) + (k - (len(groups) - 1) / 2) * 0.6 / max(len(groups), 1) for v in rows[x]], y=rows["mean"],
-            error_y=_reach(rows, 4), mode="markers", name=str(name), marker={"size": 9, "color": PALETTE[k % 8]},
+            error_y=reach(rows, width=4), mode="markers", name=str(name), marker={"size": 9, "color": PALETTE[k % 8]},
             hovertext=[f"{r[x]}, {name}: {r['mean']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for _, r in rows.iterrows()],
             hovertemplate="%{hovertext}<extra></extra>",
         )  # fmt: skip

@@ -20,7 +20,7 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.views.render import BookFigure, described, printed
 from xaicl_lib.views.studies import PALETTE, series_colours
-from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.style import GRID, PLAIN, SMALL_LEGEND
 
 STATIC = Path(__file__).parent / "static"
 TILE = 48  # pixels a side of a thumbnail
@@ -66,11 +66,10 @@ def lines_figure(
     figure.update_xaxes(title=x_title, row=len(parts))
     figure.update_yaxes(**GRID, title=y_title)
     below = 22 * -(-len(colours) // 2)
-    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
     top = 30 if panel else 10
     height = top + 60 + below + (300 if len(parts) == 1 else 230 * len(parts))
     margin = {"l": 55, "r": 12, "t": top, "b": 55 + below}
-    figure.update_layout(**PLAIN, height=height, margin=margin, legend=legend, showlegend=True)
+    figure.update_layout(**PLAIN, height=height, margin=margin, legend=SMALL_LEGEND, showlegend=True)
     return described(figure, f"{what or f'{y_title}.'} {_ends(table, x, [series] if panel is None else [panel, series])}")
 
 

@@ -46,6 +46,7 @@ def show(
     names: tuple[str, str] = ("A", "B"),
     index: int = 0,
     photos: Pair | None = None,
+    channels: figures.Channels = None,
     title: str | None = None,
     facts: Mapping[str, object] | None = None,
     notes: Sequence[str] = (),
@@ -61,6 +62,8 @@ def show(
         names: of both sides.
         index: which pair of the batch.
         photos: the same pair in more pixels, for the eye.
+        channels: of the images that are seen, one as grey or three as red, green and blue; None is all of grey and RGB images, and of
+            others the first three.
         title, facts, notes: of an HTML page.
         digits: of a table's numbers, after the point.
 
@@ -78,18 +81,22 @@ def show(
     made = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     _check(pair, made)
     if out is None:
-        return render.show(_figure(pair, made, names, index, photos))
+        return render.show(_figure(pair, made, names, index, photos, channels))
     path = output_file(out, (".html", ".png"))
     with written_whole(path) as part:
         if path.suffix.lower() == ".png":
-            figures.save_png(part, pair, made, index=index, names=names, photos=photos)
+            figures.save_png(part, pair, made, index=index, names=names, photos=photos, channels=channels)
         else:
             alike = f"{names[0]}" if pair.b is None else f"{names[0]} and {names[1]}"
             text = _page(
-                _figure(pair, made, names, index, photos),
+                _figure(pair, made, names, index, photos, channels),
                 title=title or f"{alike}: {', '.join(map(figures.label, made))}",
                 alt=figures.alt_text(made, names, index),
-                facts={**(facts or {}), **_facts(made, index)},
+                facts={
+                    **(facts or {}),
+                    **({"shown": told} if (told := figures.said_channels(pair, channels)) else {}),
+                    **_facts(made, index),
+                },
                 notes=notes,
             )
             part.write_text(text, encoding="utf-8")
@@ -104,12 +111,14 @@ def _check(pair: Pair, made: list[Explanation]) -> None:
             raise InputError(f"expected explanations of the pairs to show, {pair!r}, got {one!r} of {len(one)}")
 
 
-def _figure(pair: Pair, made: list[Explanation], names: tuple[str, str], index: int, photos: Pair | None) -> go.Figure:
+def _figure(
+    pair: Pair, made: list[Explanation], names: tuple[str, str], index: int, photos: Pair | None, channels: figures.Channels
+) -> go.Figure:
     if pair.b is not None:
-        return figures.pair_figure(pair, made, index=index, names=names, photos=photos)
+        return figures.pair_figure(pair, made, index=index, names=names, photos=photos, channels=channels)
     from xaicl_lib.views.corpus import maps_figure
 
-    return maps_figure((photos or pair).a[index], {figures.label(one): one for one in made}, index=index)
+    return maps_figure(figures.coloured((photos or pair).a[index], channels), {figures.label(one): one for one in made}, index=index)
 
 
 def _facts(made: list[Explanation], index: int) -> dict[str, object]:

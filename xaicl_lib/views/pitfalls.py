@@ -10,7 +10,7 @@ from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import PALETTE
-from xaicl_lib.views.style import BARE, GRID, PLAIN
+from xaicl_lib.views.style import BARE, GRID, PLAIN, WIDE_LEGEND
 
 
 def scales_figure(explained: Mapping[str, tuple[Pair, Explanation]]) -> go.Figure:
@@ -55,7 +55,7 @@ def fading_figure(table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(**GRID, title="largest value, share of its top", range=[-0.03, 1.05])
     figure.update_layout(
         **PLAIN, height=420, margin={"l": 56, "r": 12, "t": 10, "b": 120},
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
+        legend=WIDE_LEGEND,
     )  # fmt: skip
     top = table[table["score"] == table["score"].max()]
     left = "; ".join(f"{short(str(r['method']))} {r['relative']:.1g}" for _, r in top.iterrows())

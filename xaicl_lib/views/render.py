@@ -38,7 +38,7 @@ class BookFigure:
         return (
             '<figure class="xaicl-figure" role="group">'
             f'<div class="xaicl-plot" role="img" aria-label="{alt}" style="min-height:{height:g}px"></div>'
-            f'<script type="application/json">{figure_json(self.figure)}</script>'
+            f'<script type="application/json">{_figure_json(self.figure)}</script>'
             f"<noscript><p>{alt}</p></noscript></figure>"
         )
 
@@ -84,7 +84,7 @@ def show(figure: "Figure") -> "Figure | BookFigure":
     return BookFigure(figure, alt) if printed() else figure
 
 
-def figure_json(figure: "Figure") -> str:
+def _figure_json(figure: "Figure") -> str:
     """JSON of a figure without plotly's default template (6.5 kB), safe within a script element.
 
     A photo stands in every row of a figure; it is written once, into a list `shared`, and elsewhere as {"shared": its place}.

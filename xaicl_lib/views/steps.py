@@ -1,4 +1,4 @@
-"""Methods drawn step by step: the blends of Averaged Transforms as a film strip, gradient interaction on three channels and three cells."""
+"""Methods drawn step by step: the blends of Averaged Transforms as a film strip, joint activations, gradient interaction by hand."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from xaicl_lib.views.figures import DIVERGING, data_uri, to_image
 from xaicl_lib.views.gallery import overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import PALETTE
-from xaicl_lib.views.style import BARE, GRID, PLAIN
+from xaicl_lib.views.style import BARE, GRID, PLAIN, SMALL_LEGEND
 
 _TITLE, _SIDE, _GAP, _BARS, _BELOW = 18, 44, 12, 120, 76  # pixels: above a strip, to its left, and around the bars
 _PANELS = {  # of the toy: its name, and what stands above it
@@ -45,11 +45,10 @@ def blends_figure(steps: Blends) -> go.Figure:
     figure.update_xaxes(title="λ", row=2)
     figure.update_yaxes(visible=False, fixedrange=True, range=[0, 3], row=1)
     figure.update_yaxes(**GRID, tickformat=".0%", row=2)
-    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
     size = {"fixed": _height(0, count), "share": 3 / count}
     narrow = {**size, "layout": _bands(360, count), "bars": {}, "traces": []}
     margin = {"l": _SIDE, "r": 0, "t": 0, "b": _BELOW}
-    figure.update_layout(**PLAIN, height=_height(720, count), margin=margin, legend=legend, meta={**size, "narrow": narrow})
+    figure.update_layout(**PLAIN, height=_height(720, count), margin=margin, legend=SMALL_LEGEND, meta={**size, "narrow": narrow})
     figure.update_layout({key.replace(".", "_"): ends for key, ends in _bands(720, count).items()})
     said = "; ".join(f"λ = {row[0]:g}: score {row.score:.2f}, adds {row.adds:.0%}" for row in steps.table.itertuples(index=False))
     return described(
@@ -72,6 +71,39 @@ def _bands(width: float, count: int) -> dict[str, list[float]]:
     """Where the strips and the bars stand, as shares of the height above the margin."""
     whole = _height(width, count) - _BELOW
     return {"yaxis.domain": [(_GAP + _BARS) / whole, 1], "yaxis2.domain": [0, _BARS / whole]}
+
+
+def joint_figure(activations: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """Channels by how strong they are in either image, a panel for each pair; colours are their products, on one scale.
+
+    Args:
+        activations: of `xaicl_lib.studies.similarity.joint_activations`, by the name of the pair.
+    """
+    reach = max(table[["a", "b"]].to_numpy().max() for table in activations.values())
+    figure = make_subplots(1, len(activations), subplot_titles=list(activations), shared_yaxes=True, horizontal_spacing=0.06)
+    for k, table in enumerate(activations.values(), 1):
+        marker = {"color": table["joint"], "coloraxis": "coloraxis", "size": 7, "line": {"width": 0.5, "color": "rgba(110,110,110,0.6)"}}
+        hover = "channel %{customdata}: %{x:.2f} and %{y:.2f}, product %{marker.color:.2f}<extra></extra>"
+        dots = go.Scatter(x=table["a"], y=table["b"], mode="markers", marker=marker, customdata=list(table.index), hovertemplate=hover)
+        figure.add_trace(dots, 1, k)
+        figure.update_xaxes(title="first image", row=1, col=k)
+    figure.update_xaxes(**GRID, range=[-0.04 * reach, 1.06 * reach])
+    figure.update_yaxes(**GRID, range=[-0.04 * reach, 1.06 * reach])
+    figure.update_yaxes(title="second image", col=1)
+    figure.update_annotations(font={"size": 13})
+    bar = {"title": {"text": "product", "side": "right"}, "orientation": "h", "thickness": 10, "y": -0.28, "yanchor": "top"}
+    scale = {"colorscale": "Viridis_r", "cmin": 0, "colorbar": bar}
+    figure.update_layout(**PLAIN, height=400, margin={"l": 50, "r": 8, "t": 30, "b": 105}, showlegend=False, coloraxis=scale)
+    return described(
+        figure, f"Channels by their activation in both images of a pair. {' '.join(map(_tied, activations, activations.values()))}"
+    )
+
+
+def _tied(name: str, table: pd.DataFrame) -> str:
+    """How far the activations of a pair go together, and its largest product."""
+    top = table.loc[table["joint"].idxmax()]
+    known = f"correlation {table['a'].corr(table['b']):.2f}, largest product {top['joint']:.2f} at {top['a']:.2f} and {top['b']:.2f}"
+    return f"{name}: {known}."
 
 
 def interaction_figure(toy: Mapping[str, pd.DataFrame]) -> go.Figure:

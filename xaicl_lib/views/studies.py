@@ -9,13 +9,12 @@ import plotly.graph_objects as go
 
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
 from xaicl_lib.views.render import described
-from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.style import DOTTED, GRID, PLAIN, WIDE_LEGEND, reach
 from xaicl_lib.views.zoo import COLOURS
 
 TITLE = 26  # letters of an axis title that a phone has room for
 CELL = 30  # pixels of width that two digits need; narrower screens scroll
 NULLS = {"random_map": ("#5a5a5a", "x"), "edges": ("#a0522d", "diamond")}  # controls: colour and symbol
-_LINE = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
 
 
@@ -83,18 +82,17 @@ def dots_figure(
     names, colours = list(table[rows].unique()), series_colours(list(table[series].unique()))
     figure = go.Figure()
     for name, part in table.groupby(series, sort=False, observed=True):
-        reach = {"type": "data", "array": part["high"] - part["mean"], "arrayminus": part["mean"] - part["low"], "width": 0, "thickness": 2}
         figure.add_trace(
             go.Scatter(
-                x=part["mean"], y=part[rows].astype(str), name=str(name), mode="markers", orientation="h", error_x=reach,
-                marker={"color": colours[str(name)], "size": 8, "symbol": look(str(name))[0]},
+                x=part["mean"], y=part[rows].astype(str), name=str(name), mode="markers", orientation="h",
+                error_x=reach(part, width=0, thickness=2), marker={"color": colours[str(name)], "size": 8, "symbol": look(str(name))[0]},
                 customdata=part[["low", "high"]], hovertemplate="%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})",
             )
         )  # fmt: skip
     if reference is not None:
         place = {"x": [reference, reference], "y": [str(names[0]), str(names[-1])]}
-        figure.add_vline(reference, line=_LINE)
-        figure.add_trace(go.Scatter(**place, mode="lines", line=_LINE, name=reference_name, hoverinfo="skip"))
+        figure.add_vline(reference, line=DOTTED)
+        figure.add_trace(go.Scatter(**place, mode="lines", line=DOTTED, name=reference_name, hoverinfo="skip"))
     lines = textwrap.wrap(title, TITLE)
     figure.update_xaxes(**GRID, title="<br>".join(lines), range=bounds)
     figure.update_yaxes(fixedrange=True, showgrid=False, categoryorder="array", categoryarray=[str(n) for n in names][::-1])
@@ -103,7 +101,7 @@ def dots_figure(
     margin = {"l": _left([str(n) for n in names]), "r": 12, "t": 10, "b": 50 + legend}
     figure.update_layout(
         **PLAIN, scattermode="group", showlegend=True, height=height, margin=margin,
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "xref": "container", "x": 0.02, "font": {"size": 12}},
+        legend=WIDE_LEGEND,
     )  # fmt: skip
     return described(figure, _dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
 
@@ -136,8 +134,8 @@ def matrix_figure(
     values, names = table.to_numpy(float), [str(c) for c in table.columns]
     low, high = bounds or (float(np.nanmin(values)), float(np.nanmax(values)))
     if centre is not None:
-        reach = max(high - centre, centre - low) or 1.0
-        low, high = centre - reach, centre + reach
+        farthest = max(high - centre, centre - low) or 1.0
+        low, high = centre - farthest, centre + farthest
     text = [["" if np.isnan(v) else _short(v, digits) for v in row] for row in values]
     heat = go.Heatmap(
         z=values, x=names, y=[str(i) for i in table.index], zmin=low, zmax=high,

@@ -19,7 +19,7 @@ from xaicl_lib.views.figures import data_uri
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
-from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.style import GRID, LEGEND, MENU, PLAIN
 
 _COLOURS = {TEXTURE: "#d55e00", SHAPE: "#0072b2"}  # after Okabe and Ito
 CELL, TITLE, SLIDER = 112, 26, 84  # pixels of a picture, of a row's title, and below the pictures
@@ -76,11 +76,8 @@ def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
     buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in models]
     figure.update_xaxes(**GRID, title="score with the same shape", range=span)
     figure.update_yaxes(**GRID, title=f"score with the same {cue}", range=span)
-    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
-    figure.update_layout(
-        **PLAIN, height=460, margin={"l": 62, "r": 12, "t": 55, "b": 80}, updatemenus=[menu], legend=legend, showlegend=True
-    )
+    menus, margin = [{**MENU, "buttons": buttons}], {"l": 62, "r": 12, "t": 55, "b": 80}
+    figure.update_layout(**PLAIN, height=460, margin=margin, updatemenus=menus, legend=LEGEND, showlegend=True)
     above = (f"{name}: {int(part['wins'].astype(bool).sum())} of {len(part)}" for name, part in table.groupby("model", sort=False))
     what = f"Scores with the partner of the same {cue} against those of the same shape"
     return described(figure, f"{what}, a point for each trial. Above the diagonal, {'; '.join(above)}.")

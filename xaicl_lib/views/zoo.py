@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xaicl_lib.views.figures import data_uri
 from xaicl_lib.views.render import described
-from xaicl_lib.views.style import GRID, PLAIN
+from xaicl_lib.views.style import GRID, PLAIN, reach
 
 if TYPE_CHECKING:
     from xaicl_lib.studies.models import Found, Gallery
@@ -129,10 +129,9 @@ def twins_figure(table: pd.DataFrame, factor: str = "colour") -> go.Figure:
     """
     figure = go.Figure()
     for name, part in table.groupby("model", sort=False):
-        reach = {"type": "data", "array": part["high"] - part["difference"], "arrayminus": part["difference"] - part["low"]}
         figure.add_trace(
             go.Scatter(
-                x=part["difference"], y=part["factor"], name=name, mode="markers", orientation="h", error_x=reach,
+                x=part["difference"], y=part["factor"], name=name, mode="markers", orientation="h", error_x=reach(part, "difference"),
                 marker={"color": colour(name), "size": 9}, hovertemplate="%{y}: %{x:+.3f}<extra>" + name + "</extra>",
             )
         )  # fmt: skip

@@ -94,7 +94,7 @@ def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dic
     seen = weights.transforms()
     size = seen.crop_size[0] if isinstance(seen.crop_size, list | tuple) else seen.crop_size
     features, head = open_tokens(net, size) or (_torchvision_map(net, own), MeanPool())
-    return features, head, {"size": size, "mean": seen.mean, "std": seen.std}
+    return features, head, {"size": size, "mean": seen.mean, "std": seen.std, "interpolation": seen.interpolation}
 
 
 def _torchvision_map(net: Any, own: str) -> nn.Module:
@@ -130,7 +130,8 @@ def _timm(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, 
     facts = net.pretrained_cfg
     size = facts.get("input_size", (3, 224, 224))[-1]
     features, head = open_tokens(net, size) or _timm_map(net, own, size)
-    return features, head, {"size": size, "mean": facts.get("mean", IMAGENET[0]), "std": facts.get("std", IMAGENET[1])}
+    seen = {"mean": facts.get("mean", IMAGENET[0]), "std": facts.get("std", IMAGENET[1])}
+    return features, head, {"size": size, "interpolation": facts.get("interpolation") or "bicubic", **seen}
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from xaicl_lib.networks.small import branches, build_network
 from xaicl_lib.zoo.official import list_official, load_official, official_card
 
 WEIGHTS = Path(__file__).parent / "weights"
+HEADS = Path(__file__).parent / "heads"  # of models whose backbone is that of another one
 
 
 def list_models() -> list[str]:
@@ -35,9 +36,9 @@ def model_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
     """
     if (elsewhere := _elsewhere(name)) is not None:
         return elsewhere[1](name)
-    path = folder / f"{name}.json"
-    if path.parent != folder or not path.is_file():
-        own = sorted(p.stem for p in folder.glob("*.json"))
+    path = _folder(name, folder) / f"{name}.json"
+    if path.parent not in (folder, HEADS) or not path.is_file():
+        own = sorted(p.stem for where in {folder, HEADS} for p in where.glob("*.json"))
         raise unknown("model", name, [*own, *list_official(), "torchvision/NAME", "timm/NAME", "open_clip/NAME", "hf/NAME"])
     return json.loads(path.read_text())
 
@@ -66,8 +67,13 @@ def load_model(
         )
     card = model_card(name, folder)
     target = resolve_device(device)
-    parts = branches(_network(card, folder))
+    parts = branches(_network(card, _folder(name, folder)))
     return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=name).to(target)
+
+
+def _folder(name: str, folder: Path) -> Path:
+    """Where the weights and the card of a bundled model are."""
+    return HEADS if folder == WEIGHTS and (HEADS / f"{name}.json").is_file() else folder
 
 
 def _elsewhere(name: str) -> tuple[Callable[..., PairModel], Callable[[str], dict[str, Any]]] | None:
@@ -100,6 +106,8 @@ def untrained(name: str) -> PairModel:
     from xaicl_lib.training.recipes import from_facts  # which needs the networks of this package
 
     card = model_card(name)
+    if "backbone" in card:
+        raise InputError(f"expected a model trained as a whole, got {name!r}, whose backbone is that of {card['backbone']!r}")
     parts = branches(from_facts(card["recipe"]).network())
     return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=f"untrained {name}")
 
@@ -120,10 +128,24 @@ def load_classifier(name: str, device: str | torch.device = "auto", *, folder: P
 
 
 def _network(card: dict[str, Any], folder: Path) -> nn.ModuleDict:
+    if "backbone" in card:
+        return nn.ModuleDict({"features": _network(model_card(card["backbone"]), WEIGHTS)["features"], "head": _head(card, folder)})
     if card["recipe"].get("text"):
         import xaicl_lib.networks.text  # noqa: F401  before the scope, where constants of modules that it brings would hold no values
     with torch.device("meta"):  # no time is spent on random values, none are drawn
         network = build_network(card["recipe"])
+    return _filled(network, card, folder)
+
+
+def _head(card: dict[str, Any], folder: Path) -> nn.Module:
+    recipe = {**model_card(card["backbone"])["recipe"], "hidden": card["recipe"]["hidden"], "embedding": card["recipe"]["embedding"]}
+    with torch.device("meta"):
+        network = nn.ModuleDict({"head": build_network(recipe)["head"]})
+    return _filled(network, card, folder)["head"]
+
+
+def _filled(network: nn.ModuleDict, card: dict[str, Any], folder: Path) -> nn.ModuleDict:
+    """The network with the weights of its card."""
     try:
         network.load_state_dict(_read_weights(folder / f"{card['name']}.safetensors", card["sha256"]), assign=True)
     except RuntimeError as error:

@@ -2,7 +2,7 @@
 
 Vision transformers are opened by `xaicl_lib.tokens`: the embedding is the class token behind the last norm, projected where the model
 projects it, or the model's own pool. Networks whose last hidden state is a map, or tokens that are averaged, are mean-pooled. Models with a
-text tower have their text side. Size, mean and deviation are those of the model's processor.
+text tower have their text side. Size, mean, deviation and filter are those of the model's processor.
 """
 
 import copy
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import shorten
 from xaicl_lib.errors import InputError
+from xaicl_lib.layers import channels_of
 from xaicl_lib.model import MeanPool, PairModel, resolve_device
 from xaicl_lib.tokens import grid_of, open_tokens
+from xaicl_lib.wrapping import interpolation_of
 
 UNUSED = ("pooler.", "text_model.embeddings.position_ids")  # weights that may be missing, for nothing here depends on them
 
@@ -30,7 +32,7 @@ class _HiddenMap(nn.Module):
         super().__init__()
         self.network: Any = network
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c i j"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c i j"]:
         hidden = self.network(pixel_values=x).last_hidden_state
         return hidden if hidden.ndim == 4 else hidden.mT.unflatten(2, grid_of(hidden.shape[1], x) or (1, -1))
 
@@ -100,7 +102,7 @@ def _processor(source: str, local: dict[str, bool]) -> dict[str, Any]:
 
 
 def _of_processor(name: str, processor: Mapping[str, Any]) -> dict[str, Any]:
-    """Size, mean and deviation as a processor's configuration has them."""
+    """Size, mean, deviation and filter as a processor's configuration has them."""
     cropped = processor.get("do_center_crop") and processor.get("crop_size")
     size = cropped or processor.get("size")
     if isinstance(size, Mapping):
@@ -111,8 +113,8 @@ def _of_processor(name: str, processor: Mapping[str, Any]) -> dict[str, Any]:
     if abs(scale * 255 - 1) > 1e-3:
         raise InputError(f"expected a processor of {name} that divides bytes by 255, got rescale_factor={scale:g}")
     normed = processor.get("do_normalize", True) and processor.get("image_mean") is not None
-    mean, std = (processor["image_mean"], processor["image_std"]) if normed else ((0.0,) * 3, (1.0,) * 3)
-    return {"size": size, "mean": tuple(mean), "std": tuple(std)}
+    mean, std = (processor["image_mean"], processor["image_std"]) if normed else (0.0, 1.0)
+    return {"size": size, "mean": mean, "std": std, "interpolation": interpolation_of(processor.get("resample", 2))}
 
 
 def _text_side(network: Any, source: str, local: dict[str, bool]) -> nn.Module | None:
@@ -133,7 +135,7 @@ def _text_side(network: Any, source: str, local: dict[str, bool]) -> nn.Module |
 @torch.no_grad()
 def _mapped(network: Any, name: str, size: int) -> tuple[nn.Module, nn.Module]:
     """The last hidden state as a map and the pool that makes the model's `pooler_output` of it."""
-    x = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(1, channels_of(network, size), size, size, generator=torch.Generator().manual_seed(0))
     features, norm = _HiddenMap(network), getattr(network, "layernorm", None)
     heads = [MeanPool(), *([nn.Sequential(MeanPool(), norm)] if isinstance(norm, nn.Module) else [])]
     try:

@@ -124,10 +124,10 @@ def official_card(name: str) -> dict[str, Any]:
     row, own = _row(name), name.removeprefix("official/")
     costs = json.loads(COSTS.read_text()) if COSTS.is_file() else {}
     facts = {key: getattr(row, key) for key in ("licence", "parameters", "head", "features", "paper", "size", "mean", "std")}
-    return {"name": f"official/{own}", "addresses": list(row.addresses), **facts, "on_disk": on_disk(own), "cost": costs.get(own)}
+    return {"name": f"official/{own}", "addresses": list(row.addresses), **facts, "on_disk": _on_disk(own), "cost": costs.get(own)}
 
 
-def on_disk(name: str) -> bool:
+def _on_disk(name: str) -> bool:
     """Whether a model can be loaded without a network, from its published files or their converted form."""
     row, folder = _row(name), _folder(name)
     kept = _converted(folder).is_file() and (folder / RECORD).is_file()
@@ -149,13 +149,13 @@ def load_official(name: str, device: str | torch.device = "auto", *, file: str |
     target = resolve_device(device)
     if row.licence == NON_COMMERCIAL:
         warnings.warn(f"official/{own} is under {row.licence}: not for commercial use, and credit is due", stacklevel=3)
-    network = empty_network(row)
+    network = _empty_network(row)
     fill(network, _tensors(own, row, network, file))
     parts: dict[str, Any] = dict(network.items())
     return PairModel(**parts, size=row.size, mean=row.mean, std=row.std, name=f"official/{own}").to(target)
 
 
-def empty_network(row: Row) -> nn.ModuleDict:
+def _empty_network(row: Row) -> nn.ModuleDict:
     """The modules of a row without memory for their weights, as `PairModel` takes them."""
     with torch.device("meta"):
         return import_module(f"xaicl_lib.checkpoints.{row.reader}").network(**row.options)

@@ -74,6 +74,7 @@ def _from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, n
     if parts is None:
         raise InputError(f"expected a vision transformer that can be opened or a ResNet of CLIP, got {type(visual).__name__}")
     own = {"size": size, "mean": getattr(visual, "image_mean", None), "std": getattr(visual, "image_std", None)}
+    own["interpolation"] = getattr(visual, "preprocess_cfg", {}).get("interpolation", "bicubic")
     given = {key: value for key, value in {**own, **facts}.items() if value is not None}
     network.visual = nn.Identity()  # so that the text side does not hold the images' as well
     try:

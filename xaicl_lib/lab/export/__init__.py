@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.images.notes import note
 from xaicl_lib.lab.export import bundle
 from xaicl_lib.lab.export.bundle import FORMAT
 from xaicl_lib.lab.export.graphs import OPSET, WEIGHTS_FILE, Function, Network, functions, to_onnx
@@ -71,6 +72,12 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(folder)
     bundle.check_place(folder)
     _need("onnx", "onnxscript", "onnxruntime")
+    if model.channels != 3:
+        raise InputError(
+            f"expected a model of RGB images for the lab, whose pictures are such, got {model.name!r} of {model.channels} channels"
+        )
+    if model.interpolation != "bilinear":
+        note(f"the lab resizes photos bilinearly, {model.name!r} has them {model.interpolation}: scores may differ a little")
     parts, weights = prepare(model)
     data, table = bundle.pack(weights)
     if len(data) > MAX_WEIGHTS:

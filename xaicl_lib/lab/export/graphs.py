@@ -1,9 +1,12 @@
 """The functions of a pair model that explanations are made from, as ONNX graphs whose weights lie outside."""
 
 import hashlib
+import io
+import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MethodType
 from typing import Any
 
 import torch
@@ -29,7 +32,8 @@ Weights = Mapping[str, Tensor]
 class Function:
     """A function to export: `run(weights, *inputs)` with the names of what goes in and comes out, and inputs to trace it with.
 
-    `expected` is what torch's own autograd says, where `run` does not (guided gradients are a matter of the rules for tracing).
+    `expected` is what torch's own autograd says, where `run` does not (guided gradients are a matter of the rules for tracing). Functions
+    of one `key` that is not empty have the same graph.
     """
 
     run: Callable[..., Sequence[Tensor]]
@@ -37,6 +41,7 @@ class Function:
     outputs: tuple[str, ...]
     guided: bool = False
     expected: Callable[..., Sequence[Tensor]] | None = None
+    key: str = ""
 
     def __call__(self, weights: Weights, *inputs: Tensor) -> list[Tensor]:
         """What the graph must give."""
@@ -82,12 +87,14 @@ def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str
     if relus:
         run = _gradients(network, "features", "head")
         made["pixgrad_guided"] = Function(run, images, ("s", "d1", "d2"), guided=True, expected=_guided_gradients(network))
+    shares: list[float | None] = []
     for side, example in zip(sides, f, strict=False):
         with torch.no_grad():
-            share = share_of_a_cell(network.part({}, side, "head"), example)
+            shares.append(share := share_of_a_cell(network.part({}, side, "head"), example))
         if cells or share is not None:
             made[f"headcells{side}"] = Function(_cells(network, side, share), {"at": example, "along": example.flip(0)}, ("v",))
-    return made
+    outline = _outline(network)
+    return {name: replace(function, key=outline and f"{name} {size} {shares} {outline}") for name, function in made.items()}
 
 
 def _encode(network: Network, side: str) -> Callable[..., Sequence[Tensor]]:
@@ -167,28 +174,44 @@ def to_onnx(function: Function, weights: Weights, offsets: Mapping[str, int]) ->
     Raises:
         InputError: an operation that ONNX, or our rules for gradients, do not have.
     """
-    traced = _trace(function, weights)
-    known = _digest(traced, function, weights)
-    if known not in _KNOWN:
+    known = (function.key, tuple((name, tuple(value.shape), offsets[name]) for name, value in weights.items()))
+    if function.key and known in _KNOWN:
+        return _KNOWN[known]
+    data = _finished(_translated(_trace(function, weights), function, weights), function, weights, offsets)
+    if function.key:
         if len(_KNOWN) >= MAX_KNOWN:
             _KNOWN.clear()
-        _KNOWN[known] = _finished(_translated(traced, function, weights), function, weights, offsets)
-    return _KNOWN[known]
+        _KNOWN[known] = data
+    return data
 
 
-_KNOWN: dict[str, bytes] = {}  # graphs hold no weights, so models of one architecture share them
+_KNOWN: dict[tuple[Any, ...], bytes] = {}  # graphs hold no weights, so models of one architecture share them
 
 
-def _digest(traced: torch.fx.GraphModule, function: Function, weights: Weights) -> str:
-    """Of all that decides a graph: the traced code with its constants, and the names and shapes of what it is given."""
-    shapes = [(name, tuple(value.shape)) for name, value in (*function.inputs.items(), *weights.items())]
-    found = hashlib.sha256(repr((traced.code, shapes, function.outputs)).encode())
-    for node in traced.graph.nodes:
-        if node.op == "get_attr":
-            constant = getattr(traced, node.target)
-            found.update(repr((node.target, constant.dtype, tuple(constant.shape))).encode())
-            found.update(constant.detach().contiguous().numpy().tobytes())
-    return found.hexdigest()
+class _Outline(pickle.Pickler):
+    """All that decides what a network computes, but the values of its weights."""
+
+    def __init__(self, file: io.BytesIO, weights: Mapping[str, Tensor]) -> None:
+        super().__init__(file)
+        self.names = {id(weight): (name, weight.dtype, tuple(weight.shape)) for name, weight in weights.items()}
+
+    def persistent_id(self, thing: Any) -> Any:
+        return self.names.get(id(thing))
+
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, MethodType):  # put there by hand, and pickled by its name alone
+            raise pickle.PicklingError("expected no methods among the attributes")
+        return NotImplemented
+
+
+def _outline(network: Network) -> str:
+    """A digest of that; empty for a network of which it cannot be had, as of classes within functions."""
+    floats = {name: tensor for name, tensor in network.state_dict(keep_vars=True).items() if tensor.is_floating_point()}
+    try:
+        _Outline(file := io.BytesIO(), floats).dump(network)
+    except Exception:  # whatever an object's own way to be pickled raises
+        return ""
+    return hashlib.sha256(file.getvalue()).hexdigest()
 
 
 def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weights) -> Any:

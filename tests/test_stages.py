@@ -10,7 +10,7 @@ from torch import Generator, nn
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError, PairModel, load_model
-from xaicl_lib.studies.stages import stages, up_to
+from xaicl_lib.stages import stages, up_to
 from xaicl_lib.zoo import list_models
 
 

@@ -49,7 +49,7 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Shard:
     """One shard of pairs to be explained and measured by one plan for one model.
 
     Attributes:
@@ -85,15 +85,15 @@ class Job:
         return groups
 
 
-def run(model: PairModel, job: Job, store: Store | None) -> pd.DataFrame:
-    """The stored rows of a job and the others, computed and stored."""
+def run(model: PairModel, shard: Shard, store: Store | None) -> pd.DataFrame:
+    """The stored rows of a shard and the others, computed and stored."""
     new = []
-    for metrics, rows in job.lacking().items():
-        found = _compute(model, job, metrics, rows)
+    for metrics, rows in shard.lacking().items():
+        found = _compute(model, shard, metrics, rows)
         if store is not None:
             store.write(found)
         new.append(found)
-    return pd.concat([frame for frame in (job.known, *new) if len(frame)], ignore_index=True)
+    return pd.concat([frame for frame in (shard.known, *new) if len(frame)], ignore_index=True)
 
 
 def _some(pair: Pair, rows: list[int]) -> Pair:
@@ -101,8 +101,8 @@ def _some(pair: Pair, rows: list[int]) -> Pair:
     return Pair(pair.a[rows], None if pair.b is None else pair.b[rows], truth)
 
 
-def _compute(model: PairModel, job: Job, metrics: Sequence[str], rows: list[int]) -> pd.DataFrame:
-    plan, method, pair = job.plan, registry[job.plan.method.name], _some(job.pair, rows).to(model.device)
+def _compute(model: PairModel, shard: Shard, metrics: Sequence[str], rows: list[int]) -> pd.DataFrame:
+    plan, method, pair = shard.plan, registry[shard.plan.method.name], _some(shard.pair, rows).to(model.device)
     given = {"score": plan.options["score"]} if "score" in plan.options and method.takes("score") else {}
     began = time.perf_counter()
     explanation = method(model, pair, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **plan.method.params, **given)
@@ -117,11 +117,11 @@ def _compute(model: PairModel, job: Job, metrics: Sequence[str], rows: list[int]
             values = measure(model, pair, explanation, mine, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **options)
         seconds = (explaining + _seconds_since(began, model)) / len(pair)
         for metric, value in values.items():
-            key = {"model_key": job.model_key, "method_key": plan.method_key, "metric_key": plan.metric_key(metric)}
-            names = {"model": job.model, "method": plan.method.label, "metric": metric, "seed": plan.seed, "version": code_version()}
+            key = {"model_key": shard.model_key, "method_key": plan.method_key, "metric_key": plan.metric_key(metric)}
+            names = {"model": shard.model, "method": plan.method.label, "metric": metric, "seed": plan.seed, "version": code_version()}
             found.append(
                 pd.DataFrame(
-                    {"pair_key": [job.pair_keys[k] for k in rows], "value": value.cpu().double(), "seconds": seconds, **key, **names}
+                    {"pair_key": [shard.pair_keys[k] for k in rows], "value": value.cpu().double(), "seconds": seconds, **key, **names}
                 )
             )
     return pd.concat(found, ignore_index=True)[COLUMNS]

@@ -1,0 +1,148 @@
+"""Models of the reader's own: whether a wrapped network is still itself, and what is said of those that do not fit."""
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from xaicl_lib.errors import InputError
+from xaicl_lib.methods import explain
+from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair
+from xaicl_lib.zoo import load_model
+
+DINOV2: dict[str, Any] = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "image_size": 56, "patch_size": 14}
+
+
+@torch.no_grad()
+def agreement(model: PairModel, network: Callable[[Tensor], Tensor], pair: Pair, method: str = "deep_similarity") -> pd.DataFrame:
+    """Whether a model is the network that it was made of, and how much of the score the cells of its map add up to.
+
+    Args:
+        model: that wraps the network.
+        network: from the model's input space to embeddings; it runs on the model's device.
+        pair: of one.
+        method: one that promises completeness.
+
+    Returns:
+        The largest difference of embeddings as a share of their largest number, the score, what the cells add up to, and what none of them
+        is credited with.
+    """
+    x = [model.normalize(side) for side in pair.sides]
+    pairs = [(network(side).flatten(1), embedding) for side, embedding in zip(x, model.embed(x), strict=True)]
+    apart = max(float((want - got).abs().max() / want.abs().max()) for want, got in pairs)
+    made = explain(model, pair, method)
+    assert made.residual is not None
+    said = {
+        "embeddings differ by (share)": f"{apart:.0e}" if apart else "none",
+        "score": f"{made.score.item():.3f}",
+        "of it by cells": f"{(made.score - made.residual).item():.3f}",
+        "of it residual": f"{round(made.residual.item(), 3) + 0.0:.3f}",
+    }
+    return pd.DataFrame({"found": said}).rename_axis("asked")
+
+
+def random_dinov2(device: str = "cpu") -> PairModel:
+    """A DINOv2 of transformers with two blocks and random weights, written to a folder as `save_pretrained` does and opened from there.
+
+    Raises:
+        InputError: transformers is not installed.
+    """
+    try:
+        from transformers import Dinov2Config, Dinov2Model
+        from transformers.utils import logging
+    except ImportError as error:
+        raise InputError("expected transformers for a model of the hub, got none; pip install 'xaicl_lib[hf]'") from error
+    shown = logging.is_progress_bar_enabled()
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        logging.disable_progress_bar()
+        torch.manual_seed(0)
+        Dinov2Model(Dinov2Config(**DINOV2)).save_pretrained(folder)
+        seen = {"size": {"height": 56, "width": 56}, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 3}
+        (Path(folder) / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "BitImageProcessor", **seen}))
+        model = load_model("hf/random/dinov2", device, file=folder)
+    if shown:
+        logging.enable_progress_bar()
+    return model
+
+
+class _Small(nn.Module):
+    """A network with a layer that something jumps over, if it is told so."""
+
+    def __init__(self, channels: int = 3, jumps: bool = False) -> None:
+        super().__init__()
+        self.first, self.second, self.jumps = nn.Conv2d(channels, 8, 7, 4, 3), nn.Conv2d(8, 8, 3, 1, 1), jumps
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.first(x).relu()
+        made = self.second(f)
+        return (made + f if self.jumps else made).mean((2, 3))
+
+
+class _Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 8, 7, 4, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        f = self.body(x)
+        return {"map": f, "logits": f.mean((2, 3))}
+
+
+class _Momentum(nn.Module):
+    """A branch that no gradient goes through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 8, 7, 4, 3)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+def mistakes(size: int = 96) -> pd.DataFrame:
+    """What is said of networks that do not fit: each a mistake, run, and the line or the warning that it ends in."""
+    pair = Pair(*torch.rand(2, 1, 3, size, size, generator=torch.Generator().manual_seed(0)))
+    conv = nn.Conv2d(3, 8, 7, 4, 3)
+    batch = nn.Sequential(conv, nn.BatchNorm2d(8, track_running_stats=False))
+    runs: dict[str, Callable[[], object]] = {
+        "no output chosen": lambda: explain(PairModel(_Named(), size=size), pair, "grad_cam"),
+        "a layer that is bypassed": lambda: PairModel.from_module(_Small(jumps=True), "second", size=size),
+        "no such layer": lambda: PairModel.from_module(_Small(), "layer4", size=size),
+        "other channels": lambda: explain(PairModel(_Small(channels=5).first, size=size), pair, "grad_cam"),
+        "a size that is not square": lambda: PairModel(conv, size=(size, 2 * size)),
+        "no gradient": lambda: explain(PairModel(_Momentum(), size=size), pair, "input_x_gradient"),
+        "a batch norm over the batch": lambda: explain(PairModel(batch, size=size), pair, "grad_cam"),
+    }
+    return pd.DataFrame({"what is said": {what: _said(run) for what, run in runs.items()}}).rename_axis("mistake")
+
+
+def _said(run: Callable[[], object]) -> str:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            run()
+        except InputError as error:
+            return str(error)
+    return "; ".join(f"warning: {w.message}" for w in caught) or "nothing"
+
+
+def families(table: pd.DataFrame) -> pd.DataFrame:
+    """The stored table of families in a few rows: for each package how many there are, and which methods explain how many of them.
+
+    Args:
+        table: `stored("families")`.
+    """
+    told = table.assign(package=table["family"].str.split().str[0], yes=table["answer"] == "yes")
+    whole = told.groupby(["package", "method"], sort=False)["yes"].sum().unstack("method")
+    count = told.groupby("package", sort=False)["family"].nunique()
+    everywhere = whole.eq(count, axis=0).sum(axis=1)
+    rest = [", ".join(f"{m} {n} of {count[p]}" for m, n in row.items() if n < count[p]) or "none" for p, row in whole.iterrows()]
+    return pd.DataFrame({"families": count, "methods that explain all of them": everywhere, "the others": rest})
