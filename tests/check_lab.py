@@ -15,16 +15,11 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.check_pages import FLAGS, ROOT, find_chromium, served
+from tests.check_pages import FLAGS, axe, find_chromium, serious, served
 from tests.lab_page import BOOK, CAMERA, GALLERY, PATIENCE, Lab, encoded, off, page_of, seen
 from xaicl_lib import Pair, augment, explain, load_model
 from xaicl_lib.data.photos import load_image, sample_photo
 
-AXE = (
-    "axe-core@4.14.1",
-    "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
-    ("axe.min.js",),
-)
 BUDGET = 8_000_000  # bytes of a first visit
 
 pytestmark = pytest.mark.skipif(not (BOOK / "book" / "lab.html").is_file(), reason=f"no lab in {BOOK}; `make book` builds it")
@@ -316,25 +311,11 @@ def test_the_picture_to_download_is_one(kept: Lab) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(kept: Lab, theme: str) -> None:
-    script = _axe()
     kept.open(GALLERY + "interaction_cam&with=simclr+grad_cam&change=blur+0")
     kept.page.evaluate(
         "theme => { document.documentElement.dataset.theme = theme; document.querySelector('.xl-more').open = true; }", theme
     )
-    kept.page.add_script_tag(path=script)
-    violations = kept.page.evaluate("async () => (await axe.run('.xl-lab')).violations")
-    found = [(v["id"], v["nodes"][0]["html"][:200]) for v in violations if v["impact"] in ("serious", "critical")]
-    assert not found
-
-
-def _axe() -> Path:
-    from xaicl_lib.errors import InputError
-    from xaicl_lib.publishing.assets import _npm_parts
-
-    try:
-        return _npm_parts(*AXE, ROOT / ".assets") / "axe.min.js"
-    except InputError as error:
-        pytest.skip(str(error))
+    assert serious(kept.page, axe(), within=".xl-lab", rules={}) == []
 
 
 def test_a_pair_in_a_chapter_can_be_pointed_at(fresh: Lab) -> None:

@@ -4,9 +4,10 @@
 
 Each page is opened at the width of a desktop and of a phone, in a fresh profile, below a sub-path, and fails on: an error in the console
 or the page, a request to another host, a response of 400 or more, a figure that is not drawn or has no description, a broken picture,
-sideways scrolling on a phone, a link within the book that leads nowhere. On the desktop it also fails if a figure does not follow a
-switch between light and dark. In both, text must stand out from its background. Before any of that, the files themselves are read:
-every page has a language, a title, a description and a heading, weighs at most 2 MB, and what it refers to is there.
+sideways scrolling on a phone or zoomed to 200 %, a link within the book that leads nowhere, a serious violation that axe-core finds. On
+the desktop it also fails if a figure does not follow a switch between light and dark. In both, text must stand out from its background.
+Before any of that, the files themselves are read: every page has a language, a title, a description and a heading, weighs at most 2 MB,
+and what it refers to is there.
 """
 
 import argparse
@@ -27,11 +28,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
+from xaicl_lib.errors import InputError
+from xaicl_lib.publishing.assets import _npm_parts
 from xaicl_lib.publishing.links import check_basics, check_links
 
 ROOT = Path(__file__).resolve().parent.parent
 SUBPATH = "some/sub/path"
-WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+WIDTHS = {"desktop": (1280, 900), "phone": (360, 800)}
+AXE = (
+    "axe-core@4.14.1",
+    "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+    ("axe.min.js",),
+)
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 FLAGS = ["--no-sandbox", "--disable-gpu", *QUIET]
 PATIENCE = 240_000  # milliseconds for a page or a figure: a slow machine is no error
@@ -176,6 +184,7 @@ def check_page(browser: Any, address: str, name: str, device: str, book: Path, s
         problems += draw_all(page)
         problems += page.evaluate(PROBLEMS_JS)
         problems += [f"{problem} (light)" for problem in page.evaluate(CONTRAST_JS)]
+        problems += serious(page, axe(), rules={"color-contrast": {"enabled": False}})  # that is asked above, and faster
         problems += broken_links(name, page.evaluate(LINKS_JS), address, book)
         if device == "phone" and (beyond := page.evaluate(OVERFLOW_JS)) > 1:
             problems.append(f"scrolls sideways by {beyond} px")
@@ -183,11 +192,35 @@ def check_page(browser: Any, address: str, name: str, device: str, book: Path, s
         if device == "desktop":
             problems += dark(page)
             shoot(page, screenshots, name, device, "dark")
+            problems += zoomed(page)
         return list(dict.fromkeys(problems))
     except Exception as error:  # a page that cannot even be opened is one more finding, not the end of the check
         return [f"{type(error).__name__}: {str(error).splitlines()[0]}"]
     finally:
         context.close()
+
+
+@functools.cache
+def axe() -> str:
+    """The text of axe-core, fetched the first time."""
+    return (_npm_parts(*AXE, ROOT / ".assets") / "axe.min.js").read_text(encoding="utf-8")
+
+
+def serious(page: Any, script: str, *, within: str = "html", rules: dict[str, Any]) -> list[str]:
+    """What axe-core calls serious or critical in a part of the page."""
+    page.evaluate(f"{script};0")
+    run = "async ([within, rules]) => (await axe.run(within, {resultTypes: ['violations'], rules})).violations"
+    found = [one for one in page.evaluate(run, [within, rules]) if one["impact"] in ("serious", "critical")]
+    return [f"axe: {one['id']}, {len(one['nodes'])} times, first {one['nodes'][0]['html'][:160]}" for one in found]
+
+
+def zoomed(page: Any) -> list[str]:
+    """At 200 % the desktop has half its pixels: nothing may need scrolling sideways."""
+    width, height = WIDTHS["desktop"]
+    page.set_viewport_size({"width": width // 2, "height": height})
+    page.wait_for_timeout(300)
+    beyond = page.evaluate(OVERFLOW_JS)
+    return [f"scrolls sideways by {beyond} px at 200 %"] if beyond > 1 else []
 
 
 def watch(page: Any, address: str, problems: list[str]) -> None:
@@ -274,6 +307,10 @@ def main() -> int:
     names = pages_of(book) if book.is_dir() else []
     if not names:
         sys.exit(f"expected a book in {book}, found no page; `make book` builds it")
+    try:
+        axe()
+    except InputError as error:
+        sys.exit(str(error))
     files = [*check_links(book), *check_basics(book)]
     print("failed the files" if files else "ok     the files", *files, sep="\n         ", flush=True)
     if arguments.screenshots:

@@ -1,7 +1,5 @@
 """Small networks, pairs and photos that the tests share."""
 
-import contextlib
-import ctypes
 import functools
 import logging
 import multiprocessing
@@ -14,9 +12,6 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests share out the processors, not the work of each
-with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has it
-    for option, value in ((-1, 2**30), (-2, 2**26), (-3, 2**25)):  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
-        ctypes.CDLL(None).mallopt(option, value)  # memory is kept for the next tensor; else a tenth of all time goes into getting it anew
 
 if "rfc3987_syntax" not in sys.modules:
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # a grammar that jsonschema would compile in each process
@@ -28,8 +23,10 @@ from filelock import FileLock
 from torch import nn
 
 from xaicl_lib import Pair, PairModel, load_model
+from xaicl_lib.devices import keep_memory
 from xaicl_lib.networks.small import _SlimViT
 
+keep_memory()  # a tenth of the tests' time
 collect_ignore = ["checkpoints/fixtures"]  # made once by packages that the project does not need
 logging.getLogger("torch.__trace").setLevel(logging.WARNING)  # its thousands of debug lines would all be kept by pytest
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from xaicl_lib.commands import run
+from xaicl_lib.devices import keep_memory
 from xaicl_lib.errors import InputError, NotebookError
 
 Commands = Any  # what argparse gives for subparsers; its name there is private
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaicl", description="Why does a contrastive model find two images alike?")
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     books = (_add_book, _add_run, _add_site, _add_serve)
-    for add in (_add_explain, _add_retrieve, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_train, *books):
+    for add in (_add_explain, _add_retrieve, _add_evaluate, _add_benchmark, _add_lists, _add_export, _add_element, _add_train, *books):
         add(commands)
     return parser
 
@@ -53,6 +54,7 @@ def _add_explain(commands: Commands) -> None:
     explain.add_argument("--seed", type=_seed, default=0, help="of methods that draw random numbers (default: %(default)s)")
     explain.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     explain.add_argument("--channels", type=_numbers, help="what is shown of images that are not RGB: one channel or three, such as 3,2,1")
+    _add_engine(explain)
     explain.add_argument("-o", "--output", help="FILE.html (interactive, self-contained) or FILE.png")
 
 
@@ -74,6 +76,10 @@ def _add_retrieve(commands: Commands) -> None:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fit", default="crop", help="of photos that are no squares: crop, pad or stretch (default: %(default)s)")
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", default="eager", help="eager, auto, onnxruntime, openvino or compile (default: %(default)s)")
 
 
 def _add_evaluate(commands: Commands) -> None:
@@ -98,6 +104,7 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("--seed", type=_seed, default=0, help="of pairs and methods (default: %(default)s)")
     evaluate.add_argument("--store", help="folder where values are kept as they come; a run that was stopped goes on from there")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    _add_engine(evaluate)
     evaluate.add_argument("-o", "--output", required=True, help="FILE.csv or FILE.parquet")
     evaluate.add_argument("--adaptive", action="store_true", help="areas within 0.005, from a fifth of the encodings at 225 points")
 
@@ -125,6 +132,14 @@ def _add_export(commands: Commands) -> None:
     export.add_argument("name", help="see `models`; your own: `from xaicl_lib.lab.export import export`")
     export.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     export.add_argument("-o", "--output", required=True, metavar="FOLDER", help="for the bundle; an older one there is replaced")
+
+
+def _add_element(commands: Commands) -> None:
+    element = commands.add_parser("element", help="write what <xaicl-pair>, a live pair, needs on a page of your own")
+    element.add_argument("-o", "--output", required=True, metavar="FOLDER", help="to put beside the page; an older one there is replaced")
+    element.add_argument("--models", nargs="+", default=["simclr"], metavar="NAME", help="of the lab (default: simclr)")
+    element.add_argument("--out", default="_build", help="where a book was built, whose models are taken (default: %(default)s)")
+    element.add_argument("--jobs", type=_whole, help="processes at a time (default: as many as there are cores)")
 
 
 def _add_train(commands: Commands) -> None:
@@ -222,6 +237,7 @@ def program() -> int:
     """The program itself: asked to end, it ends as after Ctrl-C, with all that it has started."""
     signal.signal(signal.SIGTERM, _end)
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # jsonschema would compile its grammar, which nothing here uses
+    keep_memory()
     return main()
 
 

@@ -30,7 +30,7 @@ def _run_explain(arguments: argparse.Namespace) -> None:
     params |= {"score": resolve_score(arguments.score)} if arguments.score else {}
     notes: list[str] = []
     with _noted(notes):
-        model = load_model(arguments.model, arguments.device, file=arguments.file)
+        model = load_model(arguments.model, arguments.device, file=arguments.file, engine=arguments.engine)
         pair = Pair.open(arguments.a, arguments.b, model, arguments.fit)
     for source, image in ((arguments.a, pair.a), (arguments.b, pair.b)):
         if image is not None and bool((image.amax((2, 3)) - image.amin((2, 3)) < 1 / 255).all()):
@@ -129,7 +129,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
     from xaicl_lib.studies.tables import METHODS, evaluated, pairs_from, with_provenance
 
     output = output_file(arguments.output, (".csv", ".parquet"))
-    models = [load_model(name, arguments.device) for name in arguments.models]
+    models = [load_model(name, arguments.device, engine=arguments.engine) for name in arguments.models]
     methods = list(dict.fromkeys(label for name in arguments.methods for label in (METHODS if name == "paper" else [name])))
     sizes = {model.size for model in models}
     if len(sizes) > 1:
@@ -230,6 +230,15 @@ def _run_export(arguments: argparse.Namespace) -> None:
     total = card["weights"]["bytes"] + sum(graph["bytes"] for graph in card["graphs"].values())
     weights = card["weights"]["bytes"] / 1e6
     print(f"written: {arguments.output}, {total / 1e6:.2f} MB, {weights:.2f} of them weights; {len(card['methods'])} methods")
+
+
+def _run_element(arguments: argparse.Namespace) -> None:
+    """Write what a live pair needs on a page of one's own."""
+    from xaicl_lib.publishing.build import write_element
+
+    write_element(arguments.output, arguments.models, arguments.out, arguments.jobs)
+    total = sum(path.stat().st_size for path in Path(arguments.output).rglob("*") if path.is_file())
+    print(f"written: {arguments.output}, {total / 1e6:.1f} MB; a page names page/pair.js in it, see `book/lab.md`")
 
 
 def _run_train(arguments: argparse.Namespace) -> None:
@@ -333,7 +342,7 @@ def _run_serve(arguments: argparse.Namespace) -> None:
 
 _COMMANDS = {
     "explain": _run_explain, "retrieve": _run_retrieve, "evaluate": _run_evaluate, "benchmark": _run_benchmark,
-    "models": _run_models, "methods": _run_methods, "export": _run_export, "train": _run_train, "book": _run_book,
+    "models": _run_models, "methods": _run_methods, "export": _run_export, "element": _run_element, "train": _run_train, "book": _run_book,
     "run": _run_execute, "check": _run_check, "site": _run_site, "links": _run_links, "serve": _run_serve,
 }  # fmt: skip
 

@@ -22,3 +22,10 @@ def require(kind: str, known: Iterable[object], *names: object) -> None:
 def unknown(kind: str, name: object, known: Iterable[object]) -> InputError:
     """The error for a name that is not among the known ones."""
     return InputError(f"unknown {kind} {name!r}; there are: {', '.join(map(str, known))}")
+
+
+def telling_line(error: Exception) -> str:
+    """The line of another package's error that says most: the one that names an operation, else the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    telling = [line for line in lines if "aten" in line or "not supported" in line.lower()]
+    return (telling or lines)[0][:200]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from xaicl_lib.devices import sparing
+from xaicl_lib.engines import Run, Runner, known_engine
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.layers import channels_of, unwrapped
 from xaicl_lib.pair import Pair
@@ -50,6 +51,7 @@ class PairModel:
         key: stands in the store of results for what cannot be read of the modules, such as the code of a scripted one; see `fingerprint`.
         interpolation: the filter that photos are resized with for the model: "nearest", "bilinear", "bicubic", "lanczos", "box", "hamming",
             or as processors have it.
+        engine: what runs the network where no gradients are asked for, see the attribute.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -72,7 +74,9 @@ class PairModel:
         output: Output | None = None,
         key: str | None = None,
         interpolation: Any = "bilinear",
+        engine: str = "eager",
     ) -> None:
+        self.engine = engine
         head = MeanPool() if head is None else head
         given = {"features": features, "head": head}
         given["features_b"] = features if features_b is None else features_b
@@ -92,6 +96,7 @@ class PairModel:
         self._fast: PairModel | None = None
         self._fast_of: tuple[list[object], list[Tensor]] = [], []  # what _fast was made from: attributes, and values of tensors
         self._is_fast = False
+        self._runners: dict[str, Runner] = {}  # of the fast form, by side
         channels = channels_of(self.features_a, side, told)
         if told not in (None, channels):
             raise InputError(f"expected size, mean and std of as many channels as the features of {name!r} take, {channels}, got {told}")
@@ -133,6 +138,24 @@ class PairModel:
         return self._mean.shape[1]
 
     @property
+    def engine(self) -> str:
+        """What runs the network where no gradients are asked for: occlusion, RISE, areas, corpora, galleries.
+
+        "eager" is PyTorch as it is. "onnxruntime" and "openvino" (extras of these names) and "compile" (torch's own; needs a C++ compiler
+        and takes a minute to start) are built at the first images of each size and checked on them: their embeddings are within 1e-5 of
+        eager's, or eager goes on, which is said. "auto" computes eagerly for two seconds, then takes whichever of the first three is
+        fastest. Keys of stores do not depend on it; tables that the library writes say it.
+
+        Raises:
+            InputError: set to an engine that does not exist or is not installed.
+        """
+        return self._engine
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        self._engine, self._fast = known_engine(name), None
+
+    @property
     def symmetric(self) -> bool:
         """Whether both sides run through the same modules."""
         return self.features_a is self.features_b and self.head_a is self.head_b
@@ -164,7 +187,7 @@ class PairModel:
             with torch.inference_mode(False):
                 same_modules = self._fast is not None and _are_the_same(attributes, self._fast_of[0])  # whose habits are known
                 fast = copy.copy(self)
-                fast._fast, fast._is_fast = None, True
+                fast._fast, fast._is_fast, fast._runners = None, True, {}
                 fast._parts = formed(self._parts, self._habits) if same_modules else self._tried()
                 fast._habits = self._habits
                 fast._take_parts()
@@ -222,6 +245,7 @@ class PairModel:
             name=self.name,
             key=self.key,
             interpolation=self.interpolation,
+            engine=self.engine,
         )
 
     def embed_a(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
@@ -267,11 +291,24 @@ class PairModel:
         return sparing(lambda images: fast.encode_inputs(map(fast.normalize, pixels.split(images or usual)), side), chunk, usual)
 
     @torch.no_grad()
-    def encode_inputs(self, portions: Iterable[Float[Tensor, "k c h w"]], side: str = "a") -> Float[Tensor, "n d"]:
-        """As `encode`, of images that are made portion by portion in the model's input space, such as perturbed copies."""
+    def encode_inputs(self, portions: Iterable[Float[Tensor, "k c h w"]], side: str = "a", *, draft: bool = False) -> Float[Tensor, "n d"]:
+        """As `encode`, of images that are made portion by portion in the model's input space, such as perturbed copies.
+
+        A `draft` is computed in bfloat16 where that is faster; what uses it corrects and bounds it by exact ones (`xaicl_lib.drafts`).
+        """
         require("side", "ab", side)
-        embed = self.fast.embed_a if side == "a" else self.fast.embed_b
-        return torch.cat([embed(x) for x in portions])
+        run = self.fast._run(side, draft)
+        return torch.cat([run(x) for x in portions])
+
+    def _run(self, side: str, draft: bool) -> Run:
+        """Of the fast form: what turns images into embeddings without gradients."""
+        if self.engine == "eager" and not draft:
+            return self.embed_a if side == "a" else self.embed_b
+        side = "a" if self.symmetric else side
+        if side not in self._runners:
+            features, head = (self.features_a, self.head_a) if side == "a" else (self.features_b, self.head_b)
+            self._runners[side] = Runner(features, head, self.engine, self.name)
+        return self._runners[side].draft if draft else self._runners[side]
 
     def like(self, corpus: Source, foil: Source | None = None, *, normalize: bool = True) -> Score:
         """A score for one-sided questions: how much more alike an image is to a corpus than to a foil.
@@ -312,7 +349,7 @@ class PairModel:
 
     def __getstate__(self) -> dict[str, object]:
         """Without the fast form, which is made anew wherever the model arrives."""
-        return {**self.__dict__, "_fast": None, "_fast_of": ([], [])}
+        return {**self.__dict__, "_fast": None, "_fast_of": ([], []), "_runners": {}}
 
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self._parts.parameters())

@@ -198,7 +198,8 @@ class Explanation:
         score: (n,) the score that is explained.
         joint: (n, ia, ja, ib, jb) which cell of a goes with which cell of b, for methods that say so.
         residual: (n,) what the map leaves unexplained, for methods that promise completeness.
-        error_a, error_b: maps of the standard error of either map, for methods that estimate theirs from random draws.
+        error_a, error_b: maps of what either map may be off by: the standard error, for methods that estimate theirs from random draws;
+            of drafts a measured bound, 0 where a value is exact.
         method, params: how it was made, the seed included.
     """
 

@@ -38,7 +38,7 @@ class _Bridge(nn.Module):
         """The part's output."""
         given = x.clone() if self.lends else x
         made = self.module(given if self.dtype is None else given.to(self.dtype))
-        made = rows(made, len(x)) if self.shaped else made
+        made = rows(made, x.shape[0]) if self.shaped else made
         return made if self.dtype is None else made.float()
 
 

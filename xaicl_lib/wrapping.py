@@ -194,7 +194,7 @@ def rows(z: Any, n: int) -> Float[Tensor, "n d"]:
         InputError: no tensor, or one whose batch axis cannot be told.
     """
     z = tensor_of(z, "the head")
-    if z.ndim == 2 and len(z) == n:
+    if z.ndim == 2 and z.shape[0] == n:  # not len(), which would fix n where a graph is made for any
         return z
     long = [length for length in z.shape if length != 1]
     lost = n == 1 and len(long) <= 1

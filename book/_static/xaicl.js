@@ -64,6 +64,10 @@
     return node;
   }
 
+  const length = (given) => given?.bdata?.length ?? given?.length ?? 0;
+  const hasNumbers = ({ type, dx, x, y, text, texttemplate, hoverinfo }) =>
+    type === "heatmap" ? dx === undefined && Boolean(x || text || texttemplate) : length(x) > 0 && length(y) > 0 && hoverinfo !== "skip";
+
   class Plot {
     constructor(box) {
       this.box = box;
@@ -72,6 +76,21 @@
       this.drawn = null; // a promise, once asked for
       this.space = 0;
       this.reserve();
+      this.offerNumbers();
+    }
+
+    // A figure of numbers has them as a table behind a button, made when it is opened.
+    offerNumbers() {
+      if (!this.spec.data.some(hasNumbers)) return;
+      const details = document.createElement("details");
+      details.className = "xaicl-table";
+      details.append(Object.assign(document.createElement("summary"), { textContent: "The numbers as a table" }), document.createElement("div"));
+      details.addEventListener("toggle", async () => {
+        if (!details.open) return;
+        const { fill } = await import(new URL("figure_table.js", here));
+        fill(details.lastElementChild, { data: this.box.data ?? this.spec.data, layout: this.spec.layout });
+      });
+      this.box.parentElement.after(details);
     }
 
     // Room for the figure, before and after it is there: the page never jumps.
@@ -156,7 +175,28 @@
     print(plots);
   }
 
+  // What scrolls sideways must be reached by the keyboard; what the theme leaves without a name of its own gets one.
+  function accessible() {
+    for (const box of document.querySelectorAll(".bd-article pre")) if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    for (const icon of document.querySelectorAll(".theme-switch-button :is(i, svg)")) {
+      icon.setAttribute("aria-hidden", "true");
+      icon.removeAttribute("title");
+      icon.querySelector("title")?.remove();
+    }
+    for (const named of document.querySelectorAll(".search-button__button[aria-label], .bd-article summary[aria-label]")) {
+      if (named.textContent.trim()) named.removeAttribute("aria-label"); // its text is its name
+    }
+    for (const fold of document.querySelectorAll(".bd-sidebar-primary summary:not([aria-label])")) {
+      fold.setAttribute("aria-label", `Pages below ${fold.closest("li")?.querySelector("a")?.textContent.trim() ?? "this one"}`);
+    }
+  }
+
+  accessible();
+  addEventListener("load", accessible);
+  addEventListener("resize", accessible);
   const boxes = [...document.querySelectorAll(".xaicl-plot")];
+  if (document.querySelector("xaicl-pair")) import(new URL("lab/page/pair.js", here));
+  if (document.querySelector(".xaicl-quiz")) import(new URL("quiz.js", here));
   if (document.querySelector(".xl-explorer")) showPairs();
   if (boxes.length > 0) showPlots(boxes);
 }

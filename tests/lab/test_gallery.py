@@ -244,7 +244,9 @@ def test_the_gallery_holds_what_the_browser_can_compute_and_what_it_promises(
     assert sorted(m["name"] for m in index["methods"]) == sorted(names)
     a, b = index["pairs"][0]["a"], index["pairs"][0]["b"]
     made = json.loads((tmp_path / "gallery" / "results" / f"{a}--{b}--scenes_simclr.json").read_text())
-    assert sorted(made) == sorted(names)
+    card = json.loads((tmp_path / "models" / "scenes_simclr" / "model.json").read_text())
+    assert index["models"][0]["methods"] == card["methods"] == [name for name in METHODS if name not in ("attention_rollout", "legrad")]
+    assert sorted(made) == sorted(set(names) - {"attention_rollout", "legrad"})
     check = json.loads((tmp_path / "gallery" / "check" / "scenes_simclr.json").read_text())
     want = {r["method"]: np.frombuffer(base64.b64decode(r["a"]["floats"]), "<f4") for r in check["results"]}
     stored = np.frombuffer(base64.b64decode(made["grad_cam"]["a"]["bytes"]), np.uint8) * made["grad_cam"]["step"]
@@ -272,6 +274,7 @@ TOP_LEFT, CENTRE, COLD = [1, 0.5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 2, 0, 0, 0,
         ),
         ({"score": 1.0, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "grad_cam", "gradient": True}}, {"warning": "vanishes"}),
         ({"score": 0.5, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "edges", "family": "control"}}, {"rest": "."}),
+        ({"score": 0.5, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "attention_rollout"}}, {"meaning": "The other picture has no say"}),
     ],
 )  # fmt: skip
 def test_the_sentence_says_what_is_seen(given: dict[str, Any], want: dict[str, str]) -> None:

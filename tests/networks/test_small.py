@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.conftest import assert_close
 from xaicl_lib import PairModel
-from xaicl_lib.networks.small import _predictor_head, _sine_positions, _SlimViT, branches, build_network
+from xaicl_lib.networks.small import _predictor_head, _sine_positions, _SlimViT, branches, build_network, kept
 from xaicl_lib.networks.transformer import _Attention
 from xaicl_lib.training.recipes import RECIPES
 
@@ -75,6 +75,21 @@ def test_folding_leaves_the_vit_what_it_computes() -> None:
     assert_close(model.fast.embed_a(x), model.embed_a(x), rtol=1e-4, atol=1e-5)
     assert_close(model.fast.embed_b(x), model.embed_b(x), rtol=1e-4, atol=1e-5)
     assert not model.symmetric
+
+
+def test_a_network_with_registers_is_opened_as_it_is() -> None:
+    """The class token from the shares of patches equals the network's own; what registers hold is in no cell."""
+    network = kept(build_network({**RECIPES["dino"].facts(), "widths": (4, 8), "depth": 2, "heads": 2, "hidden": 8, "embedding": 4}))
+    for p in network.parameters():
+        nn.init.normal_(p, float(p.ndim == 1), 0.4)
+    network.eval()
+    parts, x = branches(network), torch.rand(2, 3, 32, 48)
+    f = parts["features"](x)
+    assert_close(parts["head"](f), network["features"](x), rtol=1e-4, atol=1e-5)
+    assert f.shape[2:] == (8, 12)
+    nn.init.normal_(network["features"].registers, 0, 2)
+    again = branches(network)["features"](x)
+    assert not torch.allclose(again[:, :8], f[:, :8]), "patches see registers"
 
 
 def test_the_keys_start_as_the_queries_do() -> None:

@@ -96,6 +96,32 @@ def test_moco_v3_at_its_limits() -> None:
     assert losses.moco_v3(eye, eye, eye, eye, 0.05).item() < 1e-5
 
 
+def test_dino_equals_loops_and_stops_the_gradient() -> None:
+    ta, tb, sa, sb, sc = (t.requires_grad_() for t in draw("ta", "tb", "sa", "sb", "sc"))
+    loss = losses.dino(ta, tb, sa, sb, sc, temperature=0.3, teacher_temperature=0.5)
+    shares = (torch.cat([ta, tb]) / 0.5).detach().exp()
+    for _ in range(3):
+        shares = shares / shares.sum(0)
+        shares = shares / shares.sum(1, keepdim=True)
+    terms = [
+        -sum((p[i] @ (s / 0.3).log_softmax(1)[i]).item() for i in range(5)) / 5
+        for p, others in ((shares[:5], (sb, sc)), (shares[5:], (sa, sc))) for s in others
+    ]  # fmt: skip
+    assert loss.item() == pytest.approx(sum(terms) / 4, rel=1e-5)
+    loss.backward()
+    assert ta.grad is None
+    assert tb.grad is None
+    assert all(s.grad is not None and float(s.grad.abs().max()) > 0 for s in (sa, sb, sc))
+
+
+def test_dino_at_its_limits() -> None:
+    teacher, nothing = 9 * torch.eye(8), torch.zeros(8, 8)
+    assert losses.dino(teacher, teacher, nothing, nothing).item() == pytest.approx(math.log(8), rel=1e-5)
+    assert losses.dino(teacher, teacher, teacher, teacher).item() < 1e-5
+    shares = losses.balanced(torch.tensor([[5.0, 0.0], [4.0, 0.0], [3.0, 0.0], [2.0, 0.0]]), rounds=50)
+    torch.testing.assert_close(shares.sum(0), torch.tensor([2.0, 2.0]), atol=1e-3, rtol=0)
+
+
 def test_supcon_equals_loops() -> None:
     z = draw("z", n=7)[0]
     labels = torch.tensor([0, 1, 0, 2, 1, 0, 3])  # two of them are alone

@@ -31,7 +31,9 @@ def tiny(name: str, **changes) -> Recipe:
         "epochs": 3, "batch": 8, "photo_size": 32, "views": replace(recipe.views, size=16), "hidden": 8, "embedding": 4,
         "views_b": recipe.views_b and replace(recipe.views_b, size=16), "widths": (4, 6, 8, 8), "predictor": recipe.predictor and 6,
     }  # fmt: skip
-    vit = {"widths": (4, 8), "depth": 1, "heads": 2} if recipe.architecture == "slim_vit" else {}
+    vit = {"widths": (4, 8), "depth": 1, "heads": 2} if recipe.architecture.endswith("_vit") else {}
+    if recipe.prototypes:
+        small |= {"prototypes": 5, "views_local": replace(recipe.views_local, size=8)}
     return replace(recipe, **{**small, **vit, **changes})
 
 
@@ -40,7 +42,7 @@ def trainer_of(recipe: Recipe, out) -> Trainer:
 
 
 TINY = tiny("simclr")
-EACH = pytest.mark.parametrize("name", ["simclr", "barlow_twins", "simsiam", "moco_v3", "supervised", "supcon", "triplet"])
+EACH = pytest.mark.parametrize("name", ["simclr", "barlow_twins", "simsiam", "moco_v3", "dino", "supervised", "supcon", "triplet"])
 
 
 def test_boxes_lie_inside_and_mirror_half_the_time() -> None:
@@ -325,8 +327,9 @@ def test_what_is_finished_can_be_loaded(tmp_path, lenient, name) -> None:
     model = load_model(name, "cpu", folder=tmp_path / "zoo")
     network = trainer.network.eval()
     x = torch.rand(2, 3, 32, 40)
-    f = network["features"](x)
-    want = network["predictor"](network["head"](f)) if name == "moco_v3" else network["head"](f)
+    f = network["features_b" if name == "dino" else "features"](x)
+    want = f if name == "dino" else network["head"](f)
+    want = network["predictor"](want) if name == "moco_v3" else want
     assert_close(model.embed_a(x), want, rtol=1e-4, atol=1e-5)
     assert model.symmetric == (name != "moco_v3")
     if name == "supervised":

@@ -11,7 +11,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,13 @@ MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
     "simclr": ("SimCLR, photos", "learned from photos without labels to give two views of one photo the same embedding"),
     "barlow_twins": ("Barlow Twins, photos", "learned from photos without labels, by making the parts of an embedding independent"),
     "supervised": ("Supervised, photos", "learned to name ten classes of photos"),
+    "moco_v3": (
+        "MoCo v3, photos",
+        "is a transformer that learned from photos without labels; A and B go through two networks, of which one follows the other",
+    ),
     "scenes_simclr": ("SimCLR, scenes", "learned from drawn scenes without labels"),
     "scenes_supervised": ("Supervised, scenes", "learned to name the shape in drawn scenes"),
+    "scenes_clip": ("Image and text, scenes", "learned from drawn scenes and the sentences that describe them"),
     "stickers_95": ("Planted shortcut", "learned from drawn scenes, of which two of one object wore the same sticker nearly always"),
     "stickers_0": ("Shortcut repaired", "learned from the same scenes, on which stickers said nothing of the object"),
     **{
@@ -132,10 +137,11 @@ TITLES = {
     "averaged_transforms": "Averaged Transforms",
     "deep_similarity": "Deep Similarity",
     "integrated_jacobians": "Integrated Jacobians",
+    "legrad": "LeGrad",
 }
 # The menu: what the browser can compute itself, on a reader's own pictures too; first what is best to begin with.
 ORDER = ("interaction_cam", "conditional_occlusion", "deep_similarity", "integrated_jacobians", "grad_cam", "averaged_transforms",
-         "smooth_grad", "input_x_gradient", "pairwise_occlusion", "edges", "random_map")  # fmt: skip
+         "smooth_grad", "input_x_gradient", "pairwise_occlusion", "attention_rollout", "legrad", "edges", "random_map")  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {  # how a reader sets them; other parameters stay at their defaults
     "window": {"title": "Window", "unit": "pixels", "low": 4, "high": 48, "step": 1, "share": 64 / 224},
     "stride": {"title": "Step between places", "unit": "pixels", "low": 1, "high": 24, "step": 1, "share": 8 / 224},
@@ -158,7 +164,7 @@ CHECKED: dict[str, tuple[dict[str, Any], float]] = {  # method: parameters, larg
 }
 
 
-def _menu() -> list[str]:
+def menu() -> list[str]:
     """Names of the methods that the browser computes, first what is best to begin with; one that has no place of its own comes last."""
     return [*ORDER, *(name for name in METHODS if name not in ORDER)]
 
@@ -178,10 +184,12 @@ def _write_model(folder: Path, name: str, pairs: int | None = None) -> None:
     seen = _seen(model.size)
     for part in ("results", "check", "models"):
         (folder / part).mkdir(parents=True)
-    _write_results(folder / "results", model, name, chosen, seen)
-    _write_json(folder / "check" / f"{name}.json", _check(model, chosen[0], seen))
-    _write_json(folder / "entry.json", _model_entry(name, model, seen))
     export(model, folder / "models" / name)
+    card = json.loads((folder / "models" / name / "model.json").read_text(encoding="utf-8"))
+    able = [method for method in menu() if method in card["methods"] or method not in METHODS]
+    _write_results(folder / "results", model, able, chosen, seen)
+    _write_json(folder / "check" / f"{name}.json", _check(model, chosen[0], seen))
+    _write_json(folder / "entry.json", {**_model_entry(name, model, seen), "methods": card["methods"], "guided": card["guided"]})
 
 
 def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> None:
@@ -204,7 +212,7 @@ def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> N
         "pictures": {name: {"title": p.title, "kind": p.kind} for name, p in PICTURES.items()},
         "pairs": [dict(zip(("a", "b", "title", "ask"), pair, strict=True)) for pair in PAIRS[:pairs]],
         "models": entries,
-        "methods": [method_entry(methods[name]) for name in _menu()],
+        "methods": [method_entry(methods[name]) for name in menu()],
         "torch": torch.__version__,
     }
     _write_json(gallery / "index.json", index)
@@ -217,9 +225,13 @@ def main() -> int:
     return 0
 
 
+def seen(name: str, size: int) -> Tensor:
+    """A picture as a model of that size sees it, (1, 3, s, s): what is left of it in a PNG."""
+    return (PICTURES[name].draw(size) * 255).round().byte().float() / 255
+
+
 def _seen(size: int) -> dict[str, Tensor]:
-    """Each picture as a model of that size sees it, (1, 3, s, s): what is left of it in a PNG."""
-    return {name: (picture.draw(size) * 255).round().byte().float() / 255 for name, picture in PICTURES.items()}
+    return {name: seen(name, size) for name in PICTURES}
 
 
 def _write_pictures(folder: Path, size: int) -> None:
@@ -234,11 +246,11 @@ def _image(pixels: Tensor) -> Image.Image:
     return Image.fromarray((pixels[0] * 255).round().byte().permute(1, 2, 0).numpy())
 
 
-def _write_results(folder: Path, model: PairModel, name: str, pairs: Iterable[tuple[str, ...]], seen: dict[str, Tensor]) -> None:
+def _write_results(folder: Path, model: PairModel, able: Sequence[str], pairs: Iterable[tuple[str, ...]], seen: dict[str, Tensor]) -> None:
     for a, b, *_ in pairs:
         pair = Pair(seen[a], seen[b])
-        made = {method: packed(_explain(model, pair, method)) for method in _menu()}
-        _write_json(folder / f"{a}--{b}--{name}.json", made)
+        made = {method: packed(_explain(model, pair, method)) for method in able}
+        _write_json(folder / f"{a}--{b}--{model.name}.json", made)
 
 
 def _explain(model: PairModel, pair: Pair, method: str, **params: Any) -> Explanation:
@@ -308,8 +320,9 @@ def _model_entry(name: str, model: PairModel, seen: dict[str, Tensor]) -> dict[s
 
 def _strangers(model: PairModel, images: list[Tensor]) -> float:
     """Median score of different pictures of a kind: what a similarity is to be compared with."""
-    z = model.encode(torch.cat(images))
-    return round(statistics.median(cosine(z[i : i + 1], z[j : j + 1]).item() for i, j in combinations(range(len(z)), 2)), 3)
+    za, zb = (model.encode(torch.cat(images), side) for side in "ab")
+    pairs = combinations(range(len(za)), 2) if model.symmetric else permutations(range(len(za)), 2)
+    return round(statistics.median(cosine(za[i : i + 1], zb[j : j + 1]).item() for i, j in pairs), 3)
 
 
 def method_entry(method: Method) -> dict[str, Any]:

@@ -40,10 +40,8 @@ def attention_rollout(model: PairModel, pair: Pair) -> Explanation:
     """
     maps, ends = [], []
     for x, features, head in _sides(model, pair):
-        weights: list[Tensor] = []
-        with attention_seen(functools.partial(_noted, into=weights)):
-            f = features(x)
-        maps.append(_rolled(_of_cells(weights, f, model), f, getattr(features, "is_pool", False)))
+        f, weights = attention_of(features, x, model.name, _mean)
+        maps.append(rolled(weights, f, getattr(features, "is_pool", False)))
         ends.append(head(f.clone()))
     return Explanation(maps[0], maps[1], cosine(ends[0], ends[1]))
 
@@ -77,29 +75,48 @@ def legrad(model: PairModel, pair: Pair, *, score: Score = cosine) -> Explanatio
     maps, ends = [], []
     with torch.enable_grad():
         for x, features, head in _sides(model, pair):
-            weights: list[Tensor] = []
-            with attention_seen(functools.partial(_held, into=weights)):
-                f = features(x)
-            held.append(_of_cells(weights, f, model))
+            f, weights = attention_of(features, x, model.name)
+            held.append(weights)
             maps.append(f.detach())
             ends.append(head(f.clone()))
         s = score(*two(ends))
         leaves = [w for side in held for w in side]
         gradients = iter(torch.autograd.grad(s.sum(), leaves, materialize_grads=True))  # zeros for a side that the score ignores
-    made = [_averaged([next(gradients) for _ in side], f) for side, f in zip(held, maps, strict=True)]
+    made = [positive([next(gradients) for _ in side], f) for side, f in zip(held, maps, strict=True)]
     return Explanation(made[0], made[1] if pair.b is not None else None, s.detach())
 
 
-def _noted(weights: Tensor, into: list[Tensor]) -> Tensor:
-    """The weights; their mean over heads is kept."""
-    into.append(weights.mean(1))
-    return weights
+def attention_of(
+    features: Callable[[Tensor], Tensor], x: Tensor, name: str, kept: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """A map and the attention weights behind it, block by block: (n, c, i, j), and (n, heads, t, u) each, which gradients reach.
+
+    Args:
+        features: from images to maps.
+        x: images in the model's input space.
+        name: of the model, for the error.
+        kept: what is kept of the weights of a block, instead of themselves.
+
+    Raises:
+        InputError: a model without attention among its patches.
+    """
+    weights: list[Tensor] = []
+    with attention_seen(functools.partial(_noted, into=weights, kept=kept)):
+        f = features(x)
+    return f, _of_cells(weights, f, name)
 
 
-def _held(weights: Tensor, into: list[Tensor]) -> Tensor:
-    """The weights, kept, as something that gradients reach."""
+def _noted(weights: Tensor, into: list[Tensor], kept: Callable[[Tensor], Tensor] | None) -> Tensor:
+    if kept is not None:
+        into.append(kept(weights))
+        return weights
     into.append(weights if weights.requires_grad else weights.detach().requires_grad_())
     return into[-1]
+
+
+def _mean(weights: Tensor) -> Tensor:
+    """Of all heads, the axis of which stays."""
+    return weights.mean(1, keepdim=True)
 
 
 def _sides(model: PairModel, pair: Pair) -> list[tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
@@ -107,22 +124,24 @@ def _sides(model: PairModel, pair: Pair) -> list[tuple[Tensor, Callable[[Tensor]
     return [(model.normalize(side), *branch) for side, branch in zip(pair.sides, branches, strict=False)]
 
 
-def _of_cells(weights: list[Tensor], f: Float[Tensor, "n c i j"], model: PairModel) -> list[Tensor]:
+def _of_cells(weights: list[Tensor], f: Float[Tensor, "n c i j"], name: str) -> list[Tensor]:
     """Of all weights those that stand for the attention to cells of the map, alone or with class and register tokens before them.
 
     Attention within windows, or among other tokens than the map's, has another number of images or of keys.
     """
-    n, cells = len(f), f[0, 0].numel() if f.ndim == 4 else 0
-    kept = [w for w in weights if len(w) == n and 0 < cells <= w.shape[-1] < cells + PREFIX]
+    n, cells = f.shape[0], f.shape[2:].numel() if f.ndim == 4 else 0
+    kept = [w for w in weights if w.shape[0] == n and 0 < cells <= w.shape[-1] < cells + PREFIX]
     if not kept:
-        raise InputError(f"expected a model with attention among the cells of its map, such as a vision transformer, got {model.name!r}")
+        raise InputError(f"expected a model with attention among the cells of its map, such as a vision transformer, got {name!r}")
     return kept
 
 
-def _rolled(weights: list[Tensor], f: Float[Tensor, "n c i j"], is_pool: bool) -> Float[Tensor, "n i j"]:
-    """From weights (n, t, u) of every block: u keys of all tokens or of the cells alone, t queries of these or of what is read."""
-    keys, cells = max(w.shape[2] for w in weights), f[0, 0].numel()
-    rolled = torch.eye(keys).to(f).expand(len(f), -1, -1)
+def rolled(weights: list[Tensor], f: Float[Tensor, "n c i j"], is_pool: bool) -> Float[Tensor, "n i j"]:
+    """The rollout of weights (n, heads, t, u) of every block: u keys of all tokens or of the cells alone, t queries of these or of what
+    is read, by an attention pool or not."""
+    weights = [w.mean(1) for w in weights]
+    keys, cells = max(w.shape[2] for w in weights), f.shape[2:].numel()
+    rolled = torch.eye(keys).to(f).expand(f.shape[0], -1, -1)
     *blocks, last = weights
     reads = last.shape[1] if last.shape[1] < last.shape[2] else 0
     for w in blocks if is_pool else weights:
@@ -135,14 +154,12 @@ def _rolled(weights: list[Tensor], f: Float[Tensor, "n c i j"], is_pool: bool) -
 def _step(w: Float[Tensor, "n t u"], rolled: Float[Tensor, "n k k"]) -> Float[Tensor, "n k k"]:
     """What a block makes of a rollout; tokens that it has no queries for stay as they are."""
     first = rolled.shape[1] - w.shape[2]  # of its keys among all tokens
-    rows = slice(first, first + w.shape[1])
-    new = rolled.clone()
-    new[:, rows] = (w @ rolled[:, first:] + rolled[:, rows]) / 2
-    return new
+    end = first + w.shape[1]
+    return torch.cat([rolled[:, :first], (w @ rolled[:, first:] + rolled[:, first:end]) / 2, rolled[:, end:]], 1)
 
 
-def _averaged(gradients: list[Tensor], f: Float[Tensor, "n c i j"]) -> Float[Tensor, "n i j"]:
-    """Of gradients (n, heads, t, u) of every block; queries that have none count as zeros."""
-    keys, cells = max(g.shape[3] for g in gradients), f[0, 0].numel()
+def positive(gradients: list[Tensor], f: Float[Tensor, "n c i j"]) -> Float[Tensor, "n i j"]:
+    """The mean of what is positive in gradients (n, heads, t, u) of every block; queries that have none count as zeros."""
+    keys, cells = max(g.shape[3] for g in gradients), f.shape[2:].numel()
     layers = torch.stack([g.relu().sum(2).mean(1)[:, -cells:] / keys for g in gradients])  # (layers, n, cells)
     return layers.mean(0).unflatten(1, f.shape[2:])

@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from xaicl_lib.drafts import FEW, is_draft, proven
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.scores import Score, cosine
+from xaicl_lib.scores import Score, cosine, two
 
 PAPER_SIDE, PAPER_WINDOW, PAPER_STRIDE = 224, 64, 8  # Sec. III-B1
 
@@ -38,6 +39,7 @@ def conditional_occlusion(
     chunk: int | None = None,
     window: int | None = None,
     stride: int | None = None,
+    precision: str = "exact",
 ) -> Explanation:
     r"""Drop of the score when a window of one image is hidden while the other stays whole.
 
@@ -54,30 +56,35 @@ def conditional_occlusion(
         chunk: perturbed images in flight; the only memory that the method takes.
         window: side of the square in pixels.
         stride: step between places in pixels. Pixels right and below of the last full window are never hidden.
+        precision: "exact", or "draft": hidden images are encoded in bfloat16 where that is faster, and cells that may be the largest or the
+            smallest once more exactly, see `xaicl_lib.drafts`.
 
     Returns:
         Maps in units of the score, one cell per place, row by row: (side - window) // stride + 1 cells along a side.
-        Positive where hiding lowers the score.
+        Positive where hiding lowers the score. Of a draft, `error_a` and `error_b` say what each cell may be off by.
 
     Raises:
         InputError: a window that does not fit into the image, or a stride under 1.
     """
-    x_a = model.normalize(pair.a)
-    x_b = None if pair.b is None else model.normalize(pair.b)
-    z_a = model.encode(pair.a, "a", chunk)
-    z_b = None if pair.b is None else model.encode(pair.b, "b", chunk)
-    whole = score(z_a, z_b)  # (n,)
+    draft = is_draft(precision)
+    sides = [model.normalize(pixels) for pixels in pair.sides]
+    whole = [model.encode(pixels, name, chunk) for pixels, name in zip(pair.sides, "ab", strict=False)]
+    score_whole = score(*two(whole))  # (n,)
 
-    def hide(x: Tensor, rescore: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def hide(k: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        def rescore(images: Tensor, item: Tensor, rough: bool) -> Tensor:
+            z = model.encode_inputs([images], "ab"[k], draft=rough)
+            return score(*two([z if j == k else other[item] for j, other in enumerate(whole)]))
+
         side = min(x.shape[2:])
         width = max(1, round(side * PAPER_WINDOW / PAPER_SIDE)) if window is None else window
         step = max(1, round(side * PAPER_STRIDE / PAPER_SIDE)) if stride is None else stride
-        scores = _occluded(x, width, step, chunk or model.chunk(x[0, 0].numel()), rescore)
-        return whole.view(-1, 1, 1) - scores
+        scores, error = _occluded(x, width, step, chunk or model.chunk(x[0, 0].numel()), rescore, draft)
+        return score_whole.view(-1, 1, 1) - scores, error
 
-    map_a = hide(x_a, lambda x, item: score(model.embed_a(x), None if z_b is None else z_b[item]))
-    map_b = None if x_b is None else hide(x_b, lambda x, item: score(z_a[item], model.embed_b(x)))
-    return Explanation(map_a, map_b, whole)
+    maps = [hide(k, x) for k, x in enumerate(sides)]
+    (map_a, error_a), (map_b, error_b) = maps[0], maps[1] if len(maps) > 1 else (None, None)
+    return Explanation(map_a, map_b, score_whole, error_a=error_a, error_b=error_b)
 
 
 @methods.add(
@@ -200,21 +207,32 @@ def _hidden(x: Tensor, rows: Tensor, columns: Tensor, chunk: int) -> Iterator[Fl
 
 
 def _occluded(
-    x: Float[Tensor, "n c h w"], window: int, stride: int, chunk: int, rescore: Callable[[Tensor, Tensor], Tensor]
-) -> Float[Tensor, "n i j"]:
-    """The score of every image with its window hidden at every place; `rescore(images, index of each)` gives (chunk,)."""
+    x: Float[Tensor, "n c h w"], window: int, stride: int, chunk: int, rescore: Callable[[Tensor, Tensor, bool], Tensor], draft: bool
+) -> tuple[Float[Tensor, "n i j"], Float[Tensor, "n i j"] | None]:
+    """The score of every image with its window hidden at every place, and of drafts what it may be off by.
+
+    `rescore(images, index of each, whether a draft)` gives (chunk,).
+    """
     n, _, h, w = x.shape
     if not 1 <= window <= min(h, w) or stride < 1:
         raise InputError(f"expected a window of 1 to {min(h, w)} pixels and a stride of at least 1, got window={window}, stride={stride}")
     rows, columns = (torch.arange(0, side - window + 1, stride, device=x.device) for side in (h, w))
-    places = len(rows) * len(columns)
-    scores = x.new_empty(n * places)
-    for part in progress(torch.arange(n * places, device=x.device).split(chunk), "hiding windows"):
-        item, place = part // places, part % places
-        in_row = _inside(rows[place // len(columns)], window, h).view(-1, 1, h, 1)
-        in_column = _inside(columns[place % len(columns)], window, w).view(-1, 1, 1, w)
-        scores[part] = rescore(x[item].masked_fill_(in_row & in_column, 0), item)
-    return scores.view(n, len(rows), len(columns))
+    shape = n, len(rows), len(columns)
+
+    def at(items: Tensor, places: Tensor, rough: bool = False) -> Tensor:
+        found = []
+        for item, place in progress(list(zip(items.split(chunk), places.split(chunk), strict=True)), "hiding windows"):
+            in_row = _inside(rows[place // len(columns)], window, h).view(-1, 1, h, 1)
+            in_column = _inside(columns[place % len(columns)], window, w).view(-1, 1, 1, w)
+            found.append(rescore(x[item].masked_fill_(in_row & in_column, 0), item, rough))
+        return torch.cat(found)
+
+    each = torch.arange(shape[1] * shape[2], device=x.device)
+    items = torch.arange(n, device=x.device).repeat_interleave(len(each))
+    rough = draft and len(each) >= FEW
+    scores = at(items, each.repeat(n), rough).view(n, -1)
+    scores, error = proven(scores, at) if rough else (scores, torch.zeros_like(scores))
+    return scores.view(shape), error.view(shape) if draft else None
 
 
 def _inside(start: Tensor, length: int, side: int) -> Tensor:

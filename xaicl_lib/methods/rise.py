@@ -77,12 +77,11 @@ def rise(
     if masks < 2 or cells < 1 or not 0 < keep < 1:
         raise InputError(f"expected at least 2 masks and 1 cell and keep in (0, 1), got masks={masks}, cells={cells}, keep={keep}")
     seed = generator.initial_seed() if generator else 0
-    embeds = (model.embed_a, model.embed_b)
     sides = [model.normalize(pixels) for pixels in pair.sides]
     whole = [model.encode(pixels, side, chunk) for pixels, side in zip(pair.sides, "ab", strict=False)]
 
     def rescore(k: int, item: int, images: Tensor) -> Tensor:
-        z = [embeds[k](images) if j == k else other[item].expand(len(images), -1) for j, other in enumerate(whole)]
+        z = [model.encode_inputs([images], "ab"[k]) if j == k else other[item].expand(len(images), -1) for j, other in enumerate(whole)]
         return score(*two(z))
 
     maps: list[tuple[Tensor, Tensor]] = []

@@ -8,11 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.model import MeanPool
+from xaicl_lib.networks import vit
 from xaicl_lib.networks.transformer import TransformerBlock
+from xaicl_lib.tokens import open_tokens
+
+OPENED = 32  # pixels a side of the images by which a network is seen to be the same when it is opened; it takes any
 
 
 class Block(nn.Module):
@@ -71,6 +76,14 @@ def _sine_positions(i: int, j: int, c: int, span: float = 8.0) -> Float[Tensor, 
     return torch.cat([angle_i.sin(), angle_i.cos(), angle_j.sin(), angle_j.cos()], 1)
 
 
+def _stem(widths: tuple[int, ...]) -> nn.Sequential:
+    """Images to patch tokens as a map, each width at half the size of the one before: (n, 3, h, w) to (n, widths[-1], i, j)."""
+    layers: list[nn.Module] = []
+    for c_in, c_out in zip((3, *widths), widths, strict=False):
+        layers += [nn.Conv2d(c_in, c_out, 3, 2, 1, bias=False), nn.BatchNorm2d(c_out), nn.GELU()]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], widths[-1], 1))
+
+
 class _SlimViT(nn.Module):
     """A vision transformer (:cite:t:`dosovitskiy2021image`) whose patch tokens come back as a map: (n, 3, h, w) to (n, c, h / 8, w / 8).
 
@@ -80,10 +93,8 @@ class _SlimViT(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = (32, 64, 128), depth: int = 4, heads: int = 4) -> None:
         super().__init__()
-        c, layers = widths[-1], []
-        for c_in, c_out in zip((3, *widths), widths, strict=False):
-            layers += [nn.Conv2d(c_in, c_out, 3, 2, 1, bias=False), nn.BatchNorm2d(c_out), nn.GELU()]
-        self.tokens = nn.Sequential(*layers, nn.Conv2d(c, c, 1))
+        c = widths[-1]
+        self.tokens = _stem(widths)
         self.blocks = nn.Sequential(*(TransformerBlock(c, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(c)
 
@@ -94,9 +105,46 @@ class _SlimViT(nn.Module):
         return self.norm(self.blocks(tokens)).mT.reshape(n, c, i, j)
 
 
+class RegisterViT(nn.Module):
+    """A vision transformer with a class token, which is its embedding, and registers: (n, 3, h, w) to (n, c).
+
+    Registers (:cite:t:`darcet2024vision`) are tokens of no place and no use but to be written to, so that patch tokens need not be.
+
+    Differs: patch tokens and their positions are made as in the other small transformer, by convolutions and without learning.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128), depth: int = 4, heads: int = 4, registers: int = 4) -> None:
+        super().__init__()
+        c = widths[-1]
+        self.patches = _stem(widths)
+        self.class_token, self.registers = (nn.Parameter(0.02 * torch.randn(1, count, c)) for count in (1, registers))
+        self.blocks = nn.Sequential(*(vit.TransformerBlock(c, heads) for _ in range(depth)))
+        self.norm = nn.LayerNorm(c, vit.EPSILON)
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:
+        x = self.patches(x)  # (n, c, i, j)
+        n, c, i, j = x.shape
+        prefix = [token.to(x.dtype).expand(n, -1, -1) for token in (self.class_token, self.registers)]
+        tokens = torch.cat([*prefix, x.flatten(2).mT + _sine_positions(i, j, c).to(x)], 1)  # (n, 1 + registers + i * j, c)
+        return self.norm(self.blocks(tokens))[:, 0]
+
+
+class _Prototypes(nn.Module):
+    """Cosines to learned directions, the head of self-distillation (:cite:t:`caron2021emerging`, App. C): (n, c) to (n, k)."""
+
+    def __init__(self, c: int, hidden: int, d: int, k: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(c, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, d))
+        self.directions = nn.Parameter(torch.randn(k, d))
+
+    def forward(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]:
+        return F.linear(F.normalize(self.layers(x), dim=1), F.normalize(self.directions, dim=1))
+
+
 BACKBONES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "slim_resnet": lambda recipe: _slim_resnet(tuple(recipe["widths"])),
     "slim_vit": lambda recipe: _SlimViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"]),
+    "register_vit": lambda recipe: RegisterViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"], recipe["registers"]),
 }
 
 
@@ -106,8 +154,9 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
     Args:
         recipe: facts of a recipe, as its card holds them; those of an older card may lack what is not needed.
     """
-    features = BACKBONES[recipe.get("architecture", "slim_resnet")](recipe)
-    network = nn.ModuleDict({"features": features, "head": projection_head(recipe["widths"][-1], recipe["hidden"], recipe["embedding"])})
+    c, hidden, d = recipe["widths"][-1], recipe["hidden"], recipe["embedding"]
+    head = _Prototypes(c, hidden, d, recipe["prototypes"]) if recipe.get("prototypes") else projection_head(c, hidden, d)
+    network = nn.ModuleDict({"features": BACKBONES[recipe.get("architecture", "slim_resnet")](recipe), "head": head})
     if recipe.get("predictor"):
         network["predictor"] = _predictor_head(recipe["embedding"], recipe["predictor"])
     if recipe.get("classes"):
@@ -123,12 +172,21 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
     return network
 
 
+def kept(network: nn.ModuleDict) -> nn.ModuleDict:
+    """What of a network is stored: all of it or, where it learned by distilling itself, the teacher without its head."""
+    return nn.ModuleDict({"features": network["features_b"]}) if isinstance(network["head"], _Prototypes) else network
+
+
 def branches(network: nn.ModuleDict) -> dict[str, Any]:
-    """The modules of a network as `PairModel` takes them.
+    """The modules of a network, of which what is `kept` is enough, as `PairModel` takes them.
 
     With a momentum branch, side a is the query with its predictor and side b the momentum key without one; else both
-    sides are features and head, as a predictor only served the training.
+    sides are features and head, as a predictor only served the training. A network that ends in a class token is opened.
     """
+    if isinstance(network["features"], RegisterViT):
+        parts = open_tokens(network["features"], OPENED)
+        assert parts is not None  # its family is known
+        return dict(zip(("features", "head"), parts, strict=True))
     if "text" in network:
         from xaicl_lib.networks.text import Reader
 

@@ -48,7 +48,7 @@ class _Perceptron(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
-class _TransformerBlock(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and a perceptron, each on normalised tokens and added to them."""
 
     def __init__(self, c: int, heads: int) -> None:
@@ -77,11 +77,11 @@ class _Tokens(nn.Module):
         self.grid = grid
         self.cls_token, self.pos_embed = nn.Parameter(torch.empty(1, 1, c)), nn.Parameter(torch.empty(1, 1 + grid * grid, c))
         self.patch_embed = nn.Sequential(OrderedDict(proj=nn.Conv2d(3, c, patch, patch)))
-        self.blocks = nn.Sequential(*(_TransformerBlock(c, heads) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(TransformerBlock(c, heads) for _ in range(depth)))
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n t c"]:
         patches = self.patch_embed(x)  # (n, c, i, j)
-        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches.flatten(2).mT], 1)
+        tokens = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), patches.flatten(2).mT], 1)
         return self.blocks(tokens + self._positions(*patches.shape[2:]))
 
     def _positions(self, i: int, j: int) -> Float[Tensor, "1 t c"]:

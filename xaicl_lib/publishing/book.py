@@ -17,7 +17,8 @@ from xaicl_lib.errors import InputError, NotebookError
 from xaicl_lib.publishing.chapters import with_chapters
 from xaicl_lib.publishing.editions import edit_notebook, edited
 from xaicl_lib.publishing.links import check_basics, check_links
-from xaicl_lib.publishing.reference import write_reference
+from xaicl_lib.publishing.quizzes import FILE, Quizzes, moodle_xml, read_quizzes, section, teachers_page
+from xaicl_lib.publishing.reference import notebook_title, write_reference
 from xaicl_lib.publishing.site import stamp
 from xaicl_lib.publishing.slides import deck
 
@@ -34,7 +35,10 @@ def stage(root: Path, executed: list[Path], source: Path, repository: str | None
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns(".*"))
     (source / "notebooks").mkdir()
-    staged = [_stage_notebook(path, source / "notebooks" / path.name, edition) for path in executed]
+    quizzes = read_quizzes(root / "book" / FILE) if (root / "book" / FILE).is_file() else {}
+    staged = [_stage_notebook(path, source / "notebooks" / path.name, edition, quizzes) for path in executed]
+    if quizzes:
+        _stage_questions(source / "book", quizzes, staged)
     by_name, toc = {path.stem: path for path in executed}, yaml.safe_load((root / "_toc.yml").read_text())
     for page in (source / "book").rglob("*.md"):
         text = with_chapters(page.read_text(encoding="utf-8"), toc, by_name)
@@ -50,10 +54,20 @@ def stage(root: Path, executed: list[Path], source: Path, repository: str | None
     return staged
 
 
-def _stage_notebook(path: Path, target: Path, edition: str) -> Path:
+def _stage_notebook(path: Path, target: Path, edition: str, quizzes: Quizzes) -> Path:
     notebook = edit_notebook(nbformat.read(path, as_version=4), edition)
+    if questions := quizzes.get(path.stem):
+        notebook.cells.append(nbformat.v4.new_markdown_cell(section(questions), id="check-yourself"))
     nbformat.write(notebook, target)
     return target
+
+
+def _stage_questions(book: Path, quizzes: Quizzes, staged: list[Path]) -> None:
+    """The page of all questions and answers, and the file that a learning platform imports."""
+    titles = {path.stem: notebook_title(nbformat.read(path, as_version=4)) for path in staged}
+    (book / "questions.md").write_text(teachers_page(quizzes, titles), encoding="utf-8")
+    (book / "_static").mkdir(exist_ok=True)
+    (book / "_static" / "xaicl-moodle.xml").write_bytes(moodle_xml(quizzes, titles))
 
 
 def _stage_slides(text: str, folder: Path, executed: dict[str, Path]) -> None:

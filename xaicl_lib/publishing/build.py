@@ -19,6 +19,7 @@ from xaicl_lib.publishing.editions import EDITIONS
 from xaicl_lib.publishing.jupyter_book import build_html
 from xaicl_lib.publishing.pool import CEILING, Job, chosen_jobs, side_by_side, surroundings
 from xaicl_lib.publishing.run import ROOT, run_notebooks
+from xaicl_lib.publishing.site import make_room
 
 
 def build_book(
@@ -60,7 +61,30 @@ def build_book(
     return final
 
 
-def _place_lab(static: Path, cache: Path, jobs: int | None) -> None:
+def write_element(
+    folder: str | os.PathLike[str], models: Sequence[str] = ("simclr",), out: str | os.PathLike[str] = "_build", jobs: int | None = None
+) -> None:
+    """Write what the element `<xaicl-pair>` needs on any page: a folder to put beside it.
+
+    Args:
+        folder: is made; what was made there before is replaced.
+        models: of the lab, that the page can ask.
+        out: where a build keeps the lab's models; what is there is not made again.
+        jobs: processes at a time; None means as many as there are cores.
+
+    Raises:
+        InputError: not in a checkout, a model that the lab does not have, a folder that holds something else, or assets that cannot be had.
+    """
+    from xaicl_lib.lab.gallery import MODELS
+
+    _require_checkout()
+    require("model of the lab", MODELS, *models)
+    made = Path(folder)
+    make_room(made, "page/pair.js")
+    _place_lab(made, Path(out).resolve() / "lab", jobs, list(dict.fromkeys(models)))
+
+
+def _place_lab(static: Path, cache: Path, jobs: int | None, names: Sequence[str] | None = None) -> None:
     """Put the lab into the folder `static`; `cache` keeps what takes minutes to make, until the library or torch changes."""
     import torch
 
@@ -68,7 +92,7 @@ def _place_lab(static: Path, cache: Path, jobs: int | None) -> None:
 
     place_onnxruntime(static, ROOT / ".assets")
     state = f"{code_digest('xaicl_lib.lab.gallery')}-torch-{torch.__version__}"
-    made = {name: cache / f"{name}-{state}" for name in MODELS}
+    made = {name: cache / f"{name}-{state}" for name in names or MODELS}
     missing = [name for name, folder in made.items() if not folder.is_dir()]
     if missing:
         _make_lab_models(missing, made, cache, jobs)

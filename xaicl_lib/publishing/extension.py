@@ -94,12 +94,24 @@ def _linked(text: str, pattern: re.Pattern[str], terms: dict[str, str], seen: se
 
 
 def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """A description of the page for those who find it in a list: its first paragraph, shortened."""
+    """A description of the page for those who find it in a list: its first paragraph, shortened; and signatures as plain lines."""
+    if "body" in context:
+        context["body"] = unlisted(context["body"])
     if 'name="description"' in context.get("metatags", ""):
         return
     said = _description(doctree) if doctree is not None else ""
     said = said or f"{context.get('title') or page}: a page of {app.config.project}."
     context["metatags"] = context.get("metatags", "") + f'\n<meta name="description" content="{html.escape(said, quote=True)}" />'
+
+
+def unlisted(body: str) -> str:
+    """HTML whose signatures over several lines, which Sphinx writes as lists of definitions without terms, are not told as lists.
+
+    >>> unlisted('<dl><dd><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>')
+    '<dl role="presentation"><dd role="presentation"><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>'
+    """
+    lined = re.sub(r'<dd>(?=<em class="sig-param">)', '<dd role="presentation">', body)
+    return re.sub(r'<dl>(?=\s*<dd role="presentation">)', '<dl role="presentation">', lined)
 
 
 def _description(doctree: nodes.document) -> str:

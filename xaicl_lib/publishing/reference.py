@@ -17,8 +17,10 @@ import xaicl_lib
 from xaicl_lib.methods import methods
 from xaicl_lib.methods.registry import Method
 from xaicl_lib.metrics import metrics
+from xaicl_lib.publishing.cost import cost_page
 from xaicl_lib.publishing.families import families_page
 from xaicl_lib.publishing.leaderboard import leaderboard_page
+from xaicl_lib.publishing.markdown import table as _table
 from xaicl_lib.scores import scores
 from xaicl_lib.zoo import list_models, list_official, model_card
 
@@ -52,6 +54,7 @@ def write_reference(folder: Path, executed: Sequence[Path]) -> dict[str, list[st
     folder.mkdir(parents=True, exist_ok=True)
     own = {"methods": _methods_page(), "metrics": _metrics_page(), "models": _models_page(), "differences": _differences_page()}
     own |= {"families": families_page(RESULTS / "families.parquet"), "benchmark": leaderboard_page(RESULTS / "benchmark")}
+    own["cost"] = cost_page(RESULTS)
     pages = {**own, **_api_pages(), **_runs_pages(executed)}
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
@@ -340,15 +343,6 @@ def notebook_title(notebook: nbformat.NotebookNode) -> str:
 def _manifest(path: Path) -> dict[str, Any]:
     file = path.parent / "manifest.json"
     return dict(json.loads(file.read_text()).get(path.stem, {})) if file.is_file() else {}
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table; bars within cells are escaped."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(" ".join(str(cell).split()).replace("|", r"\|") for cell in cells) + " |"
-
-    return [line(head), "|" + " --- |" * len(head), *map(line, rows)]
 
 
 def _address(method: Method) -> str:

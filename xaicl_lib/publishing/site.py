@@ -59,7 +59,7 @@ def make_site(book: Path, folder: Path) -> Path:
         InputError: no book, or a folder that holds something else.
     """
     _require_book(book)
-    _make_room(folder, "index.html")
+    make_room(folder, "index.html")
     shutil.copytree(book, folder, ignore=shutil.ignore_patterns(".buildinfo", ".doctrees"), dirs_exist_ok=True)
     (folder / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
     (folder / "version.json").write_text(json.dumps({"built": stamp()}) + "\n")
@@ -81,7 +81,7 @@ def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True)
     from xaicl_lib import __version__
 
     _require_book(book)
-    _make_room(folder, "serve.py")
+    make_room(folder, "serve.py")
     make_site(book, folder / "site")
     (folder / "serve.py").write_text(START)
     if (root / "results").is_dir():
@@ -113,8 +113,12 @@ def _require_book(book: Path) -> None:
         raise InputError(f"expected a book in {book}, found none; `make book` builds it")
 
 
-def _make_room(folder: Path, sign: str) -> None:
-    """An empty folder; only one that we made before, known by a file in it, is emptied."""
+def make_room(folder: Path, sign: str) -> None:
+    """An empty folder; only one that we made before, known by a file in it, is emptied.
+
+    Raises:
+        InputError: it holds something else.
+    """
     if folder.exists() and any(folder.iterdir()) and not (folder / sign).is_file():
         raise InputError(f"expected an empty folder or one made before, got {str(folder)!r}, which holds something else")
     shutil.rmtree(folder, ignore_errors=True)

@@ -232,9 +232,16 @@ def pairs_from(source: str, count: int, size: int, seed: int = 0, fit: str = "cr
 
 
 def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.DataFrame:
-    """A table of results with what made it: device, versions, date, and the kind of pairs (a folder's name without its place)."""
+    """A table of results with what made it: device, engine, versions, date, and the kind of pairs (a folder's name without its place)."""
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else f"{platform.machine()} CPU"
-    made = {"device": device, "torch": torch.__version__, "date": date.today().isoformat(), "size": model.size, "pairs": Path(pairs).name}
+    made = {
+        "device": device,
+        "engine": model.engine,
+        "torch": torch.__version__,
+        "date": date.today().isoformat(),
+        "size": model.size,
+        "pairs": Path(pairs).name,
+    }
     return table.assign(**made)
 
 

@@ -153,7 +153,7 @@ class _From(nn.Module):
         hold: Any = self.module.get_submodule(self.layer)
         hold.held = features
         try:
-            return self.module(features.new_zeros(len(features), *self.shape))
+            return self.module(features.new_zeros(features.shape[0], *self.shape))
         finally:
             hold.held = None
 

@@ -103,7 +103,7 @@ class _Torchvision(Layout):
         return self.tokens(net, x)[:, 0]
 
     def tokens(self, net: Any, x: Tensor) -> Tensor:
-        return net.encoder(torch.cat([net.class_token.expand(len(x), -1, -1), net._process_input(x)], 1))
+        return net.encoder(torch.cat([net.class_token.expand(x.shape[0], -1, -1), net._process_input(x)], 1))
 
     def finish(self, net: Any, tokens: Tensor) -> Tensor:
         return net.encoder.ln(tokens)[:, 0]
@@ -239,7 +239,28 @@ def last_of(net: nn.Module, stack: str) -> str:
     return f"{stack}.{list(net.get_submodule(stack).named_children())[-1][0]}"
 
 
-FAMILIES = (_Timm, _Torchvision, _OpenClip, _Trunk, _Transformers)
+@dataclass(frozen=True)
+class _Registers(Layout):
+    """Of this library: `blocks`, `norm`, a class token and registers."""
+
+    family: str = "xaicl_lib"
+
+    @staticmethod
+    def of(net: Any) -> "_Registers | None":
+        ours = isinstance(getattr(net, "registers", None), nn.Parameter) and hasattr(net, "class_token") and hasattr(net, "patches")
+        return _Registers(last_of(net, "blocks"), 1 + net.registers.shape[1]) if ours else None
+
+    def embed(self, net: Any, x: Tensor) -> Tensor:
+        return net(x)
+
+    def tokens(self, net: Any, x: Tensor) -> Tensor:
+        raise NotImplementedError("it has a stage")
+
+    def finish(self, net: Any, tokens: Tensor) -> Tensor:
+        return net.norm(tokens)[:, 0]
+
+
+FAMILIES = (_Timm, _Torchvision, _OpenClip, _Trunk, _Transformers, _Registers)
 
 
 def layout_of(network: nn.Module) -> Layout | None:

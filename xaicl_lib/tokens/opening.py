@@ -127,10 +127,15 @@ class Attention(TorchFunctionMode):
         """Tokens first, as `torch.nn.functional.multi_head_attention_forward` has them: (t, n, c)."""
         own = [named[f"{name}_proj_weight"] for name in "qkv"] if w is None else w.chunk(3)  # one by one where their widths differ
         biases = (None, None, None) if b is None else b.chunk(3)
-        q, k, v = (F.linear(x, weight, bias) for x, weight, bias in zip((query, key, value), own, biases, strict=True))
+        q, k, v = (affine(x, weight, bias) for x, weight, bias in zip((query, key, value), own, biases, strict=True))
         q, k, v = (x.unflatten(2, (heads, -1)).permute(1, 2, 0, 3) for x in (q, k, v))  # (n, heads, t, d)
         answer = self.answer(q, k, v, named.get("attn_mask"), q.shape[-1] ** -0.5)
-        return F.linear(answer.permute(2, 0, 1, 3).flatten(2), rest[4], rest[5]), None
+        return affine(answer.permute(2, 0, 1, 3).flatten(2), rest[4], rest[5]), None
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer of tokens whose bias is added by itself: else torch, where it is differentiated, takes a batch for a fixed number."""
+    return F.linear(x, weight) if bias is None else F.linear(x, weight) + bias
 
 
 def weights_of(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> Float[Tensor, "n heads t u"]:
@@ -280,7 +285,8 @@ class _FromShares(nn.Module):
             return tuple(self._like(item, features) for item in value)
         if not isinstance(value, Tensor):
             return value
-        shape = [len(features) if k == 0 and value.ndim == 3 else s for k, s in enumerate(value.shape)]
+        n = features.shape[0]  # not len(), which is a number even where the batch is to stay unknown
+        shape = [n if k == 0 and value.ndim == 3 else s for k, s in enumerate(value.shape)]
         return torch.zeros(shape, dtype=features.dtype, device=features.device)
 
 

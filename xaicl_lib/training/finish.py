@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.files import written_whole
+from xaicl_lib.networks.small import kept
 from xaicl_lib.networks.text import Reader
 from xaicl_lib.probes import PROBE_C, knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import Data, known, training_labels
@@ -91,7 +92,7 @@ def halved(network: nn.ModuleDict) -> dict[str, Tensor]:
     return {k: v.cpu().half().contiguous() if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()}
 
 
-def _store(network: nn.ModuleDict) -> dict[str, Tensor]:
+def store(network: nn.ModuleDict) -> dict[str, Tensor]:
     """The state of a network in half precision, to which the network itself is rounded too."""
     stored = halved(network)
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
@@ -110,9 +111,9 @@ def finish(trainer: Trainer, train: Data, test: Data, folder: Path) -> dict[str,
     from safetensors.torch import save
 
     recipe = trainer.recipe
-    network = trainer.network.eval()
-    stored = _store(network)
-    embeddings = _encode(nn.Sequential(network["features"], network["head"]), test[0])
+    network = kept(trainer.network.eval())
+    stored = store(network)
+    embeddings = _encode(nn.Sequential(*(network[role] for role in ("features", "head") if role in network)), test[0])
     found = _spread(embeddings)
     _check_spread(recipe.name, found, embeddings.shape[1])
     weights = save(stored)
@@ -132,7 +133,7 @@ def what_it_is(trainer: Trainer, name: str) -> dict[str, Any]:
     recipe = trainer.recipe
     return {
         "name": name,
-        "parameters": sum(p.numel() for p in trainer.network.parameters()),
+        "parameters": sum(p.numel() for p in kept(trainer.network).parameters()),
         "size": recipe.photo_size,
         "mean": MEAN,
         "std": STD,
@@ -148,7 +149,7 @@ def how_it_came(trainer: Trainer, weights: bytes) -> dict[str, Any]:
         "epochs": trainer.epoch,
         "seconds": round(trainer.seconds),
         "history": [{k: round(v, 4) for k, v in row.items()} for row in trainer.history],
-        "hardware": _hardware(trainer.device),
+        "hardware": hardware(trainer.device),
         "mixed_precision": trainer.mixed,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "date": date.today().isoformat(),
@@ -169,6 +170,7 @@ HEADS = {
     "contrast": "three-layer projection head on mean-pooled features",
     "predict": "three-layer projection head on mean-pooled features; its predictor is stored, but not part of the model",
     "momentum_contrast": "a: query with three-layer projection head on mean-pooled tokens and predictor; b: momentum key without predictor",
+    "distill": "none: the class token of the momentum branch; its registers are left out, its head served the training and is not stored",
     "classify": "three-layer projection head on mean-pooled features; the linear classifier on top is stored, but not part of the model",
     "group": "three-layer projection head on mean-pooled features",
     "describe": "three-layer projection head on mean-pooled features; the text encoder's embeddings lie in the same space",
@@ -195,17 +197,18 @@ def _data_line(recipe: Recipe, train: int, test: int) -> str:
 
 def _measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     """The accuracies of the card, of the trained network and, by neighbours, of the untrained one."""
-    network, recipe, whole = trainer.network, trainer.recipe, test
+    network, recipe, whole = kept(trainer.network), trainer.recipe, test
     train, test = known(train), known(test)
     features = _encode(network["features"], train[0]), _encode(network["features"], test[0])
-    start = recipe.network()["features"].to(trainer.device)
+    start = kept(recipe.network())["features"].to(trainer.device)
+    what = "class token" if recipe.task == "distill" else "mean-pooled features"
     raw = _encode(start, train[0], mixed=trainer.mixed), _encode(start, test[0], mixed=trainer.mixed)
     labels = training_labels(train), training_labels(test)
     card = {
         **_accuracies(recipe.name, train, test, features),
         "knn_accuracy_untrained": _knn(raw, labels),
-        "knn": "k = 20, cosine, mean-pooled features, one vote per neighbour",
-        "linear": f"logistic regression, C = {PROBE_C}, on standardised mean-pooled features",
+        "knn": f"k = 20, cosine, {what}, one vote per neighbour",
+        "linear": f"logistic regression, C = {PROBE_C}, on standardised {what.replace('token', 'tokens')}",
         "classes": train[2] if train[1].ndim == 1 else [],
     }
     if recipe.task == "classify":
@@ -227,7 +230,7 @@ def _asked(trainer: Trainer, alone: Data, whole: Data) -> dict[str, Any]:
     }
 
 
-def _hardware(device: torch.device) -> str:
+def hardware(device: torch.device) -> str:
     """What the training ran on, for the card."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-__all__ = ["barlow_twins", "batch_hard_triplet", "clip", "cross_entropy", "moco_v3", "nt_xent", "simsiam", "supcon"]
+__all__ = ["barlow_twins", "batch_hard_triplet", "clip", "cross_entropy", "dino", "moco_v3", "nt_xent", "simsiam", "supcon"]
 
 
 def nt_xent(za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"], temperature: float = 0.2) -> Float[Tensor, ""]:
@@ -72,6 +72,44 @@ def moco_v3(
     own = torch.arange(len(qa), device=qa.device)
     ways = [F.cross_entropy(q @ k.T / temperature, own) for q, k in ((qa, kb), (qb, ka))]
     return 2 * temperature * (ways[0] + ways[1])
+
+
+def dino(
+    ta: Float[Tensor, "n k"],
+    tb: Float[Tensor, "n k"],
+    *students: Float[Tensor, "n k"],
+    temperature: float = 0.1,
+    teacher_temperature: float = 0.05,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of what the student says of each view with what the teacher says of every other, the loss of DINO.
+
+    Implements Eq. 3 of :cite:t:`caron2021emerging`: mean over teacher views t and student views s != t of
+    -sum_k P_t[k] log P_s[k], with P_s the softmax of logits / temperature; no gradient reaches the teacher.
+
+    Differs: what the teacher says is balanced over the batch by three rounds of Sinkhorn and Knopp, as in
+    :cite:t:`caron2020unsupervised` and as :cite:t:`oquab2024dinov2` do, in place of a running centre.
+
+    Args:
+        ta, tb: the teacher's logits of both whole views.
+        students: the student's, of the same two views, then of others.
+
+    Returns:
+        A scalar >= 0; log(k) for a student that says nothing.
+    """
+    targets = balanced(torch.cat([ta, tb]).detach() / teacher_temperature).chunk(2)
+    said = [s.div(temperature).log_softmax(1) for s in students]
+    each = [-(p * q).sum(1).mean() for t, p in enumerate(targets) for s, q in enumerate(said) if s != t]
+    return torch.stack(each).mean()
+
+
+def balanced(logits: Float[Tensor, "n k"], rounds: int = 3) -> Float[Tensor, "n k"]:
+    """Shares, rows that sum to 1, of k prototypes which all rows together choose about equally often.
+
+    Sinkhorn and Knopp's iteration: columns and rows of exp(logits) are scaled in turn to sums of n / k and 1.
+    """
+    for _ in range(rounds):
+        logits = (logits - logits.logsumexp(0)).log_softmax(1)
+    return logits.exp()
 
 
 def supcon(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"], temperature: float = 0.1) -> Float[Tensor, ""]:

@@ -42,9 +42,13 @@ class Recipe:
     data: str = "photos"  # or "scenes", "captions"
     views_b: Views | None = None  # how the second view is made, where not as the first
     view_count: int = 2
+    views_local: Views | None = None  # how small views of small parts are made, besides
+    local_count: int = 0
     architecture: str = "slim_resnet"  # one of `networks.BACKBONES`
     depth: int = 0  # transformer blocks
     heads: int = 0  # of their attention
+    registers: int = 0  # tokens beside the class token and those of patches
+    prototypes: int = 0  # outputs of the head of self-distillation; 0 for none
     predictor: int = 0  # hidden width of the predictor; 0 for none
     classes: int = 0  # outputs of the classifier; 0 for none
     momentum: float = 0.0  # of the momentum branch at the start, rising to 1 by half a cosine; 0 for none
@@ -72,7 +76,7 @@ def from_facts(facts: Mapping[str, Any]) -> Recipe:
         TypeError: facts that no recipe has.
     """
     given = {key: _tuples(value) for key, value in facts.items()}
-    for key in ("views", "views_b"):
+    for key in ("views", "views_b", "views_local"):
         if isinstance(given.get(key), dict):
             given[key] = Views(**{k: _tuples(v) for k, v in given[key].items()})
     return Recipe(**given)
@@ -127,6 +131,15 @@ RECIPES = {
         Recipe(
             "moco_v3", "moco_v3", {"temperature": 0.2}, task="momentum_contrast", epochs=12, batch=128, lr=1e-3, warmup=0.1,
             views=BYOL_A, views_b=BYOL_B, architecture="slim_vit", widths=(32, 64, 128), depth=4, heads=4, predictor=256, momentum=0.99,
+        ),
+        # Of which no model is bundled: after these ten epochs k-NN accuracy (of the class token, on 1,000 validation photos by 3,000 of
+        # training) was 0.315 beside the 0.319 of the untrained network. It asks for the epochs of a GPU.
+        Recipe(
+            "dino", "dino", task="distill", epochs=10, batch=128, lr=1e-3, weight_decay=0.04, warmup=0.1,
+            views=replace(BYOL_A, size=48, scale=(0.3, 1.0)), views_b=replace(BYOL_B, size=48, scale=(0.3, 1.0)),
+            views_local=replace(BYOL_A, size=24, scale=(0.05, 0.3), blur_chance=0.5), local_count=4,
+            architecture="register_vit", widths=(32, 64, 128), depth=4, heads=4, registers=4,
+            embedding=64, prototypes=256, momentum=0.98,
         ),
         Recipe(
             "supervised", "cross_entropy", {"label_smoothing": 0.1}, task="classify", epochs=16, batch=128,

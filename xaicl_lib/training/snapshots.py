@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.networks.small import kept
 from xaicl_lib.training.finish import halved, how_it_came, what_it_is, write_model
 from xaicl_lib.training.train import Trainer
 
@@ -30,7 +31,7 @@ def keeper(epochs: Collection[int], folder: Path) -> Callable[[Trainer], None]:
 
         if trainer.epoch not in epochs:
             return
-        weights = save(halved(trainer.network))
+        weights = save(halved(kept(trainer.network)))
         card = {**what_it_is(trainer, _snapshot_name(trainer.recipe.name, trainer.epoch)), **how_it_came(trainer, weights)}
         write_model(folder, card, weights)
 

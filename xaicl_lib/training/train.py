@@ -9,7 +9,7 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from xaicl_lib.augment.views import random_view
+from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.captions import captions, tokenize
 from xaicl_lib.errors import InputError
 from xaicl_lib.training import losses
@@ -137,13 +137,19 @@ class Trainer:
         if recipe.task == "describe":
             labels = tokenize(captions(labels, self.generator)).to(self.device)
         kinds = [recipe.views, recipe.views_b or recipe.views][: recipe.view_count]
-        sources = _pictures(photos, len(kinds), self.generator)
-        views = [random_view(source, kind, self.generator) for source, kind in zip(sources, kinds, strict=True)]
-        x = normalize(torch.cat(views)).contiguous(memory_format=torch.channels_last)
+        given = [self._views(photos, kinds), labels]
+        if recipe.views_local:
+            given.append(self._views(photos, [recipe.views_local] * recipe.local_count))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            out = TASKS[recipe.task](self.network, x, labels)
+            out = TASKS[recipe.task](self.network, *given)
         wide = (t.float() if t.is_floating_point() else t for t in out)
         return getattr(losses, recipe.loss)(*wide, **recipe.loss_options)
+
+    def _views(self, photos: Tensor, kinds: Sequence[Views]) -> Float[Tensor, "vn 3 s s"]:
+        """Random views in the network's input space, all of the first kind first."""
+        sources = _pictures(photos, len(kinds), self.generator)
+        views = [random_view(source, kind, self.generator) for source, kind in zip(sources, kinds, strict=True)]
+        return normalize(torch.cat(views)).contiguous(memory_format=torch.channels_last)
 
     def _schedule(self, step: int) -> None:
         """Learning rate by linear warm-up, then half a cosine down to zero; a momentum branch follows ever more slowly."""

@@ -34,7 +34,7 @@ WIDTH, TITLE, HEADER, FOOTER, RIGHT = 740, 26, 28, 84, 58  # pixels: the width m
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """One explanation, ready to draw: two maps (i, j) on one scale, or one map."""
 
     title: str
@@ -54,7 +54,7 @@ class _Row:
         return DIVERGING if self.diverging else UNIFORM
 
 
-def _rows(explanations: Sequence[Explanation], index: int = 0) -> list[_Row]:
+def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
     """The explanations of one pair as rows of a figure.
 
     Raises:
@@ -68,14 +68,14 @@ def _rows(explanations: Sequence[Explanation], index: int = 0) -> list[_Row]:
     return [_row(explanation[index]) for explanation in explanations]
 
 
-def _row(explanation: Explanation) -> _Row:
+def _row(explanation: Explanation) -> Row:
     maps = tuple(side[0].float().cpu().numpy() for side in (explanation.a, explanation.b) if side is not None)
     limit = max(float(abs(side).max()) for side in maps)
     title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
     from xaicl_lib.methods import methods
 
     signed = explanation.method in methods and methods[explanation.method].facts["signed"]
-    return _Row(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
+    return Row(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
 
 
 def label(explanation: Explanation) -> str:
@@ -124,7 +124,7 @@ def pair_figure(
             others the first three. Where that is a choice, the titles say it.
     """
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = _rows(explanations, index)
+    drawn = rows(explanations, index)
     shown = photos_of(photos or pair, index, channels)
     figure = go.Figure(layout=_layout([html.escape(row.title) for row in drawn]))
     for k, row in enumerate(drawn):
@@ -274,7 +274,7 @@ def _layout(titles: Sequence[str]) -> go.Layout:
     )
 
 
-def _draw_row(figure: go.Figure, k: int, count: int, row: _Row, photos: list[Image.Image]) -> None:
+def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Image.Image]) -> None:
     band = WIDE.band(WIDTH, k, count)
     for column, (left, right) in enumerate(WIDE.columns):
         axis = 4 * k + column + 1
@@ -299,7 +299,7 @@ def _draw_row(figure: go.Figure, k: int, count: int, row: _Row, photos: list[Ima
     figure.add_annotation(text=html.escape(row.title), x=0, y=band[1], yshift=2, align="left", **{**_TEXT, "xanchor": "left"})
 
 
-def _heatmap(row: _Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:
+def _heatmap(row: Row, side: np.ndarray, axis: str, *, colour_bar: bool, band: tuple[float, float]) -> go.Heatmap:
     low, high = row.range
     ticks = [low, 0, high]
     bar = {
@@ -328,7 +328,7 @@ def save_png(
     from matplotlib.figure import Figure
 
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = _rows(explanations, index)
+    drawn = rows(explanations, index)
     shown, titles = photos_of(photos or pair, index, channels), _column_names(pair, channels)
     cell, title, bar = 2.2, 0.55, 0.75  # inches
     figure = Figure(figsize=(4 * cell + bar, len(drawn) * (cell + title)), dpi=120)
@@ -346,7 +346,7 @@ def save_png(
     figure.savefig(path, format="png")
 
 
-def _draw_still(axis: Any, row: _Row, column: int, photo: Image.Image, name: str) -> None:
+def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str) -> None:
     axis.set_title(name, fontsize=8, pad=3, parse_math=False)
     axis.axis("off")
     axis.imshow(photo)

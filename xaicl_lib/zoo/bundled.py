@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from xaicl_lib.engines import known_engine
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
-from xaicl_lib.networks.small import branches, build_network
+from xaicl_lib.networks.small import branches, build_network, kept
 from xaicl_lib.zoo.official import list_official, load_official, official_card
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -44,7 +45,12 @@ def model_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
 
 
 def load_model(
-    name: str, device: str | torch.device = "auto", *, file: str | os.PathLike[str] | None = None, folder: Path = WEIGHTS
+    name: str,
+    device: str | torch.device = "auto",
+    *,
+    file: str | os.PathLike[str] | None = None,
+    folder: Path = WEIGHTS,
+    engine: str = "eager",
 ) -> PairModel:
     """A model, ready to explain; for a bundled one no network is needed.
 
@@ -55,16 +61,26 @@ def load_model(
         device: "auto" (CUDA where there is one), "cpu", "cuda", ...
         file: the file of weights, for models that are not bundled, instead of a download; a folder for those of transformers.
         folder: where the bundled weights and cards are.
+        engine: what runs the network where no gradients are asked for: "eager", "onnxruntime", "openvino", "compile" or "auto", see
+            `PairModel.engine`.
 
     Raises:
-        InputError: unknown model or device, or weights that are not those the card describes (sha256) or do not fit.
+        InputError: unknown model, device or engine, or weights that are not those the card describes (sha256) or do not fit.
     """
+    known_engine(engine)  # before anything is fetched
     if (elsewhere := _elsewhere(name)) is not None:
-        return elsewhere[0](name, device, file=file)
-    if file is not None:
+        model = elsewhere[0](name, device, file=file)
+    elif file is None:
+        model = _load_bundled(name, device, folder)
+    else:
         raise InputError(
             f"expected a model that is not bundled for file={str(file)!r}, got {name!r}; there are: {', '.join(list_official())}"
         )
+    model.engine = engine
+    return model
+
+
+def _load_bundled(name: str, device: str | torch.device, folder: Path) -> PairModel:
     card = model_card(name, folder)
     target = resolve_device(device)
     parts = branches(_network(card, _folder(name, folder)))
@@ -108,7 +124,7 @@ def untrained(name: str) -> PairModel:
     card = model_card(name)
     if "backbone" in card:
         raise InputError(f"expected a model trained as a whole, got {name!r}, whose backbone is that of {card['backbone']!r}")
-    parts = branches(from_facts(card["recipe"]).network())
+    parts = branches(kept(from_facts(card["recipe"]).network()))
     return PairModel(**parts, size=card["size"], mean=card["mean"], std=card["std"], name=f"untrained {name}")
 
 
@@ -133,7 +149,7 @@ def _network(card: dict[str, Any], folder: Path) -> nn.ModuleDict:
     if card["recipe"].get("text"):
         import xaicl_lib.networks.text  # noqa: F401  before the scope, where constants of modules that it brings would hold no values
     with torch.device("meta"):  # no time is spent on random values, none are drawn
-        network = build_network(card["recipe"])
+        network = kept(build_network(card["recipe"]))
     return _filled(network, card, folder)
 
 

@@ -5,6 +5,7 @@ A bundle holds graphs without weights that share one file of them:
 - `encode`: images x (n, 3, h, w) in the model's input space to feature maps f (n, c, i, j) and embeddings z (n, d);
 - `headgrad`: feature maps f1, f2 to the cosine s (n,) and its gradients g1, g2;
 - `pixgrad`: images x1, x2 to s and its gradients d1, d2; `pixgrad_guided`: the same by guided backpropagation;
+- `attention`, of a transformer: images x1, x2 to s, the rollouts r1, r2 (n, i, j) of their attention, and LeGrad's maps m1, m2;
 - `headcells`: maps `at`, `along` to v (n, p, d), the derivative of the head at `at` along the part of `along` in cell p.
 
 A model whose sides differ has `encode_b` and `headcells_b`, too.
@@ -39,7 +40,10 @@ METHODS = (
     "interaction_cam",
     "deep_similarity",
     "integrated_jacobians",
+    "attention_rollout",
+    "legrad",
 )
+NEEDS = {"integrated_jacobians": "headcells", "attention_rollout": "attention", "legrad": "attention"}  # graphs that not every model has
 MAX_WEIGHTS = 64_000_000  # bytes; what a browser on a phone still holds, four times as floats
 MAX_CELLS = 64_000_000  # numbers in flight of `headcells`
 MAX_NAME = 200  # characters
@@ -53,7 +57,7 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
     Each graph is run once and compared with torch before anything is written. The same model gives the same bytes.
 
     Args:
-        model: any network of convolutions and the like; its weights end up in half precision.
+        model: any network of convolutions and the like, or a transformer; its weights end up in half precision.
         folder: for the files; made if its parent exists.
 
     Returns:
@@ -103,7 +107,7 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
         "features": list(shapes[0]),
         "embedding": d,
         "parameters": sum(value.numel() for value in values.values()),
-        "methods": [m for m in METHODS if "headcells" in made or m != "integrated_jacobians"],
+        "methods": [m for m in METHODS if NEEDS.get(m, "encode") in made],
         "guided": has_relu,
         "opset": OPSET,
         "graphs": {name: bundle.facts_of(f"{name}.onnx", files[f"{name}.onnx"]) for name in made},
@@ -192,7 +196,9 @@ def _check(data: bytes, function: Function, values: Mapping[str, Tensor]) -> Non
         raise
     except Exception as error:  # onnxruntime's own
         reason = " ".join(str(error).split())[-160:]
-        raise InputError(f"makes a graph that does not run on any number of images, as transformers may ({reason})") from error
+        raise InputError(
+            f"makes a graph that does not run on any number of images, as where a network asks for len() of them ({reason})"
+        ) from error
 
 
 def _compare(name: str, got: Tensor, want: Tensor) -> None:

@@ -12,13 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vjp
+from torch.nn.functional import linear
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, telling_line
 from xaicl_lib.lab.export.program import to_program
 from xaicl_lib.lab.export.rules import rules
 from xaicl_lib.layers import guided
+from xaicl_lib.methods.attention import attention_of, positive, rolled
 from xaicl_lib.methods.cells import share_of_a_cell
 from xaicl_lib.scores import cosine
+from xaicl_lib.tokens.opening import Attention, affine, weights_of
 
 OPSET = 20
 WEIGHTS_FILE = "weights.bin"  # what the graphs call their weights; a reader hands them over by this name
@@ -87,6 +90,8 @@ def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str
     if relus:
         run = _gradients(network, "features", "head")
         made["pixgrad_guided"] = Function(run, images, ("s", "d1", "d2"), guided=True, expected=_guided_gradients(network))
+    if _has_attention(network, x):
+        made["attention"] = Function(_attention(network), images, ("s", "r1", "r2", "m1", "m2"))
     shares: list[float | None] = []
     for side, example in zip(sides, f, strict=False):
         with torch.no_grad():
@@ -131,6 +136,35 @@ def _guided_gradients(network: Network) -> Callable[..., Sequence[Tensor]]:
             with guided():
                 s = cosine(*[embed(x) for embed, x in zip(sides, leaves, strict=True)])
             return s, *torch.autograd.grad(s.sum(), leaves)
+
+    return run
+
+
+def _has_attention(network: Network, x: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            for side in ("", "_b"):
+                attention_of(network.part({}, side, "features"), x[:1], "")
+    except InputError:
+        return False
+    return True
+
+
+def _attention(network: Network) -> Callable[..., Sequence[Tensor]]:
+    """The score, and for either image the rollout of its attention and the mean of what is positive in the score's gradients at it."""
+    sides = [""] if network.symmetric else ["", "_b"]
+
+    def run(weights: Weights, x1: Tensor, x2: Tensor) -> Sequence[Tensor]:
+        images = [torch.cat([x1, x2])] if network.symmetric else [x1, x2]
+        with torch.enable_grad():
+            seen = [attention_of(network.part(weights, side, "features"), x, "") for side, x in zip(sides, images, strict=True)]
+            z = torch.cat([network.part(weights, side, "head")(f) for side, (f, _) in zip(sides, seen, strict=True)])
+            s = cosine(z[: x1.shape[0]], z[x1.shape[0] :])
+            gradients = iter(torch.autograd.grad(s.sum(), [w for _, held in seen for w in held]))
+        pools = [getattr(network.parts[f"features{side}"], "is_pool", False) for side in sides]
+        r = torch.cat([rolled(held, f, is_pool) for (f, held), is_pool in zip(seen, pools, strict=True)])
+        m = torch.cat([positive([next(gradients) for _ in held], f) for f, held in seen])
+        return s, *(part for maps in (r, m) for part in (maps[: x1.shape[0]], maps[x1.shape[0] :]))
 
     return run
 
@@ -224,13 +258,28 @@ def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weigh
                 given = (*function.inputs.values(), *weights.values())
                 program = _exported(traced, given, dynamic_shapes=_batches(function, weights))
     except Exception as error:  # whatever torch's exporter raises
-        raise InputError(f"cannot be written as ONNX: {_reason(error)}") from error
+        raise InputError(f"cannot be written as ONNX: {telling_line(error)}") from error
     assert program is not None  # with dynamo, it is
     return program.model_proto
 
 
 def _exported(model: Any, given: tuple[Tensor, ...] = (), **options: Any) -> Any:
     return torch.onnx.export(model, given, dynamo=True, opset_version=OPSET, verbose=False, **options)
+
+
+class _Plain(Attention):
+    """Tokens in operations that leave the batch unknown: attention from products, and layers as `affine` has them.
+
+    A fused kernel of attention has no gradient that could be written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda q, k, v, mask, scale: weights_of(q, k, mask, scale) @ v)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is linear and args[0].ndim > 2 and len(args) == 3:
+            return affine(*args)
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:
@@ -245,11 +294,12 @@ def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             made = make_fx(run, decomposition_table=rules(guided=function.guided), tracing_mode="symbolic", _allow_non_fake_inputs=True)
-            return made(*_symbolic(function, weights)).eval()
+            with _Plain():
+                return made(*_symbolic(function, weights)).eval()
     except InputError:
         raise
     except Exception as error:  # whatever the model's own code or torch's tracer raises
-        raise InputError(f"cannot be traced: {_reason(error)}") from error
+        raise InputError(f"cannot be traced: {telling_line(error)}") from error
 
 
 def _symbolic(function: Function, weights: Weights) -> list[Tensor]:
@@ -271,13 +321,6 @@ def _symbolic(function: Function, weights: Weights) -> list[Tensor]:
 def _batches(function: Function, weights: Weights) -> tuple[dict[int, Any], ...]:
     batch = torch.export.Dim("n", min=1, max=4096)
     return (*({0: batch} for _ in function.inputs), *({} for _ in weights))
-
-
-def _reason(error: Exception) -> str:
-    """The line of an error that says most."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    telling = [line for line in lines if "aten" in line or "not supported" in line.lower()]
-    return (telling or lines)[0][:200]
 
 
 def _finished(model: Any, function: Function, weights: Weights, offsets: Mapping[str, int]) -> bytes:

@@ -37,6 +37,8 @@ export const METHODS = {
   interaction_cam: { run: interactionCam, options: { reduction: "mean", gradient_interaction: true }, gradient: true },
   deep_similarity: { run: deepSimilarity, options: {}, gradient: false },
   integrated_jacobians: { run: integratedJacobians, options: { steps: 16 }, gradient: false },
+  attention_rollout: { run: attentionRollout, options: {}, gradient: false },
+  legrad: { run: leGrad, options: {}, gradient: true },
 };
 
 /**
@@ -438,6 +440,23 @@ function fromJoint(joint, ga, gb, score) {
     joint: { data, ia: ga.i, ja: ga.j, ib: gb.i, jb: gb.j },
     residual,
   };
+}
+
+// ---------------------------------------------------------------- attention
+
+async function attentionRollout(net, xa, xb, options, step) {
+  const { s, r1, r2 } = await net.attention(pixels(net, [xa]), pixels(net, [xb]));
+  return maps(s, r1, r2, step);
+}
+
+async function leGrad(net, xa, xb, options, step) {
+  const { s, m1, m2 } = await net.attention(pixels(net, [xa]), pixels(net, [xb]));
+  return maps(s, m1, m2, step);
+}
+
+async function maps(s, a, b, step) {
+  await step(1, 1);
+  return { score: s.data[0], a: mapOf(a.data, a.dims[1], a.dims[2]), b: mapOf(b.data, b.dims[1], b.dims[2]) };
 }
 
 // ---------------------------------------------------------------- shared

@@ -11,6 +11,7 @@
  * @property {(x: Tensor, side?: "a" | "b") => Promise<{f: Tensor, z: Tensor}>} encode
  * @property {(f1: Tensor, f2: Tensor) => Promise<{s: Tensor, g1: Tensor, g2: Tensor}>} headgrad
  * @property {(x1: Tensor, x2: Tensor, guided?: boolean) => Promise<{s: Tensor, d1: Tensor, d2: Tensor}>} pixgrad
+ * @property {(x1: Tensor, x2: Tensor) => Promise<{s: Tensor, r1: Tensor, r2: Tensor, m1: Tensor, m2: Tensor}>} attention of transformers
  * @property {(at: Tensor, along: Tensor, side?: "a" | "b") => Promise<{v: Tensor}>} headcells
  * @property {() => Promise<void>} release gives the memory back
  */
@@ -57,6 +58,11 @@ export function makeNet({ card, graphs, weights }, ort) {
       count.forwards += 2 * x1.dims[0];
       count.backwards += 2 * x1.dims[0];
       return run(guided ? "pixgrad_guided" : "pixgrad", { x1, x2 });
+    },
+    attention: (x1, x2) => {
+      count.forwards += 2 * x1.dims[0];
+      count.backwards += 2 * x1.dims[0];
+      return run("attention", { x1, x2 });
     },
     headcells: (at, along, side = "a") => run(sided("headcells", side), { at, along }),
     release: async () => {

@@ -5,7 +5,7 @@ import { SCHEMES } from "./colours.js";
 import { field, fill, h, select, slider } from "./element.js";
 import { methodOf, methodsFor, modelOf } from "./state.js";
 
-const FAMILIES = { perturbation: "hide parts", gradient: "follow gradients", activation: "weigh features", similarity: "take it apart", control: "controls" };
+const FAMILIES = { perturbation: "hide parts", gradient: "follow gradients", activation: "weigh features", similarity: "take it apart", attention: "follow attention", control: "controls" };
 
 export function createControls({ index, state, set, openModel }) {
   const model = select([], "", (value) => (value === "+" ? openModel(refresh) : set({ model: value })));

@@ -36,11 +36,11 @@ export function createResults({ index, store, base }) {
   const sourceOf = (model) => model.source ?? { base: new URL(`models/${model.name}/`, base).href };
   const load = (model, progress) => team.load(model.name, sourceOf(model), { progress });
 
-  // The result of an ask: remembered, stored, or computed. With `fresh` it is computed in any case.
+  // The result of an ask: remembered, stored, or computed. With `fresh` it is computed in any case; with `live` nothing stored will do.
   async function find(ask, options) {
     const key = keyOf(ask);
     if (!options.fresh) {
-      const known = kept.get(key) ?? (await stored(ask));
+      const known = kept.get(key) ?? (options.live ? null : await stored(ask));
       if (known) return keep(key, known);
     }
     return keep(key, await live(ask, options));
@@ -53,7 +53,7 @@ export function createResults({ index, store, base }) {
     return found;
   }
 
-  return { find, load, sourceOf, isLoaded: team.isLoaded, run: team.run, stored };
+  return { find, load, sourceOf, isLoaded: team.isLoaded, run: team.run, stop: team.stop, stored };
 }
 
 export const isChanged = ({ name, strength }) => name !== "none" && strength !== changeOf(name).neutral;

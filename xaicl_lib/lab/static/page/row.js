@@ -46,7 +46,7 @@ function layOut({ parts, canvases }, captions) {
 
 function canvasOf(row, side) {
   const canvas = h("canvas", {
-    class: "xl-canvas", width: PIXELS, height: PIXELS, tabindex: "0", role: "application", "aria-describedby": row.parts.readout.id,
+    class: "xl-canvas", width: PIXELS, height: PIXELS, tabindex: "0", role: "application", "aria-describedby": row.parts.readout.id, "aria-label": `Picture ${side.toUpperCase()}`,
     "aria-roledescription": "picture with a saliency map",
   });
   const unlessPinned = (pointer) => { if (!row.pointer?.pinned) row.point(pointer); };

@@ -88,13 +88,13 @@ function readOptions(query, method) {
   return options;
 }
 
-function parsed(option, given) {
+export function parsed(option, given) {
   if (option.choices) return option.choices.includes(given) ? given : null;
   if (option.flag) return given === "true" ? true : given === "false" ? false : null;
   return clamp(given, option.low, option.high, null);
 }
 
-function clamp(text, low, high, otherwise) {
+export function clamp(text, low, high, otherwise) {
   const value = Number.parseFloat(text);
   return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
 }

@@ -37,7 +37,8 @@ export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
     return { ...added(await Promise.all(parts)), seconds: (performance.now() - began) / 1000 };
   }
 
-  return { load: first.load, isLoaded: first.isLoaded, run };
+  const stop = () => [first, ...helpers].forEach((one) => one.stop());
+  return { load: first.load, isLoaded: first.isLoaded, run, stop };
 }
 
 const sum = (values) => values.reduce((all, one) => all + one, 0);

@@ -13,6 +13,8 @@ const MEANS = {
   interaction_cam: (w) => `The ${w.high} places hold features that both pictures have and that the similarity rests on.`,
   deep_similarity: (w) => `Cut into cells and added up again, the similarity of the features lies most at the ${w.high} places.`,
   integrated_jacobians: (w) => `Cut into cells and added up again, the similarity comes most from the ${w.high} places.`,
+  attention_rollout: (w) => `What the model reads of a picture comes most from its ${w.high} places. The other picture has no say in that.`,
+  legrad: (w) => `More attention to the ${w.high} places would make the pictures more similar.`,
   edges: () => "This is a control: it shows edges and never asked the model.",
   random_map: () => "This is a control: it shows random numbers. No explanation should look like it.",
 };
@@ -32,7 +34,7 @@ export function describe({ result, method, model, colours, diverging }) {
 }
 
 function rest(result, method, words, isLow) {
-  if (method.family === "control") return ".";
+  if (method.family === "control" || method.name === "attention_rollout") return "."; // which say nothing of the similarity
   if (isLow) return ", no more than unrelated ones.";
   const says = method.family === "gradient" ? `it reacts most to the ${words.high} places` : `the ${words.high} places carry it`;
   return `; ${says}: ${place(result.a)} of A, ${place(result.b)} of B.`;

@@ -1,0 +1,93 @@
+// The numbers of a figure as a table, for those who do not see it or want to read them: what its traces hold as they are shown now.
+
+const MOST = 400; // rows
+const KINDS = { f8: Float64Array, f4: Float32Array, i1: Int8Array, i2: Int16Array, i4: Int32Array, u1: Uint8Array, u2: Uint16Array, u4: Uint32Array };
+
+// Numbers as plotly writes them into JSON, with their shape.
+export function values(given) {
+  if (!given) return [];
+  if (!given.bdata) return Array.from(given);
+  const bytes = Uint8Array.from(atob(given.bdata), (letter) => letter.charCodeAt(0));
+  const flat = Array.from(new KINDS[given.dtype](bytes.buffer));
+  const [rows, columns] = String(given.shape ?? "").split(",").map(Number);
+  return columns ? Array.from({ length: rows }, (_, i) => flat.slice(i * columns, (i + 1) * columns)) : flat;
+}
+
+const plain = (text) => String(text ?? "").replace(/<br\s*\/?>/g, " ").replace(/<[^>]*>/g, "").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+const shown = (value) => (typeof value === "number" ? (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(3)))) : plain(value));
+const axisOf = (layout, trace, letter) => layout[(trace[`${letter}axis`] ?? letter).replace(letter, `${letter}axis`)] ?? {};
+
+// What an axis calls a value: its own tick where one stands there, or near it where points are set apart.
+function named(axis, value) {
+  const [at, texts] = [values(axis.tickvals), axis.ticktext ?? []];
+  if (!at.length || typeof value !== "number") return shown(value);
+  const nearest = at.reduce((best, one, k) => (Math.abs(one - value) < Math.abs(at[best] - value) ? k : best), 0);
+  return Math.abs(at[nearest] - value) < 0.5 && texts[nearest] !== undefined ? plain(texts[nearest]) : shown(value);
+}
+
+export const isTabular = (trace) => {
+  if (trace.visible === false || trace.visible === "legendonly") return false;
+  if (trace.type === "heatmap") return trace.dx === undefined && Boolean(trace.x || trace.text || trace.texttemplate);
+  return ["scatter", "bar", undefined].includes(trace.type) && values(trace.x).length > 0 && values(trace.y).length > 0 && trace.hoverinfo !== "skip";
+};
+
+// [{head, rows}] of a figure: one for each square of numbers, and one for all its points and bars.
+export function tables({ data, layout }) {
+  const use = data.filter(isTabular);
+  const points = use.filter((trace) => trace.type !== "heatmap");
+  return [...use.filter((trace) => trace.type === "heatmap").map((trace) => square(trace, layout)), ...(points.length ? [listed(points, layout)] : [])];
+}
+
+function square(trace, layout) {
+  const [z, x, y] = [values(trace.z), values(trace.x), values(trace.y)];
+  const name = (axis, labels, k) => (labels.length ? shown(labels[k]) : named(axis, k));
+  const across = axisOf(layout, trace, "x");
+  const down = axisOf(layout, trace, "y");
+  return { head: ["", ...z[0].map((_, j) => name(across, x, j))], rows: z.map((line, i) => [name(down, y, i), ...line.map((v) => (v === null || Number.isNaN(v) ? "" : shown(v)))]) };
+}
+
+function listed(traces, layout) {
+  const [first] = traces;
+  const title = (letter) => plain(axisOf(layout, first, letter).title?.text) || letter;
+  const spread = (bar, k) => (bar && values(bar.array).length ? [values(bar.arrayminus).length ? values(bar.arrayminus)[k] : values(bar.array)[k], values(bar.array)[k]] : null);
+  const rows = traces.flatMap((trace) => {
+    const [x, y] = [values(trace.x), values(trace.y)];
+    const [across, down] = [axisOf(layout, trace, "x"), axisOf(layout, trace, "y")];
+    return x.map((value, k) => {
+      const [bar, middle] = trace.error_x ? [spread(trace.error_x, k), value] : [spread(trace.error_y, k), y[k]];
+      return [plain(trace.name), named(across, value), named(down, y[k]), bar ? `${shown(middle - bar[0])} to ${shown(middle + bar[1])}` : ""];
+    });
+  });
+  const keep = [0, 1, 2, 3].filter((column) => rows.some((row) => row[column] !== ""));
+  return { head: keep.map((column) => ["series", title("x"), title("y"), "interval"][column]), rows: rows.map((row) => keep.map((column) => row[column])) };
+}
+
+// Puts the tables of a figure into `box`.
+export function fill(box, figure) {
+  box.replaceChildren(...tables(figure).map(element));
+}
+
+function element({ head, rows }) {
+  const line = (tag, texts, first = tag) => {
+    const made = document.createElement("tr");
+    made.append(...texts.map((text, k) => {
+      const cell = document.createElement(k ? tag : first);
+      if (cell.tagName === "TH") cell.scope = tag === "th" ? "col" : "row";
+      cell.textContent = text;
+      return cell;
+    }));
+    return made;
+  };
+  const table = document.createElement("table");
+  table.className = "table";
+  table.createTHead().append(line("th", head));
+  table.createTBody().append(...rows.slice(0, MOST).map((row) => line("td", row, "th")));
+  if (rows.length > MOST) table.createCaption().textContent = `The first ${MOST} of ${rows.length} rows.`;
+  const scroll = document.createElement("div");
+  scroll.className = "xaicl-numbers";
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", "Numbers of the figure");
+  scroll.append(table);
+  return scroll;
+}

@@ -1,0 +1,64 @@
+// What the attributes of an <xaicl-pair> ask for; what they cannot mean is an error with a sentence for whoever wrote them.
+
+import { CHANGES } from "../engine/augment.js";
+import { clamp, methodsFor, parsed } from "./state.js";
+
+const OWN = ["model", "method", "a", "b", "beside", "change", "choose", "curve", "cover", "when", "seconds"];
+const CHOICES = ["model", "method", "change"];
+const EVERYWHERE = /^(aria-|data-|on|x-)|^(id|class|style|lang|dir|title|hidden|role|tabindex|slot|part)$/; // what any element may have
+const SECONDS = 120;
+
+// {model, method, options, beside, change, a, b, choose, curve, cover, seen, seconds} from an element's attributes.
+export function readAsked(element, index) {
+  const given = Object.fromEntries([...element.attributes].filter(({ name }) => !EVERYWHERE.test(name)).map(({ name, value }) => [name, value]));
+  const model = known("model", given.model ?? index.models[0].name, index.models);
+  const method = known("method", given.method ?? index.methods[0].name, methodsFor(index, model));
+  return {
+    model, method, options: readOptions(given, method),
+    beside: given.beside === undefined ? null : known("model", given.beside, index.models),
+    a: pictureAt(element, index, given.a ?? index.pairs[0].a), b: pictureAt(element, index, given.b ?? index.pairs[0].b),
+    change: readChange(given.change), choose: readChoices(given.choose),
+    curve: "curve" in given, cover: "cover" in given, seen: given.when === "seen", seconds: clamp(given.seconds ?? SECONDS, 0.001, 3600, SECONDS),
+  };
+}
+
+function known(what, name, all) {
+  const found = all.find((one) => one.name === name);
+  if (!found) throw new Error(`there is no ${what} "${name}" here, but ${all.map((one) => one.name).join(", ")}`);
+  return found;
+}
+
+function readOptions(given, method) {
+  const names = method.options.map(({ name }) => name);
+  const unknown = Object.keys(given).find((name) => !OWN.includes(name) && !names.includes(name));
+  if (unknown) throw new Error(`expected ${OWN.join(", ")}${names.length ? ` or an option of ${method.name} (${names.join(", ")})` : ""}, got "${unknown}"`);
+  const chosen = method.options.filter(({ name }) => name in given).map((option) => [option, parsed(option, given[option.name])]);
+  for (const [option, value] of chosen) {
+    const range = option.low === undefined ? "" : `, but a number from ${option.low} to ${option.high}`;
+    if (value === null || (range && value !== Number(given[option.name]))) throw new Error(`${option.name} cannot be "${given[option.name]}"${range}`);
+  }
+  return Object.fromEntries(chosen.filter(([option, value]) => value !== option.default).map(([{ name }, value]) => [name, value]));
+}
+
+function readChange(text = "none") {
+  const [name, strength] = text.trim().split(/\s+/);
+  const { low, high, neutral } = known("change", name, CHANGES);
+  if (name === "none") return { name, strength: 0 };
+  if (strength !== undefined && !(Number(strength) >= low && Number(strength) <= high)) throw new Error(`${name} cannot be "${strength}", but a number from ${low} to ${high}`);
+  return { name, strength: Number(strength ?? neutral) };
+}
+
+function readChoices(text = "") {
+  const chosen = text.split(/\s+/).filter(Boolean);
+  for (const one of chosen) known("choice", one, CHOICES.map((name) => ({ name })));
+  return chosen;
+}
+
+// A name of the gallery, or the address of a picture on this host.
+function pictureAt(element, index, name) {
+  if (Object.hasOwn(index.pictures, name)) return { name };
+  if (!/[./]/.test(name)) throw new Error(`there is no picture "${name}" here, but ${Object.keys(index.pictures).join(", ")}; or give the address of one`);
+  const url = new URL(name, element.ownerDocument.baseURI);
+  if (url.origin !== location.origin) throw new Error(`the picture ${name} is on another host; a copy beside this page can be shown`);
+  return { name, url: url.href };
+}

@@ -1,0 +1,135 @@
+"""A pair that a page of the book computes itself: the element `<xaicl-pair>`, and the figure that stands in it where no script runs."""
+
+import functools
+import html
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from xaicl_lib import augment
+from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.lab.gallery import MODELS, PICTURES, menu, seen
+from xaicl_lib.methods import explain
+from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.views.figures import OPACITY, Row, alt_text, data_uri, rows
+from xaicl_lib.zoo import load_model
+
+SIDE, GAP = 224, 8  # pixels of a picture, and between both
+CHOICES = ("model", "method", "change")
+CHANGES: dict[str, Callable[[Tensor, float], Tensor]] = {  # as `lab/static/engine/augment.js` has them
+    "blur": lambda x, sigma: augment.gaussian_blur(x, sigma, 2 * math.ceil(3 * sigma) + 1) if sigma > 0 else x,
+    "brightness": augment.brightness,
+    "grayscale": augment.grayscale,
+    "hue": augment.hue,
+    "rotation": augment.rotate,
+}
+
+
+class LivePair:
+    """A pair of the lab's gallery that a page of the book computes anew in its reader's browser; elsewhere it is a figure.
+
+    Args:
+        model: of the lab; its network is on the page's host.
+        method: that the lab knows.
+        a, b: pictures of the gallery.
+        beside: a second model, in a row below.
+        change: name and strength of what side b undergoes before it is seen.
+        choose: what the reader may choose: "model", "method", "change".
+        curve: lets the reader take pixels away in the order of the maps.
+        cover: lets the reader cover places.
+        options: of the method.
+
+    Raises:
+        InputError: a name that the lab does not know.
+    """
+
+    def __init__(
+        self,
+        model: str = "simclr",
+        method: str = "interaction_cam",
+        a: str = "cat",
+        b: str = "cat_view",
+        *,
+        beside: str | None = None,
+        change: tuple[str, float] | None = None,
+        choose: Sequence[str] = (),
+        curve: bool = False,
+        cover: bool = False,
+        **options: Any,
+    ) -> None:
+        asked = {"model": [model, *([beside] if beside else [])], "method": [method], "picture": [a, b], "choice": choose}
+        there = {"model": MODELS, "method": menu(), "picture": PICTURES, "choice": CHOICES}
+        for what, names in asked.items():
+            for name in names:
+                if name not in there[what]:
+                    raise unknown(what, name, there[what])
+        if change and change[0] not in CHANGES:
+            raise unknown("change", change[0], CHANGES)
+        if "change" in choose and not change:
+            raise InputError("expected a change whose strength the reader may choose, got none")
+        self.model, self.method, self.sides, self.beside, self.change, self.options = model, method, (a, b), beside, change, options
+        told = {"model": model, "method": method, "a": a, "b": b, "beside": beside, **options}
+        told |= {"change": f"{change[0]} {change[1]:g}" if change else None, "choose": " ".join(choose) or None}
+        self._attributes = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in told.items() if v is not None}
+        self._flags = [name for name, on in (("curve", curve), ("cover", cover)) if on]
+
+    def pair(self, model: str | None = None) -> Pair:
+        """Both sides as a model sees them, b changed."""
+        size = load_model(model or self.model, "cpu").size
+        a, b = (seen(name, size) for name in self.sides)
+        return Pair(a, CHANGES[self.change[0]](b, self.change[1]) if self.change else b)
+
+    def explanation(self, model: str | None = None) -> Explanation:
+        """What torch says of it; the browser's numbers are held against these."""
+        name = model or self.model
+        generator = torch.Generator().manual_seed(0)
+        return explain(load_model(name, "cpu"), self.pair(name), self.method, generator=generator, **self.options)
+
+    def picture(self, side: str) -> Image.Image:
+        """Side `a` or `b` under its map, of 224 pixels; both sides share a scale."""
+        k = "ab".index(side)
+        (row,) = rows([self.explanation()])
+        return _under_map(self.sides[k], torch.from_numpy(row.maps[k]), row)
+
+    def _repr_html_(self) -> str:
+        attributes = "".join(f' {k}="{html.escape(v, quote=True)}"' for k, v in self._attributes.items())
+        attributes += "".join(f" {flag}" for flag in self._flags)
+        models = [self.model, *([self.beside] if self.beside else [])]
+        return f"<xaicl-pair{attributes}>{''.join(map(self._still, models))}</xaicl-pair>"
+
+    def _still(self, model: str) -> str:
+        """The figure of one row: both sides under their maps, with what is to be seen for those who do not see it."""
+        made = self.explanation(model)
+        (row,) = rows([made])
+        titles = PICTURES[self.sides[0]].title, PICTURES[self.sides[1]].title
+        alt = html.escape(f"{model}. {alt_text([made], titles)}", quote=True)
+        picture = f'<img src="{data_uri(_both(self.sides, row))}" alt="{alt}" width="{2 * SIDE + GAP}" height="{SIDE}" loading="lazy">'
+        return f'<figure class="xaicl-still">{picture}<figcaption>{html.escape(f"{model}: {row.title}")}</figcaption></figure>'
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/html": self._repr_html_(), "text/plain": self._alt}
+
+    @functools.cached_property
+    def _alt(self) -> str:
+        return f"{self.method} of {' and '.join(PICTURES[name].title for name in self.sides)}, asked of {self.model}"
+
+
+def _both(names: Sequence[str], row: Row) -> Image.Image:
+    sheet = Image.new("RGB", (2 * SIDE + GAP, SIDE), "white")
+    for k, (name, values) in enumerate(zip(names, row.maps, strict=True)):
+        sheet.paste(_under_map(name, torch.from_numpy(values), row), (k * (SIDE + GAP), 0))
+    return sheet
+
+
+def _under_map(name: str, values: Tensor, row: Row) -> Image.Image:
+    from matplotlib import colormaps
+
+    low, high = row.range
+    colours = colormaps[row.colours](((values - low) / (high - low)).clamp(0, 1).numpy(), bytes=True)
+    over = Image.fromarray(colours[..., :3].copy()).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    pixels = (PICTURES[name].draw(SIDE)[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    return Image.blend(Image.fromarray(pixels), over, OPACITY)
