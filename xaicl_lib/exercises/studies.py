@@ -1,4 +1,4 @@
-"""The checks of the coding exercises of the studies (chapters 3, 6 to 11 and A5), in the manner of `tasks`."""
+"""The checks of the coding exercises of the studies (chapters 3, 6 to 13 and A5), in the manner of `tasks`."""
 
 from collections.abc import Callable
 from typing import Any

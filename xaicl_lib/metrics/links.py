@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.methods.words import WordMap
 from xaicl_lib.metrics.perturbation import BASELINES, check_maps
 from xaicl_lib.metrics.registry import Curves, Measured, metrics
@@ -108,9 +108,7 @@ def link_perturbation(
     check_maps(pair, explanation)
     if points < 1:
         raise InputError(f"expected at least one point of a curve, got {points}")
-    for name in (link_insertion, link_deletion):
-        if name not in BASELINES:
-            raise unknown("baseline", name, BASELINES)
+    require("baseline", BASELINES, link_insertion, link_deletion)
     if pair.b is None:
         return _undefined(pair, columns)
     model, links = model.fast, links_of(explanation)
@@ -218,9 +216,7 @@ def measure_words(
     Raises:
         InputError: an unknown baseline.
     """
-    for name in (insertion, deletion):
-        if name not in BASELINES:
-            raise unknown("baseline", name, BASELINES)
+    require("baseline", BASELINES, insertion, deletion)
     rows: dict[str, list[Tensor]] = {"LI": [], "LD": []}
     for image, text, one in zip(images.split(1), texts, made, strict=True):
         when_w, when_p = matching(one.joint.flatten(1))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xaicl_lib.errors import InputError, unknown
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import open_photo
 from xaicl_lib.model import PairModel
 from xaicl_lib.retrieval.gallery import Gallery, embed_gallery, fingerprint
@@ -156,8 +156,7 @@ def nearest(embeddings: np.ndarray, q: np.ndarray, k: int, engine: str = "numpy"
     Raises:
         InputError: an unknown engine, or one that is not installed.
     """
-    if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
+    require("engine", ENGINES, engine)
     best = _faiss if engine == "faiss" else _best
     rows, values = np.empty(0, np.int64), np.empty(0, np.float32)
     for start in range(0, len(embeddings), ROWS):
