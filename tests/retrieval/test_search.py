@@ -28,17 +28,17 @@ def reader() -> PairModel:
     return PairModel(nn.Sequential(nn.Conv2d(3, 6, 5, 4), nn.ReLU()), size=24, text=Words())
 
 
-@pytest.mark.parametrize("engine", ["numpy", pytest.param("faiss", marks=FAISS)])
+@pytest.mark.parametrize("search_by", ["numpy", pytest.param("faiss", marks=FAISS)])
 @pytest.mark.parametrize("rows", [3, 7, 1000])
-def test_the_nearest_are_those_of_brute_force(engine, rows, monkeypatch) -> None:
+def test_the_nearest_are_those_of_brute_force(search_by, rows, monkeypatch) -> None:
     monkeypatch.setattr(search, "ROWS", rows)
     z = F.normalize(torch.randn(50, 8)).numpy()
     z[[7, 20, 41]] = z[3]  # equal ones: the first row comes first
     for q in (z[3], F.normalize(torch.randn(1, 8))[0].numpy()):
         want = sorted(range(50), key=lambda k: (-float(z[k] @ q), k))
         for k in (1, 5, 50):
-            assert search.nearest(z, q, k, engine)[: min(k, 4)] == want[: min(k, 4)]
-            assert sorted(-float(z[i] @ q) for i in search.nearest(z, q, k, engine)) == pytest.approx(
+            assert search.nearest(z, q, k, search_by)[: min(k, 4)] == want[: min(k, 4)]
+            assert sorted(-float(z[i] @ q) for i in search.nearest(z, q, k, search_by)) == pytest.approx(
                 sorted(-float(z[i] @ q) for i in want[:k])
             )
 
@@ -83,8 +83,8 @@ def test_questions_that_cannot_be_asked(reader, tmp_path) -> None:
         retrieve(reader, torch.rand(2, 3, 24, 24), images, 1)
     with pytest.raises(InputError, match="expected a model with a text side"):
         retrieve(small(), None, images, 1, text="a")
-    with pytest.raises(InputError, match="unknown engine 'magic'"):
-        retrieve(reader, one, images, 1, engine="magic")
+    with pytest.raises(InputError, match="unknown search 'magic'"):
+        retrieve(reader, one, images, 1, search="magic")
     with pytest.raises(InputError, match="expected a gallery's file, got the folder"):
         retrieve(reader, one, tmp_path, 1)
     with pytest.raises(InputError, match="at least one image"):
@@ -94,4 +94,4 @@ def test_questions_that_cannot_be_asked(reader, tmp_path) -> None:
 def test_without_faiss_its_name_is_said(reader, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install faiss-cpu, or xaicl_lib\[search\]"):
-        retrieve(reader, torch.rand(1, 3, 24, 24), torch.rand(4, 3, 24, 24), 1, engine="faiss")
+        retrieve(reader, torch.rand(1, 3, 24, 24), torch.rand(4, 3, 24, 24), 1, search="faiss")

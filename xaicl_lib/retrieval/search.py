@@ -18,7 +18,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.retrieval.gallery import Gallery, embed_gallery, fingerprint
 
 ROWS = 8192  # of the gallery that are looked at at a time
-ENGINES = ("numpy", "faiss")
+SEARCHES = ("numpy", "faiss")
 SIDE = 16  # pixels of the pictures by which near-duplicates are known
 NEAR, FAR = 0.03, 0.25  # mean and largest difference of their values, in [0, 1]
 
@@ -76,7 +76,7 @@ def retrieve(
     text: str | None = None,
     minus: str | None = None,
     fit: str = "crop",
-    engine: str = "numpy",
+    search: str = "numpy",
 ) -> Results:
     r"""The k images of a gallery that are most like a query.
 
@@ -91,7 +91,7 @@ def retrieve(
         text: words to be like.
         minus: words to be unlike.
         fit: how a photo that is no square becomes one.
-        engine: "numpy", or "faiss" (extra `search`), which finds the same.
+        search: "numpy", or "faiss" (extra `search`), which finds the same.
 
     Raises:
         InputError: nothing asked, more results than images, words for a model without a text side, or embeddings of another model.
@@ -113,7 +113,7 @@ def retrieve(
         raise InputError(f"expected one picture to search with, got {len(pixels)}")
     texts = tuple((words, sign) for words, sign in ((text, 1), (minus, -1)) if words is not None)
     asked = _unit_rows(model, pixels, texts)  # (t, d)
-    found = nearest(held.embeddings, asked.sum(0), min(k + 1, len(held)), engine)
+    found = nearest(held.embeddings, asked.sum(0), min(k + 1, len(held)), search)
     indices = found[:k]
     terms = torch.from_numpy(np.stack([held.embeddings[i] for i in indices]) @ asked.T)
     shown = held.pixels(indices, model.size)
@@ -148,16 +148,16 @@ def _unit_rows(model: PairModel, pixels: Tensor | None, texts: Sequence[tuple[st
     return torch.cat(rows).cpu().numpy()
 
 
-def nearest(embeddings: np.ndarray, q: np.ndarray, k: int, engine: str = "numpy") -> list[int]:
+def nearest(embeddings: np.ndarray, q: np.ndarray, k: int, search: str = "numpy") -> list[int]:
     """The k rows with the largest products with q, the largest first; of equal ones the first row.
 
     Rows are looked at portion by portion, so of a file that is mapped into memory never more than one is held.
 
     Raises:
-        InputError: an unknown engine, or one that is not installed.
+        InputError: an unknown search, or one that is not installed.
     """
-    require("engine", ENGINES, engine)
-    best = _faiss if engine == "faiss" else _best
+    require("engine", SEARCHES, search)
+    best = _faiss if search == "faiss" else _best
     rows, values = np.empty(0, np.int64), np.empty(0, np.float32)
     for start in range(0, len(embeddings), ROWS):
         more, products = best(embeddings[start : start + ROWS], q, k)
@@ -181,7 +181,7 @@ def _faiss(portion: np.ndarray, q: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     try:
         import faiss
     except ImportError as error:
-        raise InputError("expected faiss for this engine, got none; pip install faiss-cpu, or xaicl_lib[search]") from error
+        raise InputError("expected faiss for this search, got none; pip install faiss-cpu, or xaicl_lib[search]") from error
     _, rows = faiss.knn(q[None], np.ascontiguousarray(portion), min(k, len(portion)), metric=faiss.METRIC_INNER_PRODUCT)
     return rows[0], np.asarray(portion[rows[0]]) @ q
 
