@@ -156,7 +156,7 @@ def nearest(embeddings: np.ndarray, q: np.ndarray, k: int, search: str = "numpy"
     Raises:
         InputError: an unknown search, or one that is not installed.
     """
-    require("engine", SEARCHES, search)
+    require("search", SEARCHES, search)
     best = _faiss if search == "faiss" else _best
     rows, values = np.empty(0, np.int64), np.empty(0, np.float32)
     for start in range(0, len(embeddings), ROWS):
