@@ -94,7 +94,12 @@ elif way == "floor":
     found["conditional_occlusion"] = {"seconds": image * 2 * len(pair) * (grid.a[0].numel() + 1)}
     found["areas"] = {"seconds": image * 4 * len(pair) * (points + 1)}
 else:
-    _, build = timed(lambda: occlude(stride=2 * model.size // 5))
+    def first():
+        if draft:
+            model.encode_inputs([model.normalize(pair.a[:1].expand(4, -1, -1, -1))], draft=True)
+        occlude(stride=2 * model.size // 5)
+
+    _, build = timed(first)
     areas(step=model.size**2 // 3)
     made, seconds = timed(occlude)
     found["conditional_occlusion"] = {"seconds": seconds, "build": build, "values": [made.a, made.b]}

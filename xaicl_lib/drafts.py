@@ -31,31 +31,37 @@ def sampled(count: int) -> Int[Tensor, " s"]:
     return ((torch.arange(s) + 0.5) * count / s).long()
 
 
-def proven(draft: Float[Tensor, "n p"], exact: Callable[[Tensor, Tensor], Float[Tensor, " m"]]) -> tuple[Tensor, Tensor]:
-    """Scores whose extremes are exact, from a draft of them, and what each may be off by.
+def proven(n: int, p: int, score: Callable[[Tensor, Tensor, bool], Float[Tensor, " m"]]) -> tuple[Tensor, Tensor]:
+    """Scores whose extremes are exact, the others from a draft, and what each may be off by.
 
-    The mean difference on a sample is taken away, for rounding moves all scores alike. The bound is twice the largest difference that is
-    left there: measured, not proven. Every score that by this bound could be its row's largest or smallest is computed exactly.
+    A sample is computed both ways. Its mean difference is taken away from the draft, for rounding moves all scores alike. The bound is
+    twice the largest difference that is left there: measured, not proven. Every score that by this bound could be its row's largest or
+    smallest is computed exactly; and all of them, without a draft, where the bound could hide how the sample itself is spread.
 
     Args:
-        draft: (n, p) scores.
-        exact: from indices of rows and of columns to scores.
+        n, p: rows and columns of scores.
+        score: from indices of rows and of columns, and whether a draft will do, to scores.
 
     Returns:
         (n, p) scores and (n, p) bounds, 0 where a score is exact.
     """
-    n, p = draft.shape
-    known = torch.zeros_like(draft, dtype=torch.bool)
-    known[:, sampled(p).to(draft.device)] = True
-    sample = exact(*known.nonzero(as_tuple=True))
-    away = (draft[known] - sample).view(n, -1)
+    items, at = torch.arange(n).repeat_interleave(len(sampled(p))), sampled(p).repeat(n)
+    sample = score(items, at, False).view(n, -1)
+    away = score(items, at, True).view(n, -1) - sample
     offset = away.mean(1, keepdim=True)
     bound = WIDER * (away - offset).abs().amax(1, keepdim=True)
-    scores = draft - offset
-    scores[known] = sample
+    low, high = sample.aminmax(dim=1, keepdim=True)
+    rough = bool((high - low > 4 * bound).all())  # else most could be the largest or the smallest
+    scores = score(torch.arange(n).repeat_interleave(p), torch.arange(p).repeat(n), rough).view(n, p)
+    if not rough:
+        return scores, torch.zeros_like(scores)
+    scores = scores - offset
+    known = torch.zeros_like(scores, dtype=torch.bool)
+    scores[:, sampled(p)], known[:, sampled(p)] = sample, True
     todo = _open(scores, bound) & ~known
     if todo.any():
-        scores[todo] = exact(*todo.nonzero(as_tuple=True))
+        items, at = todo.nonzero(as_tuple=True)
+        scores[todo] = score(items, at, False)
     return scores, bound.expand(n, p).masked_fill(known | todo, 0)
 
 

@@ -219,20 +219,20 @@ def _occluded(
     rows, columns = (torch.arange(0, side - window + 1, stride, device=x.device) for side in (h, w))
     shape = n, len(rows), len(columns)
 
-    def at(items: Tensor, places: Tensor, rough: bool = False) -> Tensor:
-        found = []
+    def at(items: Tensor, places: Tensor, rough: bool) -> Tensor:
+        items, places, found = items.to(x.device), places.to(x.device), []
         for item, place in progress(list(zip(items.split(chunk), places.split(chunk), strict=True)), "hiding windows"):
             in_row = _inside(rows[place // len(columns)], window, h).view(-1, 1, h, 1)
             in_column = _inside(columns[place % len(columns)], window, w).view(-1, 1, 1, w)
             found.append(rescore(x[item].masked_fill_(in_row & in_column, 0), item, rough))
         return torch.cat(found)
 
-    each = torch.arange(shape[1] * shape[2], device=x.device)
-    items = torch.arange(n, device=x.device).repeat_interleave(len(each))
-    rough = draft and len(each) >= FEW
-    scores = at(items, each.repeat(n), rough).view(n, -1)
-    scores, error = proven(scores, at) if rough else (scores, torch.zeros_like(scores))
-    return scores.view(shape), error.view(shape) if draft else None
+    count = shape[1] * shape[2]
+    if draft and count >= FEW:
+        scores, error = proven(n, count, at)
+        return scores.view(shape), error.view(shape)
+    scores = at(torch.arange(n).repeat_interleave(count), torch.arange(count).repeat(n), False).view(shape)
+    return scores, torch.zeros_like(scores) if draft else None
 
 
 def _inside(start: Tensor, length: int, side: int) -> Tensor:
