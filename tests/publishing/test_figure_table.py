@@ -23,12 +23,15 @@ def test_tables_hold_the_numbers_of_their_figures() -> None:
     picture = go.Figure(go.Scatter(x=[], y=[], hoverinfo="skip"))
     map_ = go.Figure(go.Heatmap(z=np.zeros((12, 12)), x0=0, dx=1))
     bars = go.Figure([go.Bar(x=np.array([1.0, 2.0]), y=np.array([0.1, 0.2]), name="a<br>b"), go.Bar(x=[1], y=[9], visible=False)])
+    ranks = go.Figure(go.Heatmap(z=[[1.0, 0.0]], text=[[".12<br>(.34)", ".56"]], texttemplate="%{text}"))
+    ranks.update_xaxes(tickvals=[0, 1], ticktext=["SI", "SD"]).update_yaxes(tickvals=[0], ticktext=["one"])
     figures = [
         matrix_figure(square, what="x"),
         dots_figure(dots, rows="kind", series="model", title="score", what="x"),
         picture,
         map_,
         bars,
+        ranks,
     ]
     found = in_node(CODE, [json.loads(figure_json(figure)) for figure in figures])
     (matrix,) = found[0]
