@@ -39,11 +39,12 @@ export function tables({ data, layout }) {
 }
 
 function square(trace, layout) {
-  const [z, x, y] = [values(trace.z), values(trace.x), values(trace.y)];
+  const written = Array.isArray(trace.text?.[0]) && /%\{text\}/.test(trace.texttemplate ?? ""); // then colours may be ranks, and the texts are the numbers
+  const [z, x, y] = [written ? trace.text : values(trace.z), values(trace.x), values(trace.y)];
   const name = (axis, labels, k) => (labels.length ? shown(labels[k]) : named(axis, k));
   const across = axisOf(layout, trace, "x");
   const down = axisOf(layout, trace, "y");
-  return { head: ["", ...z[0].map((_, j) => name(across, x, j))], rows: z.map((line, i) => [name(down, y, i), ...line.map((v) => (v === null || Number.isNaN(v) ? "" : shown(v)))]) };
+  return { head: ["", ...z[0].map((_, j) => name(across, x, j))], rows: z.map((line, i) => [name(down, y, i), ...line.map((v) => (v === null || v === undefined || Number.isNaN(v) ? "" : shown(v)))]) };
 }
 
 function listed(traces, layout) {
