@@ -177,7 +177,7 @@
 
   // What scrolls sideways must be reached by the keyboard; what the theme leaves without a name of its own gets one.
   function accessible() {
-    for (const box of document.querySelectorAll(".bd-article pre")) if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    for (const box of document.querySelectorAll(".bd-article :is(pre, dt.sig)")) if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     for (const icon of document.querySelectorAll(".theme-switch-button :is(i, svg)")) {
       icon.setAttribute("aria-hidden", "true");
       icon.removeAttribute("title");
