@@ -88,6 +88,10 @@ RUNS = (
     Run("contrastivity", ("quality.py",), _JUDGES, 64, "image", "judge", ("-n", "64"), stored=False, apart=False),
     Run("corpus", ("corpus.py", "scenes", "photos", "sizes", "sanity", "views", "localisation"), ("scenes", "photos"), 80, who="part",
         stored=False, apart=False),
+    Run("shortcuts", ("shortcuts.py",), tuple(f"stickers_{share}" for share in ("none", "0", "50", "95")), 200, given=("--pairs", "200"),
+        stored=False, apart=False, needs=""),
+    Run("search", ("search.py",), ("apart", "links", "measured", "words", "weights"), 80, who="part", given=("-n", "80"), stored=False,
+        apart=False, needs=""),
     Run("organization", ("organization.py", "curves", "layers"), (*PHOTOS, *_UNTRAINED), 13, "draw", stored=False),
     Run("organization_classifiers", ("organization.py", "classifiers"), (*PHOTOS, *_UNTRAINED), 5, "draw", stored=False),
 )  # fmt: skip

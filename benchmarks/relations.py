@@ -17,10 +17,10 @@ from xaicl_lib.augment.views import random_view
 from xaicl_lib.data.captions import captioned_set, exchanged, phrase, relations, tokenize
 from xaicl_lib.networks.text import Reader
 from xaicl_lib.studies.tables import with_provenance
-from xaicl_lib.training.finish import encode
+from xaicl_lib.training.finish import _encode as encode
 from xaicl_lib.training.losses import clip
 from xaicl_lib.training.recipes import RECIPES
-from xaicl_lib.training.tasks import describe
+from xaicl_lib.training.tasks import _describe as describe
 from xaicl_lib.training.train import normalize
 from xaicl_lib.training.zero_shot import order_accuracy, relation_accuracy, zero_shot
 from xaicl_lib.zoo import load_model, model_card

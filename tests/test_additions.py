@@ -61,10 +61,10 @@ def test_a_toy_is_found_by_the_library_the_tables_the_command_line_and_the_lab(t
     assert main(["methods"]) == 0
     assert "toy_method" in capsys.readouterr().out
     monkeypatch.setattr(gallery, "METHODS", (*export.METHODS, "toy_method"))
-    assert gallery._menu()[-1] == "toy_method"
+    assert gallery.menu()[-1] == "toy_method"
     assert gallery.method_entry(methods["toy_method"])["title"] == "Toy method"
 
 
 def test_without_the_toys_nothing_is_left_of_them() -> None:
     assert "toy_method" not in list_methods()
-    assert set(gallery._menu()) == {*export.METHODS, "edges", "random_map"}
+    assert set(gallery.menu()) == {*export.METHODS, "edges", "random_map"}

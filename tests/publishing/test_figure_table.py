@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from tests.lab_node import in_node
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.views import dots_figure, matrix_figure
-from xaicl_lib.views.render import figure_json
+from xaicl_lib.views.render import _figure_json
 
 CODE = """
 import { tables } from "{module}";
@@ -33,7 +33,7 @@ def test_tables_hold_the_numbers_of_their_figures() -> None:
         bars,
         ranks,
     ]
-    found = in_node(CODE, [json.loads(figure_json(figure)) for figure in figures])
+    found = in_node(CODE, [json.loads(_figure_json(figure)) for figure in figures])
     (matrix,) = found[0]
     assert matrix["head"] == ["", "SI", "SD"]
     assert sorted(matrix["rows"]) == [["one", ".25", "-.50"], ["two", ".12", ""]]  # as the figure writes them

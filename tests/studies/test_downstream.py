@@ -178,6 +178,7 @@ def test_accuracies_have_to_come_from_somewhere() -> None:
         downstream([bare], Pair(torch.rand(2, 3, 24, 24), None))
 
 
+@pytest.mark.filterwarnings("ignore:score 1")  # of two epochs nothing is asked but that their numbers are told
 def test_stages_of_a_training(tmp_path) -> None:
     recipe = replace(RECIPES["supcon"], epochs=2, batch=20, photo_size=24, widths=(4, 6, 8, 8), hidden=8, embedding=4)
     Trainer(recipe, PHOTOS, tmp_path, labels=LABELS).run(keeper((0, 1, 2), tmp_path / "snapshots"))

@@ -44,7 +44,7 @@ def _line(path: Path, folder: str) -> str:
 def _about(text: str, term: str) -> str:
     """What a page says after `term` in the list under its title; empty if it says nothing.
 
-    >>> about("Time\\n: 25 minutes to read\\n\\nYou will know\\n: a lot", "Time")
+    >>> _about("Time\\n: 25 minutes to read\\n\\nYou will know\\n: a lot", "Time")
     '25 minutes to read'
     """
     found = re.search(rf"^{term}\n: (.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)

@@ -131,7 +131,7 @@ def _readable(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines
 def _escaped(line: str) -> str:
     r"""A line of a docstring whose bars and lone stars are characters, outside of literals, roles and doctests.
 
-    >>> escaped("for |z_a| |z_b| and `a | b`, (x, *, y), *stressed*, :math:`|x|`")
+    >>> _escaped("for |z_a| |z_b| and `a | b`, (x, *, y), *stressed*, :math:`|x|`")
     'for \\|z_a\\| \\|z_b\\| and `a | b`, (x, \\*, y), *stressed*, :math:`|x|`'
     """
     if line.lstrip().startswith((">>>", "...", ".. ")):
