@@ -13,7 +13,7 @@ from PIL import Image
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.lab.gallery import MODELS, PAIRS, menu
-from xaicl_lib.publishing.quizzes import FILE, answer, moodle_xml, read_quizzes, region, section, teachers_page
+from xaicl_lib.publishing.quizzes import FILE, _mixed, answer, moodle_xml, read_quizzes, region, section, teachers_page
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.views import LivePair
 
@@ -129,3 +129,12 @@ def test_a_faulty_question_is_named(tmp_path: Path, change: dict, says: str) -> 
 
 def test_an_answer_is_said_in_words() -> None:
     assert [answer(q) for q in QUESTIONS if not answer(q).strip()] == []
+
+
+def test_the_right_answer_is_not_always_the_first_one_shown() -> None:
+    choices = [question for question in QUESTIONS if question["kind"] == "choice"]
+    mixed = [_mixed(question)["options"] for question in choices]
+    first = sum(options[0]["right"] for options in mixed)
+    assert 0.15 < first / len(choices) < 0.6, "a third, by chance"
+    assert all(sorted(map(str, one["options"])) == sorted(map(str, options)) for one, options in zip(choices, mixed, strict=True))
+    assert json.dumps(mixed[0][0]["text"], ensure_ascii=False) in section(choices[:1])

@@ -37,7 +37,7 @@ def cost_page(results: Path) -> str:
             f"`{facts['base']}`, on {facts['device']} with torch {facts['torch']}, {facts['date']}. {_versions(facts)}",
             "The bare network is what the same images take by eager PyTorch at its best batch size. A ResNet-50 has random weights here,",
             "and coarser grids. How to ask for an engine or a draft, and what was tried beside them: [evaluations](../evaluations.md).\n",
-            *table(("", *(WAYS[way].format(**facts) for way in ways)), _cells(found, ways)),
+            *table(("", *_tasks(found)), _cells(found, ways)),
             "\n## How far away\n",
             "The largest difference from that build's maps (or areas), the least rank correlation of a map with its own, and the largest",
             "difference of a map's extremes, in units of the score.\n",
@@ -62,12 +62,14 @@ def _versions(facts: Any) -> str:
     return f"Engines: {', '.join(there)}." if there else ""
 
 
+def _tasks(found: Any) -> list[str]:
+    return [f"{_said(method)}, `{model}`" for model, method in found.groupby(["model", "method"], sort=False).groups]
+
+
 def _cells(found: Any, ways: list[str]) -> list[list[str]]:
-    rows = []
-    for (model, method), part in found.groupby(["model", "method"], sort=False):
-        by = {row["way"]: row for row in part.to_dict("records")}
-        rows.append([f"{_said(method)}, `{model}`", *(_cell(by.get(way)) for way in ways)])
-    return rows
+    """A row a way, a column a task: names of engines are long, and there are more of them."""
+    tasks = [{row["way"]: row for row in part.to_dict("records")} for _, part in found.groupby(["model", "method"], sort=False)]
+    return [[WAYS[way].format(**found.iloc[0]), *(_cell(by.get(way)) for by in tasks)] for way in ways]
 
 
 def _cell(row: dict[str, Any] | None) -> str:

@@ -1,6 +1,7 @@
 """Questions of the chapters, from one file: a section of each page, a page for teachers, and an export for Moodle."""
 
 import base64
+import hashlib
 import html
 import io
 import json
@@ -106,7 +107,16 @@ def section(questions: Sequence[Question]) -> str:
     )
 
 
+def _mixed(question: Question) -> Question:
+    """The question with its options in another order than the author's, who writes the right one first; the same for everybody."""
+    if question["kind"] != "choice":
+        return question
+    order = sorted(question["options"], key=lambda option: hashlib.sha256(f"{question['id']} {option['text']}".encode()).digest())
+    return {**question, "options": order}
+
+
 def _form(number: int, question: Question) -> str:
+    question = _mixed(question)
     data = json.dumps(question, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     ask, told = html.escape(question["ask"]), html.escape(answer(question))
     items = [option["text"] for option in question["options"]] if question["kind"] == "choice" else []
