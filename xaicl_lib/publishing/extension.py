@@ -105,11 +105,17 @@ def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], do
 
 
 def unlisted(body: str) -> str:
-    """HTML whose signatures over several lines, which Sphinx writes as lists of definitions without terms, are not told as lists.
+    """HTML whose lists are lists for screen readers, and nothing else is.
 
+    Sphinx writes signatures over several lines as lists of definitions without terms, and calls works in its list of references entries of
+    a bibliography, a role that a list may no longer have below it.
+
+    >>> unlisted('<div role="list"><div class="citation" id="id7" role="doc-biblioentry">A book</div></div>')
+    '<div role="list"><div class="citation" id="id7" role="listitem">A book</div></div>'
     >>> unlisted('<dl><dd><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>')
     '<dl role="presentation"><dd role="presentation"><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>'
     """
+    body = re.sub(r'(<div class="citation"[^>]*) role="doc-biblioentry"', r'\1 role="listitem"', body)
     lined = re.sub(r'<dd>(?=<em class="sig-param">)', '<dd role="presentation">', body)
     return re.sub(r'<dl>(?=\s*<dd role="presentation">)', '<dl role="presentation">', lined)
 
