@@ -1,6 +1,7 @@
 """Small networks, pairs and photos that the tests share."""
 
 import functools
+import gc
 import logging
 import multiprocessing
 import os
@@ -40,11 +41,18 @@ def pytest_runtest_setup() -> None:
         sow(seed)
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, and tests make millions of objects: to look through all of them again and again is a twentieth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
 @pytest.fixture(scope="session")
 def forks() -> Iterator[ForkServerContext]:
-    """Processes that begin as copies of one that has imported what an evaluation needs; each on its own takes seconds for that."""
+    """Processes that begin as copies of one that has imported what evaluations and runs need; each on its own takes seconds for it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.conftest", "xaicl_lib.evaluation.evaluate", "distributed.nanny"])
+    context.set_forkserver_preload(["tests.conftest", "xaicl_lib.evaluation.evaluate", "distributed.nanny", "xaicl_lib.publishing.run"])
     forkserver.ensure_running()
     yield context
     forkserver._forkserver._stop()  # waits for it, so that nothing outlives the tests

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from xaicl_lib.cli import program
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing import run
 from xaicl_lib.publishing.book import NotebookError
@@ -171,15 +172,24 @@ def of_this_test(folder, since):
     return found
 
 
-def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on(tmp_path):
+def run_in_a_process_of_its_own(source, out, said):
+    """What the program does from the shell, its output in a file."""
+    run_notebooks.__kwdefaults__["source"] = source
+    sys.argv = ["xaicl", "run", "--jobs", "2", "--out", str(out)]
+    with open(said, "w") as sys.stdout:
+        sys.exit(program())
+
+
+def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on(tmp_path, forks):
     """Three kills, one of them gentle; each time the processes end within seconds, and what was done is kept."""
     source, out, since = tmp_path / "notebooks", tmp_path / "out", time.time() - 1  # clocks of the system and of processes differ a little
     for name in ("01_a", "02_b", "03_c"):
         write_notebook(source, name, *CELLS)
 
     def start():
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, str(source), str(out)], env=environment, stdout=subprocess.PIPE, text=True)
+        process = forks.Process(target=run_in_a_process_of_its_own, args=(source, out, tmp_path / "said"))
+        process.start()
+        return process
 
     done = 0
     for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
@@ -188,17 +198,17 @@ def test_a_run_that_is_killed_leaves_nothing_behind_and_goes_on(tmp_path):
         assert kernels
         if how is signal.SIGTERM:
             wait_for(lambda: list(out.glob("*.ipynb")))
-        child.send_signal(how)
-        child.wait(120)
+        os.kill(child.pid, how)
+        child.join(120)
         assert wait_for(lambda: not of_this_test(tmp_path, since)), "nothing of it is left"
         done = len(list(out.glob("*.ipynb")))
         if how is signal.SIGTERM:
             assert done >= 1
             assert not list(out.glob(".running-*"))
     last = start()
-    said, _ = last.communicate(timeout=600)
-    assert last.returncode == 0
-    assert len(re.findall(r"^0\d_\w .*kept$", said, re.MULTILINE)) == done
+    last.join(600)
+    assert last.exitcode == 0
+    assert len(re.findall(r"^0\d_\w .*kept$", (tmp_path / "said").read_text(), re.MULTILINE)) == done
     assert sorted(item.name for item in out.iterdir() if item.name.startswith(".")) == [".lock"]
     assert all("done" in text_of(path) for path in out.glob("*.ipynb"))
 

@@ -264,7 +264,8 @@ def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weigh
 
 
 def _exported(model: Any, given: tuple[Tensor, ...] = (), **options: Any) -> Any:
-    return torch.onnx.export(model, given, dynamo=True, opset_version=OPSET, verbose=False, **options)
+    """Without the exporter's own optimiser, which takes half of the time of a transformer: whoever loads a graph optimises it."""
+    return torch.onnx.export(model, given, dynamo=True, opset_version=OPSET, verbose=False, optimize=False, **options)
 
 
 class _Plain(Attention):
