@@ -193,6 +193,9 @@
 
   accessible();
   addEventListener("load", accessible);
+  for (const button of document.querySelectorAll(".theme-switch-button")) {
+    new MutationObserver(accessible).observe(button, { childList: true, subtree: true }); // icons are put in their place late, on slow machines
+  }
   addEventListener("resize", accessible);
   const boxes = [...document.querySelectorAll(".xaicl-plot")];
   if (document.querySelector("xaicl-pair")) import(new URL("lab/page/pair.js", here));
