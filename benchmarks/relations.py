@@ -17,10 +17,10 @@ from xaicl_lib.augment.views import random_view
 from xaicl_lib.data.captions import captioned_set, exchanged, phrase, relations, tokenize
 from xaicl_lib.networks.text import Reader
 from xaicl_lib.studies.tables import with_provenance
-from xaicl_lib.training.finish import _encode as encode
+from xaicl_lib.training.finish import encode
 from xaicl_lib.training.losses import clip
 from xaicl_lib.training.recipes import RECIPES
-from xaicl_lib.training.tasks import _describe as describe
+from xaicl_lib.training.tasks import TASKS
 from xaicl_lib.training.train import normalize
 from xaicl_lib.training.zero_shot import order_accuracy, relation_accuracy, zero_shot
 from xaicl_lib.zoo import load_model, model_card
@@ -57,7 +57,7 @@ def epoch(network, optimizer, images, facts, way, generator, rates):
         false = [exchanged(text) for text in texts] if way == "hard" else []
         x = normalize(random_view(images[batch].float() / 255, RECIPES["scenes_clip"].views, generator))
         with torch.autocast("cpu", torch.bfloat16):
-            za, zb, scale = describe(network, x.contiguous(memory_format=torch.channels_last), tokenize(texts + false))
+            za, zb, scale = TASKS["describe"](network, x.contiguous(memory_format=torch.channels_last), tokenize(texts + false))
         loss = clip(za, zb[: len(za)], scale, zb[len(za) :] if false else None)
         optimizer.zero_grad()
         loss.backward()

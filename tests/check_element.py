@@ -13,9 +13,9 @@ from typing import Any
 import nbformat
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.check_pages import FLAGS, ROOT, find_chromium, served, watch
+from tests.check_pages import ROOT, chromium, served, watch
 from tests.lab_page import BOOK, PATIENCE, encoded, off
 from xaicl_lib import Pair, explain, load_model, measure
 from xaicl_lib.cli import main
@@ -33,10 +33,8 @@ pytestmark = pytest.mark.skipif(not (LAB / "page" / "pair.js").is_file(), reason
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+    with chromium() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.check_pages import FLAGS, axe, find_chromium, serious, served
+from tests.check_pages import axe, chromium, serious, served
 from tests.lab_page import BOOK, CAMERA, GALLERY, PATIENCE, Lab, encoded, off, page_of, seen
 from xaicl_lib import Pair, augment, explain, load_model
 from xaicl_lib.data.photos import load_image, sample_photo
@@ -33,10 +33,8 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=find_chromium(), args=[*FLAGS, *CAMERA])
+    with chromium(*CAMERA) as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,17 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
+def chromium(*flags: str) -> Iterator[Any]:
+    """A headless browser of its own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*FLAGS, *flags])
+        yield browser
+        browser.close()
+
+
+@contextmanager
 def served(book: Path) -> Iterator[str]:
     """Address of the book, served below a sub-path, as on a page of a project."""
     with tempfile.TemporaryDirectory() as folder:
@@ -286,16 +297,12 @@ def find_chromium() -> str:
 
 def check_width(device: str, names: list[str], address: str, book: Path, screenshots: Path | None) -> int:
     """Every page at one width, each with a profile of its own in one browser: how many failed."""
-    from playwright.sync_api import sync_playwright
-
     failed = 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+    with chromium() as browser:
         for name in names:
             problems = check_page(browser, address, name, device, book, screenshots)
             failed += bool(problems)
             print("\n         ".join([f"{'failed' if problems else 'ok    '} {name} ({device})", *problems]), flush=True)
-        browser.close()
     return failed
 
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.check_pages import FLAGS, find_chromium, served, watch
+from tests.check_pages import chromium, served, watch
 from tests.lab_page import BOOK, PATIENCE
 from xaicl_lib.publishing.quizzes import FILE, read_quizzes
 from xaicl_lib.publishing.run import ROOT
@@ -18,10 +18,8 @@ pytestmark = pytest.mark.skipif(not (BOOK / "book" / "questions.html").is_file()
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+    with chromium() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture

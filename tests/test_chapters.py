@@ -3,12 +3,14 @@
 import ast
 import os
 import re
+import runpy
 import statistics
 import subprocess
 
 import nbformat
 import pytest
 
+import xaicl_lib
 from xaicl_lib.publishing.run import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -35,16 +37,18 @@ def cells(path):
     ]
 
 
-def first_line(path):
-    """What the first cell of code runs; comments aside."""
+def first_cell(path):
+    """What the first cell of code has for the shell, and for Python; comments aside."""
     cell = next(c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
-    (line,) = (line for line in cell.source.splitlines() if not line.startswith("#"))
-    return line
+    line, *code = (line for line in cell.source.splitlines() if not line.startswith("#"))
+    return line, "\n".join(code)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_one_line_brings_the_package_and_lines_fit_on_a_page(path):
-    assert INSTALL.fullmatch(first_line(path))
+    line, code = first_cell(path)
+    assert INSTALL.fullmatch(line)
+    assert code == first_cell(NOTEBOOKS[0])[1]
     assert [line for source in cells(path) for line in source.splitlines() if len(line) > WIDTH] == []
 
 
@@ -55,10 +59,25 @@ def test_the_package_is_installed_only_where_it_is_not(there, address, asked, tm
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
         (tmp_path / name).chmod(0o755)
     surroundings = {"PATH": f"{tmp_path}{os.pathsep}/bin:/usr/bin", "XAICL_REPOSITORY_URL": address}
-    done = subprocess.run(["/bin/sh", "-c", first_line(NOTEBOOKS[0])[1:]], env=surroundings, capture_output=True, text=True)
+    done = subprocess.run(["/bin/sh", "-c", first_cell(NOTEBOOKS[0])[0][1:]], env=surroundings, capture_output=True, text=True)
     said = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
     assert said == (f"install -q xaicl_lib[views] @ git+{address}\n" if asked else "")
     assert ("set it to the https address of the repository" in done.stderr) == (not there and not address)
+
+
+@pytest.mark.parametrize(
+    ("there", "threads"), [({}, None), ({"COLAB_RELEASE_TAG": "x"}, "1"), ({"COLAB_RELEASE_TAG": "x", "OMP_NUM_THREADS": "4"}, "4")]
+)
+def test_in_colab_the_first_cell_asks_for_one_thread_and_importing_changes_nothing(there, threads, monkeypatch):
+    for name in ("COLAB_RELEASE_TAG", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in there.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    runpy.run_path(xaicl_lib.__file__)
+    assert os.environ == before
+    exec(first_cell(NOTEBOOKS[0])[1], {})
+    assert os.environ.get("OMP_NUM_THREADS") == threads
 
 
 def imports(path):

@@ -2,9 +2,7 @@
 
 import ast
 import inspect
-import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -94,15 +92,3 @@ def test_what_needs_tables_or_figures_waits_until_it_is_asked_for() -> None:
     }
     assert loaded["explain"] == []
     assert "plotly" in loaded["show"]
-
-
-@pytest.mark.parametrize(
-    ("there", "threads"), [({}, None), ({"COLAB_RELEASE_TAG": "x"}, "1"), ({"COLAB_RELEASE_TAG": "x", "OMP_NUM_THREADS": "4"}, "4")]
-)
-def test_in_colab_one_thread_is_asked_for(there, threads, monkeypatch):
-    for name in ("COLAB_RELEASE_TAG", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in there.items():
-        monkeypatch.setenv(name, value)
-    runpy.run_path(xaicl_lib.__file__)
-    assert os.environ.get("OMP_NUM_THREADS") == threads

@@ -1,12 +1,8 @@
 """Explanations for contrastive models: why does a model find two images alike?"""
 
-import os
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
-
-if "COLAB_RELEASE_TAG" in os.environ:  # on two cores that others share threads cost more, by waiting, than they bring; torch asks once
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods import explain, list_methods

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from xaicl_lib.errors import unknown
+from xaicl_lib.errors import require
 
 SAMPLE = 24  # scores of a map or a curve that are computed exactly as well
 WIDER = 2.0  # a value that was not sampled may be this much further away than the furthest that was
@@ -20,8 +20,7 @@ def is_draft(precision: str) -> bool:
     Raises:
         InputError: it is neither "exact" nor "draft".
     """
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
+    require("precision", PRECISIONS, precision)
     return precision == "draft"
 
 

@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xaicl_lib.errors import InputError, telling_line, unknown
+from xaicl_lib.errors import InputError, require, telling_line
 from xaicl_lib.wrapping import rows, tensor_of
 
-Run = Callable[[Tensor], Tensor]  # (n, 3, h, w) in the model's input space to (n, d)
+Run = Callable[[Tensor], Tensor]  # (n, c, h, w) in the model's input space to (n, d)
 
 NEEDS = {"onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}  # packages, by the extra of that name
 ENGINES = ("eager", "auto", *NEEDS, "compile")
@@ -41,8 +41,7 @@ def known_engine(name: str) -> str:
     Raises:
         InputError: no such engine, or one whose packages are missing.
     """
-    if name not in ENGINES:
-        raise unknown("engine", name, ENGINES)
+    require("engine", ENGINES, name)
     if name in NEEDS and not _installed(name):
         raise InputError(f"engine {name!r} needs the packages of the extra {name}: pip install 'xaicl_lib[{name}]'")
     return name
@@ -67,7 +66,7 @@ class Runner:
         self._drafts: dict[tuple[int, ...], Run] = {}
         self._spent = 0.0  # seconds of eager, for "auto"
 
-    def draft(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+    def draft(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """The same up to the rounding of bfloat16, where that is faster here; exact where it is not, which is said."""
         key = (*x.shape[1:], torch.get_num_threads())
         if key not in self._drafts:
@@ -99,7 +98,7 @@ class Runner:
             raise _Refused(f"for bfloat16 takes {draft / exact:.2f} times as long here")
         return run
 
-    def __call__(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+    def __call__(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of images in the model's input space."""
         if self._engine == "eager":
             return self._network(x)
@@ -162,7 +161,7 @@ class _Embedding(nn.Module):
         super().__init__()
         self.features, self.head = features, head
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         return rows(self.head(tensor_of(self.features(x), "the features")), x.shape[0])
 
 

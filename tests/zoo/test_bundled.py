@@ -17,7 +17,7 @@ from xaicl_lib.networks.small import build_network, kept
 from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.models import twin_table
-from xaicl_lib.training.finish import MIN_RANK, MIN_STD, _encode, _spread
+from xaicl_lib.training.finish import MIN_RANK, MIN_STD, _spread, encode
 from xaicl_lib.training.recipes import RECIPES, from_facts
 from xaicl_lib.training.train import normalize
 from xaicl_lib.zoo.bundled import HEADS, WEIGHTS, model_card
@@ -128,7 +128,7 @@ def test_photo_models_reach_their_accuracy(some_photos, name) -> None:
     model, (train, test) = load_model(name, "cpu"), some_photos
     card = model_card(name)
     measured = model.fast.embed_a if "class token" in card["knn"] else model.fast.features_a
-    features = [_encode(measured, part[0]) for part in (train, test)]
+    features = [encode(measured, part[0]) for part in (train, test)]
     assert knn_accuracy(features[0], train[1], features[1], test[1]) > max(0.3, card["knn_accuracy"] - 0.16)
 
 
@@ -139,7 +139,7 @@ drawn = functools.cache(scene_set)  # models of one size are asked about the sam
 def test_scene_models_reach_their_accuracies(name) -> None:
     model, card = load_model(name, "cpu"), model_card(name)
     train, test = drawn("train", model.size, 1200), drawn("val", model.size, 400)
-    features = [_encode(model.fast.features_a, part[0]) for part in (train, test)]
+    features = [encode(model.fast.features_a, part[0]) for part in (train, test)]
     for k, factor in ((0, "shape"), (2, "colour"), (3, "background")):
         got = probe_accuracy(features[0], train[1][:, k], features[1], test[1][:, k])
         assert abs(got - card["factors"][factor]["linear"]) < 0.15, factor
@@ -189,10 +189,20 @@ def test_loading_draws_no_random_numbers() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_loading_a_model_leaves_constants_of_modules_as_they_are(monkeypatch) -> None:
-    """Weights are read into a network without values; modules that are first imported meanwhile have theirs all the same."""
+def constants_after_loading() -> None:
     for name in [name for name in sys.modules if name.startswith(("xaicl_lib.data", "xaicl_lib.networks.text"))]:
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
     load_model("scenes_clip", "cpu")
     constants = [sys.modules["xaicl_lib.data.scenes"].RING, sys.modules["xaicl_lib.data.drawing"].PALETTE]
     assert not any(constant.is_meta for constant in constants)
+
+
+def test_loading_a_model_leaves_constants_of_modules_as_they_are(forks) -> None:
+    """Weights are read into a network without values; modules that are first imported meanwhile have theirs all the same.
+
+    In a process of its own: modules that are imported a second time would be others than those that other tests hold.
+    """
+    process = forks.Process(target=constants_after_loading)
+    process.start()
+    process.join(600)
+    assert process.exitcode == 0

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
-from xaicl_lib.errors import unknown
+from xaicl_lib.errors import require
 from xaicl_lib.pair import Pair, Truth
 
 STICKERS = 8
@@ -49,8 +49,7 @@ def stickered_pairs(n: int, carried: str = "same", kind: str = "same_object", si
     Raises:
         InputError: none of `CARRIED`.
     """
-    if carried not in CARRIED:
-        raise unknown("kind of sticker on side b", carried, CARRIED)
+    require("kind of sticker on side b", CARRIED, carried)
     drawn = [render(side, size) for side in draw_pairs(n, kind, Generator().manual_seed(seed))]
     u = torch.rand(n, 4, generator=Generator().manual_seed(seed + AFTER))  # row by row: a pair does not depend on how many are drawn
     first, step = (u[:, 0] * STICKERS).long(), 1 + (u[:, 1] * (STICKERS - 1)).long()

@@ -25,7 +25,7 @@ MIN_STD, MIN_RANK = 0.2, 5.0  # spread under which a model counts as collapsed
 
 
 @torch.no_grad()
-def _encode(module: nn.Module, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 128, mixed: bool = False) -> Tensor:
+def encode(module: nn.Module, photos: UInt8[Tensor, "n 3 s s"], chunk: int = 128, mixed: bool = False) -> Tensor:
     """Outputs of a module in evaluation mode, mean-pooled if they are maps: (n, c) on the CPU."""
     device = next(module.parameters()).device
     module.eval()
@@ -113,7 +113,7 @@ def finish(trainer: Trainer, train: Data, test: Data, folder: Path) -> dict[str,
     recipe = trainer.recipe
     network = kept(trainer.network.eval())
     stored = store(network)
-    embeddings = _encode(nn.Sequential(*(network[role] for role in ("features", "head") if role in network)), test[0])
+    embeddings = encode(nn.Sequential(*(network[role] for role in ("features", "head") if role in network)), test[0])
     found = _spread(embeddings)
     _check_spread(recipe.name, found, embeddings.shape[1])
     weights = save(stored)
@@ -199,10 +199,10 @@ def _measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     """The accuracies of the card, of the trained network and, by neighbours, of the untrained one."""
     network, recipe, whole = kept(trainer.network), trainer.recipe, test
     train, test = known(train), known(test)
-    features = _encode(network["features"], train[0]), _encode(network["features"], test[0])
+    features = encode(network["features"], train[0]), encode(network["features"], test[0])
     start = kept(recipe.network())["features"].to(trainer.device)
     what = "class token" if recipe.task == "distill" else "mean-pooled features"
-    raw = _encode(start, train[0], mixed=trainer.mixed), _encode(start, test[0], mixed=trainer.mixed)
+    raw = encode(start, train[0], mixed=trainer.mixed), encode(start, test[0], mixed=trainer.mixed)
     labels = training_labels(train), training_labels(test)
     card = {
         **_accuracies(recipe.name, train, test, features),
@@ -212,7 +212,7 @@ def _measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
         "classes": train[2] if train[1].ndim == 1 else [],
     }
     if recipe.task == "classify":
-        scores = _encode(nn.Sequential(network["features"], network["head"], network["classifier"]), test[0])
+        scores = encode(nn.Sequential(network["features"], network["head"], network["classifier"]), test[0])
         card["accuracy"] = round(float((scores.argmax(1) == labels[1]).float().mean()), 4)
     if recipe.task == "describe":
         card |= _asked(trainer, test, whole)
@@ -224,8 +224,8 @@ def _asked(trainer: Trainer, alone: Data, whole: Data) -> dict[str, Any]:
     image, read = nn.Sequential(trainer.network["features"], trainer.network["head"]), Reader(trainer.network["text"])
     two = whole[1][:, 1, 0] >= 0
     return {
-        "zero_shot": zero_shot(_encode(image, alone[0]), alone[1], read),
-        "zero_shot_relation": relation_accuracy(_encode(image, whole[0][two]), whole[1][two], read),
+        "zero_shot": zero_shot(encode(image, alone[0]), alone[1], read),
+        "zero_shot_relation": relation_accuracy(encode(image, whole[0][two]), whole[1][two], read),
         "zero_shot_says": "share of scenes whose nearest text is right: one text for each value of a factor; of two opposite relations",
     }
 

@@ -65,8 +65,9 @@ def _describe(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tuple[Tensor
 
 
 TASKS: dict[str, Task] = {
-    task.__name__.lstrip("_"): task for task in (_contrast, _predict, _momentum_contrast, _distill, _classify, _group, _describe)
-}
+    "contrast": _contrast, "predict": _predict, "momentum_contrast": _momentum_contrast, "distill": _distill, "classify": _classify,
+    "group": _group, "describe": _describe,
+}  # fmt: skip
 
 
 @torch.no_grad()
