@@ -48,6 +48,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
+def pytest_sessionfinish() -> None:
+    """Else what packages take apart at their end is still held, and some say so at length."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def forks() -> Iterator[ForkServerContext]:
     """Processes that begin as copies of one that has imported what evaluations and runs need; each on its own takes seconds for it."""

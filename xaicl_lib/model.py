@@ -381,14 +381,12 @@ def embed_corpus(model: PairModel, source: Source, *, chunk: int | None = None) 
         return model.embed_text(source)
     if isinstance(source, Tensor):
         return model.encode(Pair(source).a, "b", chunk)
-    from xaicl_lib.images import list_images, open_photo
+    from xaicl_lib.images import list_images
 
     paths = list_images(source, recursive=True)
     step = chunk or model.chunk(model.size**2)
     portions = (paths[k : k + step] for k in range(0, len(paths), step))
-    return torch.cat(
-        [model.encode(open_photo(some, model.size, "crop", model.channels, model.interpolation), "b", step) for some in portions]
-    )
+    return torch.cat([model.encode(Pair.open(some, None, model).a, "b", step) for some in portions])
 
 
 def _attributes(parts: nn.Module) -> list[object]:

@@ -1,5 +1,7 @@
 """Embeddings in a file: the right ones under the right names, whatever was killed, moved, broken or exchanged before."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 from torch import nn
 
-from xaicl_lib import InputError, PairModel
+from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.images import open_photo
 from xaicl_lib.retrieval import Gallery, embed_gallery, gallery, retrieve
 
@@ -46,8 +48,22 @@ def test_rows_are_unit_embeddings_of_side_b_in_a_file_of_safetensors(folder, tmp
     held = load_file(tmp_path / "all.safetensors")
     assert np.allclose(held["embeddings"], want, atol=1e-6)
     assert isinstance(found.embeddings, np.memmap)
-    assert torch.equal(found.pixels([8, 2], 24), open_photo([folder / "more/8.png", folder / "2.png"], 24))
+    assert torch.equal(found.pixels([8, 2], model), open_photo([folder / "more/8.png", folder / "2.png"], 24))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["all.safetensors", "pictures"]
+
+
+def test_photos_are_opened_as_the_model_takes_them(folder, tmp_path) -> None:
+    """One channel, another filter: what is embedded, shown and asked with is what a pair of the model is made of."""
+    model = PairModel(nn.Sequential(nn.Conv2d(1, 6, 5, 4), nn.ReLU()), size=24, interpolation="bicubic", name="grey")
+    file = tmp_path / "all.safetensors"
+    with warnings.catch_warnings(action="ignore"):  # which tell that colours become grey
+        found, want = embed_gallery(model, folder, file), Pair.open(folder / "3.png", None, model).a
+        assert torch.equal(found.pixels([3], model), want)
+        assert np.allclose(found.embeddings[3], nn.functional.normalize(model.encode(want, "b")), atol=1e-6)
+        assert retrieve(model, folder / "3.png", found, 1).indices == (3,)
+    other = PairModel(model.features_a, size=24, name="grey")
+    with pytest.raises(InputError, match=r"this interpolation .bilinear.*got those of bicubic"):
+        embed_gallery(other, folder, file)
 
 
 def test_a_killed_run_goes_on_and_content_is_embedded_once(folder, tmp_path, monkeypatch) -> None:
@@ -128,4 +144,4 @@ def test_what_is_no_gallery_is_said(folder, tmp_path) -> None:
         Gallery.open(tmp_path / "half.safetensors")
     (folder / "1.png").write_bytes((folder / "2.png").read_bytes())
     with pytest.raises(InputError, match=r"1.png', which is gone or changed; embed the gallery again"):
-        whole.pixels([1], 24)
+        whole.pixels([1], small())

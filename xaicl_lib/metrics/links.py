@@ -136,7 +136,7 @@ def _undefined(pair: Pair, columns: Sequence[str]) -> Measured:
 class _Side:
     """Images of one side and when each of their cells goes."""
 
-    def __init__(self, x: Float[Tensor, "n 3 h w"], when: Int[Tensor, "n i j"], pixels: Tensor) -> None:
+    def __init__(self, x: Float[Tensor, "n c h w"], when: Int[Tensor, "n i j"], pixels: Tensor) -> None:
         self.x, self.pixels = x, pixels
         self.when = F.interpolate(when.unsqueeze(1).float(), x.shape[2:], mode="nearest-exact").to(x.device)  # (n, 1, h, w)
         self.last = float(when.max()) + 1
@@ -199,7 +199,7 @@ def link_localisation(model: PairModel, pair: Pair, explanation: Explanation, co
 
 @torch.no_grad()
 def measure_words(
-    model: PairModel, images: Float[Tensor, "n 3 h w"], texts: Sequence[str], made: Sequence[WordMap], *, score: Score = cosine,
+    model: PairModel, images: Float[Tensor, "n c h w"], texts: Sequence[str], made: Sequence[WordMap], *, score: Score = cosine,
     points: int = POINTS, insertion: str = "blur", deletion: str = "zero",
 ) -> dict[str, Float[Tensor, " n"]]:  # fmt: skip
     """LI and LD of words and regions: a word and the cells that go with it come and go together.

@@ -58,7 +58,7 @@ class Why:
     """
 
     results: Results
-    shown: Float[Tensor, "m 3 s s"]
+    shown: Float[Tensor, "m c s s"]
     names: tuple[str, ...]
     pairs: Pair | None
     photo: Explanation | None
@@ -109,7 +109,7 @@ def explain_results(model: PairModel, results: Results, *, method: str = "integr
     """
     more = [] if results.runner_up is None else [results.runner_up]
     indices = [*results.indices, *more]
-    shown = results.gallery.pixels(indices, model.size)
+    shown = results.gallery.pixels(indices, model)
     pairs = photo = None
     if results.query is not None:
         pairs = Pair(results.query.expand(len(shown), -1, -1, -1).contiguous(), shown)

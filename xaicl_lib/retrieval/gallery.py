@@ -25,7 +25,7 @@ from torch import Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.files import output_file, written_whole
-from xaicl_lib.images import list_images, open_photo
+from xaicl_lib.images import list_images
 from xaicl_lib.images.notes import note
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
@@ -44,7 +44,7 @@ class Gallery:
         embeddings: (n, d), of side b, in memory or in a file.
         of: what the fingerprint of the model is that embedded them.
         folder: where the images are; None for images in memory.
-        images: (n, 3, h, w) in memory.
+        images: (n, c, h, w) in memory.
         skipped: what could not be read, and why, by name.
     """
 
@@ -69,7 +69,7 @@ class Gallery:
         return Gallery(held["embeddings"], facts["model"], folder, facts["fit"], None, {}, (held["names"], held["ends"]), held["keys"])
 
     @staticmethod
-    def of_images(model: PairModel, images: Float[Tensor, "n 3 h w"], names: Sequence[str] | None = None) -> "Gallery":
+    def of_images(model: PairModel, images: Float[Tensor, "n c h w"], names: Sequence[str] | None = None) -> "Gallery":
         """A gallery of images in memory, which have their numbers for names if none are given.
 
         Raises:
@@ -94,16 +94,16 @@ class Gallery:
         text, ends = self._names
         return bytes(text[int(ends[index - 1]) if index else 0 : int(ends[index])]).decode("utf-8", "surrogateescape")
 
-    def pixels(self, indices: Sequence[int], size: int) -> Float[Tensor, "m 3 s s"]:
-        """Some of the images as squares of `size` pixels.
+    def pixels(self, indices: Sequence[int], model: PairModel) -> Float[Tensor, "m c s s"]:
+        """Some of the images as a model takes them.
 
         Raises:
             InputError: a file that is there no more, or changed since it was embedded.
         """
         if self.images is not None:
             chosen = self.images[list(indices)]
-            return chosen if chosen.shape[2:] == (size, size) else open_photo(chosen, size, self.fit)
-        return open_photo([self._unchanged(index) for index in indices], size, self.fit)
+            return chosen if chosen.shape[2:] == (model.size, model.size) else Pair.open(chosen, None, model, self.fit).a
+        return Pair.open([self._unchanged(index) for index in indices], None, model, self.fit).a
 
     def _unchanged(self, index: int) -> Path:
         assert self.folder is not None  # a gallery has its images here or there
@@ -131,7 +131,7 @@ def embed_gallery(
         chunk: images in flight.
 
     Raises:
-        InputError: no image that can be read, or a file with embeddings of another model or another fit.
+        InputError: no image that can be read, or a file with embeddings of another model, fit or interpolation.
 
     Example:
         >>> import tempfile
@@ -145,13 +145,14 @@ def embed_gallery(
     """
     paths = list_images(folder, recursive=True)
     target = output_file(file, (".safetensors",))
-    facts = {"model": fingerprint(model), "fit": fit, "folder": os.path.relpath(Path(folder).absolute(), target.absolute().parent)}
+    place = os.path.relpath(Path(folder).absolute(), target.absolute().parent)
+    facts = {"model": fingerprint(model), "fit": fit, "interpolation": model.interpolation, "folder": place}
     rows = _Rows(target, facts)
     skipped: dict[str, str] = {}
     keys = []
     step = chunk or model.chunk(model.size**2)
     ready: list[tuple[bytes, Tensor]] = []
-    for path, (key, pixels) in zip(paths, _decoded(paths, rows, model.size, fit, 2 * step), strict=True):
+    for path, (key, pixels) in zip(paths, _decoded(paths, rows, model, fit, 2 * step), strict=True):
         if isinstance(pixels, InputError):
             skipped[str(path.relative_to(folder))] = str(pixels)
         else:
@@ -195,7 +196,9 @@ def _unit(z: Float[Tensor, "n d"]) -> np.ndarray:
     return (z / z.norm(dim=1, keepdim=True).clamp_min(1e-12)).float().cpu().numpy()
 
 
-def _decoded(paths: Sequence[Path], rows: "_Rows", size: int, fit: str, ahead: int) -> Iterator[tuple[bytes, Tensor | InputError | None]]:
+def _decoded(
+    paths: Sequence[Path], rows: "_Rows", model: PairModel, fit: str, ahead: int
+) -> Iterator[tuple[bytes, Tensor | InputError | None]]:
     """Digest and pixels of each file, or why there are none; None where its embedding is known.
 
     A thread of its own reads ahead while the model computes; one, since warnings, by which photos are told about, are those of all threads.
@@ -204,7 +207,7 @@ def _decoded(paths: Sequence[Path], rows: "_Rows", size: int, fit: str, ahead: i
     def one(path: Path) -> tuple[bytes, Tensor | InputError | None]:
         try:
             key = _key(path.read_bytes())
-            return key, None if rows.knows(key) else open_photo(path, size, fit)
+            return key, None if rows.knows(key) else Pair.open(path, None, model, fit).a
         except OSError as error:
             return b"", InputError(f"{path.name!r} cannot be read: {error.strerror}")
         except InputError as error:
@@ -245,7 +248,7 @@ class _Rows:
         return key in self.known
 
     def _check(self, before: dict[str, str], path: Path) -> None:
-        for name in ("model", "fit"):
+        for name in ("model", "fit", "interpolation"):
             if before.get(name) != self.facts[name]:
                 raise InputError(
                     f"expected embeddings of this {name} ({self.facts[name]}) in {str(path)!r}, got those of {before.get(name)}; "

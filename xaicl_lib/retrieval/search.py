@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xaicl_lib.errors import InputError, require
-from xaicl_lib.images import open_photo
 from xaicl_lib.model import PairModel
+from xaicl_lib.pair import Pair
 from xaicl_lib.retrieval.gallery import Gallery, embed_gallery, fingerprint
 
 ROWS = 8192  # of the gallery that are looked at at a time
@@ -38,7 +38,7 @@ class Results:
         notes: for each result what should be known of it, such as whose near-duplicate it is.
     """
 
-    query: Float[Tensor, "1 3 s s"] | None
+    query: Float[Tensor, "1 c s s"] | None
     texts: tuple[tuple[str, int], ...]
     gallery: Gallery
     indices: tuple[int, ...]
@@ -108,7 +108,7 @@ def retrieve(
     held = _opened(model, gallery)
     if not isinstance(k, int) or not 1 <= k <= len(held):
         raise InputError(f"expected 1 to {len(held)} results, as many as the gallery has images, got {k!r}")
-    pixels = None if query is None else open_photo(query, model.size, fit)
+    pixels = None if query is None else Pair.open(query, None, model, fit).a
     if pixels is not None and len(pixels) != 1:
         raise InputError(f"expected one picture to search with, got {len(pixels)}")
     texts = tuple((words, sign) for words, sign in ((text, 1), (minus, -1)) if words is not None)
@@ -116,7 +116,7 @@ def retrieve(
     found = nearest(held.embeddings, asked.sum(0), min(k + 1, len(held)), search)
     indices = found[:k]
     terms = torch.from_numpy(np.stack([held.embeddings[i] for i in indices]) @ asked.T)
-    shown = held.pixels(indices, model.size)
+    shown = held.pixels(indices, model)
     return Results(
         pixels,
         texts,
@@ -186,7 +186,7 @@ def _faiss(portion: np.ndarray, q: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     return rows[0], np.asarray(portion[rows[0]]) @ q
 
 
-def _notes(query: Tensor | None, shown: Float[Tensor, "k 3 s s"]) -> tuple[str, ...]:
+def _notes(query: Tensor | None, shown: Float[Tensor, "k c s s"]) -> tuple[str, ...]:
     """Which results show the same as the query, or as a result before them."""
     small = F.adaptive_avg_pool2d(shown.float(), SIDE)
     own = None if query is None else F.adaptive_avg_pool2d(query.float(), SIDE)
@@ -200,7 +200,7 @@ def _notes(query: Tensor | None, shown: Float[Tensor, "k 3 s s"]) -> tuple[str, 
     return tuple(notes)
 
 
-def _alike(one: Float[Tensor, "3 s s"], other: Float[Tensor, "3 s s"]) -> bool:
+def _alike(one: Float[Tensor, "c s s"], other: Float[Tensor, "c s s"]) -> bool:
     """Whether two pictures are the same but for scale, compression, or a mirror."""
     apart = [(one - turned).abs() for turned in (other, other.flip(2))]
     return any(float(each.mean()) < NEAR and float(each.max()) < FAR for each in apart)
