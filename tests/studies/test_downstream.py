@@ -33,7 +33,7 @@ from xaicl_lib.studies.downstream import (
     without_each,
 )
 from xaicl_lib.studies.tables import grouped
-from xaicl_lib.training.finish import _encode
+from xaicl_lib.training.finish import encode
 from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.training.snapshots import keeper
 from xaicl_lib.training.train import Trainer
@@ -154,7 +154,7 @@ DATA = (PHOTOS, LABELS, ["p", "q"])
 def test_features_are_those_that_the_cards_are_made_of() -> None:
     network = RECIPES["simclr"].network()
     model = study.PairModel(network["features"], network["head"], size=24, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    assert_close(study.layer_features(model, PHOTOS)["features"], _encode(network["features"], PHOTOS), rtol=1e-4, atol=1e-5)
+    assert_close(study.layer_features(model, PHOTOS)["features"], encode(network["features"], PHOTOS), rtol=1e-4, atol=1e-5)
 
 
 def test_accuracies_come_from_the_store_the_second_time(tmp_path, monkeypatch) -> None:
