@@ -18,9 +18,8 @@ from xaicl_lib.benchmark.guard import Method, Watch, explained
 from xaicl_lib.benchmark.suite import SURE, USED
 from xaicl_lib.data.stickers import Stickered, stickered_pairs
 from xaicl_lib.evaluation.fingerprint import model_key
-from xaicl_lib.metrics.localisation import relevance_mass
+from xaicl_lib.metrics.localisation import mass_inside
 from xaicl_lib.model import PairModel
-from xaicl_lib.pair import Explanation, resize_map
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import load_model
 
@@ -83,21 +82,22 @@ def measured(run: Method, model: PairModel, kind: str, count: int, seed: int, li
     found = shortcut(model, twin, count, seed)
     if found is None:
         return None
+    truth = found.made.pair.truth
+    assert truth is not None  # where the stickers are
+    masks = truth.a, truth.b
     watches, seconds, shares = [Watch(one) for one in (model, twin)], 0.0, []
     try:
         for number, k in enumerate(found.rows):
             began = time.process_time()
             made = [explained(run, one, found.made.pair[k], number, limit) for one in (model, twin)]
             seconds += time.process_time() - began
-            shares.append([_share(one.to("cpu"), found.made, k) for one in made])
+            shares.append([float(mass_inside(one.to("cpu"), [mask[k : k + 1] for mask in masks])) for one in made])
     finally:
         for watch in watches:
             watch.close()
     twice = 2 * len(shares)
     forwards, backwards = (sum(watch.count[name] for watch in watches) / twice for name in ("forwards", "backwards"))
-    truth = found.made.pair.truth
-    assert truth is not None  # where the stickers are
-    area = round(float(truth.a.double().mean() + truth.b.double().mean()) / 2, DIGITS)
+    area = round(sum(float(mask.double().mean()) for mask in masks) / 2, DIGITS)
     told = [0.5 if abs(x - y) < 1e-6 else float(x > y) for x, y in shares]
     return {
         "model": model.name, "weights": model_key(model)[:16], "kind": kind, "pairs": found.digest,
@@ -106,13 +106,3 @@ def measured(run: Method, model: PairModel, kind: str, count: int, seed: int, li
         "chances": {"told_apart": [0.5] * len(told), "sticker_mass": [area] * len(told)},
         "cost": {"seconds": round(seconds / twice, 6), "forwards": round(forwards, 3), "backwards": round(backwards, 3)},
     }  # fmt: skip
-
-
-def _share(made: Explanation, made_of: Stickered, k: int) -> float:
-    """Of a map that is nowhere positive, nothing lies on the sticker."""
-    truth = made_of.pair.truth
-    assert truth is not None  # where the stickers are
-    maps = (made.a, torch.zeros_like(made.a) if made.b is None else made.b)
-    sides = zip(maps, (truth.a, truth.b), strict=True)
-    shares = [relevance_mass(resize_map(m.float(), mask.shape[1:]), mask[k : k + 1]).nan_to_num(0) for m, mask in sides]  # type: ignore[arg-type]
-    return torch.stack(shares).mean().item()

@@ -37,6 +37,13 @@ def relevance_mass(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -
     return (energy(maps) * truth.flatten(1)).sum(1)
 
 
+def mass_inside(explanation: Explanation, masks: Sequence[Bool[Tensor, "n h w"]]) -> Float[Tensor, " n"]:
+    """Relevance mass in a mask for each side, as a mean over both: 0 from a side that is nowhere positive, or was not explained."""
+    maps = (explanation.a, torch.zeros_like(explanation.a) if explanation.b is None else explanation.b)
+    resized = [resize_map(m.float().to(mask.device), (mask.shape[1], mask.shape[2])) for m, mask in zip(maps, masks, strict=True)]
+    return torch.stack([relevance_mass(m, mask).nan_to_num(0) for m, mask in zip(resized, masks, strict=True)]).mean(0)
+
+
 def relevance_rank(maps: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
     """Share of the pixels inside that are among as many first ones in the order of the map."""
     size = truth.flatten(1).sum(1)

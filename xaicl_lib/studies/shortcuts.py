@@ -6,14 +6,14 @@ from itertools import product
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from xaicl_lib.data.stickers import CARRIED, stickered_pairs
 from xaicl_lib.evaluation.method_spec import Methods, MethodSpec, method_specs
-from xaicl_lib.metrics.localisation import relevance_mass
+from xaicl_lib.metrics.localisation import mass_inside
 from xaicl_lib.model import PairModel
-from xaicl_lib.pair import Explanation, Pair, resize_map
+from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.paired import interval, paired_difference, summarise
 from xaicl_lib.training.heads import RECIPES, head_features, head_model
@@ -71,7 +71,10 @@ def located(models: Sequence[PairModel], methods: Methods, n: int, seed: int = 0
     for model in models:
         for label, spec in method_specs(methods).items():
             explained = [spec.explain(model, made.pair[k]) for k in range(n)]  # a pair at a time, which keeps memory small
-            on = [torch.cat([_share(one, k, masks) for k, one in enumerate(explained)]) for masks in (stickers, made.objects)]
+            on = [
+                torch.cat([mass_inside(one, [m[k : k + 1] for m in masks]) for k, one in enumerate(explained)]).double()
+                for masks in (stickers, made.objects)
+            ]
             frames.append(_rows(model, on[0] / area, method=label, sticker=on[0], object=on[1], area=area))
     return pd.concat(frames, ignore_index=True)
 
@@ -80,13 +83,6 @@ def measured(models: Sequence[PairModel], n: int, maps: int, methods: Methods, s
     """`scores` and `retrieved` of n pairs and `located` of `maps` of them, one below the other: `table` says which is which."""
     tables = {"score": scores(models, n, seed), "retrieval": retrieved(models, n, seed), "map": located(models, methods, maps, seed)}
     return pd.concat([table.assign(table=name, seed=0) for name, table in tables.items()], ignore_index=True)
-
-
-def _share(made: Explanation, k: int, masks: tuple[Bool[Tensor, "n h w"], Bool[Tensor, "n h w"]]) -> Float[Tensor, " 1"]:
-    assert made.b is not None  # a pair was explained
-    sides = zip((made.a, made.b), masks, strict=True)
-    shares = [relevance_mass(resize_map(m.cpu(), mask.shape[1:]), mask[k : k + 1]) for m, mask in sides]  # type: ignore[arg-type]
-    return torch.stack(shares).mean(0).double().nan_to_num(0)
 
 
 def _embedded(model: PairModel, pair: Pair) -> tuple[Tensor, Tensor]:
