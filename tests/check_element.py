@@ -51,13 +51,14 @@ def foreign(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         def opened(html: str, *, before: str = "", fails: str = "^$") -> Page:
             if not (folder / "xaicl").exists():
                 (folder / "xaicl").symlink_to(LAB, target_is_directory=True)
-            (folder / "page.html").write_text(html, encoding="utf-8")
+            name = f"page_{len(expected)}.html"  # a browser may keep a page that is written anew within the same second
+            (folder / name).write_text(html, encoding="utf-8")
             page = context.new_page()
             watch(page, address, problems)
             expected.append(fails)
             if before:
                 page.add_init_script(before)
-            page.goto(f"{address}blog/2026/page.html")
+            page.goto(f"{address}blog/2026/{name}")
             return page
 
         yield opened
