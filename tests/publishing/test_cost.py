@@ -30,7 +30,7 @@ def test_the_page_has_a_row_a_way_and_a_column_a_task(tmp_path) -> None:
     columns = [{"name": name, "asks_like": like, "times_ours": times, "model": "simclr", "torch": "2.9"} for name, like, times in others]
     pd.DataFrame(columns).to_parquet(tmp_path / "cost.parquet")
     page = cost_page(tmp_path)
-    assert "|  | `conditional_occlusion`, `simclr` | four areas, `simclr` |" in page
+    assert "|  | conditional occlusion, simclr | four areas, simclr |" in page
     assert "| build b2a8562 | 8.00 s | 8.00 s |" in page
     assert "| `openvino` | 4.00 s (2.00) | 4.00 s (2.00) |" in page
     assert "| captum | 16.00 s (0.50) |  |" in page

@@ -63,7 +63,11 @@ def _versions(facts: Any) -> str:
 
 
 def _tasks(found: Any) -> list[str]:
-    return [f"{_said(method)}, `{model}`" for model, method in found.groupby(["model", "method"], sort=False).groups]
+    """In words: names of functions would be broken in the middle by so narrow columns."""
+    return [
+        f"{'four areas' if method == 'areas' else method.replace('_', ' ')}, {model}"
+        for model, method in found.groupby(["model", "method"], sort=False).groups
+    ]
 
 
 def _cells(found: Any, ways: list[str]) -> list[list[str]]:
