@@ -264,7 +264,7 @@ def _run_train(arguments: argparse.Namespace) -> None:
     device = resolve_device(arguments.device)
     train, test = load_data(recipe, arguments.data)
     out = Path(arguments.out or Path("runs") / recipe.name)
-    trainer = Trainer(recipe, train[0], out, device, training_labels(train))
+    trainer = Trainer(recipe, train[0], out, device, training_labels(train), _teacher(recipe.teacher))
     check_epochs(arguments.keep, trainer, out / "snapshots")
     trainer.run(keeper(arguments.keep, out / "snapshots"))
     print("measuring ...")
@@ -272,6 +272,18 @@ def _run_train(arguments: argparse.Namespace) -> None:
     before, after = card["knn_accuracy_untrained"], card["knn_accuracy"]
     probe = card["linear_accuracy"]
     print(f"{recipe.name}: k-NN accuracy {after:.3f} (untrained {before:.3f}), linear probe {probe:.3f}; weights and card in {out}")
+
+
+def _teacher(name: str) -> Any:
+    """Images to embeddings by the model a recipe learns from, if it does."""
+    if not name:
+        return None
+    from torch import nn
+
+    from xaicl_lib.zoo import load_model
+
+    model = load_model(name, "cpu")
+    return nn.Sequential(model.features_a, model.head_a)
 
 
 def _train_head(recipe: Any, arguments: argparse.Namespace) -> None:

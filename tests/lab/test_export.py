@@ -27,7 +27,7 @@ from xaicl_lib.lab.export import bundle, export, graphs  # noqa: E402
 from xaicl_lib.lab.export.weights import _Affine, prepare  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("brisk_export")
-CNNS = [name for name in list_models() if name not in ("moco_v3", "dino")]  # of which test_tokens.py has small ones
+CNNS = [name for name in list_models() if name not in ("moco_v3", "dino_student")]  # of which test_tokens.py has small ones
 MAX_BUNDLED = 2_560_000  # bytes of weights
 
 

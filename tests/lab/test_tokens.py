@@ -46,7 +46,7 @@ def pair() -> Pair:
 @pytest.fixture(scope="module")
 def asked(runtime: Path, pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A model, the card of its bundle, and what the lab says of the pair by each method."""
-    model, folder = small("dino"), tmp_path_factory.mktemp("bundles") / "dino"
+    model, folder = small("dino_student"), tmp_path_factory.mktemp("bundles") / "dino_student"
     card = export(model, folder)
     given = {"runtime": (runtime / RUNTIME).as_uri(), "binary": str(runtime / BINARY), "bundle": str(folder), "runs": ASKED}
     sides = {side: x.flatten().tolist() for side, x in zip("ab", pair.sides, strict=True)}
@@ -63,7 +63,9 @@ def test_every_method_on_a_transformer_equals_torch(asked: Any, pair: Pair) -> N
         assert max(float(m.abs().max()) for m in (want.a, want.b)) > 0, label
         for side, theirs in zip("ab", (want.a, want.b), strict=True):
             assert (got[side]["h"], got[side]["w"]) == tuple(theirs.shape[1:]), label
-            if "occlusion" in name:  # differences of scores, as exact as these are
+            if label == "pairwise_occlusion, sharper":  # whose drops are divided by their spread, and so their errors
+                assert away(got[side]["data"], theirs) < 1e-3, label
+            elif "occlusion" in name:  # differences of scores, as exact as these are
                 torch.testing.assert_close(torch.tensor(got[side]["data"]), theirs.flatten(), rtol=1e-4, atol=1e-6, msg=label)
             else:
                 assert away(got[side]["data"], theirs) < 1e-4, label

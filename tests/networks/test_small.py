@@ -79,7 +79,9 @@ def test_folding_leaves_the_vit_what_it_computes() -> None:
 
 def test_a_network_with_registers_is_opened_as_it_is() -> None:
     """The class token from the shares of patches equals the network's own; what registers hold is in no cell."""
-    network = kept(build_network({**RECIPES["dino"].facts(), "widths": (4, 8), "depth": 2, "heads": 2, "hidden": 8, "embedding": 4}))
+    network = kept(
+        build_network({**RECIPES["dino_student"].facts(), "widths": (4, 8), "depth": 2, "heads": 2, "hidden": 8, "embedding": 4})
+    )
     for p in network.parameters():
         nn.init.normal_(p, float(p.ndim == 1), 0.4)
     network.eval()

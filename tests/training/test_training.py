@@ -12,6 +12,7 @@ from tests.conftest import assert_close
 from xaicl_lib import InputError, load_model
 from xaicl_lib.augment.views import Views, _random_boxes, random_view
 from xaicl_lib.data.scenes import FACTORS, scene_set
+from xaicl_lib.model import MeanPool
 from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import load_data, training_labels
 from xaicl_lib.training.finish import _spread, finish
@@ -38,11 +39,16 @@ def tiny(name: str, **changes) -> Recipe:
 
 
 def trainer_of(recipe: Recipe, out) -> Trainer:
-    return Trainer(recipe, PHOTOS, out, labels=LABELS)
+    return Trainer(recipe, PHOTOS, out, labels=LABELS, teacher=some_teacher() if recipe.teacher else None)
+
+
+def some_teacher() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8, 8), torch.nn.BatchNorm2d(4), MeanPool())
 
 
 TINY = tiny("simclr")
-EACH = pytest.mark.parametrize("name", ["simclr", "barlow_twins", "simsiam", "moco_v3", "dino", "supervised", "supcon", "triplet"])
+EACH = pytest.mark.parametrize("name", ["simclr", "barlow_twins", "simsiam", "moco_v3", "dino_student", "supervised", "supcon", "triplet"])
 
 
 def test_boxes_lie_inside_and_mirror_half_the_time() -> None:
@@ -126,7 +132,22 @@ def test_every_part_learns(tmp_path, name) -> None:
     trainer.run()
     still = {k for k, v in trainer.network.named_parameters() if torch.equal(v, before[k])}
     # Without a gradient: biases that the batch norm after them takes away, and what is left as drawn on purpose.
-    assert not still, still
+    assert {k.split(".")[0] for k in still} == ({"teacher"} if trainer.recipe.teacher else set()), still
+
+
+def test_a_teacher_stays_as_it_was_and_is_needed(tmp_path) -> None:
+    recipe = tiny("dino_student", epochs=1)
+    trainer, teacher = trainer_of(recipe, tmp_path), some_teacher()
+    x = torch.rand(6, 3, 16, 16)
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    trainer.run()
+    changed = {k.split(".")[0] for k, v in trainer.network.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == {"features", "head"}
+    directions = torch.nn.functional.normalize(trainer.network["teacher"].prototypes.directions, dim=1)
+    want = torch.nn.functional.normalize(teacher.eval()(x), dim=1) @ directions.T
+    assert_close(trainer.network["teacher"](x), want, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="expected a teacher for 'dino_student', the model 'simclr', got none"):
+        Trainer(recipe, PHOTOS, tmp_path / "other")
 
 
 def test_the_momentum_branch_follows_by_its_schedule(tmp_path) -> None:
@@ -327,8 +348,8 @@ def test_what_is_finished_can_be_loaded(tmp_path, lenient, name) -> None:
     model = load_model(name, "cpu", folder=tmp_path / "zoo")
     network = trainer.network.eval()
     x = torch.rand(2, 3, 32, 40)
-    f = network["features_b" if name == "dino" else "features"](x)
-    want = f if name == "dino" else network["head"](f)
+    f = network["features"](x)
+    want = f if name == "dino_student" else network["head"](f)
     want = network["predictor"](want) if name == "moco_v3" else want
     assert_close(model.embed_a(x), want, rtol=1e-4, atol=1e-5)
     assert model.symmetric == (name != "moco_v3")

@@ -9,7 +9,7 @@ from xaicl_lib.methods import methods
 from xaicl_lib.scores import cosine
 
 FEW = {"conditional_occlusion": {"window": 32, "stride": 32}, "rise": {"masks": 16}}  # where the network itself takes long
-TRANSFORMERS = ("moco_v3", "dino")
+TRANSFORMERS = ("moco_v3", "dino_student")
 MODELS = pytest.mark.parametrize("name", list_models())
 
 

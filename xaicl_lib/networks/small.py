@@ -129,16 +129,21 @@ class RegisterViT(nn.Module):
         return self.norm(self.blocks(tokens))[:, 0]
 
 
-class _Prototypes(nn.Module):
-    """Cosines to learned directions, the head of self-distillation (:cite:t:`caron2021emerging`, App. C): (n, c) to (n, k)."""
+class Prototypes(nn.Module):
+    """Cosines to k directions: (n, d) to (n, k)."""
 
-    def __init__(self, c: int, hidden: int, d: int, k: int) -> None:
+    def __init__(self, d: int, k: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(c, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, d))
         self.directions = nn.Parameter(torch.randn(k, d))
 
-    def forward(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]:
-        return F.linear(F.normalize(self.layers(x), dim=1), F.normalize(self.directions, dim=1))
+    def forward(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        return F.linear(F.normalize(x, dim=1), F.normalize(self.directions, dim=1))
+
+
+def _prototype_head(c: int, hidden: int, d: int, k: int) -> nn.Sequential:
+    """The head of distillation (:cite:t:`caron2021emerging`, App. C), cosines to learned directions: (n, c) to (n, k)."""
+    layers = (nn.Linear(c, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, d))
+    return nn.Sequential(*layers, Prototypes(d, k))
 
 
 BACKBONES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
@@ -155,7 +160,7 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
         recipe: facts of a recipe, as its card holds them; those of an older card may lack what is not needed.
     """
     c, hidden, d = recipe["widths"][-1], recipe["hidden"], recipe["embedding"]
-    head = _Prototypes(c, hidden, d, recipe["prototypes"]) if recipe.get("prototypes") else projection_head(c, hidden, d)
+    head = _prototype_head(c, hidden, d, recipe["prototypes"]) if recipe.get("prototypes") else projection_head(c, hidden, d)
     network = nn.ModuleDict({"features": BACKBONES[recipe.get("architecture", "slim_resnet")](recipe), "head": head})
     if recipe.get("predictor"):
         network["predictor"] = _predictor_head(recipe["embedding"], recipe["predictor"])
@@ -173,8 +178,8 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
 
 
 def kept(network: nn.ModuleDict) -> nn.ModuleDict:
-    """What of a network is stored: all of it or, where it learned by distilling itself, the teacher without its head."""
-    return nn.ModuleDict({"features": network["features_b"]}) if isinstance(network["head"], _Prototypes) else network
+    """What of a network is stored: all of it or, where it learned from a teacher, what is below its head."""
+    return nn.ModuleDict({"features": network["features"]}) if isinstance(network["features"], RegisterViT) else network
 
 
 def branches(network: nn.ModuleDict) -> dict[str, Any]:

@@ -170,7 +170,7 @@ HEADS = {
     "contrast": "three-layer projection head on mean-pooled features",
     "predict": "three-layer projection head on mean-pooled features; its predictor is stored, but not part of the model",
     "momentum_contrast": "a: query with three-layer projection head on mean-pooled tokens and predictor; b: momentum key without predictor",
-    "distill": "none: the class token of the momentum branch; its registers are left out, its head served the training and is not stored",
+    "distill": "none: the class token; its registers are left out, its head served the training and is not stored",
     "classify": "three-layer projection head on mean-pooled features; the linear classifier on top is stored, but not part of the model",
     "group": "three-layer projection head on mean-pooled features",
     "describe": "three-layer projection head on mean-pooled features; the text encoder's embeddings lie in the same space",

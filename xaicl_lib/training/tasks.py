@@ -39,13 +39,13 @@ def _momentum_contrast(network: nn.ModuleDict, x: Tensor, labels: Tensor) -> tup
 
 
 def _distill(network: nn.ModuleDict, x: Tensor, labels: Tensor, local: Tensor) -> tuple[Tensor, ...]:
-    """What the momentum branch says of the whole views, and the learning one of each view, the local ones last (DINO).
+    """What the teacher says of the whole views, and the student of each view, the local ones last (DINO).
 
     On a CPU the fused kernel of attention takes three times as long for so few tokens, most of it on its way back.
     """
     with sdpa_kernel(SDPBackend.MATH):
         with torch.no_grad():
-            teacher = network["head_b"](network["features_b"](x))
+            teacher = network["teacher"](x)
         return *teacher.chunk(2), *_embed(network, x).chunk(2), *_embed(network, local).split(len(labels))
 
 

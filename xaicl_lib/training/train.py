@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.captions import captions, tokenize
 from xaicl_lib.errors import InputError
+from xaicl_lib.networks.small import Prototypes
 from xaicl_lib.training import losses
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
 from xaicl_lib.training.tasks import TASKS, follow
@@ -52,9 +53,10 @@ class Trainer:
         out: folder for the checkpoint; a checkpoint already there is taken up, if it is of the same recipe.
         device: "cpu", "cuda", ...; on CUDA and on CPUs with bfloat16 units the network runs in mixed precision.
         labels: (n,) classes of the photos, or (n, 2, 6) facts of captioned scenes, for recipes that learn from them.
+        teacher: embeddings of normalised images, for recipes that learn from a `teacher`: that model's features and head.
 
     Raises:
-        InputError: fewer photos than a batch, labels missing, not as many as photos or not of the recipe's classes,
+        InputError: fewer photos than a batch, labels missing, not as many as photos or not of the recipe's classes, no teacher,
             or a checkpoint of something else.
     """
 
@@ -65,13 +67,14 @@ class Trainer:
         out: Path,
         device: str | torch.device = "cpu",
         labels: Int[Tensor, " n"] | Int[Tensor, "n 2 6"] | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
         if len(photos) < recipe.batch:
             raise InputError(f"expected at least one batch of {recipe.batch} photos, got {len(photos)}")
         self.recipe, self.photos, self.out, self.device = recipe, photos, Path(out), torch.device(device)
         self.labels = _checked_labels(recipe, labels, len(photos))
         self.mixed = _fast_bfloat16(self.device)
-        self.network = recipe.network().to(self.device).to(memory_format=torch.channels_last)
+        self.network = _taught(recipe, teacher).to(self.device).to(memory_format=torch.channels_last)
         self.optimizer = _make_optimizer(recipe, self.network)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch, self.seconds = 0, 0.0
@@ -191,6 +194,32 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
+
+
+def _taught(recipe: Recipe, teacher: nn.Module | None) -> nn.ModuleDict:
+    """The network to train; where it learns from a teacher, that is in it: frozen, its embeddings by their cosines to random directions."""
+    network = recipe.network()
+    if recipe.teacher:
+        if teacher is None:
+            raise InputError(f"expected a teacher for {recipe.name!r}, the model {recipe.teacher!r}, got none")
+        network["teacher"] = _Frozen(teacher, recipe).requires_grad_(False)
+    return network
+
+
+class _Frozen(nn.Module):
+    """What a teacher says of images, (n, 3, h, w) to (n, k), always in evaluation mode."""
+
+    def __init__(self, teacher: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.embed, self.prototypes = teacher, Prototypes(recipe.embedding, recipe.prototypes)
+
+    def train(self, mode: bool = True) -> "_Frozen":
+        return super().train(False)
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
+        return self.prototypes(self.embed(x))
 
 
 def _make_optimizer(recipe: Recipe, network: nn.ModuleDict) -> torch.optim.Optimizer:

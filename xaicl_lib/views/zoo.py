@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # After Okabe and Ito, so that colour-blind readers can tell the models of one family apart.
 COLOURS = {
-    "simclr": "#0072b2", "barlow_twins": "#e69f00", "simsiam": "#009e73", "moco_v3": "#cc79a7", "dino": "#3d7a1f",
+    "simclr": "#0072b2", "barlow_twins": "#e69f00", "simsiam": "#009e73", "moco_v3": "#cc79a7", "dino_student": "#3d7a1f",
     "supervised": "#d55e00", "supcon": "#56b4e9", "triplet": "#8c6d1f",
     "scenes_simclr": "#5e4fa2", "scenes_supervised": "#b3005e", "scenes_simclr_no_jitter": "#e69f00",
     "scenes_simclr_no_blur": "#56b4e9", "scenes_simclr_no_grayscale": "#8c8c8c", "scenes_simclr_rotation": "#009e73",
