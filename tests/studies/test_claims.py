@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from xaicl_lib import InputError
 from xaicl_lib.publishing.run import ROOT
@@ -108,6 +109,28 @@ def test_the_best_beats_each_and_falls_to_one() -> None:
     lost = check(told, pd.concat([table, long({"s": 2 * GAIN + 1})]))
     assert lost.estimate == pytest.approx(-GAIN.mean())
     assert lost.p == pytest.approx(3 * signed_ranks(GAIN)), "Holm over the three rivals"
+
+
+def test_halves_are_not_taken_for_draws_of_their_own() -> None:
+    """The jackknife: a difference with the spread of its halves about it, not their spread over a root of their number."""
+    rng = np.random.default_rng(0)
+    near, far = (pd.DataFrame({"draw": range(13), "n": [100, *[50] * 12], "value": rng.normal(x, 0.02, 13)}) for x in (0.5, 0.3))
+    table = pd.concat([near.assign(model="simclr"), far.assign(model="supcon")])
+    found = check(row("halves", between="model", first="simclr", second="supcon", item="draw"), table)
+    gap = (near["value"] - far["value"]).to_numpy()
+    se = np.sqrt(((gap[1:] - gap[1:].mean()) ** 2).mean())
+    assert found.estimate == gap[0]
+    assert (found.low, found.high) == pytest.approx((gap[0] - 1.96 * se, gap[0] + 1.96 * se))
+    assert (found.n, found.unit) == (12, "halves")
+    assert found.p == pytest.approx(2 * stats.t.sf(gap[0] / se, 11))
+    back = check(row("halves", between="model", first="simclr", second="supcon", item="draw", better="lower"), table)
+    assert back.estimate == -found.estimate
+
+
+def test_a_texture_is_drawn_and_not_the_photos_made_of_it() -> None:
+    names = ["knife9-elephant2", "dog1-elephant2", "large cross, marble, on sky"]
+    table = pd.DataFrame({"data": ["photos", "photos", "scenes"], "name": names, "stimulus": [0, 1, 7]})
+    assert list(study._source(table)) == ["elephant2", "elephant2", "7"]
 
 
 def test_costs_are_compared_at_their_worst() -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 from xaicl_lib import show
 from xaicl_lib.views.claims import power_figure, readable
 from xaicl_lib.views.render import alt_of
+from xaicl_lib.views.tables import BREAK
 
 TABLE = pd.DataFrame(
     {
@@ -20,14 +21,15 @@ TABLE = pd.DataFrame(
 
 def test_rows_are_texts() -> None:
     found = readable(TABLE)
-    assert list(found["ours"]) == ["+0.250 (+0.100 to +0.400)", "-0.100 (-0.300 to +0.100)", ""]
-    assert list(found["p"]) == ["< .001", ".250", ""]
-    assert list(found["n"]) == ["24 pairs", "30 pairs", ""]
-    assert list(found["needs"]) == ["", "1,500", ""]
-    assert list(found.iloc[0, -2:]) == ["50 pairs", "t.parquet, m"]
-    assert list(found.index) == ["Fig. 1", "Table I", "V"]
-    assert list(readable(TABLE, verdict="undecided")["claim"]) == ["b"]
-    assert list(readable(TABLE.assign(needed=[np.nan, 2e6, np.nan]))["needs"]) == ["", "> 1,000,000", ""]
+    ours = ["+0.250 (+0.100 to +0.400)|24 pairs|p < .001", "-0.100 (-0.300 to +0.100)|30 pairs|p = .250|needs 1,500", ""]
+    assert [text.replace(BREAK, "|") for text in found["ours"]] == ours
+    claims = ["a|Fig. 1|there: 50 pairs|here: t.parquet, m", "b|Table I", "c|V|why"]
+    assert [text.replace(BREAK, "|") for text in found["claim"]] == claims
+    assert list(found.index) == list(TABLE["verdict"])
+    assert list(readable(TABLE, verdict="undecided")["claim"]) == [f"b{BREAK}Table I"]
+    assert readable(TABLE.assign(needed=[np.nan, 2e6, np.nan]))["ours"].iloc[1].endswith("needs > 1,000,000")
+    cells = readable(TABLE.assign(p=np.nan))["ours"]
+    assert list(cells) == ["24 pairs", f"30 pairs{BREAK}needs 1,500", ""], "what was not drawn has no interval"
 
 
 def test_the_power_figure_counts_rows() -> None:

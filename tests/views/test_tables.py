@@ -1,8 +1,10 @@
 """Tables to read."""
 
+import re
+
 import pandas as pd
 
-from xaicl_lib.views.tables import Table, provenance
+from xaicl_lib.views.tables import BREAK, Table, provenance
 
 
 def test_tables_round_to_their_digits_and_keep_whole_texts() -> None:
@@ -14,6 +16,15 @@ def test_tables_round_to_their_digits_and_keep_whole_texts() -> None:
     assert "nan" not in two.lower()
     assert "<th>model</th>" in two
     assert two.startswith('<div class="xaicl-table">')
+
+
+def test_a_p_is_never_zero_and_a_cell_may_have_small_lines() -> None:
+    frame = pd.DataFrame(
+        {"p": [0.0004, 1.0], "p, edges": [0.0499, float("nan")], "share": [0.0004, 1], "says": [f"a{BREAK}b < c{BREAK}d", "e"]}
+    )
+    found = Table(frame.set_index("says"))._repr_html_()
+    cells = re.findall(r"<td>(.*?)</td>", found)
+    assert cells == ["a<small>b &lt; c<br>d</small>", "&lt; .001", ".050", "0.00", "e", "1", "", "1.00"]
 
 
 def test_a_stored_table_says_where_it_is_from() -> None:

@@ -17,6 +17,7 @@ from xaicl_lib.statistics.paired import holm, interval, signed_ranks
 from xaicl_lib.statistics.power import models_needed, pairs_needed
 from xaicl_lib.studies import RESULTS, stored
 from xaicl_lib.studies.downstream import pair_scores, paper_correlations
+from xaicl_lib.studies.organization import with_intervals
 from xaicl_lib.studies.tables import OWN_METHODS
 
 SOURCE = Path(__file__).parents[1] / "data" / "claims.csv"
@@ -64,7 +65,7 @@ def _claims() -> pd.DataFrame:
 def tables(folder: str | os.PathLike[str] = RESULTS) -> dict[str, pd.DataFrame]:
     """The stored results that the claims ask for, by name, none without their folder, which comes with a checkout.
 
-    That of the texture test has a column `source`: what its stimuli were made from.
+    That of the texture test has a column `source`: the texture its photos were made of, of which there are 48, or the scene.
 
     Raises:
         InputError: a table is not there.
@@ -76,8 +77,14 @@ def tables(folder: str | os.PathLike[str] = RESULTS) -> dict[str, pd.DataFrame]:
         raise InputError(f"expected stored results in {str(folder)!r}, got no {', '.join(missing)}")
     known = {name: table for name, table in found.items() if table is not None}
     if "texture" in known:
-        known["texture"]["source"] = known["texture"]["name"].astype(str).str.split("-").str[0]
+        known["texture"]["source"] = _source(known["texture"])
     return known
+
+
+def _source(table: pd.DataFrame) -> pd.Series:
+    """What of a trial was drawn: a texture, which many photos share, or a scene."""
+    textures = table["name"].astype(str).str.split("-").str[-1]
+    return textures.where(table["data"].astype(str) == "photos", table["stimulus"].astype(str))
 
 
 def _conditions(text: str) -> dict[str, list[str]]:
@@ -152,6 +159,20 @@ def _difference(row: Row, tables: Tables) -> _Evidence:
     wide = _wide(row, tables)
     values, note = _each(_mean(wide, row.first.split("|")) - _mean(wide, row.second.split("|")))
     return _paired(values, _unit(row), note=note)
+
+
+def _halves(row: Row, tables: Tables) -> _Evidence:
+    """`first` against `second` on all items, with the jackknife over the same halves of both; t over the number of halves."""
+    from scipy import stats
+
+    rows = _part(tables[row.table], row.where)
+    sides = (rows[rows[row.between].astype(str) == name].set_index("draw") for name in (row.first, row.second))
+    one, two = sides
+    gap = (one["value"] - two["value"]) * (-1 if row.better == "lower" else 1)
+    said = with_intervals(one.assign(value=gap, what="gap").reset_index(), ["what"]).iloc[0]
+    halves = len(gap) - 1
+    p = 2 * stats.t.sf(abs(said["mean"]) / said["se"], halves - 1)
+    return _Evidence(said["mean"], said["low"], said["high"], halves, "halves", float(p))
 
 
 def _level(row: Row, tables: Tables) -> _Evidence:
@@ -262,7 +283,7 @@ def _printed_correlation(row: Row, tables: Tables) -> _Evidence:
 
 CHECKS: dict[str, Callable[[Row, Tables], _Evidence]] = {
     one.__name__.lstrip("_"): one
-    for one in (_difference, _level, _best, _correlation, _cost, _printed, _printed_each, _printed_best, _printed_correlation)
+    for one in (_difference, _halves, _level, _best, _correlation, _cost, _printed, _printed_each, _printed_best, _printed_correlation)
 }  # fmt: skip
 
 

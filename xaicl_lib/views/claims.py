@@ -1,18 +1,21 @@
 """The table of what holds of the papers, to read; and how many pairs its open rows would take."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.views.render import described
 from xaicl_lib.views.style import GRID, PLAIN, WIDE_LEGEND
+from xaicl_lib.views.tables import BREAK, said_p
 
 FAR = 1_000_000  # pairs, beyond which a number says no more than "not with pairs"
 LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the far end of its interval", "dot")}
 
 
 def readable(table: pd.DataFrame, *, section: str = "", verdict: str = "") -> pd.DataFrame:
-    """Rows of `studies.claims.answers` as texts: where, claim, paper, ours (interval), n, p, verdict, needs, note, protocols.
+    """Rows of `studies.claims.answers` as texts, by verdict: the claim, with where it stands, note and protocols; the paper's number; ours.
 
     Args:
         table: all rows.
@@ -20,28 +23,33 @@ def readable(table: pd.DataFrame, *, section: str = "", verdict: str = "") -> pd
     """
     rows = table if not section else table[table["section"] == section]
     rows = rows if not verdict else rows[rows["verdict"] == verdict]
-    drawn = rows["p"].notna()
     columns = {
-        "claim": rows["claim"],
+        "claim": [_lines(r.claim, r.place, r.note, _after("there: ", r.protocol), _after("here: ", r.used)) for r in rows.itertuples()],
         "paper": rows["paper"],
-        "ours": [_ours(*v) if d else "" for d, v in zip(drawn, rows[["ours", "low", "high"]].to_numpy(), strict=True)],
-        "n": [f"{n} {unit}" if n else "" for n, unit in zip(rows["n"], rows["unit"], strict=True)],
-        "p": [_p(p) for p in rows["p"]],
-        "verdict": rows["verdict"],
-        "needs": [_number(n) for n in rows["needed"]],
-        "note": rows["note"],
-        "measured there": rows["protocol"],
-        "measured here": rows["used"],
+        "ours": [_ours(r) for r in rows.itertuples()],
     }
-    return pd.DataFrame(columns, index=rows.index).set_index(rows["place"].rename("where"))
+    return pd.DataFrame(columns, index=rows.index).set_index(rows["verdict"])
 
 
-def _ours(mean: float, low: float, high: float) -> str:
-    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+def _lines(first: str, *small: str) -> str:
+    return BREAK.join([first, *filter(None, small)])
 
 
-def _p(p: float) -> str:
-    return "" if np.isnan(p) else "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
+def _after(what: str, text: str) -> str:
+    return what + text if text else ""
+
+
+def _ours(row: Any) -> str:
+    """The mean with its interval, what was drawn, the corrected p, and how many an open row needs."""
+    if not row.n:
+        return ""
+    drawn, units = not np.isnan(row.p), f"{row.n} {row.unit}"
+    mean = f"{row.ours:+.3f} ({row.low:+.3f} to {row.high:+.3f})" if drawn else ""
+    return _lines(mean, units, _after("p ", _relation(said_p(row.p))), _after("needs ", _number(row.needed))).removeprefix(BREAK)
+
+
+def _relation(p: str) -> str:
+    return p if not p or p.startswith("<") else f"= {p}"
 
 
 def _number(n: float) -> str:

@@ -1,10 +1,13 @@
 """Tables of the book, generated from what the library knows of itself."""
 
+import re
 from dataclasses import dataclass
 
 import pandas as pd
 
 from xaicl_lib.methods import methods
+
+BREAK = "\u2028"  # begins another line in a cell
 
 
 def methods_table() -> pd.DataFrame:
@@ -35,16 +38,25 @@ def provenance(table: pd.DataFrame, **counted: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table to read rather than to compute with: whole texts, `digits` after the point, scrolling within its own box."""
+    """A table to read rather than to compute with: whole texts, `digits` after the point, scrolling within its own box.
+
+    A text may have small lines below its first, each after a `BREAK`. Numbers of columns named p, or "p, of what", are never zero.
+    """
 
     frame: pd.DataFrame
     digits: int = 2
 
     def _repr_html_(self) -> str:
+        frame = self.frame.rename_axis(columns=None).reset_index()
+        chances = {name: said_p for name in frame.select_dtypes("float") if str(name).split(",")[0] == "p"}
         with pd.option_context("display.max_colwidth", None):
-            text = (
-                self.frame.rename_axis(columns=None)
-                .reset_index()
-                .to_html(index=False, border=0, justify="left", float_format=lambda v: f"{v:.{self.digits}f}", na_rep="")
+            text = frame.to_html(
+                index=False, border=0, justify="left", float_format=lambda v: f"{v:.{self.digits}f}", na_rep="", formatters=chances
             )
+        text = re.sub(f"{BREAK}([^<]*)", lambda found: f"<small>{found[1].replace(BREAK, '<br>')}</small>", text)
         return f'<div class="xaicl-table">{text}</div>'
+
+
+def said_p(p: float) -> str:
+    """The p of a test, to read: three digits, and no zero."""
+    return "" if pd.isna(p) else "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 0.9995 else "1"
