@@ -34,7 +34,8 @@ def cost_page(results: Path) -> str:
         [
             "# What explanations cost\n",
             f"Processor seconds of one thread, the least of {_rounds(facts)}, and in brackets how many times as fast as build",
-            f"`{facts['base']}`, on {facts['device']} with torch {facts['torch']}, {facts['date']}. {_versions(facts)}",
+            f"`{facts['base']}`, the last one without engines, on {facts['device']} with torch {facts['torch']}, {facts['date']}.",
+            _versions(facts),
             "The bare network is what the same images take by eager PyTorch at its best batch size. A ResNet-50 has random weights here,",
             "and coarser grids. How to ask for an engine or a draft, and what was tried beside them: [evaluations](../evaluations.md).\n",
             *table(("", *_tasks(found)), _cells(found, ways)),
@@ -47,7 +48,7 @@ def cost_page(results: Path) -> str:
             f"torch {others.iloc[0]['torch']}.\n",
             *table(("library", "asks like", "takes, times ours"), [_peer(row) for row in others.to_dict("records")]),
             "\n## Integrated Jacobians\n",
-            f"Four pairs; build `{before.iloc[0]['base']}` beside {before.iloc[0]['code']}.\n",
+            f"Four pairs; build `{before.iloc[0]['base']}`, before they were made faster, beside `{before.iloc[0]['code']}`.\n",
             *table(("model", "before", "after", "times as fast", "maps away, relative"), jacobians),
         ]
     )

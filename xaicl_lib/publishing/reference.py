@@ -99,7 +99,7 @@ def _metrics_page() -> str:
     head = ("metric", "what it says", "what it needs", "options", "source")
     rows = [
         (
-            f"**{m.name}**<br>{DIRECTIONS[m.facts['higher_is_better']]} is better<br>{_range(m.facts)}",
+            f"**{m.name}**<br>{DIRECTIONS[m.facts['higher_is_better']]} is better<br>usually {_range(m.facts)}",
             m.facts["says"],
             m.facts["needs"],
             ", ".join(f"`{name}`" for name in m.options if name not in ("score", "generator", "chunk")) or "none",

@@ -132,7 +132,7 @@ class _EmbeddingMap:
 
     def fragment(self) -> str:
         """The HTML of the maps, without the library that draws them."""
-        alts = [f"Map of {len(self.data['labels'])} photos by {model}, coloured by class." for model in self.data["models"]]
+        alts = [f"Map of {len(self.data['labels'])} pictures by {model}, coloured by class." for model in self.data["models"]]
         panels = "".join(BookFigure(figure, alt)._repr_html_() for figure, alt in zip(self.figures, alts, strict=True))
         marks = zip(self.data["classes"], _class_marks(self.data["classes"]), strict=True)
         legend = "".join(

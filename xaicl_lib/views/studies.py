@@ -108,8 +108,13 @@ def dots_figure(
 
 def _dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
     """What `dots_figure` shows, in numbers: each mean with its interval."""
-    said = (f"{r[rows]}, {r[series]}: {r['mean']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for _, r in table.iterrows())
+    said = (f"{r[rows]}, {r[series]}: {r['mean']:.2f}{_within(r['low'], r['high'])}" for _, r in table.iterrows())
     return f"{what} {'; '.join(said)}."
+
+
+def _within(low: float, high: float) -> str:
+    """An interval to read; nothing where there were too few for one."""
+    return f" ({low:.2f} to {high:.2f})" if low == low and high == high else ", too few for an interval"
 
 
 def matrix_figure(
