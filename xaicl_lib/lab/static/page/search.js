@@ -31,32 +31,39 @@ function build({ element, base, held }) {
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => { event.preventDefault(); take(page, fileOf(event.dataTransfer)); });
   document.addEventListener("paste", (event) => { if (event.clipboardData?.files.length) take(page, fileOf(event.clipboardData)); });
-  addEventListener("hashchange", () => { page.state = read(location.hash, held.index); renew(page); });
+  addEventListener("hashchange", () => { if (location.hash.includes("=")) { page.state = read(location.hash, held.index); renew(page); } }); // others are places in the page
   return renew(page);
 }
 
 // ---------------------------------------------------------------- what the reader asks with
 
 function partsOf(page) {
-  const { held: { index }, state } = page;
+  const { held, state } = page;
+  const { models } = held.index;
+  const reader = models.find((one) => one.text);
+  const ask = (text) => set(page, { words: text.trim(), scene: null, own: null, result: 0, why: true, model: modelOf(page).text ? page.state.model : reader.name });
   const words = h("input", { type: "search", class: "xl-text", autocomplete: "off", maxlength: 200, placeholder: EXAMPLES[0], id: "xl-words" });
-  const ask = (text) => set(page, { words: text.trim(), scene: null, own: null, result: 0, why: true, model: (modelOf(page).text ? modelOf(page) : index.models.find((one) => one.text)).name });
   const form = h("form", { class: "xl-address", onsubmit: (event) => { event.preventDefault(); ask(words.value); } }, field("Search for words", words), h("button", { type: "submit", class: "xl-button xl-primary" }, "Search"));
-  const file = h("input", { type: "file", accept: "image/*", class: "xl-file", id: "xl-file", onchange: () => { take(page, file.files[0]); file.value = ""; } });
-  const model = select(index.models.map(({ name, title }) => [name, title]), state.model, (name) => set(page, { model: name, ...(index.models.find((one) => one.name === name).text ? {} : { words: "", ...(page.state.words && { scene: index.start }) }) }));
-  const reads = index.models.find((one) => one.text).text;
-  const more = h("details", { class: "xl-more" }, h("summary", {}, `The ${reads.words.length} words that it knows`), h("p", { class: "xl-hint" }, reads.words.join(", ")));
   const examples = h("div", { class: "xl-own" }, h("span", { class: "xl-hint" }, "such as"), ...EXAMPLES.map((text) => button(text, () => ask(text), { class: "xl-button xl-small" })));
+  const more = h("details", { class: "xl-more" }, h("summary", {}, `The ${reader.text.words.length} words that it knows`), h("p", { class: "xl-hint" }, reader.text.words.join(", ")));
+  const file = h("input", { type: "file", accept: "image/*", class: "xl-file", id: "xl-file", onchange: () => { take(page, file.files[0]); file.value = ""; } });
   const own = h("div", { class: "xl-own" }, h("label", { class: "xl-button", for: "xl-file" }, "Search with a picture of yours"), file, h("span", { class: "xl-hint" }, "or drop or paste one; it stays in this browser. Or choose a scene:"));
+  const model = select(models.map(({ name, title }) => [name, title]), state.model, (name) => choose(page, models.find((one) => one.name === name)));
   return {
     words, model, more,
     top: h("div", { class: "xl-search" }, field("Model", model), form, examples, more, own),
     notes: h("p", { class: "xl-hint", hidden: true }),
-    status: createStatus({ cancel: () => page.job?.abort() }),
-    list: resultList(page.held, (result) => set(page, { result, why: true })),
-    gallery: galleryBox(page.held, (scene) => set(page, { scene, words: "", own: null, result: 0, why: true })),
+    status: createStatus({ cancel: () => { page.job?.abort(); page.status.say("Stopped."); } }),
+    list: resultList(held, (result) => set(page, { result, why: true })),
+    gallery: galleryBox(held, (scene) => set(page, { scene, words: "", own: null, result: 0, why: true })),
     why: h("div", { class: "xl-whys" }),
   };
+}
+
+// A model that reads no words is asked with the first scene instead.
+function choose(page, { name, text }) {
+  const unread = page.state.words && !text;
+  return set(page, { model: name, ...(unread && { words: "", scene: page.held.index.start }) });
 }
 
 const modelOf = ({ held, state }) => held.index.models.find(({ name }) => name === state.model);
@@ -121,7 +128,7 @@ function refresh({ words, model, gallery, notes, state, more, held }) {
   gallery.refresh(state.scene);
   notes.textContent = state.own?.notes.join(" ") ?? "";
   notes.hidden = !notes.textContent;
-  more.hidden = !held.index.models.find(({ name }) => name === state.model).text;
+  more.hidden = !modelOf({ held, state }).text;
 }
 
 // {z, picture, words, key}: the embedding of what is asked with, and that itself.
