@@ -16,11 +16,13 @@ from tests.check_pages import axe, chromium, serious, served, watch
 from tests.lab_page import BOOK, PATIENCE, encoded
 from xaicl_lib import load_model
 from xaicl_lib.data.photos import load_image, sample_photo
+from xaicl_lib.data.scenes import SIZES
 from xaicl_lib.lab.search import _searched_scenes
 from xaicl_lib.retrieval import Gallery, Why, explain_results, retrieve
 
 DATA = BOOK / "_static" / "lab" / "search"
 BUDGET = 1_500_000  # bytes of the page's own data
+ORDER = ("green star", "teal ring")
 FOUND = """() => {
   const { results, next, chosen, contrast } = document.getElementById("xl-search").found;
   return JSON.parse(JSON.stringify({ results, next, chosen, contrast }, (_, v) => (ArrayBuffer.isView(v) ? Array.from(v) : v)));
@@ -143,16 +145,24 @@ def test_a_photo_of_ones_own_is_searched_with(opened: Search, scenes: Tensor, tm
     agree(opened.explained(), why, list(range(len(scenes))), 0)
 
 
-def test_the_planted_frame_is_what_the_page_says_it_is(scenes: Tensor) -> None:
+def test_what_the_page_answers_is_so() -> None:
+    """How many results have the frame, how many are the same object elsewhere, and two sentences of the same words."""
     text = " ".join((BOOK / "book" / "search_lab.html").read_text(encoding="utf-8").split())
-    framed = torch.arange(len(scenes)) % 10 == 5
-    shares = {}
+    images, titles = _searched_scenes()
+    framed = torch.tensor(["frame" in title for title in titles])
+    objects = [" ".join(title.split()[1:5]) if title.split()[1] in SIZES else "" for title in titles]  # of scenes of one object
+    frames, twins = {}, {}
     for name in ("scenes_clip", "scenes_simclr"):
-        z = torch.from_numpy(Gallery.of_images(load_model(name, "cpu"), scenes).embeddings.copy())
+        z = torch.from_numpy(Gallery.of_images(load_model(name, "cpu"), images).embeddings.copy())
         nearest = (z @ z.T).fill_diagonal_(-1).topk(5).indices
-        shares[name] = [float(framed[nearest[which]].double().sum(1).mean()) for which in (framed, ~framed)]
-    assert shares["scenes_clip"] == [5, 0]
-    assert f"brings {shares['scenes_simclr'][0]:.1f} framed ones of five" in text
+        frames[name] = [float(framed[nearest[which]].double().sum(1).mean()) for which in (framed, ~framed)]
+        twins[name] = sum(bool(own) and own in [objects[k] for k in row] for own, row in zip(objects, nearest.tolist(), strict=True))
+    assert frames["scenes_clip"] == [5, 0]
+    assert f"brings {frames['scenes_simclr'][0]:.1f} framed ones of five" in text
+    assert f"for {twins['scenes_clip']} and {twins['scenes_simclr']} of {sum(map(bool, objects))}" in text
+    one, other = (retrieve(load_model("scenes_clip", "cpu"), None, images, text=f"a {a} left of a {b}") for a, b in (ORDER, ORDER[::-1]))
+    assert one.indices == other.indices
+    assert max(abs(x - y) for x, y in zip(one.scores, other.scores, strict=True)) < 0.0015
 
 
 def test_nothing_is_loaded_for_nothing_and_the_data_stay_within_their_budget(opened: Search) -> None:
