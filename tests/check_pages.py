@@ -172,7 +172,7 @@ def _leads_somewhere(link: str, address: str, book: Path) -> bool:
         path = path / "index.html"
     if not path.is_file():
         return False
-    told = path.name == "lab.html" and "=" in fragment  # what the lab is to show, not a place in the page
+    told = path.name.endswith("lab.html") and "=" in fragment  # what the lab or the search is to show, not a place in the page
     return not fragment or told or path.suffix != ".html" or unquote(fragment) in _ids(path)
 
 

@@ -16,12 +16,14 @@ from torch import Tensor
 from tests.check_pages import FLAGS, ROOT, served
 from tests.lab_node import LAB, in_node
 from xaicl_lib import Pair, explain, load_model
+from xaicl_lib.data.scenes import scenes
 from xaicl_lib.errors import InputError
 from xaicl_lib.images import open_photo, sample_photo
 from xaicl_lib.lab.export import METHODS
 from xaicl_lib.methods import methods
 from xaicl_lib.methods.gradients import _noise
 from xaicl_lib.methods.occlusion import _rectangles
+from xaicl_lib.methods.words import explain_words
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="needs xaicl_lib[export]")
@@ -140,6 +142,36 @@ def test_every_method_equals_torch(label: str, found: dict[str, Any], pair: Pair
         assert got["residual"] == pytest.approx(want.residual.item(), abs=1e-5)
 
 
+READ_TEXTS = """
+import { openBundle } from "lab/engine/bundle.js";
+import { makeNet } from "lab/engine/net.js";
+import { embed, explainWords } from "lab/engine/texts.js";
+const ort = await import(given.runtime);
+Object.assign(ort.env.wasm, { wasmBinary: gunzipSync(readFileSync(given.binary)).buffer, numThreads: 1 });
+const net = makeNet(await openBundle(folder(given.bundle), () => {}), ort);
+const image = Float32Array.from(given.image);
+const maps = [];
+for (const text of given.texts) maps.push({ ...(await explainWords(net, text, image)), z: await embed(net, { text }) });
+answer({ maps, image: await embed(net, { image }), odd: await told(() => embed(net, { text: "a dog on grass" })) });
+"""
+
+
+def test_words_and_regions_equal_torch(runtime: Path, bundle_of: Callable[[str], Path]) -> None:
+    model, texts = load_model("scenes_clip", "cpu"), ["A red disc, on grass", "star"]
+    image = scenes(1, model.size, torch.Generator().manual_seed(5))[0]
+    given = {"runtime": (runtime / RUNTIME).as_uri(), "binary": str(runtime / BINARY), "bundle": str(bundle_of(model.name))}
+    got = in_node(READ_TEXTS, {**given, "image": image.flatten().tolist(), "texts": texts})
+    for text, made, want in zip(texts, got["maps"], explain_words(model, image.expand(2, -1, -1, -1), texts), strict=True):
+        assert made["words"] == text.lower().replace(",", "").split()
+        assert tuple(made["steps"]) == want.steps
+        assert made["score"] == pytest.approx(want.score, abs=1e-6)
+        assert made["residual"] == pytest.approx(want.residual, abs=1e-5)
+        assert away(made["joint"]["data"], want.joint.flatten()) < 1e-4
+        assert away(made["z"], model.embed_text([text])[0]) < 1e-5
+    assert away(got["image"], model.encode(image)[0]) < 1e-5
+    assert got["odd"].startswith("InputError: this model has never read “dog”")
+
+
 def test_a_bar_moves_to_its_end(found: dict[str, Any]) -> None:
     for label, made in found.items():
         done, totals = [step[0] for step in made["steps"]], {step[1] for step in made["steps"]}
@@ -255,6 +287,8 @@ def test_hostile_bundles_are_refused(exported: Path, tmp_path: Path) -> None:
         "type": lambda c: c["weights"]["tensors"][0].update(type="int8"),
         "tensors": lambda c: c["weights"].update(tensors=None),
         "methods": lambda c: c.update(methods="all"),
+        "words": lambda c: c.update(text={"words": [1, 2], "length": 16}),
+        "words without a graph": lambda c: c.update(text={"words": ["a", "b"], "length": 16}),
     }
     places = {}
     for name, change in changes.items():

@@ -5,6 +5,7 @@ import torch
 
 from xaicl_lib import InputError, load_model
 from xaicl_lib.data.captions import exchanged
+from xaicl_lib.data.stickers import MARK
 from xaicl_lib.studies import retrieval as study
 from xaicl_lib.views.render import alt_of
 from xaicl_lib.views.retrieval import orders_figure, taught_figure
@@ -60,9 +61,9 @@ def test_a_search_in_a_frame_finds_frames(reader) -> None:
     assert means["in the frame"] > 0.75 > means["as it is"]
     images, has = study.framed_gallery(8)
     assert has.tolist() == [False, True, False, False, False, True, False, False]
-    assert torch.equal(images[has][:, :, 0], torch.tensor(study.MARK).view(1, 3, 1).expand(2, 3, 64))
+    assert torch.equal(images[has][:, :, 0], torch.tensor(MARK).view(1, 3, 1).expand(2, 3, 64))
     planted = study.planted_gallery(32, n=40, seed=3)
-    marked = (planted[:, :, 0] == torch.tensor(study.MARK).view(1, 3, 1)).all((1, 2))
+    marked = (planted[:, :, 0] == torch.tensor(MARK).view(1, 3, 1)).all((1, 2))
     assert 0 < marked.sum() < 20
     with pytest.raises(InputError, match="at least 16 pixels a side"):
         study.with_frame(torch.rand(1, 3, 8, 8))

@@ -1,6 +1,6 @@
 """Stickers in a corner of pictures, as publishers, hospitals and shops leave them on theirs: a shortcut that is planted on purpose.
 
-There are `STICKERS` of them, all grey. The corner is drawn anew for every picture and says nothing.
+There are `STICKERS` of them, all grey, beside a yellow frame. The corner is drawn anew for every picture and says nothing.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
-from xaicl_lib.errors import require
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.pair import Pair, Truth
 
 STICKERS = 8
@@ -19,6 +19,8 @@ SIDE, INSET = 0.25, 0.04  # of a sticker and from the edges, as shares of the pi
 CORNERS = 4
 AFTER = 1_000_033  # what is drawn of stickers comes from another stream than what is drawn of scenes
 DARK, PALE, RIM = 0.04, 0.98, 0.06
+MARK = (1.0, 0.85, 0.0)  # of a frame, in RGB
+FRAME = 16  # an image's sides are this many times as long as its frame is wide
 CARRIED = ("same", "another", "none")  # what side b carries, beside side a
 
 
@@ -95,3 +97,18 @@ def _paint(u: Tensor, v: Tensor, codes: Tensor) -> Float[Tensor, "n h w"]:
     chosen = torch.stack([paint.expand(shape) for paint in paints])[codes, torch.arange(len(codes), device=u.device)]
     rim = (torch.minimum(u, 1 - u) < RIM) | (torch.minimum(v, 1 - v) < RIM)
     return torch.where(chosen & ~rim, PALE, DARK).to(u)
+
+
+def with_frame(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """The same images in a yellow frame.
+
+    Raises:
+        InputError: images that are too small for one.
+    """
+    side = min(images.shape[2:])
+    width = side // FRAME
+    if not width:
+        raise InputError(f"expected images of at least {FRAME} pixels a side for a frame, got {tuple(images.shape[2:])}")
+    framed = torch.tensor(MARK, dtype=images.dtype, device=images.device).view(1, 3, 1, 1).expand_as(images).clone()
+    framed[..., width:-width, width:-width] = images[..., width:-width, width:-width]
+    return framed

@@ -33,8 +33,12 @@ class TextEncoder(nn.Module):
         self.norm, self.out = nn.LayerNorm(c), nn.Linear(c, d)
 
     def forward(self, tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
-        x = self.norm(self.blocks(self.words(tokens) + self.places))  # (n, t, c)
-        there = (tokens > 0).unsqueeze(2).to(x)
+        return self.of_vectors(self.words(tokens), tokens > 0)
+
+    def of_vectors(self, vectors: Float[Tensor, "n t c"], there: Tensor) -> Float[Tensor, "n d"]:
+        """Embeddings of texts by the vectors of their tokens; `there` (n, t) is not zero where a token is a word."""
+        x = self.norm(self.blocks(vectors + self.places))  # (n, t, c)
+        there = there.unsqueeze(2).to(x)
         return self.out((x * there).sum(1) / there.sum(1))
 
 

@@ -89,6 +89,7 @@ def _place_lab(static: Path, cache: Path, jobs: int | None, names: Sequence[str]
     import torch
 
     from xaicl_lib.lab.gallery import MODELS, write_lab
+    from xaicl_lib.lab.search import write_search
 
     place_onnxruntime(static, ROOT / ".assets")
     state = f"{code_digest('xaicl_lib.lab.gallery')}-torch-{torch.__version__}"
@@ -97,6 +98,8 @@ def _place_lab(static: Path, cache: Path, jobs: int | None, names: Sequence[str]
     if missing:
         _make_lab_models(missing, made, cache, jobs)
     write_lab(static, list(made.values()))
+    if names is None:
+        write_search(static)
 
 
 def _make_lab_models(missing: Sequence[str], made: Mapping[str, Path], cache: Path, jobs: int | None) -> None:

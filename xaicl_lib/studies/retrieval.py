@@ -13,7 +13,7 @@ from torch import Tensor
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.captions import OPPOSITE, exchanged, phrase, relations
 from xaicl_lib.data.scenes import scene_pairs, scenes
-from xaicl_lib.errors import InputError
+from xaicl_lib.data.stickers import with_frame as with_frame
 from xaicl_lib.evaluation.method_spec import Methods, method_specs
 from xaicl_lib.images import MORE_SAMPLES, SAMPLES, open_photo
 from xaicl_lib.methods import explain
@@ -34,8 +34,6 @@ METHODS: dict[str, str] = {
     "occlusion": "conditional_occlusion", "random map": "random_map",
 }  # fmt: skip
 LINKS = ("LI", "LD", "link_pointing")
-MARK = (1.0, 0.85, 0.0)  # of a frame, in RGB
-FRAME = 16  # an image's sides are this many times as long as its frame is wide
 PARTS = {"article": ("a", "an"), "of": ("of",), "relation": ("left", "right", "above", "below")}  # of speech; the rest are things
 
 
@@ -283,18 +281,3 @@ def frames_found(models: Sequence[PairModel], n: int = 4, *, results: int = 5, s
 def means_of_frames(table: pd.DataFrame, question: str) -> pd.DataFrame:
     """Mean, low, high over queries of one question of `frames_found`."""
     return summarise(table[table["question"] == question], ["model", "asked"])
-
-
-def with_frame(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-    """The same images in a yellow frame.
-
-    Raises:
-        InputError: images that are too small for one.
-    """
-    side = min(images.shape[2:])
-    width = side // FRAME
-    if not width:
-        raise InputError(f"expected images of at least {FRAME} pixels a side for a frame, got {tuple(images.shape[2:])}")
-    framed = torch.tensor(MARK, dtype=images.dtype, device=images.device).view(1, 3, 1, 1).expand_as(images).clone()
-    framed[..., width:-width, width:-width] = images[..., width:-width, width:-width]
-    return framed

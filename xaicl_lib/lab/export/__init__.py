@@ -6,7 +6,11 @@ A bundle holds graphs without weights that share one file of them:
 - `headgrad`: feature maps f1, f2 to the cosine s (n,) and its gradients g1, g2;
 - `pixgrad`: images x1, x2 to s and its gradients d1, d2; `pixgrad_guided`: the same by guided backpropagation;
 - `attention`, of a transformer: images x1, x2 to s, the rollouts r1, r2 (n, i, j) of their attention, and LeGrad's maps m1, m2;
-- `headcells`: maps `at`, `along` to v (n, p, d), the derivative of the head at `at` along the part of `along` in cell p.
+- `headcells`: maps `at`, `along` to v (n, p, d), the derivative of the head at `at` along the part of `along` in cell p;
+- `words`, of a model that reads texts: `at`, `along`, how much of each word of a list stands at a place (n, t, w), the first of which is
+  padding, and `there` (n, t), 1 where a word is, to v (n, d), the derivative of the text side at `at` along `along`, and z (n, d), the text
+  side at `at`; the card has the list, and how many words a text may have, as `text`;
+- `headpull`, of the same: sums of cells `at` (n, c, 1, 1), and u (n, d) to z (n, d), the head there, and g, the gradients of z u.
 
 A model whose sides differ has `encode_b` and `headcells_b`, too.
 """
@@ -19,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xaicl_lib.data.captions import LENGTH, WORDS
 from xaicl_lib.errors import InputError
 from xaicl_lib.images.notes import note
 from xaicl_lib.lab.export import bundle
@@ -109,6 +114,7 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
         "parameters": sum(value.numel() for value in values.values()),
         "methods": [m for m in METHODS if NEEDS.get(m, "encode") in made],
         "guided": has_relu,
+        "text": {"words": list(WORDS), "length": LENGTH} if "words" in made else None,
         "opset": OPSET,
         "graphs": {name: bundle.facts_of(f"{name}.onnx", files[f"{name}.onnx"]) for name in made},
         "weights": {**bundle.facts_of(WEIGHTS_FILE, data), "tensors": table},

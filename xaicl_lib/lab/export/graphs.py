@@ -20,6 +20,7 @@ from xaicl_lib.lab.export.rules import rules
 from xaicl_lib.layers import guided
 from xaicl_lib.methods.attention import attention_of, positive, rolled
 from xaicl_lib.methods.cells import share_of_a_cell
+from xaicl_lib.networks.text import Reader, TextEncoder
 from xaicl_lib.scores import cosine
 from xaicl_lib.tokens.opening import Attention, affine, weights_of
 
@@ -98,6 +99,11 @@ def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str
             shares.append(share := share_of_a_cell(network.part({}, side, "head"), example))
         if cells or share is not None:
             made[f"headcells{side}"] = Function(_cells(network, side, share), {"at": example, "along": example.flip(0)}, ("v",))
+    if (encoder := _text_encoder(network.parts)) is not None and shares[0] is not None:
+        made["words"] = Function(_words(encoder), _texts(encoder), ("v", "z"))
+        with torch.no_grad():
+            given = {"at": f[0].sum((2, 3), keepdim=True), "u": network(("head",), f[1].flip(0))}
+        made["headpull"] = Function(_pull(network, shares[0]), given, ("g", "z"))
     outline = _outline(network)
     return {name: replace(function, key=outline and f"{name} {size} {shares} {outline}") for name, function in made.items()}
 
@@ -200,6 +206,56 @@ def _cells(network: Network, side: str, share: float | None) -> Callable[..., Se
         return (v.view(n, p, v.shape[1]),)
 
     return run
+
+
+def _text_encoder(parts: nn.ModuleDict) -> TextEncoder | None:
+    """The encoder of a text side whose tokens are the words of a list, which a page can tell apart by itself; None for others."""
+    side = dict(parts.items()).get("text")
+    return side.encoder if isinstance(side, Reader) and isinstance(side.encoder, TextEncoder) else None
+
+
+class _OfShares(nn.Module):
+    """An encoder asked with how much of each word stands at a place (n, t, w), of which 0 is padding, and where words are (n, t)."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, shares: Tensor, there: Tensor) -> Tensor:
+        return self.encoder.of_vectors(shares @ self.encoder.words.weight, there)
+
+
+def _words(encoder: TextEncoder) -> Callable[..., Sequence[Tensor]]:
+    """Derivative of the text side at shares of words along a direction of them, and the text side there: (n, d) each."""
+    side = _OfShares(encoder)
+
+    def run(weights: Weights, at: Tensor, along: Tensor, there: Tensor) -> Sequence[Tensor]:
+        own = {name.removeprefix("text."): value for name, value in weights.items() if name.startswith("text.")}
+        z, pull, *_ = vjp(lambda x: functional_call(side, own, (x, there), tie_weights=False), at)
+        _, push, *_ = vjp(lambda u: pull(u)[0], torch.zeros_like(z))  # as for cells
+        return push(along)[0], z
+
+    return run
+
+
+def _pull(network: Network, share: float) -> Callable[..., Sequence[Tensor]]:
+    """The head at sums of cells (n, c, 1, 1), and the gradients there of its products with u (n, d)."""
+
+    def run(weights: Weights, at: Tensor, u: Tensor) -> Sequence[Tensor]:
+        z, pull, *_ = vjp(lambda x: network.part(weights, "", "head")(share * x), at)
+        return pull(u)[0], z
+
+    return run
+
+
+def _texts(encoder: TextEncoder) -> dict[str, Tensor]:
+    """Two texts on their way from padding to words, of which the second is shorter."""
+    words, length = len(encoder.words.weight), len(encoder.places)
+    generator = torch.Generator().manual_seed(0)
+    there = (torch.arange(length) < torch.tensor([[length], [length // 2]])).float()
+    shares, blank = torch.rand(2, length, words, generator=generator).softmax(2), torch.eye(words)[0]
+    along = (shares - blank) * there.unsqueeze(2)
+    return {"at": blank + 0.7 * along, "along": along, "there": there}
 
 
 def to_onnx(function: Function, weights: Weights, offsets: Mapping[str, int]) -> bytes:

@@ -13,6 +13,7 @@
  * @property {number} embedding length
  * @property {string[]} methods that it can be explained by
  * @property {boolean} guided whether it has ReLUs for guided backpropagation
+ * @property {{words: string[], length: number} | null} [text] the words that it reads, and how many a text may have
  * @property {Object<string, Entry>} graphs
  * @property {Entry & {tensors: Stored[]}} weights
  * @typedef {{card: Card, graphs: Map<string, Uint8Array>, weights: Float32Array}} Bundle
@@ -23,8 +24,8 @@ import { sizeOf } from "./tensors.js";
 
 export const CARD = "model.json";
 const FORMAT = 1;
-const LIMIT = { card: 2e6, graph: 8e6, weights: 64e6, numbers: 32e6, tensors: 4096, side: 512, cells: 4096, embedding: 65536 };
-const GRAPHS = /^(encode(_b)?|headgrad|pixgrad(_guided)?|attention|headcells(_b)?)$/;
+const LIMIT = { card: 2e6, graph: 8e6, weights: 64e6, numbers: 32e6, tensors: 4096, side: 512, cells: 4096, embedding: 65536, words: 10000, text: 256 };
+const GRAPHS = /^(encode(_b)?|headgrad|pixgrad(_guided)?|attention|headcells(_b)?|words|headpull)$/;
 const NEEDED = ["encode", "headgrad", "pixgrad"];
 
 /**
@@ -89,8 +90,9 @@ export function parseCard(data) {
   need(Array.isArray(card.features) && card.features.length === 3 && card.features.every((v) => natural(v, LIMIT.embedding)), "features");
   need(card.features[1] * card.features[2] <= LIMIT.cells && natural(card.embedding, LIMIT.embedding), "features");
   need(Array.isArray(card.methods) && card.methods.length <= 100 && card.methods.every((m) => typeof m === "string"), "methods");
+  need((card.text ?? null) === null || isText(card.text), "text");
   need(isRecord(card.graphs) && Object.entries(card.graphs).every(([name, e]) => GRAPHS.test(name) && isEntry(e, `${name}.onnx`, LIMIT.graph)), "graphs");
-  need([...NEEDED, ...(card.symmetric ? [] : ["encode_b"]), ...(card.guided ? ["pixgrad_guided"] : [])].every((g) => Object.hasOwn(card.graphs, g)), "graphs");
+  need([...NEEDED, ...(card.symmetric ? [] : ["encode_b"]), ...(card.guided ? ["pixgrad_guided"] : []), ...(card.text ? ["words", "headpull"] : [])].every((g) => Object.hasOwn(card.graphs, g)), "graphs");
   need(isEntry(card.weights, "weights.bin", LIMIT.weights) && Array.isArray(card.weights.tensors), "weights");
   need(card.weights.tensors.length <= LIMIT.tensors && card.weights.tensors.every((t) => isStored(t, card.weights.bytes)), "weights");
   need(card.weights.tensors.reduce((sum, t) => sum + sizeOf(t.shape), 0) <= LIMIT.numbers, "weights");
@@ -99,6 +101,7 @@ export function parseCard(data) {
 
 const natural = (v, limit) => Number.isInteger(v) && v >= 1 && v <= limit;
 const isRecord = (v) => v !== null && typeof v === "object" && !Array.isArray(v);
+const isText = (t) => isRecord(t) && natural(t.length, LIMIT.text) && Array.isArray(t.words) && t.words.length <= LIMIT.words && t.words.every((w) => typeof w === "string");
 const isEntry = (e, file, limit) => isRecord(e) && e.file === file && natural(e.bytes, limit) && /^[0-9a-f]{64}$/.test(e.sha256);
 
 function isStored(t, bytes) {

@@ -461,7 +461,7 @@ async function maps(s, a, b, step) {
 
 // ---------------------------------------------------------------- shared
 
-const pixels = (net, images) => stack(images, [3, net.card.size, net.card.size]);
+export const pixels = (net, images) => stack(images, [3, net.card.size, net.card.size]);
 const gridOf = (f) => ({ i: f.dims[2], j: f.dims[3] });
 
 /** Features and embeddings of both images; they go through the network one by one, for their branches may differ. */

@@ -13,6 +13,8 @@
  * @property {(x1: Tensor, x2: Tensor, guided?: boolean) => Promise<{s: Tensor, d1: Tensor, d2: Tensor}>} pixgrad
  * @property {(x1: Tensor, x2: Tensor) => Promise<{s: Tensor, r1: Tensor, r2: Tensor, m1: Tensor, m2: Tensor}>} attention of transformers
  * @property {(at: Tensor, along: Tensor, side?: "a" | "b") => Promise<{v: Tensor}>} headcells
+ * @property {(at: Tensor, along: Tensor, there: Tensor) => Promise<{v: Tensor, z: Tensor}>} words of models that read texts
+ * @property {(at: Tensor, u: Tensor) => Promise<{g: Tensor, z: Tensor}>} headpull likewise
  * @property {() => Promise<void>} release gives the memory back
  */
 import { InputError } from "./errors.js";
@@ -65,6 +67,8 @@ export function makeNet({ card, graphs, weights }, ort) {
       return run("attention", { x1, x2 });
     },
     headcells: (at, along, side = "a") => run(sided("headcells", side), { at, along }),
+    words: (at, along, there) => run("words", { at, along, there }),
+    headpull: (at, u) => run("headpull", { at, u }),
     release: async () => {
       const made = [...sessions.values()];
       sessions.clear();

@@ -5,10 +5,13 @@
  *                                                                             of another one only with `elsewhere: true`
  *      {id, type: "run", model, method, options, a, b, part?}                 `model`: the id of its "load"; a, b: RGB in [0, 1], [3 h w];
  *                                                                             part: {index, of}, see methods.js
+ *      {id, type: "embed", model, image} or {id, type: "embed", model, text}
+ *      {id, type: "words", model, text, image}                                which word goes with which cell
  *      {id, type: "unload", model}
  *      {id, type: "cancel", target}                                           the id of a "load" or "run"; it ends with an error
  * Out: {id, type: "progress", done, total, bytes?, soFar?}                    `bytes` is true while files arrive; `soFar`: see methods.js
- *      {id, type: "result", result}                                           of "load": {card, seconds}; of "run": see methods.js
+ *      {id, type: "result", result}                                           of "load": {card, seconds}; of "run": see methods.js;
+ *                                                                             of "embed": Float32Array; of "words": see texts.js
  *      {id, type: "error", message, cancelled?}
  *
  * Everything comes from the lab's folder, the one above this, and the bundle; `message` is text for a reader, and may hold names from a bundle.
@@ -17,6 +20,7 @@ import { download, fetchBundle, openBundle } from "./bundle.js";
 import { InputError } from "./errors.js";
 import { explain } from "./methods.js";
 import { makeNet } from "./net.js";
+import { embed, explainWords } from "./texts.js";
 
 const RUNTIME = "ort.wasm.bundle.min.mjs";
 const BINARY = "ort-wasm-simd-threaded.wasm";
@@ -44,7 +48,7 @@ async function answer(message, signal) {
   const progress = (bytes) => (done, total, soFar) => self.postMessage({ id, type: "progress", done, total, ...(bytes && { bytes }), ...(soFar && { soFar }) });
   try {
     signal.throwIfAborted();
-    const act = { load, run, unload }[message.type];
+    const act = { load, run, unload, embed: embedded, words }[message.type];
     if (!act) throw new InputError(`unknown message ${message.type}`);
     self.postMessage({ id, type: "result", result: await act(message, progress, signal) });
   } catch (error) {
@@ -76,10 +80,17 @@ async function load({ id, base, files, elsewhere = false }, progress, signal) {
 }
 
 async function run({ model, method, options, a, b, part }, progress, signal) {
+  return explain(await awake(model), method, a, b, options ?? {}, progress(false), signal, part);
+}
+
+const embedded = async ({ model, image, text }) => embed(await awake(model), { image, text });
+const words = async ({ model, text, image }) => explainWords(await awake(model), text, image);
+
+async function awake(model) {
   const net = nets.get(model);
   if (!net) throw new InputError("no such model is loaded");
   await rest(model);
-  return explain(net, method, a, b, options ?? {}, progress(false), signal, part);
+  return net;
 }
 
 /** Only the last models that were asked keep what they need to run; the others make it anew when their turn comes. */

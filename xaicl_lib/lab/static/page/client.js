@@ -9,7 +9,7 @@ export function connect(url) {
     load: (model, source, options) => load(client, model, source, options),
     isLoaded: (model) => client.loaded.get(model)?.done === true,
     stop: () => fail(client, new Cancelled()),
-    run: ({ model, ...request }, options) => ask(client, { type: "run", model: client.loaded.get(model)?.id, ...request }, options),
+    run: ({ model, type = "run", ...request }, options) => ask(client, { type, model: client.loaded.get(model)?.id, ...request }, options),
   };
 }
 
@@ -77,4 +77,4 @@ function beginLoading(client, model, source) {
   return entry;
 }
 
-const sentence = (message) => `${message[0].toUpperCase()}${message.slice(1).replace(/\.?$/, ".")}`;
+export const sentence = (message) => `${message[0].toUpperCase()}${message.slice(1).replace(/\.?$/, ".")}`;

@@ -1,6 +1,6 @@
 // Conditional deletion: the most important pixels of one picture go, the other stays whole, and the score is watched (the metric CD).
 
-import { h } from "./element.js";
+import { h, svg } from "./element.js";
 
 export const STEPS = 16;
 
@@ -48,19 +48,13 @@ export function drawCurves(box, { a, b }) {
   const x = (k) => left + ((width - left - 6) * k) / STEPS;
   const y = (value) => top + ((height - top - 22) * (high - value)) / (high - low);
   const line = (scores, style) => svg("polyline", { points: scores.map((s, k) => `${x(k)},${y(s)}`).join(" "), class: `xl-line ${style}` });
-  const text = (what, at, anchor) => Object.assign(svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: "xl-tick" }), { textContent: what });
+  const text = (what, at, anchor) => svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: "xl-tick" }, what);
   box.replaceChildren(
     svg("line", { x1: left, x2: width - 6, y1: y(0), y2: y(0), class: "xl-axis" }), line(a, "xl-of-a"), line(b, "xl-of-b"),
     text(high.toFixed(2), [left - 4, y(high) + 4], "end"), text("0", [left - 4, y(0) + 4], "end"),
     text("pixels gone: none", [left, height - 6], "start"), text("all", [width - 6, height - 6], "end"),
   );
 }
-
-const svg = (tag, props) => {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(props)) made.setAttribute(name, value);
-  return made;
-};
 
 export function curveBox() {
   const box = svg("svg", { viewBox: "0 0 320 120", role: "img", class: "xl-curves", "aria-label": "Two curves of the score; not yet drawn" });

@@ -12,6 +12,13 @@ export function h(tag, props = {}, ...children) {
   return made;
 }
 
+export function svg(tag, props = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(props)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
 let counter = 0;
 export const unique = (name) => `xl-${name}-${(counter += 1)}`;
 

@@ -12,6 +12,20 @@ export function strongest({ data, w }) {
   return [Math.floor(at / w), at % w];
 }
 
+// The strongest links, each cell used once: {from, to, value} with rows and columns of A and of B.
+export function linksOf({ data, ia, ja, ib, jb }, count) {
+  const left = Float32Array.from(data);
+  const found = [];
+  while (found.length < Math.min(count, ia * ja, ib * jb)) {
+    const at = left.reduce((best, value, k) => (value > left[best] ? k : best), 0);
+    const [p, q] = [Math.floor(at / (ib * jb)), at % (ib * jb)];
+    found.push({ from: [Math.floor(p / ja), p % ja], to: [Math.floor(q / jb), q % jb], value: data[at] });
+    left.fill(-Infinity, p * ib * jb, (p + 1) * ib * jb);
+    for (let k = q; k < left.length; k += ib * jb) left[k] = -Infinity;
+  }
+  return found;
+}
+
 const known = new WeakMap();
 
 // How strong the best match of a cell usually is, by the median over the cells of A: much weaker ones are drawn fainter.

@@ -36,6 +36,9 @@ export async function fromGallery(gallery, index, name) {
   return picture(name, index.pictures[name].title, source, input);
 }
 
+// What a canvas holds as a picture, such as one of several on a sheet.
+export const fromCanvas = (canvas, name, title, notes = []) => picture(name, title, canvas, async (size) => toModel(pixelsOf(canvas), size), notes);
+
 let owned = 0;
 
 // A file of the reader's as a picture; throws an error with a text for the reader.
@@ -68,7 +71,7 @@ function own(source, title, notes, width = source.width, height = source.height)
   source.close?.();
   const said = [...notes, ...(clear ? [NOTES.clear] : []), ...(scale < 1 ? [NOTES.large] : [])];
   owned += 1;
-  return picture(`own-${owned}`, title, canvas, async (size) => toModel(pixelsOf(canvas), size), said);
+  return fromCanvas(canvas, `own-${owned}`, title, said);
 }
 
 function checkSize({ width, height }) {

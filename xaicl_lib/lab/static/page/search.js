@@ -1,0 +1,199 @@
+// Search by a scene, a picture of the reader's, or words: what comes back and why, computed in the browser. `mount(element)` builds it.
+
+import { wordsOf } from "../engine/texts.js";
+import { fileOf } from "./chooser.js";
+import { connect, sentence } from "./client.js";
+import { button, field, h, select } from "./element.js";
+import { loading } from "./explaining.js";
+import { fromFile } from "./pictures.js";
+import { RESULTS, borderShare, openGallery, ranked, read, write } from "./search_data.js";
+import { contrastBox, galleryBox, resultList, whyBox } from "./search_view.js";
+import { createStatus } from "./status.js";
+import { seconds } from "./words.js";
+
+const EXAMPLES = ["a pink heart on sky", "a striped ring", "a green star left of a teal ring"];
+const KEPT = 60; // explanations
+
+export async function mount(element, { base = new URL("../", import.meta.url) } = {}) {
+  try {
+    return build({ element, base, held: await openGallery(new URL("search/", base)) });
+  } catch (error) {
+    element.append(h("p", { class: "xl-error", role: "alert" }, `The search could not be opened: ${error.message.replace(/\.$/, "")}.`));
+    return null;
+  }
+}
+
+function build({ element, base, held }) {
+  const page = { element, base, held, engine: connect(new URL("engine/worker.js", base)), known: new Map(), state: read(location.hash, held.index), job: null };
+  Object.assign(page, partsOf(page));
+  element.replaceChildren(page.top, page.gallery.element, page.notes, page.status.element, page.list.element, page.why);
+  element.classList.add("xl-lab", "xl-ready");
+  element.addEventListener("dragover", (event) => event.preventDefault());
+  element.addEventListener("drop", (event) => { event.preventDefault(); take(page, fileOf(event.dataTransfer)); });
+  document.addEventListener("paste", (event) => { if (event.clipboardData?.files.length) take(page, fileOf(event.clipboardData)); });
+  addEventListener("hashchange", () => { if (location.hash.includes("=")) { page.state = read(location.hash, held.index); renew(page); } }); // others are places in the page
+  return renew(page);
+}
+
+// ---------------------------------------------------------------- what the reader asks with
+
+function partsOf(page) {
+  const { held, state } = page;
+  const { models } = held.index;
+  const reader = models.find((one) => one.text);
+  const ask = (text) => set(page, { words: text.trim(), scene: null, own: null, result: 0, why: true, model: modelOf(page).text ? page.state.model : reader.name });
+  const words = h("input", { type: "search", class: "xl-text", autocomplete: "off", maxlength: 200, placeholder: EXAMPLES[0], id: "xl-words" });
+  const form = h("form", { class: "xl-address", onsubmit: (event) => { event.preventDefault(); ask(words.value); } }, field("Search for words", words), h("button", { type: "submit", class: "xl-button xl-primary" }, "Search"));
+  const examples = h("div", { class: "xl-own" }, h("span", { class: "xl-hint" }, "such as"), ...EXAMPLES.map((text) => button(text, () => ask(text), { class: "xl-button xl-small" })));
+  const more = h("details", { class: "xl-more" }, h("summary", {}, `The ${reader.text.words.length} words that it knows`), h("p", { class: "xl-hint" }, reader.text.words.join(", ")));
+  const file = h("input", { type: "file", accept: "image/*", class: "xl-file", id: "xl-file", onchange: () => { take(page, file.files[0]); file.value = ""; } });
+  const own = h("div", { class: "xl-own" }, h("label", { class: "xl-button", for: "xl-file" }, "Search with a picture of yours"), file, h("span", { class: "xl-hint" }, "or drop or paste one; it stays in this browser. Or choose a scene:"));
+  const model = select(models.map(({ name, title }) => [name, title]), state.model, (name) => choose(page, models.find((one) => one.name === name)));
+  return {
+    words, model, more,
+    top: h("div", { class: "xl-search" }, field("Model", model), form, examples, more, own),
+    notes: h("p", { class: "xl-hint", hidden: true }),
+    status: createStatus({ cancel: () => { page.job?.abort(); page.status.say("Stopped."); } }),
+    list: resultList(held, (result) => set(page, { result, why: true })),
+    gallery: galleryBox(held, (scene) => set(page, { scene, words: "", own: null, result: 0, why: true })),
+    why: h("div", { class: "xl-whys" }),
+  };
+}
+
+// A model that reads no words is asked with the first scene instead.
+function choose(page, { name, text }) {
+  const unread = page.state.words && !text;
+  return set(page, { model: name, ...(unread && { words: "", scene: page.held.index.start }) });
+}
+
+const modelOf = ({ held, state }) => held.index.models.find(({ name }) => name === state.model);
+
+// Every choice comes through here.
+function set(page, what) {
+  page.state = { ...page.state, ...what };
+  history.replaceState(null, "", `#${write(page.state)}`);
+  return renew(page);
+}
+
+async function take(page, file) {
+  try {
+    if (!file) throw new Error("There is no picture in what you gave.");
+    await set(page, { own: await fromFile(file), words: "", scene: null, result: 0, why: true });
+  } catch (error) {
+    page.status.say(sentence(error.message), { failed: true });
+  }
+}
+
+// ---------------------------------------------------------------- what it finds
+
+async function renew(page) {
+  const { state, status, list, why } = page;
+  page.job?.abort();
+  const { signal } = page.job = new AbortController();
+  status.begin();
+  refresh(page);
+  const began = performance.now();
+  why.classList.add("xl-stale");
+  try {
+    const [asked, found] = await search(page, signal);
+    if (signal.aborted) return;
+    list.show(asked, found, state.result);
+    page.element.found = { results: found.slice(0, RESULTS), next: found[RESULTS] };
+    if (state.why) await explain(page, asked, found, signal);
+    else why.replaceChildren();
+    if (!signal.aborted) status.say(state.why ? `Computed in this browser in ${seconds((performance.now() - began) / 1000)}.` : "Found in this browser. Choose a result to see why it came back.");
+  } catch (error) {
+    if (page.job.signal !== signal) return; // another search has begun
+    why.replaceChildren();
+    status.say(signal.aborted ? "Stopped." : sentence(error.message), { failed: !signal.aborted });
+  } finally {
+    if (page.job.signal === signal) why.classList.remove("xl-stale");
+  }
+}
+
+// What is asked with, and all scenes, the most alike first; where there is no answer, none is shown.
+async function search(page, signal) {
+  try {
+    const asked = await queryOf(page, signal);
+    return [asked, ranked(await page.held.vectors(modelOf(page)), asked.z, page.state.scene)];
+  } catch (error) {
+    if (!signal.aborted) page.list.hide();
+    throw error;
+  }
+}
+
+function refresh({ words, model, gallery, notes, state, more, held }) {
+  words.value = state.words;
+  model.value = state.model;
+  gallery.refresh(state.scene);
+  notes.textContent = state.own?.notes.join(" ") ?? "";
+  notes.hidden = !notes.textContent;
+  more.hidden = !modelOf({ held, state }).text;
+}
+
+// {z, picture, words, key}: the embedding of what is asked with, and that itself.
+async function queryOf(page, signal) {
+  const { state, held } = page;
+  const model = modelOf(page);
+  if (state.scene !== null) return { z: (await held.vectors(model))[state.scene], picture: held.picture(state.scene), key: `scene ${state.scene}` };
+  if (state.own) return { z: await compute(page, { type: "embed", image: await state.own.input(model.size) }, signal), picture: state.own, key: state.own.name };
+  const words = wordsOf(state.words, model.text).join(" "); // what cannot be read is said before anything is loaded
+  return { z: await compute(page, { type: "embed", text: words }, signal), words, key: `words ${words}` };
+}
+
+// The answer of the engine, which is started and given the model the first time.
+async function compute(page, request, signal) {
+  const model = modelOf(page);
+  const source = { base: new URL(`models/${model.name}/`, page.base).href };
+  const { card } = await page.engine.load(model.name, source, { progress: loading(page, model) });
+  if (card.weights.sha256 !== model.weights) throw new Error("The gallery was embedded by another version of this model. Load the page anew.");
+  signal.throwIfAborted();
+  return page.engine.run({ model: model.name, ...request }, { signal, progress: ({ done, total }) => page.status.progress(`Explaining: ${done} of ${total}`, done, total) });
+}
+
+async function explain(page, asked, found, signal) {
+  const { state, held, element, why } = page;
+  const [chosen, next] = [found[state.result], found[RESULTS]];
+  const made = [await explained(page, asked, chosen.k, signal), await explained(page, asked, next.k, signal)];
+  if (signal.aborted) return;
+  const contrast = against(...made);
+  Object.assign(element.found, { chosen: made[0], contrast });
+  const [result, other] = [chosen, next].map(({ k }) => held.picture(k));
+  why.replaceChildren(whyBox(asked, result, made[0], state.result), contrastBox(asked, result, other, contrast));
+}
+
+// Why a scene is as similar as it is: `map` on it, `query` on the picture asked with, `joint` and `words`; remembered.
+async function explained(page, asked, k, signal) {
+  const key = `${page.state.model} ${k} ${asked.key}`;
+  if (!page.known.has(key)) {
+    const { size } = modelOf(page);
+    const image = await page.held.picture(k).input(size);
+    const made = asked.picture
+      ? ofPicture(await compute(page, { method: "integrated_jacobians", options: {}, a: await asked.picture.input(size), b: image }, signal))
+      : ofWords(await compute(page, { type: "words", text: asked.words, image }, signal));
+    if (page.known.size >= KEPT) page.known.clear();
+    page.known.set(key, { ...made, border: borderShare(made.map) });
+  }
+  return page.known.get(key);
+}
+
+const ofPicture = ({ a, b, ...rest }) => ({ ...rest, query: a, map: b });
+
+function ofWords({ joint, ...rest }) {
+  const data = new Float32Array(joint.i * joint.j);
+  joint.data.forEach((value, at) => { data[at % data.length] += value; });
+  return { ...rest, joint, map: { data, h: joint.i, w: joint.j } };
+}
+
+// One result less another: by the query's places or words, and what neither explain.
+function against(one, other) {
+  const total = ({ data }) => data.reduce((sum, v) => sum + v, 0);
+  const difference = one.score - other.score;
+  const cells = one.map.data.length;
+  const wordSum = ({ joint }, w) => total({ data: joint.data.subarray(w * cells, (w + 1) * cells) });
+  return {
+    difference, residual: difference - (total(one.map) - total(other.map)),
+    query: one.query && { ...one.query, data: one.query.data.map((v, k) => v - other.query.data[k]) },
+    words: one.words?.map((word, w) => [word, wordSum(one, w) - wordSum(other, w)]),
+  };
+}
