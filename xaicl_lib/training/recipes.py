@@ -136,10 +136,10 @@ RECIPES = {
         # A small transformer learns from a larger model that has learned (:cite:t:`oquab2024dinov2`, Sec. 5). From itself, as a DINO, it
         # had learned nothing in ten epochs: k-NN accuracy of the class token 0.315, of the untrained network 0.319.
         Recipe(
-            "dino_student", "dino", task="distill", epochs=24, batch=128, lr=1e-3, weight_decay=0.04, warmup=0.1,
+            "dino_student", "dino", task="distill", epochs=16, batch=128, lr=1e-3, weight_decay=0.04, warmup=0.1,
             views=replace(BYOL_A, scale=(0.3, 1.0), blur_chance=0.5), views_b=replace(BYOL_B, scale=(0.3, 1.0)),
             views_local=replace(BYOL_A, size=32, scale=(0.1, 0.4), blur_chance=0.5), local_count=2,
-            architecture="register_vit", widths=(32, 64, 128), depth=4, heads=4, registers=4, prototypes=512, teacher="simclr",
+            architecture="register_vit", widths=(32, 64, 128), depth=3, heads=4, registers=4, prototypes=512, teacher="simclr",
         ),
         Recipe(
             "supervised", "cross_entropy", {"label_smoothing": 0.1}, task="classify", epochs=16, batch=128,
