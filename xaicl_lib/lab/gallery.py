@@ -118,6 +118,10 @@ MODELS: dict[str, tuple[str, str]] = {  # name: title, how it learned
         "MoCo v3, photos",
         "is a transformer that learned from photos without labels; A and B go through two networks, of which one follows the other",
     ),
+    "dino_student": (
+        "DINO student, photos",
+        "is a transformer with registers that learned to say of views of photos what SimCLR says of them",
+    ),
     "scenes_simclr": ("SimCLR, scenes", "learned from drawn scenes without labels"),
     "scenes_supervised": ("Supervised, scenes", "learned to name the shape in drawn scenes"),
     "scenes_clip": ("Image and text, scenes", "learned from drawn scenes and the sentences that describe them"),
