@@ -62,7 +62,7 @@ SHARES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {share.__name__: share f
     },
     relevance_rank={
         **FACTS, "paper": "arras2022clevr", "where": "Eq. 4",
-        "says": "share of the true evidence among as many most important pixels as it has",
+        "says": "share of the true evidence, of k pixels, among the k most important ones",
     },
 )  # fmt: skip
 @torch.no_grad()
