@@ -13,17 +13,23 @@ const stride = (steps) => (steps < 60 ? 1 : steps < 180 ? 2 : 4);
 
 export function mount(box) {
   if (typeof Worker === "undefined") {
-    box.append("This browser has no workers, in which the training runs; the picture above shows what it would do.");
+    box.append("This browser has no workers, in which the training runs; the picture shows what comes of it.");
     return;
   }
   const run = { settings: START, running: false, busy: false, changed: false, history: [], until: RUN, now: null };
   const parts = { views: pictures(), courses: curves(), settings: controls((name, value) => change(run, { [name]: value })), keys: keys({ toggle: () => toggle(run), again: () => anew(run, run.settings) }) };
   Object.assign(run, { parts, box, worker: connect(run) });
-  box.replaceChildren(parts.views.element, parts.keys.element, parts.courses.element, parts.settings.element);
-  parts.settings.put(START);
   ask(run, 0, true);
+}
+
+// The still picture stays until there is something to take its place.
+function show(run) {
+  const { parts, box } = run;
+  run.shown = true;
+  parts.settings.put(run.settings);
+  box.replaceChildren(parts.views.element, parts.keys.element, parts.courses.element, parts.settings.element);
   enlivenPresets(run);
-  new ResizeObserver(() => run.now && parts.views.draw(run.now)).observe(parts.views.element);
+  new ResizeObserver(() => parts.views.draw(run.now)).observe(parts.views.element);
 }
 
 function connect(run) {
@@ -32,7 +38,7 @@ function connect(run) {
   worker.onerror = (event) => {
     event.preventDefault();
     run.broken = true;
-    stop(run, "The training could not be started in this browser.", true);
+    stop(run, "The training could not be started in this browser; the picture shows what comes of it.", true);
   };
   return worker;
 }
@@ -47,6 +53,7 @@ function receive(run, { seen, error }) {
   if (error) return stop(run, sentence(error), true);
   if (run.again) return next(run); // what arrived is of a run that is no longer wanted
   keep(run, seen);
+  if (!run.shown) show(run);
   if (seen.steps >= run.until) run.running = false;
   if (!run.running) return run.changed ? next(run) : rest(run);
   if (still.matches) count(run);
@@ -94,6 +101,7 @@ function stop(run, says, failed = false) {
   said.textContent = says;
   said.classList.toggle("xl-failed", failed);
   run.box.dataset.state = failed ? "failed" : "rests";
+  if (!run.shown) run.box.append(said);
 }
 
 function begin(run) {
