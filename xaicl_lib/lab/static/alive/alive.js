@@ -8,8 +8,14 @@ const RUN = 600; // steps until it rests
 const CALM = 50; // steps at a time where nothing shall move
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-// Early steps change most, so they are shown one by one.
-const stride = (steps) => (steps < 60 ? 1 : steps < 180 ? 2 : 4);
+const FRAME = 20; // milliseconds that a picture may take before fewer are drawn
+const FEWEST = 25; // steps from one picture to the next, at most
+
+// Steps until the next picture: early ones change most, so they are shown one by one; a slow machine shows fewer, of the same run.
+function stride(steps, took) {
+  const wanted = steps < 60 ? 1 : steps < 180 ? 2 : 4;
+  return Math.min(FEWEST, wanted * Math.max(1, Math.round(took / FRAME)));
+}
 
 export function mount(box) {
   if (typeof Worker === "undefined") {
@@ -44,7 +50,7 @@ function connect(run) {
 }
 
 function ask(run, steps, again = false) {
-  run.busy = true;
+  Object.assign(run, { busy: true, asked: performance.now() });
   run.worker.postMessage({ settings: run.settings, steps, again });
 }
 
@@ -70,10 +76,11 @@ function keep(run, seen) {
 // The next request, if there is something to ask for and nobody else has asked.
 function next(run) {
   if (run.busy || run.broken) return;
-  const { again, changed } = run;
+  const { again, changed, now } = run;
+  const wanted = () => (still.matches ? CALM : stride(now.steps, performance.now() - run.asked));
   Object.assign(run, { again: false, changed: false });
   if (again) ask(run, 0, true);
-  else if (run.running) ask(run, Math.min(still.matches ? CALM : stride(run.now.steps), run.until - run.now.steps));
+  else if (run.running) ask(run, Math.min(wanted(), run.until - now.steps));
   else if (changed) ask(run, 0);
 }
 
@@ -105,7 +112,7 @@ function stop(run, says, failed = false) {
 }
 
 function begin(run) {
-  run.running = true;
+  Object.assign(run, { running: true, asked: performance.now() });
   run.box.dataset.state = "trains";
   run.parts.keys.main.textContent = "Pause";
   run.parts.keys.said.textContent = "Training.";
