@@ -105,7 +105,7 @@ def test_what_is_set_is_seen_and_what_cannot_be_is_said(browser: Browser) -> Non
         seed.press("Tab")
         said(page, "Not trained yet")
         expect(plane.locator(".xl-mark path").first).not_to_have_attribute("d", marks)
-        page.locator("button[data-alive]").first.evaluate("button => { button.dataset.alive = '{\"temperature\": \"hot\"}'; }")
+        page.locator("button[data-alive]").first.evaluate('button => { button.dataset.alive = \'{"temperature": "hot"}\'; }')
         press(page, "No negatives")
         said(page, 'Temperature cannot be "hot", but a number from 0.02 to 20.')
         page.get_by_role("button", name="Left or right").click()
