@@ -113,6 +113,29 @@ def test_what_is_set_is_seen_and_what_cannot_be_is_said(browser: Browser) -> Non
         assert page.locator("button[data-alive]:visible").count() == len(presets())
 
 
+def test_a_point_is_followed_by_pointer_and_by_keyboard(browser: Browser) -> None:
+    with opened(browser, 1280) as page:
+        plane, circle = (page.locator(".xl-picture").nth(k) for k in (0, 1))
+        plane.locator(".xl-mark path").first.hover(force=True)
+        expect(circle.locator(".xl-followed")).to_have_count(1)
+        pointed = circle.locator(".xl-followed").get_attribute("cy")
+        page.mouse.move(1, 1)
+        expect(circle.locator(".xl-followed")).to_have_count(0)
+        choice = page.get_by_label("Follow a point")
+        choice.press("ArrowRight")
+        expect(choice).to_have_attribute("aria-valuetext", re.compile(r"^1, of the \w+, at \d+ o.clock$"))
+        expect(plane.locator(".xl-followed")).to_have_count(1)
+        choice.press("End")
+        expect(choice).to_have_attribute("aria-valuetext", re.compile("^192, of the "))
+        assert circle.locator(".xl-followed").get_attribute("cy") != pointed
+        press(page, "Start")
+        said(page, f"After {STEPS} steps")
+        hour = (choice.get_attribute("aria-valuetext") or "").split(" at ")[1]  # where it is now, not where it was
+        assert hour in page.locator(".xl-said").inner_text()
+        page.get_by_label("Points", exact=True).select_option("rings")
+        expect(circle.locator(".xl-followed")).to_have_count(0)  # three rings have no such point
+
+
 def test_a_phone_that_asks_for_less_motion_sees_the_end(browser: Browser) -> None:
     with opened(browser, 360, motion="reduce") as page:
         page.evaluate("""() => {

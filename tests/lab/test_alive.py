@@ -150,7 +150,7 @@ def test_augmentations_keep_what_they_say(asked: dict[str, Any], found: dict[str
 TOLD = """
 import { circle } from "lab/alive/drawing.js";
 import { START } from "lab/alive/training.js";
-import { summary } from "lab/alive/words.js";
+import { hour, summary } from "lab/alive/words.js";
 const all = [{}, ...given.presets].map(runOf);
 const settings = readSettings({});
 const halting = begin(settings);
@@ -165,6 +165,7 @@ answer({
   weights: [halting, straight, other].map(({ flat }) => flat),
   refused: await Promise.all(given.hostile.map((one) => told(() => readSettings(one)))),
   start: START,
+  hours: [[0, 1], [0.5, 0.9], [1, 0], [0, -1], [-1, 0], [-0.1, 1]].map(([x, y]) => hour(x, y)),
 });
 """
 HOSTILE: list[tuple[Any, str]] = [
@@ -238,6 +239,12 @@ def test_hostile_settings_are_refused_in_a_sentence(told: dict[str, Any]) -> Non
         assert isinstance(got, str), asked
         assert got.startswith(f"InputError: {says}"), (asked, got)
     assert told["start"]["temperature"] == 0.2
+
+
+def test_directions_are_told_as_on_a_clock(told: dict[str, Any]) -> None:
+    assert told["hours"] == [12, 1, 3, 6, 9, 12]
+    said = told["runs"][0]["said"]
+    assert len(set(re.findall(r"(\w+) near \d+", said))) == 4, said
 
 
 def numbers(svg: str) -> list[float]:

@@ -23,7 +23,9 @@ export function mount(box) {
     return;
   }
   const run = { settings: START, running: false, busy: false, changed: false, history: [], until: RUN, now: null };
-  const parts = { views: pictures(), courses: curves(), settings: controls((name, value) => change(run, { [name]: value })), keys: keys({ toggle: () => toggle(run), again: () => anew(run, run.settings) }) };
+  const views = pictures();
+  const settings = controls((name, value) => change(run, { [name]: value }), views.follow);
+  const parts = { views, courses: curves(), settings, keys: keys({ toggle: () => toggle(run), again: () => anew(run, run.settings) }) };
   Object.assign(run, { parts, box, worker: connect(run) });
   ask(run, 0, true);
 }
@@ -105,7 +107,7 @@ function stop(run, says, failed = false) {
   const { main, said } = run.parts.keys;
   run.running = false;
   main.textContent = run.now?.steps ? "Go on" : "Start";
-  said.textContent = says;
+  if (said.textContent !== says) said.textContent = says; // what is not new is not announced
   said.classList.toggle("xl-failed", failed);
   run.box.dataset.state = failed ? "failed" : "rests";
   if (!run.shown) run.box.append(said);

@@ -49,17 +49,24 @@ const needles = (sent) => heads.map((head, k) => `${head}l${n1(10 * sent[2 * k])
 // From a point to each of its views.
 const spray = ([x, y], views) => views.map(([u, v]) => at(...inPlane(x, y)) + at(...inPlane(u, v)).replace("M", "L")).join("");
 
-// x, labels: the points; sent: embeddings of GRID; sprays: [{point, views}]
-export function plane({ x, labels, sent, sprays }, size) {
-  return `<rect class="xl-ground" width="${SIDE}" height="${SIDE}" rx="10"/>${path("xl-needles", needles(sent))}${path("xl-dots", dots)}`
-    + marks(pairsOf(x).map(([u, v]) => inPlane(u, v)), labels, size)
-    + path("xl-spray", sprays.map(({ point, views }) => spray(point, views)).join(""));
+export const placesInPlane = ({ x }) => pairsOf(x).map(([u, v]) => inPlane(u, v));
+export const placesOnCircle = ({ z }) => pairsOf(z).map(([u, v], i) => onCircle(u, v, RADIUS + away(i)));
+const followed = (place) => (place ? `<circle class="xl-followed" cx="${n1(place[0])}" cy="${n1(place[1])}" r="10"/>` : "");
+
+// now: {x, labels: the points; sent: embeddings of GRID; sprays: [{point, views}]}; `point` is the number of one to be marked
+export function plane(now, size, point = null) {
+  const places = placesInPlane(now);
+  return `<rect class="xl-ground" width="${SIDE}" height="${SIDE}" rx="10"/>${path("xl-needles", needles(now.sent))}${path("xl-dots", dots)}`
+    + marks(places, now.labels, size)
+    + path("xl-spray", now.sprays.map((one) => spray(one.point, one.views)).join(""))
+    + followed(places[point]);
 }
 
-// z: embeddings of the points
-export function circle({ z, labels }, size) {
+// now: {z, labels: embeddings of the points}
+export function circle(now, size, point = null) {
+  const places = placesOnCircle(now);
   return `<circle class="xl-ring" cx="${SIDE / 2}" cy="${SIDE / 2}" r="${RADIUS}"/>`
-    + marks(pairsOf(z).map(([u, v], i) => onCircle(u, v, RADIUS + away(i))), labels, size);
+    + marks(places, now.labels, size) + followed(places[point]);
 }
 
 const WIDE = { width: 240, height: 96, left: 38, right: 8, top: 10, bottom: 16 };

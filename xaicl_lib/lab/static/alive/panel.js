@@ -2,8 +2,9 @@
 
 import { button, field, h, select, slider, unique } from "../page/element.js";
 import { CHART, SIDE, chart, circle, plane } from "./drawing.js";
+import { following } from "./following.js";
 import { EVEN } from "./losses.js";
-import { SETS, WAYS } from "./points.js";
+import { MOST, SETS, WAYS } from "./points.js";
 import { number, whereabouts } from "./words.js";
 
 const NARROW = 480; // pixels: below, marks are drawn larger within smaller pictures
@@ -18,16 +19,16 @@ export function pictures() {
   const [left, right] = [0, 0].map(() => svg(`0 0 ${SIDE} ${SIDE}`, { class: "xl-picture" }));
   const figure = (picture, says) => h("figure", { class: "xl-view" }, picture, h("figcaption", {}, says));
   const element = h("div", { class: "xl-views" }, figure(left, "The plane. Needles: where the encoder sends a place. Fans: views of one point in each class."), figure(right, "The circle. Embeddings of the points, drawn a little in or out so as not to hide each other."));
-  const draw = (now) => {
+  const { show, ...follow } = following(left, right, (now, point) => {
     const size = element.clientWidth < NARROW ? 6 : 4;
-    left.innerHTML = plane(now, size);
-    right.innerHTML = circle(now, size);
-  };
+    left.innerHTML = plane(now, size, point);
+    right.innerHTML = circle(now, size, point);
+  });
   const describe = (now) => {
     left.setAttribute("aria-label", `${now.labels.length} points of ${new Set(now.labels).size} classes in the plane, with views of one point of each`);
     right.setAttribute("aria-label", `Embeddings on the circle: ${whereabouts(now)}`);
   };
-  return { element, draw, describe };
+  return { element, draw: show, describe, follow };
 }
 
 const CURVES = [
@@ -38,7 +39,7 @@ const CURVES = [
 
 export function curves() {
   const made = CURVES.map(({ key, title, digits, says }) => {
-    const [picture, value] = [svg(CHART, { class: "xl-chart" }), h("output", { class: "xl-number" })];
+    const [picture, value] = [svg(CHART, { class: "xl-chart" }), h("span", { class: "xl-number" })];
     const head = h("figcaption", {}, h("b", {}, title), " ", value, h("span", { class: "xl-hint" }, says));
     return { key, title, digits, picture, value, element: h("figure", { class: "xl-course" }, head, picture) };
   });
@@ -64,11 +65,11 @@ function scaleOf(key, values, { batch, negatives }) {
   return { low: Math.floor(Math.min(...all) - 0.01), high: Math.ceil(Math.max(...all) + 0.01), mark };
 }
 
-// What the reader sets; `changed` is told the name and value of each.
-export function controls(changed) {
+// What the reader sets; `changed` is told the name and value of each. Which point to follow is no setting of the run.
+export function controls(changed, follow) {
   const put = {};
   const ranged = (name, title, { low, high, step, read = (v) => v, write = (v) => v, say = String }) => {
-    const said = h("output", { class: "xl-value" });
+    const said = h("span", { class: "xl-value" });
     const show = (value) => { said.textContent = say(value); made.setAttribute("aria-valuetext", say(value)); };
     const made = slider({ low, high, step, oninput: (v) => { show(read(v)); changed(name, read(v)); } });
     put[name] = (value) => { made.value = write(value); show(value); };
@@ -83,7 +84,7 @@ export function controls(changed) {
     ranged("temperature", "Temperature T", { low: -1.7, high: 1.3, step: 0.05, read: (v) => Number((10 ** v).toPrecision(2)), write: Math.log10 }),
     ranged("batch", "Batch size n", { low: 4, high: 96, step: 4, say: (v) => `${v} points, ${2 * v} views` }),
     ranged("strength", "Strength of the augmentation", { low: 0, high: 1, step: 0.02 }),
-    chosen("way", "What makes a view of a point", WAYS), chosen("set", "Points", SETS), seedField(put, changed), negativesBox(put, changed));
+    chosen("way", "What makes a view of a point", WAYS), chosen("set", "Points", SETS), seedField(put, changed), negativesBox(put, changed), followSlider(follow));
   return { element, put: (settings) => { for (const [name, value] of Object.entries(settings)) put[name](value); } };
 }
 
@@ -98,6 +99,16 @@ function negativesBox(put, changed) {
   const made = h("input", { type: "checkbox", class: "xl-check", id: unique("negatives"), onchange: () => changed("negatives", made.checked) });
   put.negatives = (value) => { made.checked = value; };
   return h("div", { class: "xl-field xl-flag" }, made, h("label", { for: made.id }, "Negatives: other points push away"));
+}
+
+function followSlider({ choose, tell }) {
+  const said = h("span", { class: "xl-value" });
+  const made = slider({ low: 0, high: MOST, step: 1, value: 0, oninput: choose });
+  tell((says) => {
+    said.textContent = says;
+    made.setAttribute("aria-valuetext", says);
+  });
+  return field("Follow a point", made, said);
 }
 
 export function keys({ toggle, again }) {

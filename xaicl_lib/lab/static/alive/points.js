@@ -16,6 +16,8 @@ export const SETS = {
   rings: { title: "three rings", classes: 3, place: rings },
 };
 
+export const MOST = EACH * Math.max(...Object.values(SETS).map(({ classes }) => classes)); // points of a set
+
 // -> {x: (n, 2) flat, labels}
 export function pointsOf(set, draw) {
   const { classes, place } = SETS[set];

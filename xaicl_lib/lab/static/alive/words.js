@@ -19,12 +19,17 @@ export function whereabouts({ z, labels }) {
   return `${said.slice(0, -1).join(", ")} and ${said.at(-1)}`;
 }
 
+// A direction as an hour, from 1 to 12.
+export function hour(x, y) {
+  const hours = Math.round(((Math.PI / 2 - Math.atan2(y, x)) / (2 * Math.PI)) * 12);
+  return ((hours + 23) % 12) + 1;
+}
+
 function place(z) {
   let [x, y] = [0, 0];
   for (let i = 0; i < z.length; i += 2) [x, y] = [x + z[i], y + z[i + 1]];
   if (Math.hypot(x, y) < 0.7 * (z.length / 2)) return SPREAD;
-  const hour = Math.round(((Math.PI / 2 - Math.atan2(y, x)) / (2 * Math.PI)) * 12);
-  return `near ${((hour + 11) % 12 + 12) % 12 + 1} o’clock`;
+  return `near ${hour(x, y)} o’clock`;
 }
 
 // The sentence when a run rests; `first` is what was seen before its first step.
