@@ -77,7 +77,7 @@ check-notebooks: $(TEST)
 
 check-book: $(TEST)
 	@$(RUN) tests/check_pages.py
-	$(RUN) -m pytest tests/check_lab.py tests/check_search.py tests/check_element.py tests/check_quizzes.py
+	$(RUN) -m pytest tests/check_lab.py tests/check_search.py tests/check_element.py tests/check_quizzes.py tests/check_alive.py
 
 # Of the sources that the last build has staged.
 check-links: $(BOOK)

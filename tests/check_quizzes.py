@@ -146,3 +146,32 @@ def test_a_number_is_taken_with_tolerance_and_without_storage(browser: Browser) 
         assert [
             line for line in problems if "storage is forbidden" not in line and "theme mode" not in line
         ] == []  # the theme minds; the questions do not
+
+
+def test_a_few_lines_of_code_are_run_when_they_are_checked_and_no_longer_than_they_may(page: Page) -> None:
+    page.goto(page.url.replace(CHAPTER, "01_methods"))
+    page.locator(".xaicl-quiz[data-ready]").wait_for(state="attached")
+    asked = next(q for q in QUIZZES["01_methods"] if q["kind"] == "code")
+    box = question(page, asked["id"])
+    lines = box.get_by_label("function (za, zb) {")
+    check(box)
+    said(box, asked["wrong"][0]["says"])  # what stands there at first is a step on the way
+    for written, says in (
+        ("", "Answer first"),
+        ("for (;;) {}", "It ran for more than 5 seconds and was ended"),
+        ("retrun 1;", 'It stops with "Unexpected'),
+        ("return za;", "instead of a number"),
+        ("return 0.5;", "For example 1 of 4 it gives 0.5, where 0.879 is right."),
+        ("1;" * 1001, "ten lines are enough"),
+        (asked["solution"], "Right. " + asked["says"]),
+    ):
+        lines.fill(written)
+        check(box)
+        said(box, says)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.reload()
+    box = question(page, asked["id"])
+    expect(box.get_by_label("function (za, zb) {")).to_have_value(asked["solution"])
+    expect(box.locator(".xaicl-keys ~ .xaicl-said")).to_be_empty()  # what was written is shown again, and not run before it is asked for
+    page.get_by_role("button", name="Forget my answers").press("Enter")
+    expect(box.get_by_label("function (za, zb) {")).to_have_value(asked["start"])

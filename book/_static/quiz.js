@@ -1,5 +1,7 @@
 // Questions at the end of a chapter, tried in the page. What a reader answers stays in this browser; without scripts the answers are folded.
 
+import { code as codeCell } from "./code_cell.js";
+
 const KEY = "xaicl-quiz";
 const LAB = new URL("lab/", import.meta.url);
 
@@ -36,7 +38,7 @@ const memory = (() => {
 // ---------------------------------------------------------------- one question
 
 // A kind: (question, given) -> {element, read(): what is given or null, judge(given): {right, says}}; it may show more once it was judged.
-const KINDS = { choice, number, order, place, control };
+const KINDS = { choice, number, order, place, control, code: (question) => codeCell(question, h) };
 
 function enliven(box, number) {
   const question = JSON.parse(box.querySelector("script").textContent);
@@ -49,8 +51,8 @@ function enliven(box, number) {
     memory.set(question.id, given);
     return show(given);
   };
-  const show = (given) => {
-    const { right, says } = kind.judge(given);
+  const show = async (given) => {
+    const { right, says } = await kind.judge(given);
     tell(said, right, says);
     kind.reveal?.(given);
     box.dataset.right = right;

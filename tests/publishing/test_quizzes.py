@@ -1,16 +1,20 @@
 """The questions of the chapters: one file, true answers, a section for each page, and an export that parses."""
 
 import base64
+import html
 import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
+from tests.lab_node import in_node
 from xaicl_lib.errors import InputError
 from xaicl_lib.lab.gallery import MODELS, PAIRS, menu
 from xaicl_lib.publishing.quizzes import FILE, _mixed, answer, moodle_xml, read_quizzes, region, section, teachers_page
@@ -25,7 +29,7 @@ def test_every_chapter_asks_at_least_three() -> None:
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
     chapters = {Path(e["file"]).name for part in parts for e in part["chapters"] if e["file"].startswith("notebooks/")}
     assert set(QUIZZES) == chapters
-    assert {question["kind"] for question in QUESTIONS} == {"choice", "number", "order", "place", "control"}
+    assert {question["kind"] for question in QUESTIONS} == {"choice", "number", "order", "place", "control", "code"}
 
 
 def test_places_and_controls_are_those_of_the_library() -> None:
@@ -81,6 +85,9 @@ def test_moodle_gets_every_question_with_its_answer() -> None:
             parts = sorted((int(part.findtext("answer/text")), part.findtext("text")) for part in one.findall("subquestion"))
             assert len(parts) == len(question["items"])
             continue
+        if question["kind"] == "code":
+            assert one.findtext("graderinfo/text") == f"<pre>{html.escape(question['solution'])}</pre>"
+            continue
         assert len(full) == 1, question["id"]
         if question["kind"] == "number":
             assert float(full[0].findtext("text")) == pytest.approx(question["value"], abs=1e-5)
@@ -93,6 +100,61 @@ def test_moodle_gets_every_question_with_its_answer() -> None:
             for file in files:
                 assert f"@@PLUGINFILE@@{file.get('path')}{file.get('name')}" in one.findtext("questiontext/text")
                 assert Image.open(io.BytesIO(base64.b64decode(file.text))).size == (224, 224)
+
+
+JUDGED = """
+const { verdict } = await import(given.cell);
+const ready = new Promise((resolve) => { globalThis.self = { postMessage: resolve }; });
+await import(given.worker);
+await ready;
+const run = (names, cases, code) => {
+  let got;
+  self.postMessage = (data) => { got = data; };
+  self.onmessage({ data: { names, cases, code } });
+  return got;
+};
+const out = {};
+for (const { id, names, cases, start, solution, wrong, says, hint } of given.questions) {
+  const gives = (code) => run(names, cases, code);
+  const known = wrong.map((one) => ({ says: one.says, gives: gives(one.code) }));
+  const judge = (code) => verdict(gives(code), gives(solution), { says, hint, wrong: known });
+  const [right, begun, unknown, nothing, odd] = [solution, start, "return cases;", "let x = 1;", "return 7e9;"].map(judge);
+  out[id] = { values: gives(solution), right, begun, unknown, nothing, odd, wrong: wrong.map(({ code }) => judge(code)) };
+}
+answer(out);
+"""
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, Any]:
+    static = ROOT / "book" / "_static"
+    given = {"cell": (static / "code_cell.js").as_uri(), "worker": (static / "code_worker.js").as_uri()}
+    return in_node(JUDGED, given | {"questions": [question for question in QUESTIONS if question["kind"] == "code"]})
+
+
+def test_code_is_judged_by_what_it_gives(judged: dict[str, Any]) -> None:
+    for question in (one for one in QUESTIONS if one["kind"] == "code"):
+        made = judged[question["id"]]
+        assert made["right"] == {"right": True, "says": question["says"]}
+        assert not made["begun"]["right"]
+        assert made["wrong"] == [{"right": False, "says": one["says"]} for one in question["wrong"]], question["id"]
+        assert made["nothing"]["says"] == "It returns nothing instead of a number."
+        assert made["unknown"]["says"].startswith('It stops with "cases is not defined')
+        assert made["odd"]["says"].endswith(question["hint"])
+        assert len(question["solution"].splitlines()) <= 10
+
+
+def test_code_gives_what_the_library_gives(judged: dict[str, Any]) -> None:
+    cases = {question["id"]: question["cases"] for question in QUESTIONS if question["kind"] == "code"}
+    values = {name: made["values"] for name, made in judged.items()}
+    assert values["methods-cosine"][0] == pytest.approx(LivePair().explanation().score.item(), abs=5e-4)
+    for got, (za, zb) in zip(values["methods-cosine"], cases["methods-cosine"], strict=True):
+        assert got == pytest.approx(torch.cosine_similarity(torch.tensor([za]).float(), torch.tensor([zb]).float()).item(), abs=1e-6)
+    for got, (scores,) in zip(values["metrics-area-code"], cases["metrics-area-code"], strict=True):
+        assert got == pytest.approx(torch.trapezoid(torch.tensor(scores).float(), dx=1 / (len(scores) - 1)).item(), abs=1e-6)
+    for got, (scores, masked) in zip(values["metrics-drop-code"], cases["metrics-drop-code"], strict=True):
+        s, m = torch.tensor(scores).float(), torch.tensor(masked).float()
+        assert got == pytest.approx(((s - m).clamp_min(0) / s).mean().item(), abs=1e-6)
 
 
 def test_the_teachers_page_has_every_answer() -> None:

@@ -20,6 +20,7 @@ KEYS = {  # of each kind, beside id, kind, ask and hint
     "order": {"items", "says"},
     "place": {"a", "b", "side", "model", "method", "at", "within", "says"},
     "control": {"a", "b", "model", "maps", "control", "says"},
+    "code": {"names", "cases", "start", "solution", "says", "wrong"},
 }
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 Question = Mapping[str, Any]
@@ -77,6 +78,7 @@ _ANSWERS: dict[str, Callable[[Question], str]] = {
     "order": lambda q: f"{', then '.join(q['items'])}. {q['says']}",
     "place": lambda q: f"At the {region(q['at'])}. {q['says']}",
     "control": lambda q: f"The map of {q['control']}. {q['says']}",
+    "code": lambda q: f"{q['solution']}\n\n{q['says']}",
 }
 
 
@@ -135,7 +137,7 @@ def teachers_page(quizzes: Quizzes, titles: Mapping[str, str]) -> str:
         f"The {count} questions that the chapters ask at their ends, with their answers, for whoever teaches with this book. They are "
         "checked in the reader's browser; nothing is sent anywhere, and nobody's answers are collected.\n",
         'For a course of your own: <a href="../_static/xaicl-moodle.xml" download>all of them as Moodle XML</a> (in Moodle: *Question '
-        "bank, Import, Moodle XML*). Orders are asked there as matching, places as one of nine regions.\n",
+        "bank, Import, Moodle XML*). Orders are asked there as matching, places as one of nine regions, code as an essay.\n",
     ]
     for chapter, questions in quizzes.items():
         parts.append(f"## [{titles.get(chapter, chapter)}](../notebooks/{chapter}.ipynb)\n")
@@ -148,13 +150,13 @@ def teachers_page(quizzes: Quizzes, titles: Mapping[str, str]) -> str:
 
 def _wrongs(question: Question) -> str:
     wrong = [(o["text"], o["says"]) for o in question.get("options", ()) if not o["right"]]
-    wrong += [(_number(w["value"]), w["says"]) for w in question.get("wrong", ())]
+    wrong += [(w.get("code") or _number(w["value"]), w["says"]) for w in question.get("wrong", ())]
     return "".join(f"\n   - {_plain(text)} *{_plain(says)}*" for text, says in wrong)
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return "".join(f"\\{c}" if c in "*_`[]|$<" else c for c in text)
+    """Text in one line that Markdown leaves as it is."""
+    return "".join(f"\\{c}" if c in "*_`[]|$<" else c for c in " ".join(text.split()))
 
 
 # ---------------------------------------------------------------- Moodle XML
@@ -242,6 +244,11 @@ def _moodle_control(quiz: ElementTree.Element, question: Question) -> None:
         _option(made, f"map {number}", method == question["control"], question["says"])
 
 
+def _moodle_code(quiz: ElementTree.Element, question: Question) -> None:
+    made = _asked(quiz, question, "essay", f"<pre>function ({', '.join(question['names'])})</pre>")
+    _text(ElementTree.SubElement(made, "graderinfo", format="html"), f"<pre>{html.escape(question['solution'])}</pre>")
+
+
 def _pictured(*names: str) -> str:
     return "<p>" + " ".join(f'<img src="@@PLUGINFILE@@/{name}.jpg" alt="{name}" width="224" height="224">' for name in names) + "</p>"
 
@@ -277,4 +284,5 @@ _MOODLE: dict[str, Callable[[ElementTree.Element, Question], None]] = {
     "order": _moodle_order,
     "place": _moodle_place,
     "control": _moodle_control,
+    "code": _moodle_code,
 }
