@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
 from xaicl_lib.networks.small import Block
+from xaicl_lib.tokens.opening import PatchShares
 
 SHOWN = 8  # layers named in an error
 
@@ -18,12 +19,14 @@ def stages(model: PairModel) -> dict[str, str]:
     """The layer that each stage of a model's features ends with, by the stage's name, from the pixels on.
 
     The bundled networks have five: stem (or tokens) and four stages (or blocks). Those of a ResNet-50 are "stage 1" to "stage 4";
-    :cite:t:`sammani2023visualizing` count the stem as the first layer, so that its layers 3, 4 and 5 are stages 2, 3 and 4.
+    :cite:t:`sammani2023visualizing` count the stem as the first layer, so that its layers 3, 4 and 5 are stages 2, 3 and 4. Features that end
+    within the last block, as those of a class token do, have it not among their stages.
 
     Raises:
         InputError: a network of another kind; `up_to` takes the name of any of its layers.
     """
-    layers = dict(_inside(model.features_a).named_modules())
+    inside = _inside(model.features_a)
+    layers = dict(inside.named_modules())
     blocks = [name for name, layer in layers.items() if isinstance(layer, Block)]
     if blocks:
         return {"stem": str(int(blocks[0]) - 1), **{f"stage {k}": name for k, name in enumerate(blocks, 1)}}
@@ -31,6 +34,7 @@ def stages(model: PairModel) -> dict[str, str]:
     if parts:
         return {f"stage {k}": name for k, name in enumerate(parts, 1)}
     tokens = [name for name in layers if re.fullmatch(r"(.+\.)?blocks\.\d+", name)]
+    tokens = tokens[:-1] if isinstance(inside, PatchShares) else tokens
     if not tokens:
         top = [name for name, _ in model.features_a.named_children()][:SHOWN]
         raise InputError(f"expected a network whose stages are known, got {model.name!r}; name a layer, such as {', '.join(top)}")

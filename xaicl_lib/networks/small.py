@@ -178,8 +178,11 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
 
 
 def kept(network: nn.ModuleDict) -> nn.ModuleDict:
-    """What of a network is stored: all of it or, where it learned from a teacher, what is below its head."""
-    return nn.ModuleDict({"features": network["features"]}) if isinstance(network["features"], RegisterViT) else network
+    """What of a network is stored: all but a predictor that only served the training; where it learned from a teacher, what is below its head."""
+    if isinstance(network["features"], RegisterViT):
+        return nn.ModuleDict({"features": network["features"]})
+    served = set() if "features_b" in network else {"predictor"}
+    return nn.ModuleDict({name: part for name, part in network.items() if name not in served})
 
 
 def branches(network: nn.ModuleDict) -> dict[str, Any]:

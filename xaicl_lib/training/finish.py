@@ -168,7 +168,7 @@ def write_model(folder: Path, card: dict[str, Any], weights: bytes) -> None:
 
 HEADS = {
     "contrast": "three-layer projection head on mean-pooled features",
-    "predict": "three-layer projection head on mean-pooled features; its predictor is stored, but not part of the model",
+    "predict": "three-layer projection head on mean-pooled features; its predictor served the training and is not stored",
     "momentum_contrast": "a: query with three-layer projection head on mean-pooled tokens and predictor; b: momentum key without predictor",
     "distill": "none: the class token; its registers are left out, its head served the training and is not stored",
     "classify": "three-layer projection head on mean-pooled features; the linear classifier on top is stored, but not part of the model",
