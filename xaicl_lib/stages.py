@@ -19,8 +19,8 @@ def stages(model: PairModel) -> dict[str, str]:
     """The layer that each stage of a model's features ends with, by the stage's name, from the pixels on.
 
     The bundled networks have five: stem (or tokens) and four stages (or blocks). Those of a ResNet-50 are "stage 1" to "stage 4";
-    :cite:t:`sammani2023visualizing` count the stem as the first layer, so that its layers 3, 4 and 5 are stages 2, 3 and 4. Features that end
-    within the last block, as those of a class token do, have it not among their stages.
+    :cite:t:`sammani2023visualizing` count the stem as the first layer, so that its layers 3, 4 and 5 are stages 2, 3 and 4.
+    Features that end within the last block, as those of a class token do, have it not among their stages.
 
     Raises:
         InputError: a network of another kind; `up_to` takes the name of any of its layers.

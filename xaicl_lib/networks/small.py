@@ -178,7 +178,7 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
 
 
 def kept(network: nn.ModuleDict) -> nn.ModuleDict:
-    """What of a network is stored: all but a predictor that only served the training; where it learned from a teacher, what is below its head."""
+    """What of a network is stored: all but a predictor that only served the training; of a student what is below its head."""
     if isinstance(network["features"], RegisterViT):
         return nn.ModuleDict({"features": network["features"]})
     served = set() if "features_b" in network else {"predictor"}
