@@ -26,7 +26,7 @@ from xaicl_lib.scores import cosine
 WINDOW, STRIDE = 18, 4  # pixels of 64: the window of our own occlusion, at twice its stride
 POINTS = 50  # on the way from nothing to the pair
 CELLS = 8  # along a side, of what is hidden at random, and of links
-COALITIONS = 200
+COALITIONS = 128
 MASKS, KEEP, SHARE = 400, 0.5, 0.1
 GAMMA = 0.25
 AT_ONCE = 64
@@ -70,7 +70,7 @@ def captum_gradient_shap(model: PairModel, pair: Pair) -> Explanation:
 
 @through("captum", "scikit-learn")
 def captum_kernel_shap(model: PairModel, pair: Pair) -> Explanation:
-    """KernelShap of the cosine of each side, the other as it is: 200 coalitions of 64 squares; those left out have the mean colour."""
+    """KernelShap of the cosine of each side, the other as it is: 128 coalitions of 64 squares; those left out have the mean colour."""
     from captum.attr import KernelShap
 
     squares = torch.arange(CELLS**2).view(1, 1, CELLS, CELLS)

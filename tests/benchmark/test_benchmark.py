@@ -223,7 +223,7 @@ def test_the_file_is_as_its_schema_says(tmp_path) -> None:
     assert set(found.summary().columns) == {"mean", "low", "high", "chance", "n", "decided"}
 
 
-def told(model, pair):
+def told_of(model, pair):
     """Colours, and nothing else.
 
     More of it.
@@ -233,12 +233,14 @@ def told(model, pair):
 
 def test_what_a_method_says_of_itself_is_kept_and_stands_on_the_page(tmp_path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    told.packages = ("torch",)
-    evaluate_method(told, **SMALL, out=tmp_path / "told.json")
+    told_of.packages = ("torch",)
+    evaluate_method(told_of, **SMALL, out=tmp_path / "told.json")
     written = json.loads((tmp_path / "told.json").read_text())
     jsonschema.validate(written, json.loads(Path(module.__file__).with_name("schema.json").read_text()))
     assert (written["about"], written["packages"]) == ("Colours, and nothing else.", {"torch": version("torch")})
-    assert f"- `told` (torch {version('torch')}): Colours, and nothing else.\n" in leaderboard_page(tmp_path)
+    page = leaderboard_page(tmp_path)
+    assert f"- **told of** (torch {version('torch')}): Colours, and nothing else.\n" in page
+    assert page.count("| told of |") == len(METRICS)
     ours = evaluate_method("edges", **SMALL, out=tmp_path / "told.json").facts
     assert not {"about", "packages"} & set(ours)
     assert "Methods of others" not in leaderboard_page(tmp_path)

@@ -78,8 +78,9 @@ order methods otherwise; the chapter has several of each.
 OTHERS = """
 Methods of others came through their own packages ({cite:t}`kokhlikyan2020captum`; xaitk-saliency, which follows
 {cite:t}`dong2019explainability`) or were written anew after their papers ({cite:t}`eberle2022building`,
-{cite:t}`meijer2025explainable`), all in `benchmarks/peers.py`. What each was asked decides as much as what it is: where both sides
-are emptied together, two empty pictures are as alike as can be. So this is how each was called:
+{cite:t}`meijer2025explainable`), all in `benchmarks/peers.py`. What each was asked decides as much as what it is: a pair that is
+emptied on both sides at once ends as two equal pictures, the most alike there are. So this is how each was called. Their rows are in
+words, for these are no names of this library.
 """
 
 
@@ -105,7 +106,7 @@ def _stored(folder: Path) -> dict[str, Result]:
 def _others(results: Mapping[str, Result]) -> list[str]:
     """A line for each method that says what it does, with the versions of what it came through."""
     told = {name: one.facts for name, one in sorted(results.items()) if one.facts.get("about") and name not in NULLS}
-    return [OTHERS, *(f"- `{name}`{_versions(facts)}: {facts['about']}" for name, facts in told.items())] if told else []
+    return [OTHERS, *(f"- **{_words(name)}**{_versions(facts)}: {facts['about']}" for name, facts in told.items())] if told else []
 
 
 def _versions(facts: Mapping[str, Any]) -> str:
@@ -136,7 +137,7 @@ def _about(results: Mapping[str, Result]) -> list[str]:
 def _ranked(results: Mapping[str, Result], metric: str) -> list[str]:
     table = ranking(results, metric)
     head = ["rank", "method", "mean", "95 % interval", "chance", "pairs", "processor ms a pair"]
-    rows = [[int(row["rank"]), _named(name), *_numbers(row), int(row["n"]), _ms(results[name])] for name, row in table.iterrows()]
+    rows = [[int(row["rank"]), _named(results[name]), *_numbers(row), int(row["n"]), _ms(results[name])] for name, row in table.iterrows()]
     return [f"## {_words(metric).capitalize()}", "", *_markdown(head, rows), ""]
 
 
@@ -144,8 +145,10 @@ def _numbers(row: "pd.Series[float]") -> list[str]:
     return [f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['chance']:.3f}"]
 
 
-def _named(name: str) -> str:
-    return f"*{name}*" if name in NULLS else f"`{name}`"
+def _named(result: Result) -> str:
+    if result.method in NULLS:
+        return f"*{result.method}*"
+    return _words(result.method) if result.facts.get("about") else f"`{result.method}`"
 
 
 def _ms(result: Result) -> str:
