@@ -143,10 +143,10 @@ def test_twins_of_several_seeds_are_set_beside_what_seeds_do(metric, sign) -> No
     assert row["mean"] == pytest.approx(sign * better * (wide["base_no_blur"] - wide["base"]).mean() / spread)
     assert 0 < row["low"] < row["mean"] < row["high"]
     assert (row["ordered"], row["named"], row["seeds"]) == (1, 1, 5)
-    assert row["heads"] == f"no_blur, {'seen' if sign < 0 else 'never seen'} before"
+    assert row["heads"] == f"no_blur, {'seen' if sign < 0 else 'unseen'}"
     assert 0.1 < row["null"] < 0.7, "one transform of three"
     other = dissection.beyond_seeds(own.assign(backbone="other"), "base", {"base_no_blur": (("grayscale",), sign)}).iloc[0]
-    assert (other["heads"], other["ordered"], other["named"]) == ("no_blur, never seen before", 0, 0)
+    assert (other["heads"], other["ordered"], other["named"]) == ("no_blur, unseen", 0, 0)
 
 
 def ours(model: str, metric: str, variant: str, values: list[float]) -> pd.DataFrame:

@@ -227,8 +227,8 @@ def beyond_seeds(
         known = set(wide.index.get_level_values("model"))
         for twin, (true, sign) in twins.items():
             if {base, twin} <= known:
-                seen = "seen" if sign < 0 and backbone == base else "never seen"
-                facts = {"heads": f"{twin.removeprefix(f'{base}_')}, {seen} before", "metric": metric}
+                seen = "seen" if sign < 0 and backbone == base else "unseen"
+                facts = {"heads": f"{twin.removeprefix(f'{base}_')}, {seen}", "metric": metric}
                 rows.append({**facts, **_beyond(sign * wide.loc[twin], sign * wide.loc[base], list(true))})
     return pd.DataFrame(rows).sort_values("heads", kind="stable", ignore_index=True)
 
