@@ -243,7 +243,8 @@ def test_what_a_method_says_of_itself_is_kept_and_stands_on_the_page(tmp_path) -
     assert page.count("| told of |") == len(METRICS)
     ours = evaluate_method("edges", **SMALL, out=tmp_path / "told.json").facts
     assert not {"about", "packages"} & set(ours)
-    assert "Methods of others" not in leaderboard_page(tmp_path)
+    evaluate_method(told_of, **SMALL, name="centre", out=tmp_path / "centre.json")
+    assert "Methods of others" not in leaderboard_page(tmp_path), "neither our own nor what is no explanation"
 
 
 @pytest.mark.parametrize("packages", [("no_such_package",), "torch", 3, [""]])
