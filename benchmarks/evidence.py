@@ -90,6 +90,7 @@ RUNS = (
         stored=False, apart=False),
     Run("shortcuts", ("shortcuts.py",), tuple(f"stickers_{share}" for share in ("none", "0", "50", "95")), 200, given=("--pairs", "200"),
         stored=False, apart=False, needs=""),
+    Run("twins_seeds", ("twins.py",), (*SCENES[:1], *SCENES[2:]), 5, "seed", given=("--seeds", "5"), stored=False, apart=False, needs=""),
     Run("search", ("search.py",), ("apart", "links", "measured", "words", "weights"), 80, who="part", given=("-n", "80"), stored=False,
         apart=False, needs=""),
     Run("organization", ("organization.py", "curves", "layers"), (*PHOTOS, *_UNTRAINED), 13, "draw", stored=False),

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,40 @@ def test_the_file_is_as_its_schema_says(tmp_path) -> None:
     with pytest.raises(InputError, match="expected the result of a benchmark"):
         Result.open(tmp_path / "text.json")
     assert set(found.summary().columns) == {"mean", "low", "high", "chance", "n", "decided"}
+
+
+def told_of(model, pair):
+    """Colours, and nothing else.
+
+    More of it.
+    """
+    return pair.a[0, 0], pair.b[0, 0]
+
+
+def test_what_a_method_says_of_itself_is_kept_and_stands_on_the_page(tmp_path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    told_of.packages = ("torch",)
+    evaluate_method(told_of, **SMALL, out=tmp_path / "told.json")
+    written = json.loads((tmp_path / "told.json").read_text())
+    jsonschema.validate(written, json.loads(Path(module.__file__).with_name("schema.json").read_text()))
+    assert (written["about"], written["packages"]) == ("Colours, and nothing else.", {"torch": version("torch")})
+    page = leaderboard_page(tmp_path)
+    assert f"- **told of** (torch {version('torch')}): Colours, and nothing else.\n" in page
+    assert page.count("| told of |") == len(METRICS)
+    ours = evaluate_method("edges", **SMALL, out=tmp_path / "told.json").facts
+    assert not {"about", "packages"} & set(ours)
+    evaluate_method(told_of, **SMALL, name="centre", out=tmp_path / "centre.json")
+    assert "Methods of others" not in leaderboard_page(tmp_path), "neither our own nor what is no explanation"
+
+
+@pytest.mark.parametrize("packages", [("no_such_package",), "torch", 3, [""]])
+def test_packages_that_are_not_there_are_told_of_before_anything_is_run(packages) -> None:
+    def mine(model, pair):
+        raise KeyboardInterrupt
+
+    mine.packages = packages
+    with pytest.raises(InputError, match="expected names of installed packages"):
+        evaluate_method(mine, **SMALL)
 
 
 def test_ranks_are_shared_where_pairs_do_not_decide() -> None:

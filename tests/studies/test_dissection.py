@@ -122,6 +122,35 @@ def test_answers_of_several_tables_are_told_and_counted() -> None:
     assert answers("base", score, twins={}).empty
 
 
+def trainings(metric: str, change: dict[str, float]) -> pd.DataFrame:
+    """Five of each recipe on one backbone, which differ by 0.01 from seed to seed, and the twin's by these means."""
+    rng = np.random.default_rng(0)
+    facts = [(model, seed, transform) for model in ("base", "base_no_blur") for seed in range(5) for transform in change]
+    values = [0.5 + 0.01 * rng.standard_normal() + change[transform] * (model != "base") for model, _, transform in facts]
+    table = pd.DataFrame(facts, columns=["model", "seed", "transform"])
+    return table.assign(backbone="base", metric=metric, value=values)
+
+
+@pytest.mark.parametrize("metric", ["SI", "SD"])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_twins_of_several_seeds_are_set_beside_what_seeds_do(metric, sign) -> None:
+    better = 1 if metric == "SI" else -1
+    own = trainings(metric, {"blur": 0.1 * sign * better, "grayscale": -0.2 * sign * better, "horizontal flip": 0.0})
+    twins = {"base_no_blur": (("blur",), sign), "absent": (("blur",), -1)}
+    row = dissection.beyond_seeds(own, "base", twins).iloc[0]
+    wide = own.query("transform == 'blur'").pivot_table("value", "seed", "model")
+    spread = np.sqrt(wide.var().mean())
+    assert row["mean"] == pytest.approx(sign * better * (wide["base_no_blur"] - wide["base"]).mean() / spread)
+    assert 0 < row["low"] < row["mean"] < row["high"]
+    assert (row["ordered"], row["named"], row["seeds"]) == (1, 1, 5)
+    assert row["heads"] == f"no_blur, {'seen' if sign < 0 else 'unseen'}"
+    of_seeds = sign * better * own.pivot_table("value", ["model", "seed"], "transform").to_numpy().reshape(2, 5, 3)  # blur comes first
+    equal = [(one[i] - one[j]).argmax() == 0 for one in of_seeds for i in range(5) for j in range(5) if i != j]
+    assert row["null"] == pytest.approx(np.mean(equal))
+    other = dissection.beyond_seeds(own.assign(backbone="other"), "base", {"base_no_blur": (("grayscale",), sign)}).iloc[0]
+    assert (other["heads"], other["ordered"], other["named"]) == ("no_blur, unseen", 0, 0)
+
+
 def ours(model: str, metric: str, variant: str, values: list[float]) -> pd.DataFrame:
     names = list(TRANSFORMS)[: len(values)]
     return pd.DataFrame({"model": model, "transform": names, "variant": variant, "metric": metric, "pair": 0, "value": values})

@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def evaluate_method(
 
     Args:
         method: `fn(model, pair)`, which is given one pair at a time and returns an `Explanation`, (map_a, map_b), or
-            (map_a, map_b, joint); maps (i, j) of any size, joint (i, j, k, l). Or the name of a method of this library.
+            (map_a, map_b, joint); maps (i, j) of any size, joint (i, j, k, l). Or the name of a method of this library. The first line
+            of a function's docstring goes to the result; if it has `packages`, names of distributions, their versions do, too.
         suite: "pairs-v1", or "shortcuts-v1", of stickers that one model rests on and its twin does not.
         models, kinds: a part of the suite; by default all of it.
         count: pairs of each model and kind; None is as many as the suite has.
@@ -81,6 +83,7 @@ def evaluate_method(
         raise InputError(f"expected at least one pair, model and kind, got count={count}, models={list(models)}, kinds={list(kinds)}")
     require("kind of pair", all_kinds, *kinds)
     run, called = _callable(method, name)
+    told = _told(method)
     facts = {"suite": suite, "seed": seed, "count": count, "code": _source(method)}
     path = None if out is None else output_file(out, (".json",))
     cells = [] if path is None else _kept(path, called, facts)
@@ -98,7 +101,7 @@ def evaluate_method(
                 _keep(path, called, facts, cells)
     if not cells:
         raise InputError(f"expected a model that uses what its pairs share, got none of {', '.join(models)} for {', '.join(kinds)}")
-    made = Result(called, cells, {**facts, **_surroundings(device)})
+    made = Result(called, cells, {**facts, **told, **_surroundings(device)})
     if path is not None:
         made.save(path)
         _part(path).unlink(missing_ok=True)
@@ -150,6 +153,17 @@ def _source(method: Method | str) -> str:
     except (OSError, TypeError):
         return ""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _told(method: Method | str) -> dict[str, Any]:
+    """What a function says of itself: its docstring's first line, and versions of the packages that it names."""
+    about = (inspect.getdoc(method) or "").partition("\n")[0] if inspect.isroutine(method) else ""
+    named = getattr(method, "packages", ())
+    try:
+        packages = {str(one): version(one) for one in named}
+    except (PackageNotFoundError, TypeError, ValueError) as error:
+        raise InputError(f"expected names of installed packages as packages of the method, got {named!r}: {error}") from error
+    return {key: value for key, value in {"about": about, "packages": packages}.items() if value}
 
 
 def _surroundings(device: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -50,7 +51,7 @@ print(found.summary())
 Or `python -m xaicl_lib benchmark my_module:mine -o mine.json`. A method may also return an `Explanation`, or a third thing:
 `joint` (i, j, k, l), which cell of one map goes with which cell of the other. A run that was stopped goes on where it was.
 `seed=7` draws pairs that nobody has tuned a method on. The file, as `xaicl_lib/benchmark/schema.json` describes it, holds every
-value pair by pair.
+value pair by pair, the first line of the function's docstring, and the versions of the packages that its attribute `packages` names.
 
 ## What is measured
 
@@ -74,6 +75,15 @@ on the sticker where the model rests on it; a method that never looks past the b
 `evaluate_method(mine, "{shortcuts.NAME}")`, or `--suite {shortcuts.NAME}`. The unit is the pair: another training of the heads may
 order methods otherwise; the chapter has several of each.
 """
+OTHERS = """
+Methods of others came through their own packages ({cite:t}`kokhlikyan2020captum`; xaitk-saliency, which follows
+{cite:t}`dong2019explainability`) or were written anew after their papers ({cite:t}`eberle2022building`, {cite:t}`meijer2025explainable`),
+all in `benchmarks/peers.py`. What each was asked decides as much as what it is: a pair that is emptied on both sides at once ends as two
+equal pictures, the most alike there are. And occlusion is not one method: `conditional_occlusion` has a number for each place of its
+window, a grid that is stretched over the picture as the papers' programs do, by which cells at the border move by an eighth of a side;
+captum and xaitk-saliency give the number of a window to all its pixels. So this is how each was called. Their rows are in words, for
+these are no names of this library.
+"""
 
 
 def leaderboard_page(folder: Path) -> str:
@@ -82,16 +92,31 @@ def leaderboard_page(folder: Path) -> str:
     Raises:
         InputError: a file in the folder that is no result, or results on different pairs.
     """
-    results = {one.method: one for one in map(Result.open, sorted(folder.glob("*.json")))}
+    results, of_shortcuts = _stored(folder), _stored(folder / shortcuts.NAME)
     says = [f"- **{_words(name)}**: {what}." for name, what in METRICS.items()]
     tables = [line for name in METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
     nulls = [f"- *{name}*: {what}." for name, what in NULLS.items()]
-    pairs = [*says, READ, *nulls, "", *(_about(results) if results else []), *tables]
-    return TEXT + "\n".join([*pairs, SHORTCUTS, *_shortcuts(folder / shortcuts.NAME), ""])
+    others = _others({**of_shortcuts, **results})
+    pairs = [*says, READ, *nulls, *others, "", *(_about(results) if results else []), *tables]
+    return TEXT + "\n".join([*pairs, SHORTCUTS, *_shortcuts(of_shortcuts), ""])
 
 
-def _shortcuts(folder: Path) -> list[str]:
-    results = {one.method: one for one in map(Result.open, sorted(folder.glob("*.json")))}
+def _stored(folder: Path) -> dict[str, Result]:
+    return {one.method: one for one in map(Result.open, sorted(folder.glob("*.json")))}
+
+
+def _others(results: Mapping[str, Result]) -> list[str]:
+    """A line for each method that says what it does, with the versions of what it came through."""
+    told = {name: one.facts for name, one in sorted(results.items()) if one.facts.get("about") and name not in NULLS}
+    return [OTHERS, *(f"- **{_words(name)}**{_versions(facts)}: {facts['about']}" for name, facts in told.items())] if told else []
+
+
+def _versions(facts: Mapping[str, Any]) -> str:
+    packages = facts.get("packages", {})
+    return f" ({', '.join(f'{name} {version}' for name, version in packages.items())})" if packages else ""
+
+
+def _shortcuts(results: Mapping[str, Result]) -> list[str]:
     says = [f"- **{_words(name)}**: {what}." for name, what in shortcuts.METRICS.items()]
     tables = [line for name in shortcuts.METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
     return [*says, "", *(_about(results) if results else []), *tables]
@@ -114,7 +139,7 @@ def _about(results: Mapping[str, Result]) -> list[str]:
 def _ranked(results: Mapping[str, Result], metric: str) -> list[str]:
     table = ranking(results, metric)
     head = ["rank", "method", "mean", "95 % interval", "chance", "pairs", "processor ms a pair"]
-    rows = [[int(row["rank"]), _named(name), *_numbers(row), int(row["n"]), _ms(results[name])] for name, row in table.iterrows()]
+    rows = [[int(row["rank"]), _named(results[name]), *_numbers(row), int(row["n"]), _ms(results[name])] for name, row in table.iterrows()]
     return [f"## {_words(metric).capitalize()}", "", *_markdown(head, rows), ""]
 
 
@@ -122,8 +147,10 @@ def _numbers(row: "pd.Series[float]") -> list[str]:
     return [f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", f"{row['chance']:.3f}"]
 
 
-def _named(name: str) -> str:
-    return f"*{name}*" if name in NULLS else f"`{name}`"
+def _named(result: Result) -> str:
+    if result.method in NULLS:
+        return f"*{result.method}*"
+    return _words(result.method) if result.facts.get("about") else f"`{result.method}`"
 
 
 def _ms(result: Result) -> str:

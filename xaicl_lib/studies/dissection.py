@@ -21,7 +21,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import resampled_means
-from xaicl_lib.statistics.paired import RESAMPLES, summarise, tails
+from xaicl_lib.statistics.paired import RESAMPLES, interval, summarise, tails
 
 Images = Float[Tensor, "n 3 h w"]
 METRICS = ("SI", "SD", "SAD")
@@ -203,6 +203,51 @@ def answers_table(said: pd.DataFrame) -> pd.DataFrame:
 def right_answers(said: pd.DataFrame) -> pd.DataFrame:
     """How many of the twins each metric identifies: right, of."""
     return said.groupby("metric", sort=False)["right"].agg(["sum", "count"]).set_axis(["right", "of"], axis=1)
+
+
+def beyond_seeds(
+    table: pd.DataFrame, base: str = "scenes_simclr", twins: Mapping[str, tuple[Sequence[str], int]] = LEFT_OUT
+) -> pd.DataFrame:
+    """Whether twins differ from the recipe they are twins of by more than trainings of one recipe differ, with the training as the unit.
+
+    Args:
+        table: a row for each backbone, model (the recipe of a head), seed, transform and metric: value, a mean over scenes.
+        base, twins: as for `identify`.
+
+    Returns:
+        One row per twin, backbone and metric: heads (the twin, and whether the backbone saw what was left out or added), metric, mean, low,
+        high (by how much more of its own transform the twin lost, or gained, than the base of the same seed, in standard deviations over
+        the seeds of a recipe; interval over seeds), ordered (share of all pairs of a training of either in which it is more; 0.5 by
+        chance), named (share of them in which the right transform changed most), null (the same of pairs of one recipe), seeds.
+    """
+    rows = []
+    for (backbone, metric), part in table.groupby(["backbone", "metric"], sort=False):
+        better = 1 if metric == "score" or metric_registry[metric].facts["higher_is_better"] else -1
+        wide = better * part.pivot_table("value", ["model", "seed"], "transform", sort=False)
+        known = set(wide.index.get_level_values("model"))
+        for twin, (true, sign) in twins.items():
+            if {base, twin} <= known:
+                seen = "seen" if sign < 0 and backbone == base else "unseen"
+                facts = {"heads": f"{twin.removeprefix(f'{base}_')}, {seen}", "metric": metric}
+                rows.append({**facts, **_beyond(sign * wide.loc[twin], sign * wide.loc[base], list(true))})
+    return pd.DataFrame(rows).sort_values("heads", kind="stable", ignore_index=True)
+
+
+def _beyond(twin: pd.DataFrame, base: pd.DataFrame, true: Sequence[str]) -> dict[str, float]:
+    """Of invariances by seed and transform, signed so that more of the true ones is expected of the twin."""
+    own, theirs = twin[true].mean(axis=1), base[true].mean(axis=1)
+    gain, spread = (own - theirs).to_numpy(), float(np.sqrt((own.var() + theirs.var()) / 2))
+    low, high = interval(gain)
+    equal = [change for one in (twin, base) for change in _changes(one, one, apart=True)]
+    named, null = (np.mean([change.idxmax() in true for change in changes]) for changes in (_changes(twin, base), equal))
+    ordered = (np.subtract.outer(own.to_numpy(), theirs.to_numpy()) > 0).mean()
+    shares = {"ordered": ordered, "named": named, "null": null, "seeds": len(gain)}
+    return {"mean": gain.mean() / spread, "low": low / spread, "high": high / spread, **shares}
+
+
+def _changes(x: pd.DataFrame, y: pd.DataFrame, apart: bool = False) -> list[pd.Series]:
+    """By transform, what every training of x has more than every one of y; `apart` leaves out those of one seed."""
+    return [x.iloc[i] - y.iloc[j] for i in range(len(x)) for j in range(len(y)) if not apart or i != j]
 
 
 def scenes_of(said: pd.DataFrame) -> dict[str, int]:
