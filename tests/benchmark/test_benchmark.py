@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -19,7 +20,7 @@ from xaicl_lib.cli import main
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
 from xaicl_lib.evaluation.fingerprint import model_key
-from xaicl_lib.publishing.leaderboard import leaderboard_page
+from xaicl_lib.publishing.leaderboard import _beside_nulls, leaderboard_page
 
 PUBLIC = ["acbae586b054087b", "f2c86ec4ed0e57c4"]  # digests of the first five pairs of two kinds
 SMALL = {"models": ["scenes_simclr"], "kinds": ["one_shared"], "count": 3}
@@ -285,6 +286,13 @@ def test_the_command_scores_a_function_of_the_working_directory(tmp_path, monkey
     for address in ("my_maps:other", "no_such_module:f", "my_maps:"):
         assert main(["benchmark", address, *way]) == 2
         assert "expected MODULE:FUNCTION that can be imported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ranks", "said"), [([1, 2, 2], "One method is"), ([1, 1, 1], "No method is"), ([1, 1, 3], "2 methods are")])
+def test_methods_are_counted_that_beat_what_is_no_explanation(ranks, said) -> None:
+    table = pd.DataFrame({"rank": ranks, "mean": [0.9, 0.8, 0.5]}, index=["grad_cam", "mine", "edges"])
+    assert _beside_nulls(table) == f"{said} told to be better than the best row that is no explanation, *edges* (0.500)."
+    assert _beside_nulls(table.drop("edges")) == ""
 
 
 def test_the_page_ranks_what_is_stored_and_says_how_to_take_part(tmp_path) -> None:

@@ -105,7 +105,7 @@ class _SlimViT(nn.Module):
         return self.norm(self.blocks(tokens)).mT.reshape(n, c, i, j)
 
 
-class RegisterViT(nn.Module):
+class _RegisterViT(nn.Module):
     """A vision transformer with a class token, which is its embedding, and registers: (n, 3, h, w) to (n, c).
 
     Registers (:cite:t:`darcet2024vision`) are tokens of no place and no use but to be written to, so that patch tokens need not be.
@@ -149,7 +149,7 @@ def _prototype_head(c: int, hidden: int, d: int, k: int) -> nn.Sequential:
 BACKBONES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "slim_resnet": lambda recipe: _slim_resnet(tuple(recipe["widths"])),
     "slim_vit": lambda recipe: _SlimViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"]),
-    "register_vit": lambda recipe: RegisterViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"], recipe["registers"]),
+    "register_vit": lambda recipe: _RegisterViT(tuple(recipe["widths"]), recipe["depth"], recipe["heads"], recipe["registers"]),
 }
 
 
@@ -179,7 +179,7 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
 
 def kept(network: nn.ModuleDict) -> nn.ModuleDict:
     """What of a network is stored: all but a predictor that only served the training; of a student what is below its head."""
-    if isinstance(network["features"], RegisterViT):
+    if isinstance(network["features"], _RegisterViT):
         return nn.ModuleDict({"features": network["features"]})
     served = set() if "features_b" in network else {"predictor"}
     return nn.ModuleDict({name: part for name, part in network.items() if name not in served})
@@ -191,7 +191,7 @@ def branches(network: nn.ModuleDict) -> dict[str, Any]:
     With a momentum branch, side a is the query with its predictor and side b the momentum key without one; else both
     sides are features and head, as a predictor only served the training. A network that ends in a class token is opened.
     """
-    if isinstance(network["features"], RegisterViT):
+    if isinstance(network["features"], _RegisterViT):
         parts = open_tokens(network["features"], OPENED)
         assert parts is not None  # its family is known
         return dict(zip(("features", "head"), parts, strict=True))

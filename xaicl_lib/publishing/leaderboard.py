@@ -133,14 +133,28 @@ def _about(results: Mapping[str, Result]) -> list[str]:
         used.setdefault(cell["model"], []).append(f"{_words(cell['kind']).removeprefix('one ')} ({len(cell['effects'])})")
     asked = "suite `{suite}`, seed {seed}, {count} pairs asked for of each model and kind".format(**first.facts)
     models = "; ".join(f"`{name}`: {', '.join(kinds)}" for name, kinds in used.items())
-    return [f"Stored results: {asked}. What the models use, with the number of confirmed pairs: {models}.", ""]
+    chosen = (
+        "These pairs are chosen for it; how often a model uses a thing at all is [another question](../../notebooks/A2_ground_truth.ipynb)."
+    )
+    return [f"Stored results: {asked}. What the models use, with the number of confirmed pairs: {models}. {chosen}", ""]
 
 
 def _ranked(results: Mapping[str, Result], metric: str) -> list[str]:
     table = ranking(results, metric)
     head = ["rank", "method", "mean", "95 % interval", "chance", "pairs", "processor ms a pair"]
     rows = [[int(row["rank"]), _named(results[name]), *_numbers(row), int(row["n"]), _ms(results[name])] for name, row in table.iterrows()]
-    return [f"## {_words(metric).capitalize()}", "", *_markdown(head, rows), ""]
+    return [f"## {_words(metric).capitalize()}", "", *_markdown(head, rows), "", _beside_nulls(table), ""]
+
+
+def _beside_nulls(table: pd.DataFrame) -> str:
+    """How many methods beat the best row that is no explanation: as many as put it behind its first rank."""
+    nulls = table.loc[[name for name in table.index if name in NULLS], "mean"]
+    if nulls.empty:
+        return ""
+    best = nulls.idxmax()
+    ahead = int(table.loc[best, "rank"]) - 1
+    many = "No method is" if not ahead else "One method is" if ahead == 1 else f"{ahead} methods are"
+    return f"{many} told to be better than the best row that is no explanation, *{best}* ({nulls.max():.3f})."
 
 
 def _numbers(row: "pd.Series[float]") -> list[str]:

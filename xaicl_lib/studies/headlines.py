@@ -12,7 +12,7 @@ from xaicl_lib.statistics.paired import claimed, holm, interval, signed_ranks, s
 
 
 @dataclass(frozen=True)
-class Headline:
+class _Headline:
     """A claim that one method is better than another.
 
     Attributes:
@@ -32,12 +32,12 @@ class Headline:
 
 _INTERACTION = {"mean": "", "max": "reduction=max", "attention": "reduction=attention"}
 HEADLINES = (
-    Headline("Conditional before pairwise occlusion", "conditional_occlusion", "pairwise_occlusion"),
-    Headline("Averaged Transforms before Input x Gradient", "averaged_transforms", "input_x_gradient"),
-    Headline("Averaged Transforms before Smooth-Grad", "averaged_transforms", "smooth_grad"),
-    Headline("Interaction-CAM before Grad-CAM", "interaction_cam", "grad_cam"),
+    _Headline("Conditional before pairwise occlusion", "conditional_occlusion", "pairwise_occlusion"),
+    _Headline("Averaged Transforms before Input x Gradient", "averaged_transforms", "input_x_gradient"),
+    _Headline("Averaged Transforms before Smooth-Grad", "averaged_transforms", "smooth_grad"),
+    _Headline("Interaction-CAM before Grad-CAM", "interaction_cam", "grad_cam"),
     *(
-        Headline(
+        _Headline(
             f"Gradient interaction helps ({name})",
             f"interaction_cam({option})" if option else "interaction_cam",
             f"interaction_cam({', '.join(filter(None, (option, 'gradient_interaction=False')))})",
@@ -46,22 +46,22 @@ HEADLINES = (
     ),
 )
 SENSITIVITY = (
-    Headline("Averaged Transforms less sensitive than Input x Gradient", "averaged_transforms", "input_x_gradient", ("max_sensitivity",)),
-    Headline("Averaged Transforms less sensitive than Smooth-Grad", "averaged_transforms", "smooth_grad", ("max_sensitivity",)),
+    _Headline("Averaged Transforms less sensitive than Input x Gradient", "averaged_transforms", "input_x_gradient", ("max_sensitivity",)),
+    _Headline("Averaged Transforms less sensitive than Smooth-Grad", "averaged_transforms", "smooth_grad", ("max_sensitivity",)),
 )
 LOCALISED = ("pointing_game", "relevance_mass", "relevance_rank")
 # Variants that the paper leaves open, by the model that they are tried on: the first before the second, of which neither is claimed.
 VARIANTS = {
     "simclr": (
-        Headline("Smooth-Grad: the published noise before SmoothGrad's", "smooth_grad(sigma=published)", "smooth_grad"),
-        Headline(
+        _Headline("Smooth-Grad: the published noise before SmoothGrad's", "smooth_grad(sigma=published)", "smooth_grad"),
+        _Headline(
             "Averaged Transforms (N): the published noise before SmoothGrad's",
             "averaged_transforms(level=0.15, sigma=published)",
             "averaged_transforms(level=0.15)",
         ),
     ),
     "moco_v3": tuple(
-        Headline(f"{says}: guided in the head before plain", f"{method}(guided=True)", method)
+        _Headline(f"{says}: guided in the head before plain", f"{method}(guided=True)", method)
         for says, method in {
             "Input x Gradient": "input_x_gradient",
             "Smooth-Grad": "smooth_grad",
@@ -69,7 +69,7 @@ VARIANTS = {
         }.items()
     ),
     "scenes_simclr": tuple(
-        Headline(
+        _Headline(
             f"Pairwise occlusion: temperature {t} before none", f"pairwise_occlusion(temperature={t})", "pairwise_occlusion", LOCALISED
         )
         for t in (1.0, 0.5, 0.25)
@@ -77,12 +77,12 @@ VARIANTS = {
 }
 
 
-def labels(claims: tuple[Headline, ...]) -> list[str]:
+def labels(claims: tuple[_Headline, ...]) -> list[str]:
     """The methods of some claims as `evaluate` takes them."""
     return list(dict.fromkeys(label for one in claims for label in (one.worse, one.better)))
 
 
-def headlines(table: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES, *, level: float = 0.05) -> pd.DataFrame:
+def headlines(table: pd.DataFrame, claims: tuple[_Headline, ...] = HEADLINES, *, level: float = 0.05) -> pd.DataFrame:
     """Every claim on every model by every metric.
 
     Asks of our models what Sec. V-C of :cite:t:`sammani2023visualizing` says of its own.
@@ -101,7 +101,7 @@ def headlines(table: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES, *, 
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
 
-def counted(found: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES) -> pd.DataFrame:
+def counted(found: pd.DataFrame, claims: tuple[_Headline, ...] = HEADLINES) -> pd.DataFrame:
     """On how many models each claim holds, and on how many its contrary, beside how many of the paper's own its printed means favour.
 
     Returns:
@@ -116,7 +116,7 @@ def counted(found: pd.DataFrame, claims: tuple[Headline, ...] = HEADLINES) -> pd
     return wide + "; paper " + _printed(claims).loc[wide.index, wide.columns]
 
 
-def _printed(claims: tuple[Headline, ...]) -> pd.DataFrame:
+def _printed(claims: tuple[_Headline, ...]) -> pd.DataFrame:
     """On how many of the paper's models its own Tables I to IV favour each claim, as "5 of 5": rows and columns as in `counted`."""
     values = paper_tables("I", "II", "III", "IV").pivot(index=["model", "method"], columns="metric", values="value")
     rows = {}

@@ -62,7 +62,7 @@ def _opened(network: nn.Module, layout: Layout, x: Tensor) -> tuple[nn.Module, n
         norm: Any = network.get_submodule(name) if name else None
         if norm is not None:
             network.set_submodule(name, nn.Identity())
-        return TokenMap(network, norm, layout), _PooledTokens(_end(network, layout, layout.tokens(network, x)), norm, layout)
+        return _TokenMap(network, norm, layout), _PooledTokens(_end(network, layout, layout.tokens(network, x)), norm, layout)
     stage = network.get_submodule(layout.stage)
     network.set_submodule(layout.stage, Gate())
     features = PatchShares(network, stage, layout)
@@ -152,7 +152,7 @@ def grid_of(count: int, x: Tensor) -> tuple[int, int] | None:
     return (i, count // i) if count and count % i == 0 else None
 
 
-class TokenMap(nn.Module):
+class _TokenMap(nn.Module):
     """The patch tokens behind the last block as a map, for a network that pools them by their mean: (n, c, h, w) to (n, c, i, j).
 
     A layer norm of the mean is linear in the tokens but for the deviation that it divides by, which is taken as the image's own: what is
