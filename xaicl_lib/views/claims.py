@@ -15,7 +15,7 @@ LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the
 
 
 def readable(table: pd.DataFrame, *, section: str = "", verdict: str = "") -> pd.DataFrame:
-    """Rows of `studies.claims.answers` as texts, by verdict: the claim, with where it stands, note and protocols; the paper's number; ours.
+    """Rows of `studies.claims.answers` as texts, by verdict: the claim, with where it stands, note and protocols; our number and the paper's.
 
     Args:
         table: all rows.
@@ -25,7 +25,6 @@ def readable(table: pd.DataFrame, *, section: str = "", verdict: str = "") -> pd
     rows = rows if not verdict else rows[rows["verdict"] == verdict]
     columns = {
         "claim": [_lines(r.claim, r.place, r.note, _after("there: ", r.protocol), _after("here: ", r.used)) for r in rows.itertuples()],
-        "paper": rows["paper"],
         "ours": [_ours(r) for r in rows.itertuples()],
     }
     return pd.DataFrame(columns, index=rows.index).set_index(rows["verdict"])
@@ -40,12 +39,11 @@ def _after(what: str, text: str) -> str:
 
 
 def _ours(row: Any) -> str:
-    """The mean with its interval, what was drawn, the corrected p, and how many an open row needs."""
-    if not row.n:
-        return ""
-    drawn, units = not np.isnan(row.p), f"{row.n} {row.unit}"
-    mean = f"{row.ours:+.3f} ({row.low:+.3f} to {row.high:+.3f})" if drawn else ""
-    return _lines(mean, units, _after("p ", _relation(said_p(row.p))), _after("needs ", _number(row.needed))).removeprefix(BREAK)
+    """The mean with its interval, what was drawn, the corrected p, how many an open row needs, and the paper's number."""
+    mean = f"{row.ours:+.3f} ({row.low:+.3f} to {row.high:+.3f})" if not np.isnan(row.p) else ""
+    units = f"{row.n} {row.unit}" if row.n else ""
+    chance, needs = _after("p ", _relation(said_p(row.p))), _after("needs ", _number(row.needed))
+    return _lines(mean, units, chance, needs, _after("paper: ", row.paper))
 
 
 def _relation(p: str) -> str:
