@@ -15,7 +15,7 @@ LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the
 
 
 def readable(table: pd.DataFrame, *, section: str = "", verdict: str = "") -> pd.DataFrame:
-    """Rows of `studies.claims.answers` as texts, by verdict: the claim, with where it stands, note and protocols; our number and the paper's.
+    """Rows of `studies.claims.answers` as texts, by verdict: the claim, with place, note and protocols; our number and the paper's.
 
     Args:
         table: all rows.
