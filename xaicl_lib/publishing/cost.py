@@ -37,7 +37,7 @@ def cost_page(results: Path) -> str:
             f"`{facts['base']}`, the last one without engines, on {facts['device']} with torch {facts['torch']}, {facts['date']}.",
             _versions(facts),
             "The bare network is what the same images take by eager PyTorch at its best batch size. A ResNet-50 has random weights here,",
-            "and coarser grids. A draft that takes longer than its engine was found to decide too little: all was computed exactly, after it.",
+            "and coarser grids. A draft that takes longer than its engine decided too little: all was computed exactly after it.",
             "How to ask for an engine or a draft, and what was tried beside them: [evaluations](../evaluations.md).\n",
             *table(("", *_tasks(found)), _cells(found, ways)),
             "\n## How far away\n",
