@@ -6,12 +6,14 @@ Trains the heads (two seconds each) and keeps the rows of each model beside the 
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
+from parts import gathered
 
-from xaicl_lib.files import written_whole
+from xaicl_lib import PairModel
 from xaicl_lib.studies import shortcuts
 from xaicl_lib.studies.tables import with_provenance
 
@@ -24,22 +26,17 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("results/shortcuts.parquet"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    kept = given.out.with_suffix(".parts")
-    kept.mkdir(parents=True, exist_ok=True)
-    for seed, model in shortcuts.trained_again(given.seeds):
-        part = kept / f"{model.name}-{seed}.parquet"
-        if not part.is_file():
-            rows = shortcuts.measured([model], given.pairs, given.maps, shortcuts.METHODS).assign(seed=seed)
-            with written_whole(part) as whole:
-                with_provenance(rows, model, "stickers").to_parquet(whole, index=False)
-            print(f"{model.name}, seed {seed}", flush=True)
-    found = pd.concat([pd.read_parquet(path) for path in sorted(kept.glob("*.parquet"))], ignore_index=True)
     names = ["model", "table", "objects", "carried", "method", "device", "torch", "date", "pairs"]
-    with written_whole(given.out) as whole:
-        found.astype(dict.fromkeys(names, "category")).to_parquet(whole, index=False)
-    for path in kept.glob("*.parquet"):
-        path.unlink()
-    kept.rmdir()
+    gathered(
+        given.out,
+        ((f"{model.name}-{seed}", partial(rows, model, seed, given)) for seed, model in shortcuts.trained_again(given.seeds)),
+        names,
+    )
+
+
+def rows(model: PairModel, seed: int, given: argparse.Namespace) -> pd.DataFrame:
+    found = shortcuts.measured([model], given.pairs, given.maps, shortcuts.METHODS).assign(seed=seed)
+    return with_provenance(found, model, "stickers")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,18 @@ recipe has, draws from a stream of its own. The rows of a head are kept beside t
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import torch
+from parts import gathered
 from torch import Generator, Tensor
 
 from xaicl_lib import PairModel, augment, load_model
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.scenes import scene_set
-from xaicl_lib.files import written_whole
 from xaicl_lib.studies.dissection import LEFT_OUT, dissect, scene_images
 from xaicl_lib.studies.tables import with_provenance
 from xaicl_lib.training.heads import Features, HeadRecipe, head_model
@@ -69,24 +70,17 @@ def main() -> None:
     bases = {name: load_model(name, "cpu") for name, _ in HEADS}
     size = bases[BASE].size
     pictures, scenes = scene_set("train", size, OBJECTS, pictures=2)[0], scene_images(given.scenes, size)
-    kept = given.out.with_suffix(".parts")
-    kept.mkdir(parents=True, exist_ok=True)
-    for seed, (backbone, name) in product(range(given.seeds), HEADS):
-        part = kept / f"{backbone}-{name}-{seed}.parquet"
-        if not part.is_file():
-            recipe = HeadRecipe(name, None, seed=seed, backbone=backbone, objects=OBJECTS)
-            model = head_model(recipe, bases[backbone], features(bases[backbone], pictures, RECIPES[name].views, seed))
-            rows = measured(model, scenes, given.explained).assign(backbone=backbone, seed=seed)
-            with written_whole(part) as whole:
-                with_provenance(rows, model, "scenes of one object").to_parquet(whole, index=False)
-            print(f"{name} on {backbone}, seed {seed}", flush=True)
-    found = pd.concat([pd.read_parquet(path) for path in sorted(kept.glob("*.parquet"))], ignore_index=True)
-    names = ["model", "backbone", "transform", "metric", "device", "engine", "torch", "date", "pairs"]
-    with written_whole(given.out) as whole:
-        found.astype(dict.fromkeys(names, "category")).to_parquet(whole, index=False)
-    for path in kept.glob("*.parquet"):
-        path.unlink()
-    kept.rmdir()
+
+    def rows(seed: int, backbone: str, name: str) -> pd.DataFrame:
+        recipe = HeadRecipe(name, None, seed=seed, backbone=backbone, objects=OBJECTS)
+        model = head_model(recipe, bases[backbone], features(bases[backbone], pictures, RECIPES[name].views, seed))
+        found = measured(model, scenes, given.explained).assign(backbone=backbone, seed=seed)
+        return with_provenance(found, model, "scenes of one object")
+
+    parts = (
+        (f"{backbone}-{name}-{seed}", partial(rows, seed, backbone, name)) for seed, (backbone, name) in product(range(given.seeds), HEADS)
+    )
+    gathered(given.out, parts, ["model", "backbone", "transform", "metric", "device", "engine", "torch", "date", "pairs"])
 
 
 if __name__ == "__main__":

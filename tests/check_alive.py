@@ -7,18 +7,13 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.check_pages import axe, chromium, serious, served, watch
+from tests.check_pages import axe, serious, served, watch
 from tests.lab.alive import PAGE, STEPS, presets
-from tests.lab_page import BOOK, PATIENCE
+from tests.lab_page import BOOK, PATIENCE, browser
 
 TEXT = " ".join(PAGE.read_text(encoding="utf-8").split())
+browser = browser  # fixture
 pytestmark = pytest.mark.skipif(not (BOOK / "book" / "alive.html").is_file(), reason=f"no such page in {BOOK}; `make book` builds it")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @contextmanager

@@ -15,8 +15,8 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
-from tests.check_pages import ROOT, chromium, served, watch
-from tests.lab_page import BOOK, PATIENCE, encoded, off
+from tests.check_pages import ROOT, served, watch
+from tests.lab_page import BOOK, PATIENCE, browser, encoded, off
 from xaicl_lib import Pair, explain, load_model, measure
 from xaicl_lib.cli import main
 from xaicl_lib.data.photos import load_image, sample_photo
@@ -28,13 +28,8 @@ HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>A page</titl
 COMPUTE = "Compute it in this browser"
 DONE = "Computed in this browser"
 
+browser = browser  # fixture
 pytestmark = pytest.mark.skipif(not (LAB / "page" / "pair.js").is_file(), reason=f"no lab in {BOOK}; `make book` builds it")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture

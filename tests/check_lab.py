@@ -15,26 +15,16 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.check_pages import axe, chromium, serious, served
-from tests.lab_page import BOOK, CAMERA, GALLERY, PATIENCE, Lab, encoded, off, page_of, seen
+from tests.check_pages import axe, serious
+from tests.lab_page import BOOK, GALLERY, PATIENCE, Lab, address, browser, encoded, off, page_of, seen
 from xaicl_lib import Pair, augment, explain, load_model
 from xaicl_lib.data.photos import load_image, sample_photo
 
 BUDGET = 8_000_000  # bytes of a first visit
 
+address = address
+browser = browser  # fixtures
 pytestmark = pytest.mark.skipif(not (BOOK / "book" / "lab.html").is_file(), reason=f"no lab in {BOOK}; `make book` builds it")
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served(BOOK) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium(*CAMERA) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,15 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.check_pages import chromium, served, watch
-from tests.lab_page import BOOK, PATIENCE
+from tests.check_pages import served, watch
+from tests.lab_page import BOOK, PATIENCE, browser
 from xaicl_lib.publishing.quizzes import FILE, read_quizzes
 from xaicl_lib.publishing.run import ROOT
 
 QUIZZES = read_quizzes(ROOT / "book" / FILE)
 CHAPTER = "A2_ground_truth"  # has every kind but a number
+browser = browser  # fixture
 pytestmark = pytest.mark.skipif(not (BOOK / "book" / "questions.html").is_file(), reason=f"no questions in {BOOK}; `make book` builds them")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture

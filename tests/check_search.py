@@ -12,8 +12,8 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 from torch import Tensor
 
-from tests.check_pages import axe, chromium, serious, served, watch
-from tests.lab_page import BOOK, PATIENCE, encoded
+from tests.check_pages import axe, serious, watch
+from tests.lab_page import BOOK, PATIENCE, address, browser, encoded
 from xaicl_lib import load_model
 from xaicl_lib.data.photos import load_image, sample_photo
 from xaicl_lib.data.scenes import SIZES
@@ -28,6 +28,8 @@ FOUND = """() => {
   return JSON.parse(JSON.stringify({ results, next, chosen, contrast }, (_, v) => (ArrayBuffer.isView(v) ? Array.from(v) : v)));
 }"""
 
+address = address
+browser = browser  # fixtures
 pytestmark = pytest.mark.skipif(not (DATA / "index.json").is_file(), reason=f"no search page in {BOOK}; `make book` builds it")
 
 
@@ -53,18 +55,6 @@ class Search:
         self.status("done", "Computed in this browser")
         found: dict[str, Any] = self.page.evaluate(FOUND)
         return found
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served(BOOK) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
 
 
 @pytest.fixture

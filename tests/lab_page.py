@@ -10,17 +10,30 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests.check_pages import ROOT, watch
+from tests.check_pages import ROOT, chromium, served, watch
 
 BOOK = Path(os.environ.get("XAICL_BOOK_HTML") or ROOT / "_build" / "html")
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a green picture that beeps
 PATIENCE = 240_000  # milliseconds: a slow machine is no error
 expect.set_options(timeout=PATIENCE)
 GALLERY = "#a=cat&b=cat_view&model=simclr&method="
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served(BOOK) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium(*CAMERA) as made:
+        yield made
 
 
 class Lab:
