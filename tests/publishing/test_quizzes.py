@@ -132,6 +132,13 @@ def judged() -> dict[str, Any]:
     return in_node(JUDGED, given | {"questions": [question for question in QUESTIONS if question["kind"] == "code"]})
 
 
+def test_code_is_code_on_the_teachers_page() -> None:
+    question = next(one for one in QUESTIONS if one["kind"] == "code")
+    page = teachers_page({"01_methods": [question]}, {})
+    assert f"`` {' '.join(question['solution'].split())} ``. " in page
+    assert all(f"- `` {' '.join(wrong['code'].split())} `` *" in page for wrong in question["wrong"])
+
+
 def test_code_is_judged_by_what_it_gives(judged: dict[str, Any]) -> None:
     for question in (one for one in QUESTIONS if one["kind"] == "code"):
         made = judged[question["id"]]

@@ -142,7 +142,7 @@ def teachers_page(quizzes: Quizzes, titles: Mapping[str, str]) -> str:
     for chapter, questions in quizzes.items():
         parts.append(f"## [{titles.get(chapter, chapter)}](../notebooks/{chapter}.ipynb)\n")
         parts += [
-            f"{n}. **{_plain(q['ask'])}**\\\n   {_plain(answer(q))}\\\n   *Hint:* {_plain(q['hint'])}{_wrongs(q)}\n"
+            f"{n}. **{_plain(q['ask'])}**\\\n   {_answered(q)}\\\n   *Hint:* {_plain(q['hint'])}{_wrongs(q)}\n"
             for n, q in enumerate(questions, 1)
         ]
     return "\n".join(parts)
@@ -150,8 +150,18 @@ def teachers_page(quizzes: Quizzes, titles: Mapping[str, str]) -> str:
 
 def _wrongs(question: Question) -> str:
     wrong = [(o["text"], o["says"]) for o in question.get("options", ()) if not o["right"]]
-    wrong += [(w.get("code") or _number(w["value"]), w["says"]) for w in question.get("wrong", ())]
-    return "".join(f"\n   - {_plain(text)} *{_plain(says)}*" for text, says in wrong)
+    wrong = [(_plain(text), says) for text, says in wrong]
+    wrong += [(_span(w["code"]) if "code" in w else _plain(_number(w["value"])), w["says"]) for w in question.get("wrong", ())]
+    return "".join(f"\n   - {text} *{_plain(says)}*" for text, says in wrong)
+
+
+def _answered(question: Question) -> str:
+    return f"{_span(question['solution'])}. {_plain(question['says'])}" if question["kind"] == "code" else _plain(answer(question))
+
+
+def _span(code: str) -> str:
+    """Code in one line, of which Markdown changes nothing."""
+    return f"`` {' '.join(code.split())} ``"
 
 
 def _plain(text: str) -> str:
