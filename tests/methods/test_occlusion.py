@@ -1,10 +1,11 @@
 """Conditional occlusion against three loops over the formula."""
 
+import numpy as np
 import pytest
 import torch
 
 from tests.conftest import assert_close, random_pair
-from xaicl_lib import InputError, Pair, PairModel
+from xaicl_lib import InputError, Pair, PairModel, explain
 from xaicl_lib.methods.occlusion import conditional_occlusion
 from xaicl_lib.scores import cosine
 
@@ -33,24 +34,66 @@ def slow(model, pair, window, stride):
 
 @pytest.mark.parametrize(("window", "stride"), [(7, 3), (24, 1), (1, 8), (10, 9)])
 def test_equals_three_loops(model, pair, window, stride) -> None:
-    made = conditional_occlusion(model, pair, window=window, stride=stride)
+    made = conditional_occlusion(model, pair, window=window, stride=stride, grid="published")
     for got, want in zip((made.a, made.b), slow(model, pair, window, stride), strict=True):
         assert_close(got, want, atol=1e-12)
 
 
 def test_sides_of_two_sizes(projected) -> None:
     pair = random_pair(2, a=(24, 32), b=(40, 28))
-    made = conditional_occlusion(projected, pair, window=8, stride=4)
+    made = conditional_occlusion(projected, pair, window=8, stride=4, grid="published")
     for got, want in zip((made.a, made.b), slow(projected, pair, 8, 4), strict=True):
         assert_close(got, want)
 
 
 def test_the_papers_window_and_places_at_224() -> None:
     net = torch.nn.Conv2d(3, 2, 8, 8)
-    made = conditional_occlusion(PairModel(net, size=224), random_pair(1, (224, 224), (224, 224)))
+    made = conditional_occlusion(PairModel(net, size=224), random_pair(1, (224, 224), (224, 224)), grid="published")
     assert made.a.shape == (1, 21, 21)
-    smaller = conditional_occlusion(PairModel(net, size=96), random_pair(1, (96, 96), (96, 96)))
+    smaller = conditional_occlusion(PairModel(net, size=96), random_pair(1, (96, 96), (96, 96)), grid="published")
     assert smaller.a.shape == (1, 24, 24)  # window 27, stride 3
+
+
+def between(places, side, window, stride):
+    """Values of windows at the centres of cells, one axis after the other."""
+    cells = round(side / stride)
+    at, known = (np.arange(cells) + 0.5) * side / cells, np.arange(len(places)) * stride + window / 2
+    return np.stack([np.interp(at, known, column) for column in np.asarray(places).T], axis=1)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(7, 3), (24, 1), (1, 8), (10, 9), (8, 4)])
+def test_a_cell_has_the_value_of_the_window_that_is_centred_on_it(model, pair, window, stride) -> None:
+    made = conditional_occlusion(model, pair, window=window, stride=stride)
+    for got, wanted in zip((made.a, made.b), slow(model, pair, window, stride), strict=True):
+        for one, want in zip(got, wanted, strict=True):
+            rows = between(want, 24, window, stride)
+            assert_close(one, torch.from_numpy(between(rows.T, 24, window, stride).T), atol=1e-12)
+
+
+def test_places_are_kept_where_windows_are_centred_on_cells(projected, pair) -> None:
+    made, drops = (conditional_occlusion(projected, pair, window=12, stride=4, grid=grid) for grid in ("registered", "published"))
+    assert made.a.shape == (3, 6, 6)  # and 4 x 4 places, the outer cells as the outermost of them
+    assert_close(made.a[:, 1:5, 1:5], drops.a)
+    assert_close(made.a[:, 0, 1:5], drops.a[:, 0])
+    assert_close(made.a[:, 1:5, 5], drops.a[:, :, 3])
+
+
+@pytest.mark.parametrize(("row", "first", "last"), [(2, 0, 5), (4, 0, 7), (11, 8, 14), (19, 16, 23)])
+def test_a_map_is_high_where_the_evidence_is(row, first, last) -> None:
+    class One(torch.nn.Module):
+        def forward(self, x):
+            return torch.stack([x[:, 0, row, 20], torch.ones_like(x[:, 0, 0, 0])], 1).view(-1, 2, 1, 1)
+
+    pixels = torch.full((1, 3, 24, 24), 0.8, dtype=torch.float64)
+    made = explain(PairModel(One(), size=24, mean=(0, 0, 0), std=(1, 1, 1)), Pair(pixels, pixels), "conditional_occlusion", window=7, stride=1)
+    high = (made.a[0] > made.a[0].max() / 2).nonzero()  # windows of 7 around one pixel; no window is centred on the outermost three
+    assert (high[:, 0].min(), high[:, 0].max()) == (first, last)
+    assert (high[:, 1].min(), high[:, 1].max()) == (17, 23)
+
+
+def test_a_grid_that_there_is_not(projected, pair) -> None:
+    with pytest.raises(InputError, match="unknown grid 'paper'; there are: registered, published"):
+        conditional_occlusion(projected, pair, grid="paper")
 
 
 def test_hiding_what_is_zero_already_changes_nothing(projected) -> None:

@@ -1,14 +1,15 @@
 """Perturbation methods: hide parts of the images and watch the score."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from xaicl_lib.drafts import FEW, is_draft, proven
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, require
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -16,6 +17,7 @@ from xaicl_lib.progress import progress
 from xaicl_lib.scores import Score, cosine, two
 
 PAPER_SIDE, PAPER_WINDOW, PAPER_STRIDE = 224, 64, 8  # Sec. III-B1
+GRIDS = ("registered", "published")
 
 
 @methods.add(
@@ -39,6 +41,7 @@ def conditional_occlusion(
     chunk: int | None = None,
     window: int | None = None,
     stride: int | None = None,
+    grid: str = "registered",
     precision: str = "exact",
 ) -> Explanation:
     r"""Drop of the score when a window of one image is hidden while the other stays whole.
@@ -47,7 +50,13 @@ def conditional_occlusion(
     zero, :math:`M_a[p] = s(x_a, x_b) - s(x_a^p, x_b)`, and the same for side b. Zero is zero in the model's input
     space: the mean colour for normalised models, black for those that take [0, 1] pixels.
 
-    Differs: the paper gives window 64 and stride 8 at 224 pixels; other sizes scale both by the shorter side.
+    The first window's centre lies half a window within the image, and so do those of the last row and column. A map that is laid over the
+    image has to know: with `grid="registered"` the image is divided into cells of a stride, and a cell has the drop of the window that is
+    centred on it, between centres in proportion, beyond the outermost that of the outermost.
+
+    Differs: the paper gives window 64 and stride 8 at 224 pixels; other sizes scale both by the shorter side. The published program
+    stretches the places over the whole image, so that what it found at the border is drawn up to 28 pixels of 224 further out;
+    `grid="published"` does so, with a cell per place.
 
     Args:
         model: any model.
@@ -56,17 +65,19 @@ def conditional_occlusion(
         chunk: perturbed images in flight; the only memory that the method takes.
         window: side of the square in pixels.
         stride: step between places in pixels. Pixels right and below of the last full window are never hidden.
+        grid: "registered", or "published", see above.
         precision: "exact", or "draft": hidden images are encoded in bfloat16 where that is faster, and cells that may be the largest or the
             smallest once more exactly, see `xaicl_lib.drafts`.
 
     Returns:
-        Maps in units of the score, one cell per place, row by row: (side - window) // stride + 1 cells along a side.
+        Maps in units of the score, row by row: side / stride cells along a side, rounded, or one per place, (side - window) // stride + 1.
         Positive where hiding lowers the score. Of a draft, `error_a` and `error_b` say what each cell may be off by.
 
     Raises:
-        InputError: a window that does not fit into the image, or a stride under 1.
+        InputError: a window that does not fit into the image, a stride under 1, or a grid that there is not.
     """
     draft = is_draft(precision)
+    require("grid", GRIDS, grid)
     sides = [model.normalize(pixels) for pixels in pair.sides]
     whole = [model.encode(pixels, name, chunk) for pixels, name in zip(pair.sides, "ab", strict=False)]
     score_whole = score(*two(whole))  # (n,)
@@ -80,7 +91,11 @@ def conditional_occlusion(
         width = max(1, round(side * PAPER_WINDOW / PAPER_SIDE)) if window is None else window
         step = max(1, round(side * PAPER_STRIDE / PAPER_SIDE)) if stride is None else stride
         scores, error = _occluded(x, width, step, chunk or model.chunk(x[0, 0].numel()), rescore, draft)
-        return score_whole.view(-1, 1, 1) - scores, error
+        drops = score_whole.view(-1, 1, 1) - scores
+        if grid == "published":
+            return drops, error
+        laid = partial(_laid_out, sides=x.shape[2:], window=width, stride=step)
+        return laid(drops), None if error is None else laid(error)
 
     maps = [hide(k, x) for k, x in enumerate(sides)]
     (map_a, error_a), (map_b, error_b) = maps[0], maps[1] if len(maps) > 1 else (None, None)
@@ -233,6 +248,20 @@ def _occluded(
         return scores.view(shape), error.view(shape)
     scores = at(torch.arange(n).repeat_interleave(count), torch.arange(count).repeat(n), False).view(shape)
     return scores, torch.zeros_like(scores) if draft else None
+
+
+def _laid_out(places: Float[Tensor, "n i j"], sides: Sequence[int], window: int, stride: int) -> Float[Tensor, "n r c"]:
+    """Values of windows as those of cells of a stride, each where its window is centred."""
+    rows, columns = (_shares(side, window, stride, count).to(places) for side, count in zip(sides, places.shape[1:], strict=True))
+    return torch.einsum("ri,nij,cj->nrc", rows, places, columns)
+
+
+def _shares(side: int, window: int, stride: int, places: int) -> Float[Tensor, "cells places"]:
+    """What each place counts in each cell along a side: linear between the centres of two windows, none beyond the outermost."""
+    cells = max(1, round(side / stride))
+    centres = (torch.arange(cells, dtype=torch.float64) + 0.5) * side / cells
+    at = ((centres - window / 2) / stride).clamp(0, places - 1)  # in places
+    return (1 - (at.unsqueeze(1) - torch.arange(places)).abs()).clamp_min(0)
 
 
 def _inside(start: Tensor, length: int, side: int) -> Tensor:
