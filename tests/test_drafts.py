@@ -59,7 +59,7 @@ def test_where_a_draft_says_nothing_all_is_exact() -> None:
 
 def test_occlusion_as_a_draft(rounded) -> None:
     pair = blocks()
-    made, want = (explain(rounded, pair, "conditional_occlusion", window=8, stride=1, precision=p) for p in ("draft", "exact"))
+    made, want = (explain(rounded, pair, "conditional_occlusion", window=9, stride=1, precision=p) for p in ("draft", "exact"))
     for side in "ab":
         got, exact, error = getattr(made, side), getattr(want, side), getattr(made, f"error_{side}")
         for extreme in (torch.amax, torch.amin):

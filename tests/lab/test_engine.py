@@ -186,7 +186,7 @@ def test_the_methods_and_defaults_are_the_librarys() -> None:
     answer(Object.fromEntries(Object.entries(METHODS).map(([k, v]) => [k, v.options])));""")
     theirs = {m.name: m.defaults for m in methods}
     assert list(ours) == list(METHODS)
-    elsewhere = {"seed", "rectangles", "noise", "transform", "reference", "precision"}  # a generator's, and what only Python has
+    elsewhere = {"seed", "rectangles", "noise", "transform", "reference", "precision", "grid"}  # a generator's, and what only Python has
     for name, options in ours.items():
         shared = {k: list(v) if isinstance(v, tuple) else v for k, v in theirs[name].items() if k not in elsewhere}
         assert {k: v for k, v in options.items() if k not in elsewhere} == shared

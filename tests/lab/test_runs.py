@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from tests.lab_node import in_node
 
@@ -51,26 +52,29 @@ def test_wrong_questions(method: str, options: dict[str, Any], says: str) -> Non
     assert says in got
 
 
-def test_parts_of_a_run_add_up_to_the_whole() -> None:
+@pytest.mark.parametrize(("window", "places"), [(1, 16), (2, 9)])  # centred on cells, and between them
+def test_parts_of_a_run_add_up_to_the_whole(window, places) -> None:
     code = (
         FAKE_NET
         + """
     const [a, b] = [Float32Array.from(x, (_, k) => k / 48), Float32Array.from(x, (_, k) => Math.sin(k))];
     const [steps, halves] = [[], [{ index: 0, of: 2 }, { index: 1, of: 2 }]];
     const [noted, quiet] = [(...s) => steps.push(s), () => {}];
-    const way = { window: 2, stride: 1 };
+    const way = { window: given.window, stride: 1 };
     const run = (part, step) => explain(seen, "conditional_occlusion", a, b, way, step, undefined, part);
     const [whole, first, second] = [await run(undefined, quiet), await run(halves[0], noted), await run(halves[1], quiet)];
     const maps = [whole, first, second].map((r) => ["a", "b"].map((s) => Array.from(r[s].data)));
     const refused = await told(() => explain(net, "smooth_grad", x, x, {}, quiet, undefined, halves[0]));
     answer([...maps, steps, [whole.forwards, first.forwards], refused]);"""
     )
-    whole, first, second, steps, forwards, refused = in_node(code, {"methods": ["conditional_occlusion", "smooth_grad"]})
-    assert np.abs(np.array(first) + np.array(second) - np.array(whole)).max() == 0
-    assert (np.array(first) * np.array(second) == 0).all(), "each place is made once"
+    whole, first, second, steps, forwards, refused = in_node(code, {"methods": ["conditional_occlusion", "smooth_grad"], "window": window})
+    half = (places + 1) // 2
+    assert_allclose(np.array(first) + np.array(second), np.array(whole), atol=1e-7)
+    if window == 1:
+        assert (np.array(first) * np.array(second) == 0).all(), "each place is made once"
     assert np.abs(np.array(whole)).min() > 0
-    assert steps[-1][:2] == [10, 10], "five of nine places for each side"
-    assert forwards == [2 + 18, 2 + 10]
+    assert steps[-1][:2] == [2 * half, 2 * half]
+    assert forwards == [2 + 2 * places, 2 + 2 * half]
     assert refused == "InputError: smooth_grad cannot be made in parts"
 
 
@@ -150,13 +154,13 @@ def test_occlusion_is_seen_coarsely_at_once_and_exactly_at_the_end() -> None:
     const found = [];
     const known = (map) => Array.from(map.data, (v) => (Number.isNaN(v) ? null : v));
     const note = (done, total, soFar) => { if (soFar) found.push([done, total, known(soFar.a), known(soFar.b), filled(soFar.a).data]); };
-    const end = await explain(large, "conditional_occlusion", x, x, { window: 2, stride: 1 }, note);
+    const end = await explain(large, "conditional_occlusion", x, x, { window: 1, stride: 1 }, note);
     answer([found, end.a, end.b]);"""
     ).replace("const x = new Float32Array(48);\n", "")
     found, a, b = in_node(code)
     side, count, (first, last) = a["w"], len(a["data"]), (found[0], found[-1])
     coarse = [i * side + j for i in range(0, side, 4) for j in range(0, side, 4)]
-    assert (side, count, len(coarse)) == (9, 81, 9)
+    assert (side, count, len(coarse)) == (10, 100, 9)
     assert [k for k, v in enumerate(first[2]) if v is not None] == [k for k, v in enumerate(first[3]) if v is not None] == coarse
     assert first[:2] == [2 * len(coarse), 2 * count]
     assert last == [2 * count, 2 * count, a["data"], b["data"], a["data"]], "nothing is left to be filled"

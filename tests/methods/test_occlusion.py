@@ -85,7 +85,9 @@ def test_a_map_is_high_where_the_evidence_is(row, first, last) -> None:
             return torch.stack([x[:, 0, row, 20], torch.ones_like(x[:, 0, 0, 0])], 1).view(-1, 2, 1, 1)
 
     pixels = torch.full((1, 3, 24, 24), 0.8, dtype=torch.float64)
-    made = explain(PairModel(One(), size=24, mean=(0, 0, 0), std=(1, 1, 1)), Pair(pixels, pixels), "conditional_occlusion", window=7, stride=1)
+    made = explain(
+        PairModel(One(), size=24, mean=(0, 0, 0), std=(1, 1, 1)), Pair(pixels, pixels), "conditional_occlusion", window=7, stride=1
+    )
     high = (made.a[0] > made.a[0].max() / 2).nonzero()  # windows of 7 around one pixel; no window is centred on the outermost three
     assert (high[:, 0].min(), high[:, 0].max()) == (first, last)
     assert (high[:, 1].min(), high[:, 1].max()) == (17, 23)

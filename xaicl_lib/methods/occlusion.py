@@ -252,16 +252,17 @@ def _occluded(
 
 def _laid_out(places: Float[Tensor, "n i j"], sides: Sequence[int], window: int, stride: int) -> Float[Tensor, "n r c"]:
     """Values of windows as those of cells of a stride, each where its window is centred."""
-    rows, columns = (_shares(side, window, stride, count).to(places) for side, count in zip(sides, places.shape[1:], strict=True))
+    rows, columns = (_shares(side, window, stride, count, places) for side, count in zip(sides, places.shape[1:], strict=True))
     return torch.einsum("ri,nij,cj->nrc", rows, places, columns)
 
 
-def _shares(side: int, window: int, stride: int, places: int) -> Float[Tensor, "cells places"]:
+def _shares(side: int, window: int, stride: int, places: int, like: Tensor) -> Float[Tensor, "cells places"]:
     """What each place counts in each cell along a side: linear between the centres of two windows, none beyond the outermost."""
     cells = max(1, round(side / stride))
-    centres = (torch.arange(cells, dtype=torch.float64) + 0.5) * side / cells
-    at = ((centres - window / 2) / stride).clamp(0, places - 1)  # in places
-    return (1 - (at.unsqueeze(1) - torch.arange(places)).abs()).clamp_min(0)
+    at = torch.arange(places, dtype=torch.promote_types(like.dtype, torch.float32))
+    centres = (torch.arange(cells).to(at) + 0.5) * side / cells
+    wanted = ((centres - window / 2) / stride).clamp(0, places - 1)  # in places
+    return (1 - (wanted.unsqueeze(1) - at).abs()).clamp_min(0).to(like)
 
 
 def _inside(start: Tensor, length: int, side: int) -> Tensor:

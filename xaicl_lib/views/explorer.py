@@ -64,7 +64,7 @@ class PairExplorer:
 
     def _packed(self, explanation: Explanation) -> dict[str, Any]:
         made = packed(explanation)
-        if explanation.method == "conditional_occlusion":
+        if explanation.method == "conditional_occlusion" and explanation.params.get("grid") != "published":
             made["window"] = _window_share(explanation, self._pair)
         return made
 

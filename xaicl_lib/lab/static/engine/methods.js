@@ -116,7 +116,8 @@ async function conditionalOcclusion(net, xa, xb, { window, stride }, step, part)
   const count = Math.floor((side - width) / pace) + 1; // places along a side
   const hide = (x, place) => hidden(x, side, { top: Math.floor(place / count) * pace, left: (place % count) * pace, height: width, width });
   const sides = [[xa, zb, "a"], [xb, za, "b"]].map(([x, other, name]) => ({ x, other, name, drops: new Float32Array(count ** 2).fill(NaN) }));
-  const soFar = () => ({ score, ...Object.fromEntries(sides.map(({ name, drops }) => [name, mapOf(drops, count, count)])) });
+  const shares = sharesOf(side, width, pace, count);
+  const soFar = () => ({ score, ...Object.fromEntries(sides.map(({ name, drops }) => [name, laidOut(drops, shares)])) });
   const rounds = coarseToFine(count, part);
   const total = 2 * rounds.flat().length;
   let done = 0;
@@ -132,6 +133,28 @@ async function conditionalOcclusion(net, xa, xb, { window, stride }, step, part)
   }
   for (const { drops } of sides) for (let k = 0; k < drops.length; k++) if (Number.isNaN(drops[k])) drops[k] = 0;
   return soFar();
+}
+
+/** Values of windows as those of cells of a stride, each where its window is centred; of windows that are known, NaN where none is. */
+function laidOut(places, shares) {
+  const cells = shares.length;
+  const of = (k) => shares[Math.floor(k / cells)].flatMap(([i, p]) => shares[k % cells].map(([j, q]) => [p * q, places[i * shares.places + j]]));
+  const data = Float32Array.from({ length: cells ** 2 }, (_, k) => {
+    const known = of(k).filter(([, value]) => !Number.isNaN(value));
+    return known.reduce((total, [share, value]) => total + share * value, 0) / known.reduce((total, [share]) => total + share, 0);
+  });
+  return mapOf(data, cells, cells);
+}
+
+/** Which places count in each cell along a side, and how much: linear between the centres of two windows, none beyond the outermost. */
+function sharesOf(side, window, stride, places) {
+  const cells = Math.max(1, roundHalfEven(side / stride));
+  const of = (cell) => {
+    const at = Math.min(places - 1, Math.max(0, (((cell + 0.5) * side) / cells - window / 2) / stride));
+    const low = Math.floor(at);
+    return at === low ? [[low, 1]] : [[low, low + 1 - at], [low + 1, at - low]];
+  };
+  return Object.assign(Array.from({ length: cells }, (_, cell) => of(cell)), { places });
 }
 
 /** A worker's share of the places of a square grid: every fourth of a row and column first, then every second, then what is left. */

@@ -26,12 +26,12 @@ export function outlineOf(shown, side, [i, j]) {
   return { x: j / columns, y: i / rows, w: 1 / columns, h: 1 / rows };
 }
 
-// What is outlined where the pointer is: its cell, or for occlusion the window that was hidden there.
+// What is outlined where the pointer is: its cell, or for occlusion the window that is centred on it, or lies nearest.
 export function pointedAt(shown, pointer) {
   const { result, method, windowShare } = shown;
   if (method.name !== "conditional_occlusion" || !windowShare) return outlineOf(shown, pointer.side, cellOf(shown, pointer));
   const { h: rows, w: columns } = result[pointer.side];
-  const start = (share, count) => (Math.floor(share * count) / Math.max(1, count - 1)) * (1 - windowShare);
+  const start = (share, count) => Math.min(1 - windowShare, Math.max(0, (Math.floor(share * count) + 0.5) / count - windowShare / 2));
   return { x: start(pointer.u, columns), y: start(pointer.v, rows), w: windowShare, h: windowShare };
 }
 
