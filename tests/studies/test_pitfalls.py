@@ -7,10 +7,19 @@ import torch
 from scipy.stats import spearmanr
 
 from tests.conftest import random_pair
-from xaicl_lib import Pair, explain
+from xaicl_lib import Pair, PairModel, explain
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
-from xaicl_lib.studies.pitfalls import _lost_by_noise, dark_beside_controls, fading, likeness, lost_when_dark, noise_shares, with_view
+from xaicl_lib.studies.pitfalls import (
+    _lost_by_noise,
+    dark_beside_controls,
+    fading,
+    likeness,
+    lost_when_dark,
+    near_the_border,
+    noise_shares,
+    with_view,
+)
 from xaicl_lib.views.pitfalls import fading_figure, scales_figure
 from xaicl_lib.views.render import alt_of
 
@@ -103,3 +112,14 @@ def test_noise_on_scenes_is_told_in_words() -> None:
     want = _lost_by_noise(masks, cells=(3, 7), seed=1).groupby(["cells", "measure"])["lost"].mean()
     assert found.loc[("3 by 3 cells", "truth"), "mean"] == want[3, "truth"]
     assert found.loc[("3 by 3 cells", "truth"), "n"] == 200
+
+
+def test_the_pair_near_the_border_is_the_one_whose_objects_are() -> None:
+    model = PairModel(torch.nn.Conv2d(3, 2, 8, 8), size=32)
+    found = near_the_border(model, drawn=12)
+    pairs = scene_pairs(12, "one_shared", 32, torch.Generator().manual_seed(0))
+    far = []
+    for a, b in zip(pairs.truth.a, pairs.truth.b, strict=True):
+        away = [(mask.nonzero().double().mean(0) + 0.5 - 16).abs().max() for mask in (a, b)]
+        far.append(sum(away).item())
+    assert torch.equal(found.a[0], pairs.a[far.index(max(far))])

@@ -37,7 +37,7 @@ _UNTRAINED = "untrained"  # the recipe of networks that were trained by none yet
 FACTS = ["model", "recipe", "run", "epoch", "linear_accuracy", "knn_accuracy"]
 # Methods of the paper's three families and a control, at a cost that allows many models.
 METHODS: dict[str, Method] = {
-    "conditional_occlusion": ("conditional_occlusion", {"stride": 12}),
+    "conditional_occlusion": ("conditional_occlusion", {"stride": 12, "grid": "published"}),  # as the stored run was made
     **{name: name for name in ("grad_cam", "interaction_cam", "averaged_transforms", "random_map")},
 }
 

@@ -20,7 +20,9 @@ from xaicl_lib.metrics.randomisation import randomisation, rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import shares
+from xaicl_lib.statistics.paired import summarise
 from xaicl_lib.studies.harmful import CONTROLS, against, lost_shares
+from xaicl_lib.studies.headlines import LOCALISED
 
 MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
 _BOX = (0.15, 0.15, -0.7, 0.7)  # left, top, width and height of a view, which is mirrored
@@ -159,3 +161,25 @@ def noise_shares(seed: int = 0) -> pd.DataFrame:
     assert truth is not None  # scenes know theirs
     found = shares(_lost_by_noise(truth.b, seed=seed), ["cells", "measure"], "lost")
     return found.assign(cells=found["cells"].map("{0} by {0} cells".format))
+
+
+def by_grid(run: pd.DataFrame) -> pd.DataFrame:
+    """Means over pairs with truth of a stored run, by how drops of occlusion are laid over the picture (grid) and by metric."""
+    labels = {"conditional_occlusion(grid=published)": "published", "conditional_occlusion": "registered"}
+    known = run[run["metric"].isin(LOCALISED) & run["method"].isin(labels)]
+    return summarise(known.assign(grid=known["method"].astype(str).map(labels)), ["grid", "metric"])
+
+
+def near_the_border(model: PairModel, *, drawn: int = 40, seed: int = 0) -> Pair:
+    """Of so many pairs of scenes that share an object, the one whose shared objects lie furthest from the middle of their pictures."""
+    pairs = scene_pairs(drawn, "one_shared", model.size, Generator().manual_seed(seed))
+    assert pairs.truth is not None  # it was drawn
+    furthest = _from_the_middle(pairs.truth.a) + _from_the_middle(pairs.truth.b)
+    return pairs[int(furthest.argmax())]
+
+
+def _from_the_middle(masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    """How far the centre of each mask is from that of its picture, along the axis along which it is further, in pixels."""
+    line = torch.arange(masks.shape[-1], dtype=torch.float32) + 0.5 - masks.shape[-1] / 2
+    weights = masks.float() / masks.sum((1, 2), keepdim=True)
+    return torch.maximum((weights.sum(1) @ line).abs(), (weights.sum(2) @ line).abs())

@@ -36,6 +36,15 @@ def _sides(made: Explanation) -> list:
     return [side for side in (made.a, made.b) if side is not None]
 
 
+def grids_figure(pair: Pair, made: Mapping[str, Explanation]) -> go.Figure:
+    """Maps of one pair by how they are laid over it, on one scale, what both pictures share outlined."""
+    assert pair.truth is not None  # what they share is known
+    limit = max(side.max().item() for one in made.values() for side in _sides(one))
+    items = [(name, [overlaid(x[0], y[0], limit) for x, y in zip(pair.sides, _sides(one), strict=True)]) for name, one in made.items()]
+    masks = [(pair.truth.a[0], pair.truth.b[0])] * len(items)
+    return gallery_figure(items, columns=2, masks=masks, what="Drops of one pair, the shared object outlined, on one scale")
+
+
 def fading_figure(table: pd.DataFrame) -> go.Figure:
     """The largest value of each method's maps, step by step from the photo itself to another one (`studies.pitfalls.fading`)."""
     steps = table.drop_duplicates("mix").sort_values("mix")
