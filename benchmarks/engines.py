@@ -56,6 +56,7 @@ small = model.size < 200
 pair = photos[model.size][: 2 if small else 1]
 maps = Explanation(*torch.rand(2, len(pair), 7, 7, generator=torch.Generator().manual_seed(0)), torch.zeros(len(pair)))
 occlusion, area = ({}, {"step": model.size}) if small else ({"stride": 16}, {"step": 2 * model.size})
+occlusion |= {} if way == "base" else {"grid": "published"}  # a cell per place, as the base has it
 draft, engine = way.startswith("draft, "), way.removeprefix("draft, ")
 if engine not in ("base", "eager", "captum", "floor"):
     model.engine = engine

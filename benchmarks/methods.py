@@ -42,7 +42,7 @@ def network(name: str, device: str) -> PairModel:
 
 def ours(model: PairModel, pair: Pair) -> dict[str, tuple[Run, int, int]]:
     """Our methods: how to run them, and the forward passes and passes forward and back that they cannot do without."""
-    places = explain(model, pair[0], "conditional_occlusion").a[0].numel()
+    places = explain(model, pair[0], "conditional_occlusion", grid="published").a[0].numel()
     passes = {
         "conditional_occlusion": (2 * places + 2, 0),
         "pairwise_occlusion": (202, 0),
