@@ -79,9 +79,9 @@ OTHERS = """
 Methods of others came through their own packages ({cite:t}`kokhlikyan2020captum`; xaitk-saliency, which follows
 {cite:t}`dong2019explainability`) or were written anew after their papers ({cite:t}`eberle2022building`, {cite:t}`meijer2025explainable`),
 all in `benchmarks/peers.py`. What each was asked decides as much as what it is: a pair that is emptied on both sides at once ends as two
-equal pictures, the most alike there are. And occlusion is not one method: `conditional_occlusion` draws the
-number of a window at its centre; captum and xaitk-saliency give it to all its pixels. So this is how each was called. Their rows are in words, for
-these are no names of this library.
+equal pictures, the most alike there are. And occlusion is not one method: `conditional_occlusion` draws the number of a window at its
+centre; captum and xaitk-saliency give it to all its pixels. So this is how each was called. Their rows are in words, for these are no
+names of this library.
 """
 
 
