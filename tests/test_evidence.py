@@ -71,7 +71,7 @@ def test_a_script_is_told_what_it_knows(evidence, tmp_path) -> None:
         "-n",
         "200",
         "--shaken",
-        "24",
+        "12",
         "--add",
         "--models",
         "simclr",

@@ -24,7 +24,7 @@ from xaicl_lib.metrics.randomisation import randomisation, rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import shares
-from xaicl_lib.statistics.paired import summarise
+from xaicl_lib.statistics.paired import paired_difference, summarise
 from xaicl_lib.studies.harmful import CONTROLS, against, lost_shares
 from xaicl_lib.studies.headlines import LOCALISED
 
@@ -196,7 +196,7 @@ def where_cells_look(model: PairModel, images: Float[Tensor, "n 3 h w"], *, gene
     """How far below and right of the middle of the place where it is drawn a cell of the features of side a looks, in pixels.
 
     A map of such cells is stretched over the image, cell (i, j) to its share of it. What the cell looks at is asked of the network: the
-    centre of its squared gradient by the pixels, of a random mix of channels, over all images and cells of the middle, which no border cuts.
+    centre of its squared gradient by the pixels, of a random mix of channels, over all images and the cells of the middle.
     """
     x = model.normalize(images).detach().requires_grad_()
     features = model.features_a(x)
@@ -238,6 +238,12 @@ def moved_cells(model: PairModel, pair: Pair, by: tuple[float, float], methods: 
             found = pd.DataFrame(values).rename_axis("pair").reset_index().melt("pair", var_name="metric")
             frames.append(found.assign(model=model.name, method=label, cells=cells))
     return pd.concat(frames, ignore_index=True)
+
+
+def gains_of_moving(run: pd.DataFrame, metric: str = "relevance_rank") -> pd.DataFrame:
+    """By how much moved cells find more than cells as usual, by method and kind of pairs; the mean over models of a pair is one value."""
+    table = run[run["metric"] == metric].groupby(["pairs", "method", "cells", "pair"], observed=True)["value"].mean().reset_index()
+    return paired_difference(table, "cells", "pair", ["pairs", "method"], names=["moved"], against="as usual")
 
 
 def _moved(maps: Float[Tensor, "n i j"], pixels: Tensor, by: tuple[float, float]) -> Float[Tensor, "n h w"]:
