@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import random_pair
 from xaicl_lib import InputError
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.studies.paper import agreement, beside, methods_in, orders, seconds, sensitivity, transforms, transforms_table
+from xaicl_lib.studies.paper import agreement, as_published, beside, methods_in, orders, seconds, sensitivity, transforms, transforms_table
 from xaicl_lib.studies.tables import PAPER_METHODS
 
 
@@ -86,3 +86,12 @@ def test_orders_across_families_say_nothing_of_those_within() -> None:
     assert row["low"] <= row["within"] <= row["high"]
     assert row["across"] > 0.4, "gradients lie below all others, there and here"
     assert row["p"] < 0.01
+
+
+def test_occlusion_beside_the_paper_is_that_of_its_program(projected) -> None:
+    rows = [("conditional_occlusion", 0.1), ("conditional_occlusion(grid=published)", 0.2), ("grad_cam", 0.3)]
+    table = pd.DataFrame(rows, columns=["method", "value"])
+    assert as_published(table).to_numpy().tolist() == [["conditional_occlusion", 0.2], ["grad_cam", 0.3]]
+    ours = table[table["method"] != "conditional_occlusion(grid=published)"]
+    assert as_published(ours) is ours  # there is no other
+    assert methods_in(projected)["conditional_occlusion"].params == {"grid": "published"}

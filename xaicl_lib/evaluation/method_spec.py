@@ -34,6 +34,7 @@ _OPTIONS = {
     "guided=True": "guided",
     "level=0.15": "noisy",
     "sigma=published": "published noise",
+    "grid=published": "as published",
     "reduction=max": "max",
     "reduction=attention": "attention",
     "gradient_interaction=False": "no GI",

@@ -18,6 +18,7 @@ from xaicl_lib.statistics.power import models_needed, pairs_needed
 from xaicl_lib.studies import RESULTS, stored
 from xaicl_lib.studies.downstream import pair_scores, paper_correlations
 from xaicl_lib.studies.organization import with_intervals
+from xaicl_lib.studies.paper import as_published
 from xaicl_lib.studies.tables import OWN_METHODS
 
 SOURCE = Path(__file__).parents[1] / "data" / "claims.csv"
@@ -66,6 +67,7 @@ def tables(folder: str | os.PathLike[str] = RESULTS) -> dict[str, pd.DataFrame]:
     """The stored results that the claims ask for, by name, none without their folder, which comes with a checkout.
 
     That of the texture test has a column `source`: the texture its photos were made of, of which there are 48, or the scene.
+    Occlusion in the paper's tables is that of its program.
 
     Raises:
         InputError: a table is not there.
@@ -78,6 +80,8 @@ def tables(folder: str | os.PathLike[str] = RESULTS) -> dict[str, pd.DataFrame]:
     known = {name: table for name, table in found.items() if table is not None}
     if "texture" in known:
         known["texture"]["source"] = _source(known["texture"])
+    if "metrics" in known:
+        known["metrics"] = as_published(known["metrics"])
     return known
 
 

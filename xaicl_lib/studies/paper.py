@@ -14,7 +14,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.statistics.correlation import chance_within, concordance, resampled, weighted_means
 from xaicl_lib.statistics.paired import holm, summarise
-from xaicl_lib.studies.tables import GROUPS
+from xaicl_lib.studies.tables import GROUPS, PUBLISHED
 
 _SLOW = {  # what a quick run leaves out of a table
     "I": ("conditional_occlusion", "pairwise_occlusion", "input_x_gradient", "smooth_grad", "averaged_transforms"),
@@ -25,9 +25,21 @@ COUNTERPARTS = {"simclr": "SimCLRv2 1x", "barlow_twins": "Barlow Twins", "simsia
 
 
 def methods_in(model: PairModel, table: str = "I", *, quick: bool = False) -> dict[str, MethodSpec]:
-    """The rows of one of the paper's tables ("I", "V" or "VI") that a model allows; a quick run leaves out those that take long."""
+    """The rows of one of the paper's tables ("I", "V" or "VI") that a model allows, occlusion's drops drawn as the paper's program does.
+
+    A quick run leaves out those that take long.
+    """
     specs = possible(list(dict.fromkeys(paper_tables(table)["method"])), model)
+    specs |= {label: MethodSpec(label, {"grid": "published"}, label) for label in specs if label == "conditional_occlusion"}
     return {label: spec for label, spec in specs.items() if not quick or spec.name not in _SLOW[table]}
+
+
+def as_published(table: pd.DataFrame) -> pd.DataFrame:
+    """Occlusion with its drops as the paper's program draws them under the paper's name, where a table has it, in the place of ours."""
+    if PUBLISHED not in set(table["method"]):
+        return table
+    rest = table[table["method"] != "conditional_occlusion"]
+    return rest.assign(method=rest["method"].astype(str).replace(PUBLISHED, "conditional_occlusion"))
 
 
 def beside(summary: pd.DataFrame, model: str, paper_model: str) -> pd.DataFrame:
@@ -46,6 +58,7 @@ def beside(summary: pd.DataFrame, model: str, paper_model: str) -> pd.DataFrame:
     """
     paper = paper_tables("I", "II", "III", "IV", "V").rename(columns={"value": "paper", "model": "paper_model"})
     require("model of the paper", paper["paper_model"].unique(), paper_model)
+    summary = as_published(summary)
     both = summary[summary["model"] == model].merge(paper[paper["paper_model"] == paper_model], on=["method", "metric"])
     if both.empty:
         raise InputError(f"expected methods and metrics that the paper has for {paper_model}, got none for {model!r}")
@@ -148,7 +161,7 @@ def orders(table: pd.DataFrame, models: Mapping[str, str] = COUNTERPARTS, *, dra
         (Spearman's within), across and within (concordance), low and high (95 % interval of within over pairs of photos), p (of within,
         against orders that are random within families, corrected by Holm's procedure for all rows).
     """
-    paper = paper_tables("I", "II", "III", "IV")
+    paper, table = paper_tables("I", "II", "III", "IV"), as_published(table)
     rows = [
         {"model": f"{ours} and {other}", "metric": metric, **_order(part, known[known["metric"] == metric], draws, seed)}
         for ours, other in models.items()

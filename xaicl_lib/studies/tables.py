@@ -46,6 +46,7 @@ PAPER_METHODS = (
     "averaged_transforms(guided=True)",
     "averaged_transforms(level=0.15)",
 )
+PUBLISHED = "conditional_occlusion(grid=published)"  # as the paper's program lays it over the photo; a row beside that of the paper's text
 OWN_METHODS = ("integrated_jacobians", "edges", "random_map")
 _CONTROLS = ("random_map", "edges")  # methods of ours that never see the model
 METHODS = (*PAPER_METHODS, *OWN_METHODS)
