@@ -191,6 +191,10 @@ def _add_site(commands: Commands) -> None:
     site.add_argument("--classroom", action="store_true", help="with a server, the notebooks and wheels, for a room without internet")
     site.add_argument("--no-wheels", action="store_true", help="without the wheels")
 
+    editions = commands.add_parser("editions", help="print the built book as a PDF and an ePub; needs Chromium and playwright")
+    editions.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
+    editions.add_argument("--folder", help="default: OUT/editions")
+
     links = commands.add_parser("links", help="ask every link of the built book that leads to another host")
     links.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
 

@@ -1,5 +1,6 @@
 """Folders to give away, and what stands at the foot of every page."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from xaicl_lib import __version__
 from xaicl_lib.cli import main
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.book import _with_sections, _with_stamp
-from xaicl_lib.publishing.site import _fetch_wheels, make_classroom, make_site, stamp
+from xaicl_lib.publishing.run import ROOT
+from xaicl_lib.publishing.site import OFFER, _fetch_wheels, make_classroom, make_site, stamp
 
 
 @pytest.fixture
@@ -55,6 +57,30 @@ def test_a_site_is_made_and_made_again_but_never_over_something_else(book, tmp_p
     with pytest.raises(InputError, match="make book"):
         make_site(tmp_path / "nothing", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_site_offers_the_book_as_files_that_are_as_new_as_it(book, tmp_path, capsys):
+    page = book / "book" / "intro.html"
+    page.parent.mkdir()
+    page.write_text(f"<h1>T</h1>{OFFER}<p>rest</p>")
+    files = [tmp_path / "editions" / name for name in ("xaicl.pdf", "xaicl.epub")]
+    files[0].parent.mkdir()
+    files[0].write_bytes(b"x" * 2_400_000)
+    site = tmp_path / "site"
+    assert "hidden" in (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()  # one of them is not there
+    files[1].write_bytes(b"x" * 600_000)
+    told = (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()
+    assert "hidden" not in told
+    assert (
+        '<a href="../editions/xaicl.pdf" download>PDF</a> (2 MB) or <a href="../editions/xaicl.epub" download>ePub</a> (1 MB).</p><p>rest'
+        in told
+    )
+    assert (site / "editions" / "xaicl.pdf").stat().st_size == 2_400_000
+    os.utime(files[0], (0, 0))
+    assert "hidden" in (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()
+    assert "newer than its PDF" in capsys.readouterr().out
+    assert not (site / "editions").exists()
+    assert OFFER in (ROOT / "book" / "intro.md").read_text()
 
 
 def test_the_classroom_serves_itself_with_python_alone(book, tmp_path):

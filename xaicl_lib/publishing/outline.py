@@ -1,9 +1,8 @@
-"""What a PDF that Chromium printed says of itself: the places that are linked to, its outline, its figures. No reader of all PDFs."""
+"""What a PDF that Chromium printed says of itself: its pages and the places that are linked to."""
 
 import re
 
 _NUMBER = rb"(\d+) 0 R"
-_STRING = rb"(\((?:[^\\)]|\\.)*\)|<[0-9A-F]*>)"
 
 
 def page_numbers(pdf: bytes) -> dict[str, int]:
@@ -16,16 +15,6 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
 def page_count(pdf: bytes) -> int:
     """How many pages it has."""
     return len(_pages(pdf))
-
-
-def titles(pdf: bytes) -> list[str]:
-    """The outline's titles, in no order that matters."""
-    return [_text(text) for text in re.findall(rb"<</Title " + _STRING + rb"\n/Dest", pdf)]
-
-
-def figures(pdf: bytes) -> list[str]:
-    """What is said of each figure that says something, for readers who cannot see it."""
-    return [_text(text) for text in re.findall(rb"/S /Figure\n/Alt " + _STRING, pdf)]
 
 
 def _pages(pdf: bytes) -> list[int]:
@@ -57,14 +46,3 @@ def _name(text: bytes) -> str:
     'a b'
     """
     return re.sub(rb"#([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), text).decode("utf-8", "replace")
-
-
-def _text(written: bytes) -> str:
-    r"""A string as PDFs write it: in parentheses, or in hexadecimal digits of UTF-16.
-
-    >>> _text(b"(a \\(b\\))"), _text(b"<FEFF00E4>")
-    ('a (b)', 'ä')
-    """
-    if written.startswith(b"<"):
-        return bytes.fromhex(written[1:-1].decode()).decode("utf-16")
-    return re.sub(rb"\\(.)", rb"\1", written[1:-1]).decode("latin-1")

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,15 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, NotebookError
 from xaicl_lib.publishing.epub import write_epub
 from xaicl_lib.publishing.outline import page_numbers
-from xaicl_lib.publishing.whole import FIRST, Entry, article, contents, link, within
+from xaicl_lib.publishing.whole import FIRST, Entry, Facts, article, contents, facts, link, within
 
 HOST = "http://book.invalid/"  # answered from the folder; no other is ever asked
 LIVE = ("pair.js", "quiz.js", "lab.js", "alive.js", "search.js")  # what would put something that moves in the place of what stands there
-WIDTH, TALLEST = 690, 560  # pixels: so that an article is as wide as the text on A4; and of a piece of a figure taller than a page
+PAPER, MARGINS = 658, 32  # pixels: how wide the text is on A4, and what a page of the book has beside it
+TALLEST = 560  # pixels of a piece of a figure that is taller than a page
 FONT = "body { font-family: 'Liberation Sans', Helvetica, Arial, sans-serif !important; }"  # which figures take, too
 PATIENCE = 600_000  # milliseconds for a page: a slow machine is no error
 READY = """() => [...document.querySelectorAll(".xaicl-plot")].every((box) => box.hasAttribute("data-xaicl-drawn"))
@@ -33,23 +33,9 @@ FIT = """() => {
     const room = table.parentElement.clientWidth;
     if (table.scrollWidth > room + 1) table.style.zoom = Math.max(0.5, room / table.scrollWidth);
   }
+  const wide = [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1);
+  return wide.filter((one) => !one.closest("mjx-assistive-mml")).map((one) => one.closest("[id]").id);
 }"""
-
-
-@dataclass(frozen=True)
-class Book:
-    """What stands on the title page and in the facts of a file.
-
-    Attributes:
-        title, author: of the book.
-        stamp: version and date.
-        lead: the first sentences.
-    """
-
-    title: str
-    author: str
-    stamp: str
-    lead: str
 
 
 def make_editions(book: Path, folder: Path) -> list[Path]:
@@ -57,40 +43,33 @@ def make_editions(book: Path, folder: Path) -> list[Path]:
 
     Raises:
         InputError: no book, or nothing to print it with.
+        NotebookError: something does not fit on the paper.
     """
     entries = contents(book)
-    facts = facts_of((book / FIRST).read_text(encoding="utf-8"))
+    told = facts((book / FIRST).read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".pictures-", dir=folder) as scratch, browsing({"": book, "made/": Path(scratch)}) as page:
+    with tempfile.TemporaryDirectory(prefix=".pictures-", dir=folder) as scratch, _browsing({"": book, "made/": Path(scratch)}) as page:
         pictures = Path(scratch)
         articles = {entry.slug: _still(page, entry, pictures) for entry in entries}
         link(articles, entries)
         made = [folder / "xaicl.pdf", folder / "xaicl.epub"]
-        write_epub(made[1], facts.title, facts.author, facts.stamp, entries, articles, pictures, style())
-        shutil.copy(book / "_static" / "pygments.css", pictures)
-        _print(page, facts, entries, list(within(articles)), pictures, made[0])
+        style = _style(book)
+        (pictures / "whole.css").write_text(style, encoding="utf-8")
+        _print(page, told, entries, [within(articles[entry.slug]) for entry in entries], pictures, made[0])
+        write_epub(made[1], told, entries, articles, pictures, style)
     return made
 
 
-def style() -> str:
-    """The style sheet of both files."""
-    return (files("xaicl_lib.publishing") / "static" / "whole.css").read_text(encoding="utf-8")
-
-
-def facts_of(page: str) -> Book:
-    """What the book's first page says of it."""
-
-    def said(pattern: str) -> str:
-        found = re.search(pattern, page, re.DOTALL)
-        return " ".join(html.unescape(re.sub(r"<[^>]*>", "", found[1])).split()) if found else ""
-
-    title = said(r"<article.*?<h1>(.*?)<a class=\"headerlink") or said(r"<title>(.*?)</title>")
-    author = said(r"class=\"component-author\">\s*(?:By )?(.*?)</p>")
-    return Book(title, author, said(r"class=\"xaicl-stamp\">(.*?)</p>"), said(r"class=\"xaicl-lead[^>]*>\s*<p>(.*?)</p>"))
+def _style(book: Path) -> str:
+    """The style sheet of both files, with the book's colours of code."""
+    code = (book / "_static" / "pygments.css").read_text(encoding="utf-8")
+    lit = re.findall(r'html\[data-theme="light"\] (\.highlight (?:span)?\.[^{]*\{[^}]*\})', code)
+    own = (files("xaicl_lib.publishing") / "static" / "whole.css").read_text(encoding="utf-8")
+    return "\n".join([*lit, own])
 
 
 @contextmanager
-def browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
+def _browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
     """A page of a headless Chromium that is given files of folders, by the beginnings of their addresses, and nothing else.
 
     Raises:
@@ -112,7 +91,7 @@ def browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": 1000}, color_scheme="light")
+        page = browser.new_page(viewport={"width": PAPER + MARGINS, "height": 1000}, color_scheme="light")
         page.set_default_timeout(PATIENCE)
         page.route("**/*", answer)
         yield page
@@ -147,28 +126,31 @@ def _still(page: Any, entry: Entry, pictures: Path) -> Element:
     return article(made["text"], entry, names)
 
 
-def _print(page: Any, facts: Book, entries: Sequence[Entry], articles: Sequence[Element], folder: Path, target: Path) -> None:
+def _print(page: Any, told: Facts, entries: Sequence[Entry], articles: Sequence[Element], folder: Path, target: Path) -> None:
     """Print all articles into one PDF; twice, as the first print says on which pages the chapters begin."""
     numbers: dict[str, int] = {}
-    (folder / "whole.css").write_text(style(), encoding="utf-8")
+    page.set_viewport_size({"width": PAPER, "height": 1000})
     for _ in range(2):
-        (folder / "whole.html").write_text(document(facts, entries, articles, numbers), encoding="utf-8")
+        (folder / "whole.html").write_text(_document(told, entries, articles, numbers), encoding="utf-8")
         page.goto(f"{HOST}made/whole.html", wait_until="load")
         page.evaluate("() => window.MathJax?.startup?.promise")
         page.emulate_media(media="print")
-        page.evaluate(FIT)
+        if wide := page.evaluate(FIT):
+            raise NotebookError(f"the printed book is wider than its paper in {', '.join(dict.fromkeys(wide))}")
         page.pdf(path=target, prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
         page.emulate_media(media="screen")
         numbers = page_numbers(target.read_bytes())
 
 
-def document(facts: Book, entries: Sequence[Entry], articles: Sequence[Element], numbers: Mapping[str, int]) -> str:
+def _document(told: Facts, entries: Sequence[Entry], articles: Sequence[Element], numbers: Mapping[str, int]) -> str:
     """HTML of the whole book: title page, contents with the pages where chapters begin, chapters."""
     named = html.escape
-    heads = "\n".join(f"@page p-{one.slug} {{ @top-right {{ content: {_quoted(one.title)}; {HEAD} }} }}" for one in entries if not one.depth)
+    heads = "\n".join(
+        f"@page p-{one.slug} {{ @top-right {{ content: {_quoted(one.title)}; {HEAD} }} }}" for one in entries if not one.depth
+    )
     chapters = "\n".join(_chapter(entry, root) for entry, root in zip(entries, articles, strict=True))
     return _PAGE.format(
-        title=named(facts.title), author=named(facts.author), stamp=named(facts.stamp), lead=named(facts.lead), heads=heads,
+        title=named(told.title), author=named(told.author), stamp=named(told.stamp), lead=named(told.lead), heads=heads,
         contents=_listed(entries, numbers), chapters=chapters, host=HOST,
     )  # fmt: skip
 
@@ -176,7 +158,7 @@ def document(facts: Book, entries: Sequence[Entry], articles: Sequence[Element],
 HEAD = 'font: 8.5pt "Liberation Sans", sans-serif; color: #4a5260'
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><meta name="author" content="{author}">
-<link rel="stylesheet" href="pygments.css"><link rel="stylesheet" href="whole.css">
+<link rel="stylesheet" href="whole.css">
 <style>{heads}</style>
 <script>window.MathJax = {{options: {{ignoreHtmlClass: "whole", processHtmlClass: "xaicl-inline|xaicl-display"}}}};</script>
 <script defer src="{host}_static/mathjax/es5/tex-chtml-full.js"></script>

@@ -12,7 +12,9 @@ import nbformat
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.editions import edit_notebook
+from xaicl_lib.publishing.whole import FIRST
 
+OFFER = '<p class="xaicl-editions" hidden></p>'  # on the first page, until the files are there
 BESIDE = ("jupyterlab>=4.2",)  # what a student needs beside the package to open a notebook
 START = '''"""Shows the book on this computer, for the browsers of this room: python serve.py [PORT]. Needs nothing but Python."""
 
@@ -52,8 +54,13 @@ def stamp() -> str:
     return f"xaicl {__version__}, built {time.strftime('%Y-%m-%d', time.gmtime(seconds))}"
 
 
-def make_site(book: Path, folder: Path) -> Path:
+def make_site(book: Path, folder: Path, editions: Path | None = None) -> Path:
     """Copy a built book into `folder`, ready to be served from anywhere; what was there before is replaced.
+
+    Args:
+        book: a built book.
+        folder: to make.
+        editions: folder of the book as a PDF and an ePub, which the site's first page then offers; left out if the book is newer.
 
     Raises:
         InputError: no book, or a folder that holds something else.
@@ -63,7 +70,25 @@ def make_site(book: Path, folder: Path) -> Path:
     shutil.copytree(book, folder, ignore=shutil.ignore_patterns(".buildinfo", ".doctrees"), dirs_exist_ok=True)
     (folder / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
     (folder / "version.json").write_text(json.dumps({"built": stamp()}) + "\n")
+    _offer(book, folder, editions)
     return folder
+
+
+def _offer(book: Path, site: Path, editions: Path | None) -> None:
+    """Put the book's files into the site and links to them where its first page has room for them."""
+    page = site / FIRST
+    files = {kind: editions / f"xaicl.{kind.lower()}" for kind in ("PDF", "ePub")} if editions else {}
+    if not page.is_file() or not all(file.is_file() for file in files.values()) or not files:
+        return
+    if any(file.stat().st_mtime < (book / FIRST).stat().st_mtime for file in files.values()):
+        print("the book is newer than its PDF and ePub, which are left out; `make editions` makes them anew")
+        return
+    (site / "editions").mkdir()
+    for file in files.values():
+        shutil.copy(file, site / "editions")
+    links = [f'<a href="../editions/{file.name}" download>{kind}</a> ({file.stat().st_size / 1e6:.0f} MB)' for kind, file in files.items()]
+    offer = OFFER.replace(" hidden>", f">The whole book as one file, to print or to read without a network: {' or '.join(links)}.")
+    page.write_text(page.read_text(encoding="utf-8").replace(OFFER, offer), encoding="utf-8")
 
 
 def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True) -> Path:

@@ -1,9 +1,10 @@
 """The built book as one document: its pages in the order of its contents, with ids of their own and links that stay within."""
 
 import copy
+import html
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from xaicl_lib.errors import InputError
 HEADINGS = {f"h{level}" for level in range(1, 7)}
 MATH = "http://www.w3.org/1998/Math/MathML"
 FIRST = "book/intro.html"
+TEX = "data-tex"  # of a formula, beside its MathML
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,37 @@ class Entry:
     def slug(self) -> str:
         """A name without folders, for a file or an id."""
         return self.address.removesuffix(".html").removeprefix("notebooks/").removeprefix("book/").replace("/", "-")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What stands on the title page.
+
+    Attributes:
+        title, author: of the book.
+        stamp: version and date.
+        lead: the first sentences.
+    """
+
+    title: str
+    author: str
+    stamp: str
+    lead: str
+
+
+def facts(page: str) -> Facts:
+    """What a book's first page, its HTML, says of the book."""
+
+    def said(pattern: str) -> str:
+        found = re.search(pattern, page, re.DOTALL)
+        return " ".join(html.unescape(re.sub(r"<[^>]*>", "", found[1])).split()) if found else ""
+
+    return Facts(
+        title=said(r"<article.*?<h1>(.*?)(?:<a class=\"headerlink|</h1>)"),
+        author=said(r"class=\"component-author\">\s*(?:By )?(.*?)</p>"),
+        stamp=said(r"class=\"xaicl-stamp\">(.*?)</p>"),
+        lead=said(r"class=\"xaicl-lead[^>]*>\s*<p>(.*?)</p>"),
+    )
 
 
 def contents(book: Path) -> list[Entry]:
@@ -82,7 +115,7 @@ class _Contents(HTMLParser):
         elif tag == "span" and self._caption:
             self._caption, self._part = False, self._text.strip()
         elif tag == "a" and self._link:
-            address = self._page if self._link == "#" else resolved(self._link, self._page)
+            address = self._page if self._link == "#" else _resolved(self._link, self._page)
             self.entries.append(Entry(address, " ".join(self._text.split()), self._part, self._depth))
             self._link, self._part = "", ""
 
@@ -90,10 +123,10 @@ class _Contents(HTMLParser):
         self._text += data
 
 
-def resolved(link: str, page: str) -> str:
+def _resolved(link: str, page: str) -> str:
     """A relative link of a page as an address within the book.
 
-    >>> resolved("../book/a.html#x", "notebooks/b.html")
+    >>> _resolved("../book/a.html#x", "notebooks/b.html")
     'book/a.html#x'
     """
     target, fragment = urldefrag(link)
@@ -113,14 +146,16 @@ def article(text: str, entry: Entry, names: Mapping[str, str]) -> Element:
         xml.etree.ElementTree.ParseError: no XML.
     """
     root = ElementTree.fromstring(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text))
+    seen: set[str] = set()
     for element in root.iter():
         _plain(element)
-        if "id" in element.attrib:
-            element.set("id", f"{entry.slug}--{element.get('id')}")
+        _own_id(element, entry, seen)
         if element.tag == "img":
             element.set("src", names.get(element.get("src", ""), element.get("src", "")))
         if element.tag in HEADINGS:
             element.tag = f"h{min(6, int(element.tag[1]) + 1 + entry.depth)}"
+        if element.tag == "dl" and len(element) and element[0].tag.endswith("dd"):
+            _lines(element)
     root.set("id", entry.slug)
     _answers_last(root, entry)
     return root
@@ -134,6 +169,22 @@ def _plain(element: Element) -> None:
         element.set("xmlns", space.removeprefix("{") or MATH)
     for key in [key for key in element.attrib if key.startswith("{")]:
         del element.attrib[key]
+
+
+def _own_id(element: Element, entry: Entry, seen: set[str]) -> None:
+    """An id that no other page has, nor another element: pages made of several docstrings number the notes of each."""
+    if name := element.attrib.pop("id", ""):
+        if name not in seen:
+            element.set("id", f"{entry.slug}--{name}")
+        seen.add(name)
+
+
+def _lines(element: Element) -> None:
+    """A list of definitions without terms, as Sphinx writes long signatures, becomes what it is: lines."""
+    for one in (element, *element):
+        one.tag = "div"
+        one.attrib.clear()
+        one.set("class", "xaicl-line")
 
 
 def _answers_last(root: Element, entry: Entry) -> None:
@@ -212,7 +263,7 @@ def _lead(element: Element, entry: Entry, slugs: Mapping[str, str], ids: set[str
     if urlsplit(target).scheme in ("http", "https", "mailto"):
         element.set("href", target)
         return
-    address, _, fragment = resolved(target, entry.address).partition("#")
+    address, _, fragment = _resolved(target, entry.address).partition("#")
     slug = slugs.get(address)
     if not target or slug is None:
         element.tag = "span"
@@ -221,17 +272,14 @@ def _lead(element: Element, entry: Entry, slugs: Mapping[str, str], ids: set[str
     element.set("href", f"{slug}.xhtml#{place if place in ids else slug}")
 
 
-def within(articles: Mapping[str, Element]) -> Iterator[Element]:
-    """Copies of the articles for one file alone: links are to ids, formulas are TeX."""
-    for root in articles.values():
-        made = copy.deepcopy(root)
-        for element in made.iter("a"):
-            if not urlsplit(element.get("href", "")).scheme:
-                element.set("href", f"#{urldefrag(element.get('href', ''))[1]}") if "href" in element.attrib else None
-        for element in made.iter("span"):
-            if tex := element.attrib.pop("data-tex", ""):
-                ends = (r"\[", r"\]") if element.get("class") == "xaicl-display" else (r"\(", r"\)")
-                for child in list(element):
-                    element.remove(child)
-                element.text = f"{ends[0]}{tex}{ends[1]}"
-        yield made
+def within(root: Element) -> Element:
+    """A copy of an article for one file with all others: its links are to ids, its formulas TeX."""
+    made = copy.deepcopy(root)
+    for element in made.iter():
+        if element.tag == "a" and not urlsplit(element.get("href", "")).scheme:
+            element.set("href", f"#{urldefrag(element.get('href', '')).fragment}")
+        if tex := element.attrib.pop(TEX, ""):
+            ends = (r"\[", r"\]") if element.get("class") == "xaicl-display" else (r"\(", r"\)")
+            element[:] = []
+            element.text = f"{ends[0]}{tex}{ends[1]}"
+    return made

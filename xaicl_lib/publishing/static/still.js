@@ -1,9 +1,9 @@
 // Makes of an open page of the book what paper can hold: its figures as pictures, its formulas as MathML, nothing that waits for a click.
 "use strict";
 {
-  const GONE = "script, style, link, button, .headerlink, details.hide, details.xaicl-table, svg.sd-octicon, .xaicl-screen, .xaicl-cite, "
+  const GONE = "script, style, link, button, .headerlink, details.hide, details.xaicl-table, svg.sd-octicon, .xaicl-screen, .xaicl-cite, .xaicl-editions, "
     + ".xaicl-map-bar, .xaicl-map-found, .xaicl-map-tip, .xl-top, [role=status], input, select";
-  const HANDLES = ".slider-rail-rect, .slider-rail-touch-rect, .slider-grip-rect, .slider-labels, .slider-tick-rect";
+  const HANDLES = ".slider-rail-rect, .slider-rail-touch-rect, .slider-grip-rect, .slider-labels, .slider-tick-rect, .updatemenu-header-arrow";
   const LEAVES = "image, text, path, rect, circle, line";
   const WHOLE = 840; // pixels of height: what is no taller fits on a page and is not cut
   const TITLE = 16; // pixels between a row's title and the row, which stay together
@@ -127,9 +127,6 @@
     for (const canvas of article.querySelectorAll("canvas")) {
       canvas.replaceWith(img(canvas.toDataURL("image/jpeg", 0.9), canvas.getAttribute("aria-label") ?? "", { width: 300, height: 300 }));
     }
-    for (const svg of article.querySelectorAll("svg:not(.sd-octicon)")) {
-      svg.replaceWith(img(keep("svg", inlined(svg), true), svg.getAttribute("aria-label") ?? ""));
-    }
     for (const one of article.querySelectorAll("img")) {
       if (files.some(({ name }) => name === one.getAttribute("src"))) continue;
       const { kind, data } = await bytes(one.src);
@@ -146,6 +143,9 @@
       [...window.MathJax.startup.document.math].forEach(formula);
     }
     const drawn = await Promise.all([...article.querySelectorAll(".xaicl-plot")].map(async (box) => [box, await drawing(box, tallest)]));
+    for (const svg of article.querySelectorAll("svg[aria-label]:not(.xaicl-plot *)")) {
+      svg.replaceWith(img(keep("svg", inlined(svg), true), svg.getAttribute("aria-label")));
+    }
     unlive(article);
     for (const [box, made] of drawn) box.replaceWith(...made);
     article.querySelectorAll(GONE).forEach((one) => one.remove());
