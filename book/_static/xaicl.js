@@ -191,6 +191,10 @@
     }
   }
 
+  // Where the book's settings do not say where it is, the page is cited as it is read.
+  for (const place of document.querySelectorAll(".xaicl-url:empty")) {
+    if (location.protocol.startsWith("http")) place.textContent = `\n  url = {${location.origin}${location.pathname}},`;
+  }
   accessible();
   addEventListener("load", accessible);
   for (const button of document.querySelectorAll(".theme-switch-button")) {
