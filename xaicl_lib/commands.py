@@ -311,12 +311,14 @@ def _run_book(arguments: argparse.Namespace) -> None:
 def _run_site(arguments: argparse.Namespace) -> None:
     """Copy the built book for a host, or for a room without internet."""
     from xaicl_lib.publishing.run import ROOT
-    from xaicl_lib.publishing.site import make_classroom, make_site
+    from xaicl_lib.publishing.site import make_classroom, make_site, make_version
 
     out = Path(arguments.out).resolve()
     folder = Path(arguments.folder or out / ("classroom" if arguments.classroom else "site")).resolve()
     if arguments.classroom:
         make_classroom(ROOT, out / "html", folder, wheels=not arguments.no_wheels)
+    elif arguments.version:
+        folder = make_version(out / "html", folder, arguments.version, out / "editions")
     else:
         make_site(out / "html", folder, out / "editions")
     print(f"made: {folder}")

@@ -202,6 +202,7 @@
   }
   addEventListener("resize", accessible);
   const boxes = [...document.querySelectorAll(".xaicl-plot")];
+  if (root.dataset.xaiclVersion) import(new URL("versions.js", here));
   if (document.querySelector("xaicl-pair")) import(new URL("lab/page/pair.js", here));
   if (document.querySelector(".xaicl-quiz")) import(new URL("quiz.js", here));
   if (document.querySelector(".xl-explorer")) showPairs();

@@ -1,5 +1,6 @@
 """Folders to give away, and what stands at the foot of every page."""
 
+import json
 import os
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from xaicl_lib.cli import main
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.book import _with_sections, _with_stamp
 from xaicl_lib.publishing.run import ROOT
-from xaicl_lib.publishing.site import OFFER, _fetch_wheels, make_classroom, make_site, stamp
+from xaicl_lib.publishing.site import OFFER, _fetch_wheels, make_classroom, make_site, make_version, stamp
 
 
 @pytest.fixture
@@ -81,6 +82,23 @@ def test_a_site_offers_the_book_as_files_that_are_as_new_as_it(book, tmp_path, c
     assert "newer than its PDF" in capsys.readouterr().out
     assert not (site / "editions").exists()
     assert OFFER in (ROOT / "book" / "intro.md").read_text()
+
+
+def test_a_site_holds_versions_side_by_side(book, tmp_path):
+    site = tmp_path / "site"
+    (book / "a.html").write_text('<html lang="en"><p>&lt;html </p>')
+    for version in ("v0.9", "v0.10", "v0.9"):
+        made = make_version(book, site, version)
+        assert (made / "a.html").read_text() == f'<html data-xaicl-version="{version}" lang="en"><p>&lt;html </p>'
+    assert json.loads((site / "versions.json").read_text()) == ["v0.10", "v0.9"]  # by number
+    assert "url=v0.10/index.html" in (site / "index.html").read_text()
+    assert "data-xaicl" not in (book / "a.html").read_text()
+    for version in ("../up", "v0.2/x", "new", ""):
+        with pytest.raises(InputError, match="expected a version such as"):
+            make_version(book, site, version)
+    plain = make_site(book, tmp_path / "plain")
+    with pytest.raises(InputError, match="holds something else"):
+        make_version(book, plain, "v1")
 
 
 def test_the_classroom_serves_itself_with_python_alone(book, tmp_path):

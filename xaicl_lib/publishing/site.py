@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,35 @@ def _offer(book: Path, site: Path, editions: Path | None) -> None:
     links = [f'<a href="../editions/{file.name}" download>{kind}</a> ({file.stat().st_size / 1e6:.0f} MB)' for kind, file in files.items()]
     offer = OFFER.replace(" hidden>", f">The whole book as one file, to print or to read without a network: {' or '.join(links)}.")
     page.write_text(page.read_text(encoding="utf-8").replace(OFFER, offer), encoding="utf-8")
+
+
+def make_version(book: Path, folder: Path, version: str, editions: Path | None = None) -> Path:
+    """Copy a built book below a site's folder as one of its versions; the others there stay, and every page leads to them.
+
+    Args:
+        book: a built book.
+        folder: of the site; `versions.json` in it lists what it holds, the newest first, and its index leads to the newest.
+        version: such as "v0.2", the name of a folder.
+        editions: see `make_site`.
+
+    Raises:
+        InputError: no book, no version, or a folder that holds something else.
+    """
+    if not re.fullmatch(r"v?\d+(\.\d+)*", version):
+        raise InputError(f"expected a version such as v0.2, got {version!r}")
+    listed = folder / "versions.json"
+    if folder.exists() and any(folder.iterdir()) and not listed.is_file():
+        raise InputError(f"expected an empty folder or a site with versions, got {str(folder)!r}, which holds something else")
+    make_site(book, folder / version, editions)
+    for page in (folder / version).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace("<html ", f'<html data-xaicl-version="{version}" ', 1), encoding="utf-8")
+    known = {*json.loads(listed.read_text()), version} if listed.is_file() else {version}
+    versions = sorted(known, key=lambda one: [int(part) for part in re.findall(r"\d+", one)], reverse=True)
+    listed.write_text(json.dumps(versions) + "\n")
+    (folder / "index.html").write_text(f'<meta http-equiv="Refresh" content="0; url={versions[0]}/index.html" />\n')
+    (folder / ".nojekyll").touch()
+    return folder / version
 
 
 def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True) -> Path:
