@@ -65,8 +65,8 @@ def test_docstrings_with_bars_and_stars_can_be_read():
 
 def test_a_page_says_how_to_cite_it(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    config = SimpleNamespace(author="A & B", project="The book", html_baseurl="https://example.org/x/")
+    config = SimpleNamespace(author="A & B", html_title="The book", html_baseurl="https://example.org/x/")
     text = _citation("notebooks/01_a", "Q &amp; <em>A</em>_1", config)
     assert "<pre>@incollection{xaicl-01_a,\n  title = {Q \\&amp; A\\_1},\n  author = {{A &amp; B}},\n" in text
     assert '<span class="xaicl-url">\n  url = {https://example.org/x/notebooks/01_a.html},</span>\n}</pre>' in text
-    assert '<span class="xaicl-url"></span>' in _citation("a", "T", SimpleNamespace(author="A", project="B", html_baseurl=""))
+    assert '<span class="xaicl-url"></span>' in _citation("a", "T", SimpleNamespace(author="A", html_title="B", html_baseurl=""))

@@ -104,7 +104,7 @@ def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     if 'name="description"' in context.get("metatags", ""):
         return
     said = _description(doctree) if doctree is not None else ""
-    said = said or f"{context.get('title') or page}: a page of {app.config.project}."
+    said = said or f"{context.get('title') or page}: a page of {app.config.html_title}."
     context["metatags"] = context.get("metatags", "") + f'\n<meta name="description" content="{html.escape(said, quote=True)}" />'
 
 
@@ -117,7 +117,7 @@ def _citation(page: str, title: str, config: Any) -> str:
     built = stamp()
     lines = (
         f"@incollection{{xaicl-{page.rpartition('/')[2]},", f"  title = {{{written}}},", f"  author = {{{{{config.author}}}}},",
-        f"  booktitle = {{{config.project}}},", f"  year = {{{built[-10:-6]}}},", f"  note = {{{built}}},",
+        f"  booktitle = {{{config.html_title}}},", f"  year = {{{built[-10:-6]}}},", f"  note = {{{built}}},",
     )  # fmt: skip
     text = html.escape("\n".join(lines), quote=False)
     return (
