@@ -27,8 +27,8 @@ function entry(version) {
 }
 
 const versions = await fetch(new URL("../versions.json", home)).then((answer) => answer.json(), () => []);
-const place = document.querySelector(".header-article-items__end");
+const place = document.querySelector(".article-header-buttons");
 if (place && versions.length > 1) {
-  const shown = here === versions[0] ? here : `${here}, not the newest`;
+  const shown = here === versions[0] ? here : `${here}, older`;
   place.prepend(make("details", { className: "xaicl-versions" }, make("summary", { ariaLabel: `Version ${shown}` }, shown), make("ul", {}, ...versions.map(entry))));
 }
