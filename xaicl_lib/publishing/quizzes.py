@@ -129,6 +129,15 @@ def _form(number: int, question: Question) -> str:
     )
 
 
+def quiz_slides(questions: Sequence[Question]) -> list[str]:
+    """Markdown of a slide for each question with options, its answer in the speaker's notes."""
+    made = []
+    for question in map(_mixed, (one for one in questions if one["kind"] == "choice")):
+        options = "\n".join(f"- **{letter}** {_plain(one['text'])}" for letter, one in zip("ABCDEF", question["options"], strict=False))
+        made.append(f"## Vote\n\n{_plain(question['ask'])}\n\n{options}\n\nNotes:\n{_plain(answer(question))}\n")
+    return made
+
+
 def teachers_page(quizzes: Quizzes, titles: Mapping[str, str]) -> str:
     """Markdown: every question with its answer and what is said of wrong ones, chapter by chapter, and the export to take away."""
     count = sum(map(len, quizzes.values()))
