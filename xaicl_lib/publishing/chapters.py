@@ -43,10 +43,10 @@ def _row(path: Path, questions: int, folder: str) -> tuple[int, str]:
     notebook = nbformat.read(path, as_version=4)
     texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     minutes = re.match(r"(\d+) minutes", about(texts[0], "Time"))
-    exercises = re.findall(r"^\*\*\d+\. (.+?)\.?\*\*", "\n".join(texts), re.MULTILINE)
+    exercises = len(re.findall(r"^\*\*\d+\. .+?\*\*", "\n".join(texts), re.MULTILINE))
     title, known = (one.replace("|", "\\|") for one in (notebook_title(notebook), about(texts[0], "You will know")))
     cells = [
-        f"[{title}]({folder}notebooks/{path.name})", minutes[1] if minutes else "", known, "; ".join(exercises), str(questions or ""),
+        f"[{title}]({folder}notebooks/{path.name})", minutes[1] if minutes else "", known, str(exercises), str(questions or ""),
         f'<a href="../slides/{path.stem}.html">slides</a>',
     ]  # fmt: skip
     return int(minutes[1]) if minutes else 0, f"| {' | '.join(cells)} |"
