@@ -16,7 +16,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from xaicl_lib.publishing.outline import page_count
+from xaicl_lib.publishing.outline import _pages
 from xaicl_lib.publishing.whole import Entry, contents
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,8 +26,8 @@ STRING = rb"(\((?:[^\\)]|\\.)*\)|<[0-9A-F]*>)"
 
 def check_pdf(pdf: bytes, entries: Sequence[Entry], figures: Mapping[str, list[str]]) -> Iterator[str]:
     """What the PDF lacks: pages, entries of its outline, figures."""
-    if not len(entries) < page_count(pdf) < 1000:
-        yield f"the PDF has {page_count(pdf)} pages for {len(entries)} of the book"
+    if not len(entries) < len(_pages(pdf)) < 1000:
+        yield f"the PDF has {len(_pages(pdf))} pages for {len(entries)} of the book"
     named = {_squeezed(title) for title in titles(pdf)}
     yield from (f"the PDF's outline lacks {one.title}" for one in entries if _squeezed(one.title) not in named)
     there = Counter(map(_squeezed, pictures(pdf)))
@@ -129,7 +129,7 @@ def main() -> int:
     problems = [f"{path.name} has {path.stat().st_size / 1e6:.0f} MB" for path in files if path.stat().st_size > HEAVIEST]
     problems += [*check_pdf(files[0].read_bytes(), entries, figures), *check_epub(files[1]), *check_pictures(files[1], figures)]
     told = f"{len(entries)} pages and {sum(map(len, figures.values()))} figures of the book"
-    print("\n".join(problems) if problems else f"ok: {told} in {page_count(files[0].read_bytes())} pages of PDF and in the ePub")
+    print("\n".join(problems) if problems else f"ok: {told} in {len(_pages(files[0].read_bytes()))} pages of PDF and in the ePub")
     return 1 if problems else 0
 
 

@@ -12,11 +12,6 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
     return {_name(name): pages[int(page)] for name, page in re.findall(rb"/([^\s/\[]+) \[" + _NUMBER, places)}
 
 
-def page_count(pdf: bytes) -> int:
-    """How many pages it has."""
-    return len(_pages(pdf))
-
-
 def _pages(pdf: bytes) -> list[int]:
     """The numbers of the pages' objects, in order."""
     nodes = {int(number): kids for number, kids in re.findall(rb"\n(\d+) 0 obj\n<</Type /Pages\n.*?/Kids \[(.*?)\]", pdf, re.DOTALL)}

@@ -76,7 +76,9 @@ def chapter_slides(name: str, notebook: nbformat.NotebookNode, questions: Sequen
         notebook: executed; its solutions and its notes for teachers are left out.
         questions: further slides, before the summary.
     """
-    slides, heading, waiting, lists = [_opening(notebook)], "", [], {}
+    slides: list[_Slide] = [_opening(notebook)]
+    heading, waiting = "", list[str]()
+    lists: dict[str, list[str]] = {}
     for cell in notebook.cells:
         if cell.cell_type == "code":
             if _has_figure(cell):
@@ -91,16 +93,17 @@ def chapter_slides(name: str, notebook: nbformat.NotebookNode, questions: Sequen
                 lists.setdefault(heading, []).append(block)
             else:
                 waiting.append(block)
-    closing = [(one, "\n\n".join(lists[one]), []) for one in LISTED if one in lists]
+    closing: list[_Slide] = [(one, "\n\n".join(lists[one]), []) for one in LISTED if one in lists]
     _told(slides, heading, waiting)
     made = [_deck_slide(*one) for one in slides] + list(questions) + [_deck_slide(*one) for one in closing]
     return "\n---\n".join(made)
 
 
+_Slide = tuple[str, str, list[str]]  # a heading, what is shown, and what the speaker says
 LISTED = ("Exercises", "What this page does not show", "Summary")  # sections whose text is what is shown
 
 
-def _opening(notebook: nbformat.NotebookNode) -> tuple[str, str, list[str]]:
+def _opening(notebook: nbformat.NotebookNode) -> _Slide:
     """The first slide, under the chapter's title: what one will know."""
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     blocks = _blocks(first)
@@ -111,7 +114,7 @@ def _opening(notebook: nbformat.NotebookNode) -> tuple[str, str, list[str]]:
     )
 
 
-def _told(slides: list[tuple[str, str, list[str]]], heading: str, waiting: list[str]) -> None:
+def _told(slides: list[_Slide], heading: str, waiting: list[str]) -> None:
     """What follows a section's last figure is said with it."""
     if slides[-1][0] == heading:
         slides[-1][2].extend(waiting)
