@@ -1,7 +1,6 @@
 """Folders to give away, and what stands at the foot of every page."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.book import _with_sections, _with_stamp
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.publishing.site import OFFER, _fetch_wheels, make_classroom, make_site, make_version, stamp
+from xaicl_lib.publishing.whole import OF, digest
 
 
 @pytest.fixture
@@ -60,16 +60,18 @@ def test_a_site_is_made_and_made_again_but_never_over_something_else(book, tmp_p
     assert not (tmp_path / "other").exists()
 
 
-def test_a_site_offers_the_book_as_files_that_are_as_new_as_it(book, tmp_path, capsys):
+def test_a_site_offers_the_book_as_files_that_were_made_of_it(book, tmp_path, capsys):
     page = book / "book" / "intro.html"
     page.parent.mkdir()
-    page.write_text(f"<h1>T</h1>{OFFER}<p>rest</p>")
+    nav = '<nav class="bd-docs-nav"><ul><li class="toctree-l1"><a href="#">T</a></li></ul></nav>'
+    page.write_text(f"{nav}<article><h1>T</h1>{OFFER}<p>rest</p></article>")
     files = [tmp_path / "editions" / name for name in ("xaicl.pdf", "xaicl.epub")]
     files[0].parent.mkdir()
     files[0].write_bytes(b"x" * 2_400_000)
     site = tmp_path / "site"
     assert "hidden" in (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()  # one of them is not there
     files[1].write_bytes(b"x" * 600_000)
+    (files[0].parent / OF).write_text(digest(book))
     told = (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()
     assert "hidden" not in told
     assert (
@@ -77,9 +79,11 @@ def test_a_site_offers_the_book_as_files_that_are_as_new_as_it(book, tmp_path, c
         in told
     )
     assert (site / "editions" / "xaicl.pdf").stat().st_size == 2_400_000
-    os.utime(files[0], (0, 0))
+    page.write_text(page.read_text().replace("<nav", "<nav id='other'"))
+    assert "hidden" not in (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()  # the page says the same
+    page.write_text(page.read_text().replace("rest", "more"))
     assert "hidden" in (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()
-    assert "newer than its PDF" in capsys.readouterr().out
+    assert "of other pages" in capsys.readouterr().out
     assert not (site / "editions").exists()
     assert OFFER in (ROOT / "book" / "intro.md").read_text()
 

@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element
 from xaicl_lib.errors import InputError, NotebookError
 from xaicl_lib.publishing.epub import write_epub
 from xaicl_lib.publishing.outline import page_numbers
-from xaicl_lib.publishing.whole import FIRST, Entry, Facts, article, contents, facts, link, within
+from xaicl_lib.publishing.whole import FIRST, OF, Entry, Facts, article, contents, digest, facts, link, within
 
 HOST = "http://book.invalid/"  # answered from the folder; no other is ever asked
 LIVE = ("pair.js", "quiz.js", "lab.js", "alive.js", "search.js")  # what would put something that moves in the place of what stands there
@@ -57,6 +57,7 @@ def make_editions(book: Path, folder: Path) -> list[Path]:
         (pictures / "whole.css").write_text(style, encoding="utf-8")
         _print(page, told, entries, [within(articles[entry.slug]) for entry in entries], pictures, made[0])
         write_epub(made[1], told, entries, articles, pictures, style)
+    (folder / OF).write_text(digest(book) + "\n")
     return made
 
 

@@ -13,7 +13,7 @@ import nbformat
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.editions import edit_notebook
-from xaicl_lib.publishing.whole import FIRST
+from xaicl_lib.publishing.whole import FIRST, OF, digest
 
 OFFER = '<p class="xaicl-editions" hidden></p>'  # on the first page, until the files are there
 BESIDE = ("jupyterlab>=4.2",)  # what a student needs beside the package to open a notebook
@@ -61,7 +61,7 @@ def make_site(book: Path, folder: Path, editions: Path | None = None) -> Path:
     Args:
         book: a built book.
         folder: to make.
-        editions: folder of the book as a PDF and an ePub, which the site's first page then offers; left out if the book is newer.
+        editions: folder of the book as a PDF and an ePub, which the site's first page then offers; left out if of other pages.
 
     Raises:
         InputError: no book, or a folder that holds something else.
@@ -79,10 +79,10 @@ def _offer(book: Path, site: Path, editions: Path | None) -> None:
     """Put the book's files into the site and links to them where its first page has room for them."""
     page = site / FIRST
     files = {kind: editions / f"xaicl.{kind.lower()}" for kind in ("PDF", "ePub")} if editions else {}
-    if not page.is_file() or not all(file.is_file() for file in files.values()) or not files:
+    if editions is None or not all(file.is_file() for file in (page, *files.values(), editions / OF)):
         return
-    if any(file.stat().st_mtime < (book / FIRST).stat().st_mtime for file in files.values()):
-        print("the book is newer than its PDF and ePub, which are left out; `make editions` makes them anew")
+    if (editions / OF).read_text().strip() != digest(book):
+        print("the PDF and the ePub are of other pages than the book's and are left out; `make editions` makes them anew")
         return
     (site / "editions").mkdir()
     for file in files.values():

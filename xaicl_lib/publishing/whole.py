@@ -1,6 +1,7 @@
 """The built book as one document: its pages in the order of its contents, with ids of their own and links that stay within."""
 
 import copy
+import hashlib
 import html
 import posixpath
 import re
@@ -17,6 +18,7 @@ from xaicl_lib.errors import InputError
 HEADINGS = {f"h{level}" for level in range(1, 7)}
 MATH = "http://www.w3.org/1998/Math/MathML"
 FIRST = "book/intro.html"
+OF = "of.txt"  # beside the book's files: of which pages they were made
 TEX = "data-tex"  # of a formula, beside its MathML
 
 
@@ -85,6 +87,12 @@ def contents(book: Path) -> list[Entry]:
     reader = _Contents(FIRST)
     reader.feed(page.read_text(encoding="utf-8"))
     return reader.entries
+
+
+def digest(book: Path) -> str:
+    """A name for what a built book's pages say, the same whenever they are built anew without a change."""
+    texts = (re.findall(r"<article.*</article>", (book / one.address).read_text(encoding="utf-8"), re.DOTALL) for one in contents(book))
+    return hashlib.sha256("\n".join(text for found in texts for text in found).encode()).hexdigest()
 
 
 class _Contents(HTMLParser):
