@@ -14,7 +14,6 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from xaicl_lib.publishing.chapters import about
-from xaicl_lib.publishing.editions import edited
 from xaicl_lib.publishing.reference import notebook_title
 
 _PAGE = Template("""<!doctype html>
@@ -73,7 +72,7 @@ def chapter_slides(name: str, notebook: nbformat.NotebookNode, questions: Sequen
 
     Args:
         name: of the notebook, by which its figures are found.
-        notebook: executed; its solutions and its notes for teachers are left out.
+        notebook: executed; its directives, solutions and notes for teachers among them, are left out.
         questions: further slides, before the summary.
     """
     slides: list[_Slide] = [_opening(notebook)]
@@ -85,7 +84,7 @@ def chapter_slides(name: str, notebook: nbformat.NotebookNode, questions: Sequen
                 slides.append((heading, f"<!-- figure {name} {cell.id} -->", waiting))
                 waiting = []
             continue
-        for block in _blocks(edited(cell.source, "student")):
+        for block in _blocks(cell.source):
             if found := re.match(r"#+ (.*)", block):
                 _told(slides, heading, waiting)
                 heading, waiting = found[1], []
