@@ -10,12 +10,13 @@ TORCH ?=
 JOBS ?=
 CORES = $(shell $(RUN) -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 
-.PHONY: help setup book teacher student site classroom serve evidence test lint clean check-notebooks check-book check-links
+.PHONY: help setup book teacher student site editions classroom serve evidence test lint clean check-notebooks check-book check-links
 
 help:
 	@echo "make book        execute the notebooks and build the book (PROFILE=quick or full, JOBS=notebooks at a time)"
 	@echo "make teacher     the edition with open solutions and notes; make student: the one without solutions"
-	@echo "make site        the book as one folder for any static host, _build/site"
+	@echo "make site        the book as one folder for any static host, _build/site (VERSION=v0.2: one of several versions in it)"
+	@echo "make editions    the whole book as a PDF and an ePub, checked; make site then offers them"
 	@echo "make classroom   one folder to copy into a room without internet, _build/classroom"
 	@echo "make serve       show the book on localhost (PORT=8000)"
 	@echo "make test        formatting, lint, types, tests, notebooks (which make book then need not run again)"
@@ -51,7 +52,11 @@ teacher student: $(BOOK)
 	@$(RUN) -m xaicl_lib book --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)) --edition $@
 
 site: book
-	@$(RUN) -m xaicl_lib site
+	@$(RUN) -m xaicl_lib site $(if $(VERSION),--version $(VERSION))
+
+editions: book $(TEST)
+	@$(RUN) -m xaicl_lib editions
+	@$(RUN) tests/check_editions.py
 
 classroom: book
 	@$(RUN) -m xaicl_lib site --classroom
@@ -77,7 +82,7 @@ check-notebooks: $(TEST)
 
 check-book: $(TEST)
 	@$(RUN) tests/check_pages.py
-	$(RUN) -m pytest tests/check_lab.py tests/check_search.py tests/check_element.py tests/check_quizzes.py tests/check_alive.py
+	$(RUN) -m pytest tests/check_lab.py tests/check_search.py tests/check_element.py tests/check_quizzes.py tests/check_alive.py tests/check_versions.py
 
 # Of the sources that the last build has staged.
 check-links: $(BOOK)

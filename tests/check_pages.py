@@ -13,9 +13,7 @@ and what it refers to is there.
 import argparse
 import functools
 import http.server
-import os
 import re
-import shutil
 import sys
 import tempfile
 import threading
@@ -29,6 +27,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.publishing import printing
 from xaicl_lib.publishing.assets import _npm_parts
 from xaicl_lib.publishing.links import check_basics, check_links
 
@@ -288,11 +287,10 @@ def shoot(page: Any, folder: Path | None, name: str, device: str, theme: str) ->
 
 
 def find_chromium() -> str:
-    named = os.environ.get("XAICL_CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found or not shutil.which(found):
-        sys.exit(f"expected Chromium, found {found or 'none'}; install it, or set XAICL_CHROMIUM to its path")
-    return found
+    try:
+        return printing.find_chromium()
+    except InputError as error:
+        sys.exit(str(error))
 
 
 def check_width(device: str, names: list[str], address: str, book: Path, screenshots: Path | None) -> int:

@@ -311,15 +311,26 @@ def _run_book(arguments: argparse.Namespace) -> None:
 def _run_site(arguments: argparse.Namespace) -> None:
     """Copy the built book for a host, or for a room without internet."""
     from xaicl_lib.publishing.run import ROOT
-    from xaicl_lib.publishing.site import make_classroom, make_site
+    from xaicl_lib.publishing.site import make_classroom, make_site, make_version
 
     out = Path(arguments.out).resolve()
     folder = Path(arguments.folder or out / ("classroom" if arguments.classroom else "site")).resolve()
     if arguments.classroom:
         make_classroom(ROOT, out / "html", folder, wheels=not arguments.no_wheels)
+    elif arguments.version:
+        folder = make_version(out / "html", folder, arguments.version, out / "editions")
     else:
-        make_site(out / "html", folder)
+        make_site(out / "html", folder, out / "editions")
     print(f"made: {folder}")
+
+
+def _run_editions(arguments: argparse.Namespace) -> None:
+    """Write the built book as a PDF and an ePub."""
+    from xaicl_lib.publishing.printing import make_editions
+
+    out = Path(arguments.out).resolve()
+    for path in make_editions(out / "html", Path(arguments.folder or out / "editions")):
+        print(f"written: {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 
 def _run_links(arguments: argparse.Namespace) -> None:
@@ -355,7 +366,7 @@ def _run_serve(arguments: argparse.Namespace) -> None:
 _COMMANDS = {
     "explain": _run_explain, "retrieve": _run_retrieve, "evaluate": _run_evaluate, "benchmark": _run_benchmark,
     "models": _run_models, "methods": _run_methods, "export": _run_export, "element": _run_element, "train": _run_train, "book": _run_book,
-    "run": _run_execute, "check": _run_check, "site": _run_site, "links": _run_links, "serve": _run_serve,
+    "run": _run_execute, "check": _run_check, "site": _run_site, "editions": _run_editions, "links": _run_links, "serve": _run_serve,
 }  # fmt: skip
 
 

@@ -191,6 +191,10 @@
     }
   }
 
+  // Where the book's settings do not say where it is, the page is cited as it is read.
+  for (const place of document.querySelectorAll(".xaicl-url:empty")) {
+    if (location.protocol.startsWith("http")) place.textContent = `\n  url = {${location.origin}${location.pathname}},`;
+  }
   accessible();
   addEventListener("load", accessible);
   for (const button of document.querySelectorAll(".theme-switch-button")) {
@@ -198,6 +202,7 @@
   }
   addEventListener("resize", accessible);
   const boxes = [...document.querySelectorAll(".xaicl-plot")];
+  if (root.dataset.xaiclVersion) import(new URL("versions.js", here));
   if (document.querySelector("xaicl-pair")) import(new URL("lab/page/pair.js", here));
   if (document.querySelector(".xaicl-quiz")) import(new URL("quiz.js", here));
   if (document.querySelector(".xl-explorer")) showPairs();

@@ -7,7 +7,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from sphinx import addnodes
 
-from xaicl_lib.publishing.extension import ENOUGH, _description, _glossary_terms, _link_terms, _readable
+from xaicl_lib.publishing.extension import ENOUGH, _citation, _description, _glossary_terms, _link_terms, _readable
 from xaicl_lib.publishing.run import ROOT
 
 
@@ -61,3 +61,12 @@ def test_docstrings_with_bars_and_stars_can_be_read():
     lines = [":ivar f: (model, *, x) of |z|", ">>> a | b", "**Example**", "(x, **kwargs)"]
     _readable(None, "function", "f", None, None, lines)
     assert lines == [r":ivar f: (model, \*, x) of \|z\|", ">>> a | b", "**Example**", r"(x, \*\*kwargs)"]
+
+
+def test_a_page_says_how_to_cite_it(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    config = SimpleNamespace(author="A & B", html_title="The book", html_baseurl="https://example.org/x/")
+    text = _citation("notebooks/01_a", "Q &amp; <em>A</em>_1", config)
+    assert "<pre>@incollection{xaicl-01_a,\n  title = {Q \\&amp; A\\_1},\n  author = {{A &amp; B}},\n" in text
+    assert '<span class="xaicl-url">\n  url = {https://example.org/x/notebooks/01_a.html},</span>\n}</pre>' in text
+    assert '<span class="xaicl-url"></span>' in _citation("a", "T", SimpleNamespace(author="A", html_title="B", html_baseurl=""))

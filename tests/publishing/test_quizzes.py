@@ -71,6 +71,15 @@ def test_a_section_can_be_read_without_scripts_and_names_cannot_become_html() ->
     assert json.loads(data) == question
 
 
+def test_what_is_to_be_ordered_can_be_read_without_scripts_and_not_in_its_order() -> None:
+    orders = [question for question in QUESTIONS if question["kind"] == "order"]
+    assert orders
+    for question in orders:
+        shown = re.findall("<li>(.*?)</li>", section([question]))
+        assert sorted(shown) == sorted(map(html.escape, question["items"]))
+        assert shown != [html.escape(item) for item in question["items"]]
+
+
 def test_moodle_gets_every_question_with_its_answer() -> None:
     quick = {"conditional_occlusion": "grad_cam"}  # another map, for its cost
     asked = {name: [q | {"maps": [quick.get(m, m) for m in q.get("maps", ())]} for q in questions] for name, questions in QUIZZES.items()}

@@ -1,5 +1,6 @@
 """Folders to give away, and what stands at the foot of every page."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from xaicl_lib import __version__
 from xaicl_lib.cli import main
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.book import _with_sections, _with_stamp
-from xaicl_lib.publishing.site import _fetch_wheels, make_classroom, make_site, stamp
+from xaicl_lib.publishing.run import ROOT
+from xaicl_lib.publishing.site import OFFER, _fetch_wheels, make_classroom, make_site, make_version, stamp
+from xaicl_lib.publishing.whole import OF, digest
 
 
 @pytest.fixture
@@ -55,6 +58,51 @@ def test_a_site_is_made_and_made_again_but_never_over_something_else(book, tmp_p
     with pytest.raises(InputError, match="make book"):
         make_site(tmp_path / "nothing", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_site_offers_the_book_as_files_that_were_made_of_it(book, tmp_path, capsys):
+    page = book / "book" / "intro.html"
+    page.parent.mkdir()
+    nav = '<nav class="bd-docs-nav"><ul><li class="toctree-l1"><a href="#">T</a></li></ul></nav>'
+    page.write_text(f"{nav}<article><h1>T</h1>{OFFER}<p>rest</p></article>")
+    files = [tmp_path / "editions" / name for name in ("xaicl.pdf", "xaicl.epub")]
+    files[0].parent.mkdir()
+    files[0].write_bytes(b"x" * 2_400_000)
+    site = tmp_path / "site"
+    assert "hidden" in (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()  # one of them is not there
+    files[1].write_bytes(b"x" * 600_000)
+    (files[0].parent / OF).write_text(digest(book))
+    told = (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()
+    assert "hidden" not in told
+    assert (
+        '<a href="../editions/xaicl.pdf" download>PDF</a> (2 MB) or <a href="../editions/xaicl.epub" download>ePub</a> (1 MB).</p><p>rest'
+        in told
+    )
+    assert (site / "editions" / "xaicl.pdf").stat().st_size == 2_400_000
+    page.write_text(page.read_text().replace("<nav", "<nav id='other'"))
+    assert "hidden" not in (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()  # the page says the same
+    page.write_text(page.read_text().replace("rest", "more"))
+    assert "hidden" in (make_site(book, site, files[0].parent) / "book" / "intro.html").read_text()
+    assert "of other pages" in capsys.readouterr().out
+    assert not (site / "editions").exists()
+    assert OFFER in (ROOT / "book" / "intro.md").read_text()
+
+
+def test_a_site_holds_versions_side_by_side(book, tmp_path):
+    site = tmp_path / "site"
+    (book / "a.html").write_text('<html lang="en"><p>&lt;html </p>')
+    for version in ("v0.9", "v0.10", "v0.9"):
+        made = make_version(book, site, version)
+        assert (made / "a.html").read_text() == f'<html data-xaicl-version="{version}" lang="en"><p>&lt;html </p>'
+    assert json.loads((site / "versions.json").read_text()) == ["v0.10", "v0.9"]  # by number
+    assert "url=v0.10/index.html" in (site / "index.html").read_text()
+    assert "data-xaicl" not in (book / "a.html").read_text()
+    for version in ("../up", "v0.2/x", "new", ""):
+        with pytest.raises(InputError, match="expected a version such as"):
+            make_version(book, site, version)
+    plain = make_site(book, tmp_path / "plain")
+    with pytest.raises(InputError, match="holds something else"):
+        make_version(book, plain, "v1")
 
 
 def test_the_classroom_serves_itself_with_python_alone(book, tmp_path):

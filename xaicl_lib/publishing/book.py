@@ -14,13 +14,13 @@ import nbformat
 import yaml
 
 from xaicl_lib.errors import InputError, NotebookError
-from xaicl_lib.publishing.chapters import with_chapters
+from xaicl_lib.publishing.chapters import with_chapters, with_course
 from xaicl_lib.publishing.editions import edit_notebook, edited
 from xaicl_lib.publishing.links import check_basics, check_links
-from xaicl_lib.publishing.quizzes import FILE, Quizzes, moodle_xml, read_quizzes, section, teachers_page
+from xaicl_lib.publishing.quizzes import FILE, Quizzes, moodle_xml, quiz_slides, read_quizzes, section, teachers_page
 from xaicl_lib.publishing.reference import notebook_title, write_reference
 from xaicl_lib.publishing.site import stamp
-from xaicl_lib.publishing.slides import deck
+from xaicl_lib.publishing.slides import chapter_slides, deck
 
 HIDDEN = {"remove-cell", "remove-output", "remove_cell", "remove_output"}  # tags of cells whose outputs are left out on purpose
 PLOT = 'class="xaicl-plot"'
@@ -40,10 +40,16 @@ def stage(root: Path, executed: list[Path], source: Path, repository: str | None
     if quizzes:
         _stage_questions(source / "book", quizzes, staged)
     by_name, toc = {path.stem: path for path in executed}, yaml.safe_load((root / "_toc.yml").read_text())
+    slides = source / "extra" / "slides"
+    slides.mkdir(parents=True)
+    for name, path in by_name.items():
+        text = chapter_slides(name, nbformat.read(path, as_version=4), quiz_slides(quizzes.get(name, ())))
+        _stage_slides(text, slides / f"{name}.html", by_name)
     for page in (source / "book").rglob("*.md"):
         text = with_chapters(page.read_text(encoding="utf-8"), toc, by_name)
+        text = with_course(text, toc, by_name, {name: len(asked) for name, asked in quizzes.items()})
         if page.name == "slides.md":
-            _stage_slides(text, source / "extra" / "slides", by_name)
+            _stage_slides(text, slides / "index.html", by_name)
             page.unlink()
         else:
             page.write_text(edited(_with_figures(text, by_name), edition), encoding="utf-8")
@@ -70,10 +76,9 @@ def _stage_questions(book: Path, quizzes: Quizzes, staged: list[Path]) -> None:
     (book / "_static" / "xaicl-moodle.xml").write_bytes(moodle_xml(quizzes, titles))
 
 
-def _stage_slides(text: str, folder: Path, executed: dict[str, Path]) -> None:
-    folder.mkdir(parents=True)
+def _stage_slides(text: str, target: Path, executed: dict[str, Path]) -> None:
     page = deck(text, lambda name, cell: _notebook_figure(name, cell, executed), stamp())
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    target.write_text(page, encoding="utf-8")
 
 
 def _with_stamp(config: dict[str, Any], edition: str) -> dict[str, Any]:

@@ -10,11 +10,46 @@ import nbformat
 from xaicl_lib.publishing.reference import notebook_title
 
 MARK = "<!-- chapters -->"
+TABLE = "<!-- course -->"
 
 
 def with_chapters(text: str, toc: dict[str, Any], executed: Mapping[str, Path], folder: str = "../") -> str:
     """The text with `<!-- chapters -->` replaced by a list of the notebooks in the table of contents, part by part."""
     return text.replace(MARK, _chapter_list(toc, executed, folder)) if MARK in text else text
+
+
+def with_course(text: str, toc: dict[str, Any], executed: Mapping[str, Path], questions: Mapping[str, int], folder: str = "../") -> str:
+    """The text with `<!-- course -->` replaced by a table of the notebooks in the table of contents, for whoever plans a course.
+
+    Args:
+        text: of a page.
+        toc: the table of contents.
+        executed: notebooks by name.
+        questions: how many each asks at its end.
+        folder: from the page to the book's top.
+    """
+    if TABLE not in text:
+        return text
+    names = [Path(file).name for _, files in _parts(toc) for file in files if Path(file).name in executed]
+    rows = [_row(executed[name], questions.get(name, 0), folder) for name in names]
+    head = "| chapter | minutes | students will know | exercises | questions | slides |\n| --- | --- | --- | --- | --- | --- |"
+    minutes, asked = sum(one[0] for one in rows), sum(questions.get(name, 0) for name in names)
+    last = f"| **all {len(names)}** | **{minutes}** | | | **{asked}** | |"
+    return text.replace(TABLE, "\n".join([head, *(line for _, line in rows), last]))
+
+
+def _row(path: Path, questions: int, folder: str) -> tuple[int, str]:
+    """Minutes to read, and the chapter's line of the table."""
+    notebook = nbformat.read(path, as_version=4)
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    minutes = re.match(r"(\d+) minutes", about(texts[0], "Time"))
+    exercises = len(re.findall(r"^\*\*\d+\. .+?\*\*", "\n".join(texts), re.MULTILINE))
+    title, known = (one.replace("|", "\\|") for one in (notebook_title(notebook), about(texts[0], "You will know")))
+    cells = [
+        f"[{title}]({folder}notebooks/{path.name})", minutes[1] if minutes else "", known, str(exercises), str(questions or ""),
+        f'<a href="../slides/{path.stem}.html">slides</a>',
+    ]  # fmt: skip
+    return int(minutes[1]) if minutes else 0, f"| {' | '.join(cells)} |"
 
 
 def _chapter_list(toc: dict[str, Any], executed: Mapping[str, Path], folder: str) -> str:
@@ -35,16 +70,16 @@ def _parts(toc: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
 def _line(path: Path, folder: str) -> str:
     notebook = nbformat.read(path, as_version=4)
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
-    time, known = _about(first, "Time"), _about(first, "You will know")
+    time, known = about(first, "Time"), about(first, "You will know")
     minutes = re.match(r"\d+ minutes", time)
     head = f"[{notebook_title(notebook)}]({folder}notebooks/{path.name})" + (f", *{minutes[0]}*" if minutes else "")
     return f"- {head}: {known}" if known else f"- {head}"
 
 
-def _about(text: str, term: str) -> str:
+def about(text: str, term: str) -> str:
     """What a page says after `term` in the list under its title; empty if it says nothing.
 
-    >>> _about("Time\\n: 25 minutes to read\\n\\nYou will know\\n: a lot", "Time")
+    >>> about("Time\\n: 25 minutes to read\\n\\nYou will know\\n: a lot", "Time")
     '25 minutes to read'
     """
     found = re.search(rf"^{term}\n: (.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)

@@ -8,6 +8,8 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+from xaicl_lib.publishing.site import stamp
+
 GLOSSARY = "book/glossary"
 UNLINKED = (GLOSSARY, "book/reference/", "book/references")  # pages whose words stay as they are
 WITHIN = (  # text in these is never linked
@@ -97,11 +99,31 @@ def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     """A description of the page for those who find it in a list: its first paragraph, shortened; and signatures as plain lines."""
     if "body" in context:
         context["body"] = unlisted(context["body"])
+    if doctree is not None:
+        context["body"] += _citation(page, context.get("title") or page, app.config)
     if 'name="description"' in context.get("metatags", ""):
         return
     said = _description(doctree) if doctree is not None else ""
-    said = said or f"{context.get('title') or page}: a page of {app.config.project}."
+    said = said or f"{context.get('title') or page}: a page of {app.config.html_title}."
     context["metatags"] = context.get("metatags", "") + f'\n<meta name="description" content="{html.escape(said, quote=True)}" />'
+
+
+def _citation(page: str, title: str, config: Any) -> str:
+    """How to cite a page, behind a button at its foot. Where the book's settings have no address, the page's script adds the reader's."""
+    plain = html.unescape(re.sub(r"<[^>]*>", "", title))
+    written = re.sub(r"([&%#_$])", r"\\\1", plain)
+    base = str(getattr(config, "html_baseurl", "") or "")
+    url = f"\n  url = {{{base.rstrip('/')}/{page}.html}}," if base else ""
+    built = stamp()
+    lines = (
+        f"@incollection{{xaicl-{page.rpartition('/')[2]},", f"  title = {{{written}}},", f"  author = {{{{{config.author}}}}},",
+        f"  booktitle = {{{config.html_title}}},", f"  year = {{{built[-10:-6]}}},", f"  note = {{{built}}},",
+    )  # fmt: skip
+    text = html.escape("\n".join(lines), quote=False)
+    return (
+        '<details class="xaicl-cite"><summary>Cite this page</summary><div class="highlight notranslate"><pre>'
+        f'{text}<span class="xaicl-url">{html.escape(url)}</span>\n}}</pre></div></details>'
+    )
 
 
 def unlisted(body: str) -> str:

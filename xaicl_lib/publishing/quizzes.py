@@ -104,8 +104,9 @@ def section(questions: Sequence[Question]) -> str:
     """Markdown for the end of a chapter: each question with its answer folded, which the page's script makes one to be tried."""
     forms = "\n".join(_form(number, question) for number, question in enumerate(questions, start=1))
     return (
-        "## Check yourself\n\nPredict, then check; what you answer stays in this browser.\n\n"
-        f'```{{raw}} html\n<div class="xaicl-quiz">\n{forms}\n</div>\n```'
+        "## Check yourself\n\n```{raw} html\n"
+        '<p class="xaicl-screen">Predict, then check; what you answer stays in this browser.</p>\n'
+        f'<div class="xaicl-quiz">\n{forms}\n</div>\n```'
     )
 
 
@@ -113,20 +114,40 @@ def _mixed(question: Question) -> Question:
     """The question with its options in another order than the author's, who writes the right one first; the same for everybody."""
     if question["kind"] != "choice":
         return question
-    order = sorted(question["options"], key=lambda option: hashlib.sha256(f"{question['id']} {option['text']}".encode()).digest())
-    return {**question, "options": order}
+    return {**question, "options": _shuffled(question, question["options"], lambda option: option["text"])}
+
+
+def _shuffled(question: Question, things: Sequence[Any], text: Callable[[Any], str]) -> list[Any]:
+    return sorted(things, key=lambda one: hashlib.sha256(f"{question['id']} {text(one)}".encode()).digest())
+
+
+def _listed(question: Question) -> list[str]:
+    """What a question has to choose from or to order, never in the right order."""
+    if question["kind"] != "order":
+        return [option["text"] for option in question.get("options", ())]
+    items = _shuffled(question, question["items"], str)
+    return [*items[1:], items[0]] if items == question["items"] else items
 
 
 def _form(number: int, question: Question) -> str:
     question = _mixed(question)
     data = json.dumps(question, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     ask, told = html.escape(question["ask"]), html.escape(answer(question))
-    items = [option["text"] for option in question["options"]] if question["kind"] == "choice" else []
+    items = _listed(question)
     shown = f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>" if items else ""
     return (
         f'<div class="xaicl-question" id="quiz-{question["id"]}"><script type="application/json">{data}</script>'
         f'<div class="xaicl-ask"><b>{number}.</b> {ask}</div>{shown}<details><summary>Answer</summary><p>{told}</p></details></div>'
     )
+
+
+def quiz_slides(questions: Sequence[Question]) -> list[str]:
+    """Markdown of a slide for each question with options, its answer in the speaker's notes."""
+    made = []
+    for question in map(_mixed, (one for one in questions if one["kind"] == "choice")):
+        options = "\n".join(f"- **{letter}** {_plain(one['text'])}" for letter, one in zip("ABCDEF", question["options"], strict=False))
+        made.append(f"## Vote\n\n{_plain(question['ask'])}\n\n{options}\n\nNotes:\n{_plain(answer(question))}\n")
+    return made
 
 
 def teachers_page(quizzes: Quizzes, titles: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import nbformat
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.editions import edit_notebook
+from xaicl_lib.publishing.whole import FIRST, OF, digest
 
+OFFER = '<p class="xaicl-editions" hidden></p>'  # on the first page, until the files are there
 BESIDE = ("jupyterlab>=4.2",)  # what a student needs beside the package to open a notebook
 START = '''"""Shows the book on this computer, for the browsers of this room: python serve.py [PORT]. Needs nothing but Python."""
 
@@ -52,8 +55,13 @@ def stamp() -> str:
     return f"xaicl {__version__}, built {time.strftime('%Y-%m-%d', time.gmtime(seconds))}"
 
 
-def make_site(book: Path, folder: Path) -> Path:
+def make_site(book: Path, folder: Path, editions: Path | None = None) -> Path:
     """Copy a built book into `folder`, ready to be served from anywhere; what was there before is replaced.
+
+    Args:
+        book: a built book.
+        folder: to make.
+        editions: folder of the book as a PDF and an ePub, which the site's first page then offers; left out if of other pages.
 
     Raises:
         InputError: no book, or a folder that holds something else.
@@ -63,7 +71,54 @@ def make_site(book: Path, folder: Path) -> Path:
     shutil.copytree(book, folder, ignore=shutil.ignore_patterns(".buildinfo", ".doctrees"), dirs_exist_ok=True)
     (folder / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
     (folder / "version.json").write_text(json.dumps({"built": stamp()}) + "\n")
+    _offer(book, folder, editions)
     return folder
+
+
+def _offer(book: Path, site: Path, editions: Path | None) -> None:
+    """Put the book's files into the site and links to them where its first page has room for them."""
+    page = site / FIRST
+    files = {kind: editions / f"xaicl.{kind.lower()}" for kind in ("PDF", "ePub")} if editions else {}
+    if editions is None or not all(file.is_file() for file in (page, *files.values(), editions / OF)):
+        return
+    if (editions / OF).read_text().strip() != digest(book):
+        print("the PDF and the ePub are of other pages than the book's and are left out; `make editions` makes them anew")
+        return
+    (site / "editions").mkdir()
+    for file in files.values():
+        shutil.copy(file, site / "editions")
+    links = [f'<a href="../editions/{file.name}" download>{kind}</a> ({file.stat().st_size / 1e6:.0f} MB)' for kind, file in files.items()]
+    offer = OFFER.replace(" hidden>", f">The whole book as one file, to print or to read without a network: {' or '.join(links)}.")
+    page.write_text(page.read_text(encoding="utf-8").replace(OFFER, offer), encoding="utf-8")
+
+
+def make_version(book: Path, folder: Path, version: str, editions: Path | None = None) -> Path:
+    """Copy a built book below a site's folder as one of its versions; the others there stay, and every page leads to them.
+
+    Args:
+        book: a built book.
+        folder: of the site; `versions.json` in it lists what it holds, the newest first, and its index leads to the newest.
+        version: such as "v0.2", the name of a folder.
+        editions: see `make_site`.
+
+    Raises:
+        InputError: no book, no version, or a folder that holds something else.
+    """
+    if not re.fullmatch(r"v?\d+(\.\d+)*", version):
+        raise InputError(f"expected a version such as v0.2, got {version!r}")
+    listed = folder / "versions.json"
+    if folder.exists() and any(folder.iterdir()) and not listed.is_file():
+        raise InputError(f"expected an empty folder or a site with versions, got {str(folder)!r}, which holds something else")
+    make_site(book, folder / version, editions)
+    for page in (folder / version).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace("<html ", f'<html data-xaicl-version="{version}" ', 1), encoding="utf-8")
+    known = {*json.loads(listed.read_text()), version} if listed.is_file() else {version}
+    versions = sorted(known, key=lambda one: [int(part) for part in re.findall(r"\d+", one)], reverse=True)
+    listed.write_text(json.dumps(versions) + "\n")
+    (folder / "index.html").write_text(f'<meta http-equiv="Refresh" content="0; url={versions[0]}/index.html" />\n')
+    (folder / ".nojekyll").touch()
+    return folder / version
 
 
 def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True) -> Path:

@@ -6,11 +6,15 @@ the book's run, as in the book's own prose.
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from string import Template
 
+import nbformat
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+from xaicl_lib.publishing.chapters import about
+from xaicl_lib.publishing.reference import notebook_title
 
 _PAGE = Template("""<!doctype html>
 <html lang="en" data-theme="light">
@@ -61,6 +65,84 @@ def deck(text: str, figure: Callable[[str, str], str], about: str = "") -> str:
         count=len(slides),
         about=html.escape(about),
     )
+
+
+def chapter_slides(name: str, notebook: nbformat.NotebookNode, questions: Sequence[str] = ()) -> str:
+    """A chapter's deck in Markdown: its question, a slide for each figure with the prose around it as notes, its limits and its summary.
+
+    Args:
+        name: of the notebook, by which its figures are found.
+        notebook: executed; its directives, solutions and notes for teachers among them, are left out.
+        questions: further slides, before the summary.
+    """
+    slides: list[_Slide] = [_opening(notebook)]
+    heading, waiting = "", list[str]()
+    lists: dict[str, list[str]] = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            if _has_figure(cell):
+                slides.append((heading, f"<!-- figure {name} {cell.id} -->", waiting))
+                waiting = []
+            continue
+        for block in _blocks(cell.source):
+            if found := re.match(r"#+ (.*)", block):
+                _told(slides, heading, waiting)
+                heading, waiting = found[1], []
+            elif heading in LISTED and block.startswith(("- ", "**")):
+                lists.setdefault(heading, []).append(block)
+            else:
+                waiting.append(block)
+    closing: list[_Slide] = [(one, "\n\n".join(lists[one]), []) for one in LISTED if one in lists]
+    _told(slides, heading, waiting)
+    made = [_deck_slide(*one) for one in slides] + list(questions) + [_deck_slide(*one) for one in closing]
+    return "\n---\n".join(made)
+
+
+_Slide = tuple[str, str, list[str]]  # a heading, what is shown, and what the speaker says
+LISTED = ("Exercises", "What this page does not show", "Summary")  # sections whose text is what is shown
+
+
+def _opening(notebook: nbformat.NotebookNode) -> _Slide:
+    """The first slide, under the chapter's title: what one will know."""
+    first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
+    blocks = _blocks(first)
+    return (
+        f"# {notebook_title(notebook)}",
+        f"You will know {_unlinked(about(first, 'You will know'))}.",
+        [one for one in blocks[1:] if "\n: " not in one],
+    )
+
+
+def _told(slides: list[_Slide], heading: str, waiting: list[str]) -> None:
+    """What follows a section's last figure is said with it."""
+    if slides[-1][0] == heading:
+        slides[-1][2].extend(waiting)
+
+
+def _deck_slide(heading: str, shown: str, notes: Sequence[str]) -> str:
+    head = heading if heading.startswith("# ") else f"## {heading}"
+    said = "\n\nNotes:\n" + "\n\n".join(notes) if notes else ""
+    return f"{head}\n\n{shown}{said}\n"
+
+
+def _has_figure(cell: nbformat.NotebookNode) -> bool:
+    return any('class="xaicl-plot"' in "".join(one.get("data", {}).get("text/html", "")) for one in cell.get("outputs", ()))
+
+
+def _blocks(text: str) -> list[str]:
+    """Paragraphs, lists and headings of a cell as plain Markdown: without directives, references and links."""
+    text = re.sub(r"^(:{3,}|`{3,}).*?^\1\s*$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [block.strip() for block in re.split(r"\n{2,}", _unlinked(text)) if block.strip() and not block.startswith(("|", "("))]
+
+
+def _unlinked(text: str) -> str:
+    """Markdown without links, citations and comments.
+
+    >>> _unlinked("as [they](a.ipynb#x) say {cite:p}`x2020y`.")
+    'as they say.'
+    """
+    text = re.sub(r"\s*\{cite:p\}`[^`]*`|\{cite:t\}`[^`]*`|<!--.*?-->", "", text)
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
 
 
 def _slide(text: str, number: int, figure: Callable[[str, str], str]) -> str:
