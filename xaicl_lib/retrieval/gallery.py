@@ -156,11 +156,11 @@ def embed_gallery(
         skipped |= {str(path.relative_to(folder)): why for path, why in portion.unread.items()}
         if portion.pixels is not None:
             rows.add(model, portion.new, portion.pixels)
-    if skipped:
-        first = next(iter(skipped))
-        note(f"{len(skipped)} of {len(paths)} files cannot be read and are left out, such as {first!r}: {skipped[first]}")
+    told = ", ".join(f"such as {name!r}: {why}" for name, why in list(skipped.items())[:1])
     if not keys:
-        raise InputError(f"expected at least one image that can be read in {str(folder)!r}, got {len(skipped)} files that cannot")
+        raise InputError(f"expected at least one image that can be read in {str(folder)!r}, got none of {len(skipped)}, {told}")
+    if skipped:
+        note(f"{len(skipped)} of {len(paths)} files cannot be read and are left out, {told}")
     rows.finish([str(path.relative_to(folder)) for path, _ in keys], [key for _, key in keys])
     found = Gallery.open(target)
     object.__setattr__(found, "skipped", skipped)
