@@ -1,6 +1,6 @@
 """What search costs: embedding a folder beside the model alone, a query against many embeddings, words and regions beside a training step.
 
-    python benchmarks/retrieval.py FOLDER [-o results/cost_retrieval.parquet]
+    python benchmarks/retrieval.py FOLDER [PART ...] [-o results/cost_retrieval.parquet]
 
 FOLDER has photos, such as those of XAICL_IMAGENETTE. Times are of one thread on one core, processor time unless said, the least of several
 tries. What a gallery of files is measured by is twofold: the model alone, with pixels at hand, and a plain loop that opens the same files
@@ -86,7 +86,7 @@ def bare(path: Path, model: PairModel):
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
 
 
-def turns(*runs, tries=8):
+def turns(*runs, tries=4):
     """Processor time of several things, the least of several tries; in turns, so that what slows the machine slows each."""
     times = [[least(run, 1) for run in runs] for _ in range(tries)]
     return [min(column) for column in zip(*times, strict=True)]
@@ -145,24 +145,28 @@ def words(model: PairModel, network: torch.nn.Module, text: str):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("-n", type=int, default=200, help="photos")
-    parser.add_argument("-o", "--output", default="results/cost_retrieval.parquet")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="of a query, words, embedding: rows that begin so are made anew (default: all)"
+    )
+    parser.add_argument("-n", type=int, default=480, help="photos; for the larger model an eighth")
+    parser.add_argument("-o", "--output", type=Path, default=Path("results/cost_retrieval.parquet"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     small, (large, network) = load_model("simclr", "cpu"), vit_b_32()
-    rows = []
-    parts = (
-        searching(100_000, 128), searching(100_000, 512), words(large, network, "a photo of a red cat left of a blue dog on grass"),
-        embedding(small, arguments.folder, arguments.n), embedding(large, arguments.folder, arguments.n // 4),
-    )  # fmt: skip
-    for part in parts:
-        for what, value in part:
-            rows.append((what, value))
-            print(f"{what}: {value:.4g}", flush=True)
-    table = with_provenance(pd.DataFrame(rows, columns=["what", "value"]), small, str(arguments.n))
-    table.to_parquet(arguments.output, index=False)
+    parts = {
+        "a query": (searching(100_000, 128), searching(100_000, 512)),
+        "words": (words(large, network, "a photo of a red cat left of a blue dog on grass"),),
+        "embedding": (embedding(small, arguments.folder, arguments.n), embedding(large, arguments.folder, arguments.n // 8)),
+    }
+    for part in arguments.parts or parts:
+        rows = [(what, value) for made in parts[part] for what, value in made]
+        print(*(f"{what}: {value:.4g}" for what, value in rows), sep="\n", flush=True)
+        table = with_provenance(pd.DataFrame(rows, columns=["what", "value"]), small, str(arguments.n))
+        before = pd.read_parquet(arguments.output) if arguments.output.exists() else table[:0]
+        kept = before[~before["what"].str.startswith(part)]
+        pd.concat([kept, table], ignore_index=True).to_parquet(arguments.output, index=False)
 
 
 if __name__ == "__main__":

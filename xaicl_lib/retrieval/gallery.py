@@ -146,11 +146,12 @@ def embed_gallery(
     paths = list_images(folder, recursive=True)
     target = output_file(file, (".safetensors",))
     place = os.path.relpath(Path(folder).absolute(), target.absolute().parent)
+    model = model.fast  # once: to look whether it is as it was, all its weights are compared with a copy
     facts = {"model": fingerprint(model), "fit": fit, "interpolation": model.interpolation, "folder": place}
     rows = _Rows(target, facts)
     skipped: dict[str, str] = {}
     keys: list[tuple[Path, bytes]] = []
-    step, model = chunk or model.chunk(model.size**2), model.fast  # once: before each portion its weights would be compared with a copy
+    step = chunk or model.chunk(model.size**2)
     for portion in _portions(paths, rows, model, fit, step):
         keys += portion.keys.items()
         skipped |= {str(path.relative_to(folder)): why for path, why in portion.unread.items()}

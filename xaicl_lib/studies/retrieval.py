@@ -34,7 +34,7 @@ METHODS: dict[str, str] = {
     "occlusion": "conditional_occlusion", "random map": "random_map",
 }  # fmt: skip
 LINKS = ("LI", "LD", "link_pointing")
-OTHERS = {"seconds": "seconds", "error, relative": "missed", "word: strongest cell": "strongest cell", "word: share": "share"}
+OTHERS = {"seconds": "seconds", "error": "missed", "word: strongest cell": "strongest cell", "word: share": "share"}
 OTHERS |= {metric: metric for metric in LINKS[:2]}
 PARTS = {"article": ("a", "an"), "of": ("of",), "relation": ("left", "right", "above", "below")}  # of speech; the rest are things
 
