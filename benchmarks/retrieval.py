@@ -86,7 +86,7 @@ def bare(path: Path, model: PairModel):
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
 
 
-def turns(*runs, tries=4):
+def turns(*runs, tries=8):
     """Processor time of several things, the least of several tries; in turns, so that what slows the machine slows each."""
     times = [[least(run, 1) for run in runs] for _ in range(tries)]
     return [min(column) for column in zip(*times, strict=True)]
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help="of a query, words, embedding: rows that begin so are made anew (default: all)"
     )
-    parser.add_argument("-n", type=int, default=480, help="photos; for the larger model an eighth")
+    parser.add_argument("-n", type=int, default=240, help="photos; for the larger model an eighth")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/cost_retrieval.parquet"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)

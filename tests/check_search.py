@@ -270,7 +270,7 @@ def test_the_keyboard_is_enough_and_a_phone_shows_all_of_it(opened: Search) -> N
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened: Search, theme: str) -> None:
-    for state in ("#scene=25&result=1", "#words=a+striped+ring&result=2"):
+    for state in ("#scene=25&minus=stone&result=1", "#words=a+striped+ring&minus=red&result=2"):
         opened.open(state).explained()
         opened.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         assert serious(opened.page, axe(), within=".xl-lab", rules={}) == []
