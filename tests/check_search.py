@@ -14,9 +14,9 @@ from torch import Tensor
 
 from tests.check_pages import axe, serious, watch
 from tests.lab_page import BOOK, PATIENCE, address, browser, encoded
-from xaicl_lib import load_model
+from xaicl_lib import PairModel, load_model
 from xaicl_lib.data.photos import load_image, sample_photo
-from xaicl_lib.data.scenes import SIZES
+from xaicl_lib.data.scenes import BACKGROUNDS, SIZES
 from xaicl_lib.lab.search import _searched_scenes
 from xaicl_lib.retrieval import Gallery, Why, explain_results, retrieve
 
@@ -125,6 +125,50 @@ def test_words_are_searched_and_explained_as_the_library_does(opened: Search, sc
     assert opened.open(link.removeprefix(f"{opened.address}book/search_lab.html")).explained() == got
 
 
+def test_a_scene_without_what_words_say_is_searched_and_explained_as_the_library_does(opened: Search, scenes: Tensor) -> None:
+    opened.open("#model=scenes_simclr&scene=40").status("done")
+    opened.page.get_by_label("Without").fill("sand")
+    opened.page.keyboard.press("Enter")  # with the model that reads
+    got, model = opened.explained(), load_model("scenes_clip", "cpu")
+    others = [k for k in range(len(scenes)) if k != 40]
+    why = explain_results(model, retrieve(model, scenes[40:41], Gallery.of_images(model, scenes[others]), minus="sand"))
+    agree(got, why, others, 0)
+    assert why.photo is not None
+    assert got["chosen"]["own"]["joint"]["data"] == pytest.approx(why.photo.joint[0].flatten().tolist(), abs=1e-4)
+    taken = why.texts[0][1][0]
+    assert got["chosen"]["minus"]["joint"]["data"] == pytest.approx((-taken.joint).flatten().tolist(), abs=1e-4)
+    assert dict(got["contrast"]["minus"]) == pytest.approx(dict(why.instead(0).words[0]), abs=1e-4)
+    assert opened.page.url.endswith("#model=scenes_clip&scene=40&minus=sand&result=1")
+    expect(opened.page.locator(".xl-asked")).to_contain_text("without sand")
+    link = opened.page.url.removeprefix(f"{opened.address}book/search_lab.html")
+    opened.page.get_by_label("Model", exact=True).select_option("scenes_simclr")  # reads no words
+    opened.explained()
+    assert opened.page.url.endswith("#model=scenes_simclr&scene=40&result=1")
+    again = opened.open(link).explained()
+    assert (again["results"], again["contrast"]) == (got["results"], got["contrast"])
+
+
+def test_words_without_others_are_searched_and_explained_as_the_library_does(opened: Search, scenes: Tensor) -> None:
+    got, model = opened.open("#words=a+ring&minus=a+purple+ring").explained(), load_model("scenes_clip", "cpu")
+    why = explain_results(model, retrieve(model, None, scenes, text="a ring", minus="a purple ring"))
+    agree(got, why, list(range(len(scenes))), 0)
+    assert dict(got["contrast"]["minus"]) == pytest.approx(dict(why.instead(0).words[1]), abs=1e-4)
+
+
+def test_a_near_duplicate_of_the_query_is_flagged(opened: Search, scenes: Tensor, tmp_path: Any) -> None:
+    file = tmp_path / "mirrored.jpg"
+    file.write_bytes(encoded(scenes[25:26].flip(3), "JPEG", quality=90))
+    opened.open().status("done")
+    opened.page.locator("#xl-file").set_input_files(file)
+    opened.explained()
+    model = load_model("scenes_clip", "cpu")
+    results = retrieve(model, load_image(file, 64), scenes)
+    notes = [one["note"] for one in opened.explained()["results"]]
+    assert notes == list(results.notes)
+    assert notes[results.indices.index(25)] == "a near-duplicate of the query"
+    expect(opened.page.locator(".xl-found .xl-note")).to_have_text([note for note in notes if note])
+
+
 def test_a_photo_of_ones_own_is_searched_with(opened: Search, scenes: Tensor, tmp_path: Any) -> None:
     file = tmp_path / "mine.png"
     file.write_bytes(encoded(sample_photo("coffee", 200), "PNG"))
@@ -153,6 +197,17 @@ def test_what_the_page_answers_is_so() -> None:
     one, other = (retrieve(load_model("scenes_clip", "cpu"), None, images, text=f"a {a} left of a {b}") for a, b in (ORDER, ORDER[::-1]))
     assert one.indices == other.indices
     assert max(abs(x - y) for x, y in zip(one.scores, other.scores, strict=True)) < 0.0015
+    counts = on_the_same_ground(load_model("scenes_clip", "cpu"), images, titles)
+    assert f"{counts[0]:.1f} of the first five are on the same ground, and without it {counts[1]:.1f}" in text
+
+
+def on_the_same_ground(model: PairModel, images: Tensor, titles: list[str]) -> list[float]:
+    """How many of five results are on the ground of what was asked with, over all scenes: as they are, and minus the word for it."""
+    grounds = [next(word for word in BACKGROUNDS if re.search(rf"\bon {word}", title)) for title in titles]
+    z = torch.from_numpy(Gallery.of_images(model, images).embeddings.copy())
+    words = torch.nn.functional.normalize(model.embed_text(grounds))
+    found = [(q @ z.T).fill_diagonal_(-torch.inf).topk(5).indices.tolist() for q in (z, z - words)]
+    return [sum(grounds[k] == own for own, row in zip(grounds, rows, strict=True) for k in row) / len(rows) for rows in found]
 
 
 def test_nothing_is_loaded_for_nothing_and_the_data_stay_within_their_budget(opened: Search) -> None:
@@ -215,7 +270,7 @@ def test_the_keyboard_is_enough_and_a_phone_shows_all_of_it(opened: Search) -> N
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened: Search, theme: str) -> None:
-    for state in ("#scene=25&result=1", "#words=a+striped+ring&result=2"):
+    for state in ("#scene=25&minus=stone&result=1", "#words=a+striped+ring&minus=red&result=2"):
         opened.open(state).explained()
         opened.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
         assert serious(opened.page, axe(), within=".xl-lab", rules={}) == []

@@ -27,7 +27,7 @@ def evidence(monkeypatch):
 
 def test_every_stored_table_of_evidence_has_a_run_and_every_run_a_script(evidence) -> None:
     speed = {path.stem for path in (ROOT / "results").glob("cost*.parquet")} | {"official"}
-    others = {"families", "relations"}  # what the tests of families find; a training, whose script is told how long
+    others = {"families", "relations", "word_peers"}  # what tests of families find; trainings, whose scripts are told how long
     assert {path.stem for path in (ROOT / "results").glob("*.parquet")} == {run.name for run in evidence.RUNS} | speed | others
     assert [run.name for run in evidence.RUNS if not (ROOT / "benchmarks" / run.script[0]).is_file()] == []
     studies = (ROOT / "benchmarks" / "studies.py").read_text()

@@ -18,6 +18,7 @@ from xaicl_lib.layers import channels_of, unwrapped
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
 from xaicl_lib.tokens import open_at
+from xaicl_lib.tokens.texts import note_cut
 from xaicl_lib.trying import HALF, TRIED, Habits, fast_form, formed
 from xaicl_lib.wrapping import Output, Size, interpolation_of, own, per_channel, rows, side_of, tensor_of, told_channels
 
@@ -262,7 +263,7 @@ class PairModel:
 
     @torch.no_grad()
     def embed_text(self, texts: list[str]) -> Float[Tensor, "n d"]:
-        """Embeddings of texts, in the space of the images; no gradient follows them.
+        """Embeddings of texts, in the space of the images; no gradient follows them. A note tells what of a text is not read.
 
         Raises:
             InputError: a model without a text side, or texts that its text side cannot read.
@@ -271,6 +272,7 @@ class PairModel:
             raise InputError(f"expected a model with a text side, such as scenes_clip, got {self.name!r}")
         if isinstance(texts, str) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
             raise InputError(f"expected a list of texts of at least one word each, got {texts!r}")
+        note_cut(self._parts["text"], texts)
         return rows(self._parts["text"](list(texts)), len(texts))
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from tests.lab_node import in_node
 from xaicl_lib import Explanation, load_model
 from xaicl_lib.lab import search
 from xaicl_lib.retrieval.explaining import border_share
-from xaicl_lib.retrieval.search import nearest
+from xaicl_lib.retrieval.search import _notes, nearest
 from xaicl_lib.views.matches import _strongest_matches
 
 INDEX = {
@@ -48,15 +48,43 @@ def test_the_files_hold_what_the_library_embeds(tmp_path: Path, monkeypatch: pyt
 def test_scenes_are_found_in_the_order_of_the_library() -> None:
     vectors, z = F.normalize(torch.randn(30, 6)), torch.randn(6)
     vectors[[4, 9]] = vectors[2].clone()
-    code = """import { ranked } from "lab/page/search_data.js";
+    code = """import { ranked, together } from "lab/page/search_data.js";
     const vectors = given.vectors.map((v) => Float32Array.from(v));
-    answer([ranked(vectors, Float32Array.from(given.z)), ranked(vectors, Float32Array.from(given.z), given.out)]);"""
+    const q = together([{ z: Float32Array.from(given.z), sign: 1 }]);
+    answer([ranked(vectors, q), ranked(vectors, q, given.out)]);"""
     order = nearest(vectors.numpy(), z.numpy(), 30)
     every, others = in_node(code, {"vectors": vectors.tolist(), "z": z.tolist(), "out": order[0]})
     assert [one["k"] for one in every] == order
     assert [one["k"] for one in others] == order[1:]
     want = F.cosine_similarity(vectors, z[None])[order]
     assert [one["score"] for one in every] == pytest.approx(want.tolist(), abs=1e-6)
+
+
+def test_a_query_without_something_is_a_sum_as_the_library_has_it() -> None:
+    vectors, asked = F.normalize(torch.randn(30, 6)), torch.randn(2, 6) * torch.tensor([[3.0], [0.2]])
+    code = """import { ranked, together } from "lab/page/search_data.js";
+    const [z, minus] = given.asked;
+    answer(ranked(given.vectors, together([{ z, sign: 1 }, { z: minus, sign: -1 }])));"""
+    got = in_node(code, {"vectors": vectors.tolist(), "asked": asked.tolist()})
+    unit = F.normalize(asked).numpy()
+    assert [one["k"] for one in got] == nearest(vectors.numpy(), unit[0] - unit[1], 30)
+    want = F.cosine_similarity(vectors, asked[:1]) - F.cosine_similarity(vectors, asked[1:])
+    assert [one["score"] for one in got] == pytest.approx(want.sort(descending=True).values.tolist(), abs=1e-6)
+
+
+def test_near_duplicates_are_noted_as_the_library_does() -> None:
+    images = torch.rand(6, 3, 32, 32).repeat_interleave(2, 2)[:, :, :32]
+    images[2] = (images[0].flip(2) + 0.01).clamp(0, 1)  # mirrored and a little lighter
+    images[4] = images[3]
+    images[5, :, :2, :2] = 1 - images[5, :, :2, :2].round()  # as images[1], but for one square
+    images[1] = images[5]
+    images[1, :, :2, :2] = images[5, :, :2, :2].sub(1).abs()
+    code = """import { noted } from "lab/page/search_data.js";
+    answer([noted(given[0], given), noted(undefined, given)]);"""
+    got = in_node(code, images.flatten(1).tolist())
+    assert got == [list(_notes(query, images)) for query in (images[:1], None)]
+    assert got[0] == ["a near-duplicate of the query", "", "a near-duplicate of the query", "", "a near-duplicate of result 4", ""]
+    assert got[1][2] == "a near-duplicate of result 1"
 
 
 def test_links_and_borders_are_those_of_the_library() -> None:
@@ -74,12 +102,14 @@ def test_links_and_borders_are_those_of_the_library() -> None:
 
 
 LINKS = {
-    "": {"model": "reads", "scene": 1, "words": "", "result": 0, "why": False},
-    "#scene=2&model=sees&result=3": {"model": "sees", "scene": 2, "words": "", "result": 2, "why": True},
-    "#words=red+disc&model=sees": {"model": "reads", "scene": None, "words": "red disc", "result": 0, "why": True},
-    "#scene=99&model=__proto__&result=7": {"model": "reads", "scene": 1, "words": "", "result": 0, "why": False},
-    "#scene=-1&result=x&words=++": {"model": "reads", "scene": 1, "words": "", "result": 0, "why": False},
-    "#result=0": {"model": "reads", "scene": 1, "words": "", "result": 0, "why": False},
+    "": {"model": "reads", "scene": 1, "words": "", "minus": "", "result": 0, "why": False},
+    "#scene=2&model=sees&result=3": {"model": "sees", "scene": 2, "words": "", "minus": "", "result": 2, "why": True},
+    "#words=red+disc&model=sees": {"model": "reads", "scene": None, "words": "red disc", "minus": "", "result": 0, "why": True},
+    "#scene=99&model=__proto__&result=7": {"model": "reads", "scene": 1, "words": "", "minus": "", "result": 0, "why": False},
+    "#scene=-1&result=x&words=++": {"model": "reads", "scene": 1, "words": "", "minus": "", "result": 0, "why": False},
+    "#scene=2&model=sees&minus=red": {"model": "reads", "scene": 2, "words": "", "minus": "red", "result": 0, "why": True},
+    "#words=a+disc&minus=+": {"model": "reads", "scene": None, "words": "a disc", "minus": "", "result": 0, "why": True},
+    "#result=0": {"model": "reads", "scene": 1, "words": "", "minus": "", "result": 0, "why": False},
 }
 
 

@@ -10,6 +10,7 @@ from xaicl_lib.data.captions import phrase, relations
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
 from xaicl_lib.methods.words import explain_words
+from xaicl_lib.retrieval import retrieve
 from xaicl_lib.tokens.texts import open_text
 
 open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed (extra: clip)")
@@ -34,6 +35,13 @@ class Letters(nn.Module):
 
     def forward(self, texts: list[str]) -> torch.Tensor:
         return self.encode(self.read(texts))
+
+
+class Unseen(nn.Module):
+    """A text side that cannot be asked what it reads."""
+
+    def forward(self, texts: list[str]) -> torch.Tensor:
+        return torch.rand(len(texts), 7)
 
 
 def linear() -> PairModel:
@@ -145,10 +153,22 @@ def test_tokens_of_a_word_go_together_and_a_long_text_is_cut_where_the_model_cut
     opened = open_text(side, "ab c abd")
     assert [row.nonzero()[:, 0].tolist() for row in opened.places] == [[0, 1], [2], [3, 4, 5]]
     assert [row.nonzero()[:, 0].tolist() for row in open_text(side, "a").places] == [[0]]
-    with pytest.warns(UserWarning, match="the model reads 14 tokens, with which the text ends at 'ef': 2 words are left out"):
+    with pytest.warns(UserWarning, match="the model reads 14 tokens, with which the text ends at 'ef'; words left out: 2"):
         opened = open_text(side, "abcdefgh abcd ef gh ij")
     assert opened.words == ("abcdefgh", "abcd", "ef")
     assert [len(row.nonzero()) for row in opened.places] == [8, 4, 1]
+
+
+def test_what_is_not_read_of_a_text_is_said_wherever_it_is_embedded(recwarn) -> None:
+    """By searches and corpora, too, which ask for embeddings alone."""
+    reader, fits = linear(), "abcdefgh abcd e"  # all 14 tokens
+    reader.embed_text([fits, "a b"])
+    PairModel(nn.Conv2d(3, 7, 6, 6), size=24, text=Unseen()).embed_text([fits + "fgh"])  # cannot be seen
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="reads 14 tokens, with which the text ends at 'e'; words left out: 1"):
+        reader.embed_text(["a b", fits + " fgh"])
+    with pytest.warns(UserWarning, match="ends at 'e'; words left out: 1"):
+        retrieve(reader, None, torch.rand(3, 3, 24, 24), 1, text=fits + " fgh")
 
 
 def test_words_of_scenes_lie_on_the_objects_that_they_name() -> None:

@@ -73,7 +73,9 @@ def test_a_killed_run_goes_on_and_content_is_embedded_once(folder, tmp_path, mon
     with monkeypatch.context() as patch:
         add = gallery._Rows.add
         patch.setattr(
-            gallery._Rows, "add", lambda self, m, ready: add(self, m, ready) if not counts[1:] else (_ for _ in ()).throw(KeyboardInterrupt)
+            gallery._Rows,
+            "add",
+            lambda self, m, *ready: add(self, m, *ready) if not counts[1:] else (_ for _ in ()).throw(KeyboardInterrupt),
         )
         with pytest.raises(KeyboardInterrupt):
             embed_gallery(model, folder, file, chunk=2)
@@ -97,15 +99,20 @@ def test_a_killed_run_goes_on_and_content_is_embedded_once(folder, tmp_path, mon
 
 
 def test_what_cannot_be_read_is_named_counted_and_left_out(folder, tmp_path) -> None:
-    (folder / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.warns(UserWarning, match=r"1 of 10 files cannot be read and are left out, such as 'torn.jpg'"):
-        found = embed_gallery(small(), folder, tmp_path / "all.safetensors")
-    assert list(found.skipped) == ["torn.jpg"]
-    assert len(found) == 9
+    whole = embed_gallery(small(), folder, tmp_path / "whole.safetensors")
+    (folder / "2a.jpg").write_bytes(b"\xff\xd8\xff")
+    for chunk in (2, 4, 100):  # it is among others
+        with pytest.warns(UserWarning, match=r"1 of 10 files cannot be read and are left out, such as '2a.jpg'"):
+            found = embed_gallery(small(), folder, tmp_path / f"{chunk}.safetensors", chunk=chunk)
+        assert list(found.skipped) == ["2a.jpg"]
+        assert [found.name(k) for k in range(9)] == [whole.name(k) for k in range(9)]
+        assert np.allclose(found.embeddings, whole.embeddings, atol=1e-6)
     only = tmp_path / "only"
     only.mkdir()
     (only / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.warns(UserWarning, match="1 of 1"), pytest.raises(InputError, match="at least one image that can be read"):
+    with pytest.raises(
+        InputError, match=r"at least one image that can be read in .*, got none of 1, such as 'torn.jpg': expected an image"
+    ):
         embed_gallery(small(), only, tmp_path / "none.safetensors")
     (only / "torn.jpg").unlink()
     with pytest.raises(InputError, match="a folder of images"):

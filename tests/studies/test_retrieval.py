@@ -1,5 +1,6 @@
 """The study of retrieval: planted things are planted, and a reader that knows the truth, or none of it, gets what is due."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -18,10 +19,10 @@ def reader():
 
 def test_words_find_objects_and_their_order_does_not_count(reader) -> None:
     """What the page says of the model, on few scenes: a bag of words, in which colours count."""
-    means = study.means_of_questions(study.words_on_objects(reader, 3)).set_index("question")["mean"]
+    means = study.summarise(study.words_on_objects(reader, 3), ["question"]).set_index("question")["mean"]
     assert means["region: words"] >= 5 / 6
     assert means["word: strongest cell"] > 0.4
-    apart = study.means_of_questions(study.told_apart(reader, 60)).set_index("question")["mean"]
+    apart = study.summarise(study.told_apart(reader, 60), ["question"]).set_index("question")["mean"]
     assert apart["another colour"] > 0.9
     assert 0.3 < apart["words exchanged"] < 0.7
     weights = study.weights_of_words(reader, 2)
@@ -45,7 +46,7 @@ def test_links_are_measured_for_maps_and_joint_maps() -> None:
     table = study.true_links(load_model("scenes_simclr", "cpu"), 2, methods=some)
     assert set(table["way"]) == set(some)
     assert set(table["metric"]) == set(study.LINKS)
-    assert len(study.means_of_links(table)) == 6
+    assert len(study.summarise(table, ["way", "metric"])) == 6
 
 
 def test_random_links_are_the_same_values_elsewhere(reader) -> None:
@@ -53,6 +54,15 @@ def test_random_links_are_the_same_values_elsewhere(reader) -> None:
     other = study._shuffled(one, torch.Generator().manual_seed(0))
     assert torch.equal(other.joint.flatten().sort().values, one.joint.flatten().sort().values)
     assert not torch.equal(other.joint, one.joint)
+
+
+def test_others_are_beside_each_other_by_the_mean_of_what_they_answer() -> None:
+    rows = [(m, w, k, q, k + 1.0) for m, w in (("b", "y"), ("a", "x")) for k in (0, 1) for q in study.OTHERS if (w, q) != ("x", "LD")]
+    table = study.beside_others(pd.DataFrame(rows, columns=["model", "way", "pair", "question", "value"]))
+    assert list(table.index) == [("b", "y"), ("a", "x")]
+    assert list(table.columns) == list(study.OTHERS.values())
+    assert table.isna().to_numpy().sum() == 1
+    assert (table.fillna(1.5) == 1.5).all(axis=None)
 
 
 def test_a_search_in_a_frame_finds_frames(reader) -> None:
@@ -78,8 +88,6 @@ def test_the_gallery_of_photos_has_views_of_each_by_name() -> None:
 
 
 def test_stored_parts_and_what_was_taught() -> None:
-    import pandas as pd
-
     table = pd.DataFrame({"part": ["a", "b"], "x": [1.0, None], "y": [None, 2.0]})
     assert study.part_of(table, "a").columns.tolist() == ["part", "x"]
     assert study.part_of(table, "c") is None

@@ -146,28 +146,22 @@ def embed_gallery(
     paths = list_images(folder, recursive=True)
     target = output_file(file, (".safetensors",))
     place = os.path.relpath(Path(folder).absolute(), target.absolute().parent)
+    model = model.fast  # once: to look whether it is as it was, all its weights are compared with a copy
     facts = {"model": fingerprint(model), "fit": fit, "interpolation": model.interpolation, "folder": place}
     rows = _Rows(target, facts)
     skipped: dict[str, str] = {}
-    keys = []
+    keys: list[tuple[Path, bytes]] = []
     step = chunk or model.chunk(model.size**2)
-    ready: list[tuple[bytes, Tensor]] = []
-    for path, (key, pixels) in zip(paths, _decoded(paths, rows, model, fit, 2 * step), strict=True):
-        if isinstance(pixels, InputError):
-            skipped[str(path.relative_to(folder))] = str(pixels)
-        else:
-            keys.append((path, key))
-            ready += [] if pixels is None else [(key, pixels)]
-        if len(ready) == step:
-            rows.add(model, ready)
-            ready = []
-    if ready:
-        rows.add(model, ready)
-    if skipped:
-        first = next(iter(skipped))
-        note(f"{len(skipped)} of {len(paths)} files cannot be read and are left out, such as {first!r}: {skipped[first]}")
+    for portion in _portions(paths, rows, model, fit, step):
+        keys += portion.keys.items()
+        skipped |= {str(path.relative_to(folder)): why for path, why in portion.unread.items()}
+        if portion.pixels is not None:
+            rows.add(model, portion.new, portion.pixels)
+    told = ", ".join(f"such as {name!r}: {why}" for name, why in list(skipped.items())[:1])
     if not keys:
-        raise InputError(f"expected at least one image that can be read in {str(folder)!r}, got {len(skipped)} files that cannot")
+        raise InputError(f"expected at least one image that can be read in {str(folder)!r}, got none of {len(skipped)}, {told}")
+    if skipped:
+        note(f"{len(skipped)} of {len(paths)} files cannot be read and are left out, {told}")
     rows.finish([str(path.relative_to(folder)) for path, _ in keys], [key for _, key in keys])
     found = Gallery.open(target)
     object.__setattr__(found, "skipped", skipped)
@@ -196,35 +190,68 @@ def _unit(z: Float[Tensor, "n d"]) -> np.ndarray:
     return (z / z.norm(dim=1, keepdim=True).clamp_min(1e-12)).float().cpu().numpy()
 
 
-def _decoded(
-    paths: Sequence[Path], rows: "_Rows", model: PairModel, fit: str, ahead: int
-) -> Iterator[tuple[bytes, Tensor | InputError | None]]:
-    """Digest and pixels of each file, or why there are none; None where its embedding is known.
+@dataclass
+class _Portion:
+    """Some of the files: the digest of each that could be read and why others could not; digests and pixels of those to embed."""
+
+    keys: dict[Path, bytes] = field(default_factory=dict)
+    unread: dict[Path, str] = field(default_factory=dict)
+    new: list[bytes] = field(default_factory=list)
+    pixels: Tensor | None = None
+
+
+def _portions(paths: Sequence[Path], rows: "_Rows", model: PairModel, fit: str, step: int) -> Iterator[_Portion]:
+    """The files in portions, opened.
 
     A thread of its own reads ahead while the model computes; one, since warnings, by which photos are told about, are those of all threads.
     """
-
-    def one(path: Path) -> tuple[bytes, Tensor | InputError | None]:
-        try:
-            key = _key(path.read_bytes())
-            return key, None if rows.knows(key) else Pair.open(path, None, model, fit).a
-        except OSError as error:
-            return b"", InputError(f"{path.name!r} cannot be read: {error.strerror}")
-        except InputError as error:
-            return b"", error
-
-    waiting: deque[Future[tuple[bytes, Tensor | InputError | None]]] = deque()
+    waiting: deque[Future[_Portion]] = deque()
     with ThreadPoolExecutor(1) as pool:
         try:
-            for path in progress(paths, "images"):
-                waiting.append(pool.submit(one, path))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
+            for k in progress(range(len(paths)), "images"):
+                if k % step == 0:
+                    waiting.append(pool.submit(_portion, paths[k : k + step], rows, model, fit))
+                    if len(waiting) > 2:
+                        yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             for rest in waiting:
                 rest.cancel()
+
+
+def _portion(paths: Sequence[Path], rows: "_Rows", model: PairModel, fit: str) -> _Portion:
+    made = _Portion()
+    for path in paths:
+        try:
+            made.keys[path] = _key(path.read_bytes())
+        except OSError as error:
+            made.unread[path] = f"{path.name!r} cannot be read: {error.strerror}"
+    wanted = [path for path, key in made.keys.items() if not rows.knows(key)]
+    try:
+        pixels = _pixels(wanted, model, fit)
+    except InputError:  # one by one, to find out which
+        pixels = [part for path in wanted for part in _tried(path, made, model, fit)]
+    made.new = [made.keys[path] for path in wanted if path in made.keys]
+    made.pixels = torch.cat(pixels) if pixels else None
+    return made
+
+
+def _pixels(paths: Sequence[Path], model: PairModel, fit: str) -> list[Tensor]:
+    """In one go, for to check and to tell costs as much for one photo as for many."""
+    try:
+        return [Pair.open(list(paths), None, model, fit).a] if paths else []
+    except OSError as error:
+        raise InputError(f"{Path(error.filename or '').name!r} cannot be read: {error.strerror}") from error
+
+
+def _tried(path: Path, made: _Portion, model: PairModel, fit: str) -> list[Tensor]:
+    try:
+        return _pixels([path], model, fit)
+    except InputError as error:
+        made.unread[path] = str(error)
+        del made.keys[path]
+        return []
 
 
 class _Rows:
@@ -275,13 +302,13 @@ class _Rows:
         z = np.ascontiguousarray(records[:, KEY:]).view("<f4")
         self.known |= {bytes(record[:KEY]): (z, k) for k, record in enumerate(records)}
 
-    def add(self, model: PairModel, ready: Sequence[tuple[bytes, Tensor]]) -> None:
+    def add(self, model: PairModel, keys: Sequence[bytes], pixels: Float[Tensor, "n c s s"]) -> None:
         """Embed images and keep what comes out."""
-        z = _unit(model.encode(torch.cat([pixels for _, pixels in ready]), "b", len(ready)))
+        z = _unit(model.encode(pixels, "b", len(pixels)))
         if not np.isfinite(z).all():
             raise InputError(f"expected finite embeddings, got NaN or infinity from {model.name!r}")
-        keys = np.frombuffer(b"".join(key for key, _ in ready), np.uint8).reshape(-1, KEY)
-        records = np.concatenate([keys, z.astype("<f4").view(np.uint8).reshape(len(z), -1)], 1)
+        digests = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY)
+        records = np.concatenate([digests, z.astype("<f4").view(np.uint8).reshape(len(z), -1)], 1)
         try:
             with self.part.open("ab") as out:
                 if not out.tell():

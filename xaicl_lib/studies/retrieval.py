@@ -25,7 +25,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.retrieval import Gallery, embed_gallery
 from xaicl_lib.retrieval import explain_results as explain_results
 from xaicl_lib.retrieval import retrieve as retrieve
-from xaicl_lib.statistics.paired import summarise
+from xaicl_lib.statistics.paired import summarise as summarise
 from xaicl_lib.studies.text_localisation import two_object_scenes as two_object_scenes
 
 WORDS = ("colour", "shape")  # factors that texts name
@@ -34,6 +34,8 @@ METHODS: dict[str, str] = {
     "occlusion": "conditional_occlusion", "random map": "random_map",
 }  # fmt: skip
 LINKS = ("LI", "LD", "link_pointing")
+OTHERS = {"seconds": "seconds", "error": "missed", "word: strongest cell": "strongest cell", "word: share": "share"}
+OTHERS |= {metric: metric for metric in LINKS[:2]}
 PARTS = {"article": ("a", "an"), "of": ("of",), "relation": ("left", "right", "above", "below")}  # of speech; the rest are things
 
 
@@ -82,21 +84,26 @@ def words_on_objects(model: PairModel, n: int = 8, *, seed: int = 0) -> pd.DataF
         region's own object add more than those of the other).
     """
     images, masks, facts = two_object_scenes(n, model.size, seed=seed)
-    rows = []
-    for k, made in enumerate(explain_words(model, images, described(facts))):
-        names = names_of(facts[k])
-        for name, other, mask in zip(names, names[::-1], masks[k], strict=True):
-            area = float(mask.double().mean())
-            cover = F.adaptive_avg_pool2d(mask.double()[None], list(made.joint.shape[1:]))[0]  # type: ignore[arg-type]
-            where, what = made.where(name).double().cpu(), made.what(mask.to(made.joint.device))
-            positive = where.clamp_min(0)
-            own, foreign = (float(what[made.places(text)].sum()) for text in (name, other))
-            rows += [
-                (k, name, "word: strongest cell", float(cover.flatten()[where.argmax()]), area),
-                (k, name, "word: share", float((positive * cover).sum() / positive.sum().clamp_min(1e-12)), area),
-                (k, name, "region: words", float(own > foreign), 0.5),
-            ]
+    made = explain_words(model, images, described(facts))
+    rows = [(k, *row) for k, one in enumerate(made) for row in _answers(one, names_of(facts[k]), masks[k])]
     return pd.DataFrame(rows, columns=["pair", "object", "question", "value", "chance"]).assign(model=model.name)
+
+
+def _answers(made: WordMap, names: Sequence[str], masks: Bool[Tensor, "2 h w"]) -> list[tuple[str, str, float, float]]:
+    """A map against two named objects and where they are: object, question, value and chance, as `words_on_objects` has them."""
+    rows = []
+    for name, other, mask in zip(names, names[::-1], masks, strict=True):
+        area = float(mask.double().mean())
+        cover = F.adaptive_avg_pool2d(mask.double()[None], list(made.joint.shape[1:]))[0]  # type: ignore[arg-type]
+        where, what = made.where(name).double().cpu(), made.what(mask.to(made.joint.device))
+        positive = where.clamp_min(0)
+        own, foreign = (float(what[made.places(text)].sum()) for text in (name, other))
+        rows += [
+            (name, "word: strongest cell", float(cover.flatten()[where.argmax()]), area),
+            (name, "word: share", float((positive * cover).sum() / positive.sum().clamp_min(1e-12)), area),
+            (name, "region: words", float(own > foreign), 0.5),
+        ]
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,24 +217,16 @@ def part_of(table: pd.DataFrame | None, part: str) -> pd.DataFrame | None:
     return table[table["part"] == part].dropna(axis=1, how="all").reset_index(drop=True)
 
 
-def means_of_questions(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, low, high of each question over scenes."""
-    return summarise(table, ["model", "question"])
-
-
 def area_of_objects(table: pd.DataFrame) -> float:
     """Share of the picture that an object covers, of the mean object of `words_on_objects`."""
     return float(table.loc[table["question"] == "word: share", "chance"].mean())
 
 
-def means_of_links(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, low, high of each way and metric over pairs."""
-    return summarise(table, ["way", "metric"])
-
-
-def means_of_words(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, low, high of what each kind of word adds, by sentence."""
-    return summarise(table, ["kind", "sentence"])
+def beside_others(table: pd.DataFrame) -> pd.DataFrame:
+    """The stored run of words and regions beside the methods of others: means over pairs, a row for each model and method; NaN where a
+    method does not answer.
+    """
+    return table.pivot_table("value", ["model", "way"], "question", sort=False)[[*OTHERS]].rename(columns=OTHERS)
 
 
 def before_teaching(table: pd.DataFrame) -> pd.DataFrame:

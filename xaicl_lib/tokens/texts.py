@@ -5,7 +5,7 @@ which gives each token its vector. What the tokenizer does is seen by what it ma
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,14 +64,8 @@ def open_text(side: Any, text: str) -> OpenText:
     beginnings = text.split()
     if not beginnings:
         raise InputError(f"expected a text with words that the model reads, got {text!r}")
-    rows = side.read([*PROBES, *(" ".join(beginnings[:k]) for k in range(1, len(beginnings) + 1))]).cpu()
-    spans, left_out = _spans(rows[:2], rows[2:])
+    rows, spans = _read(side, beginnings)
     words = [(word, span) for word, span in zip(beginnings, spans, strict=True) if span]
-    if left_out:
-        from xaicl_lib.images.notes import note  # here, for its folder brings Pillow, which texts do not need
-
-        kept = beginnings[len(beginnings) - left_out - 1]
-        note(f"the model reads {rows.shape[1]} tokens, with which the text ends at {kept!r}: {left_out} words are left out")
     if not words:
         raise InputError(f"expected a text with words that the model reads, got {text!r}")
     side, tokens = _shortened(side, rows[-1])
@@ -82,6 +76,27 @@ def open_text(side: Any, text: str) -> OpenText:
     vectors = embedding(tokens.to(device)).detach()
     blank = torch.where(places.any(0).to(device).unsqueeze(1), embedding(rows[0, -1].to(device)), vectors)
     return OpenText(tuple(word for word, _ in words), places.to(device), vectors, blank, side, tokens.to(device))
+
+
+def note_cut(side: Any, texts: Sequence[str]) -> None:
+    """Tell of texts that are longer than the model reads where they are cut; of a side that has no `read` nothing is known."""
+    if callable(getattr(side, "read", None)):
+        first, *rows = side.read([PROBES[0], *texts]).cpu()
+        for text, row in zip(texts, rows, strict=True):
+            if _length(row, first[-1]) == len(row):  # there is no padding
+                _read(side, text.split())
+
+
+def _read(side: Any, beginnings: Sequence[str]) -> tuple[Int[Tensor, "k t"], list[list[int]]]:
+    """Numbers of two probes, then of a text's beginnings, and the tokens of each word; tells what is left out."""
+    rows = side.read([*PROBES, *(" ".join(beginnings[:k]) for k in range(1, len(beginnings) + 1))]).cpu()
+    spans, left_out = _spans(rows[:2], rows[2:])
+    if left_out:
+        from xaicl_lib.images.notes import note  # here, for its folder brings Pillow, which texts do not need
+
+        kept = beginnings[len(beginnings) - left_out - 1]
+        note(f"the model reads {rows.shape[1]} tokens, with which the text ends at {kept!r}; words left out: {left_out}")
+    return rows, spans
 
 
 def _embedding(side: Any) -> nn.Embedding:

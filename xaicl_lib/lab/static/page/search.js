@@ -6,7 +6,7 @@ import { connect, sentence } from "./client.js";
 import { button, field, h, select } from "./element.js";
 import { loading } from "./explaining.js";
 import { fromFile } from "./pictures.js";
-import { RESULTS, borderShare, openGallery, ranked, read, write } from "./search_data.js";
+import { RESULTS, borderShare, noted, openGallery, ranked, read, together, write } from "./search_data.js";
 import { contrastBox, galleryBox, resultList, whyBox } from "./search_view.js";
 import { createStatus } from "./status.js";
 import { seconds } from "./words.js";
@@ -41,16 +41,17 @@ function partsOf(page) {
   const { held, state } = page;
   const { models } = held.index;
   const reader = models.find((one) => one.text);
-  const ask = (text) => set(page, { words: text.trim(), scene: null, own: null, result: 0, why: true, model: modelOf(page).text ? page.state.model : reader.name });
-  const words = h("input", { type: "search", class: "xl-text", autocomplete: "off", maxlength: 200, placeholder: EXAMPLES[0], id: "xl-words" });
-  const form = h("form", { class: "xl-address", onsubmit: (event) => { event.preventDefault(); ask(words.value); } }, field("Search for words", words), h("button", { type: "submit", class: "xl-button xl-primary" }, "Search"));
+  const ask = (text, without = "") => set(page, question(page, reader, text.trim(), without.trim()));
+  const entry = (id, placeholder) => h("input", { type: "search", class: "xl-text", autocomplete: "off", maxlength: 200, placeholder, id });
+  const [words, minus] = [entry("xl-words", EXAMPLES[0]), entry("xl-minus", "nothing")];
+  const form = h("form", { class: "xl-address", onsubmit: (event) => { event.preventDefault(); ask(words.value, minus.value); } }, field("Search for words", words), field("Without", minus), h("button", { type: "submit", class: "xl-button xl-primary" }, "Search"));
   const examples = h("div", { class: "xl-own" }, h("span", { class: "xl-hint" }, "such as"), ...EXAMPLES.map((text) => button(text, () => ask(text), { class: "xl-button xl-small" })));
   const more = h("details", { class: "xl-more" }, h("summary", {}, `The ${reader.text.words.length} words that it knows`), h("p", { class: "xl-hint" }, reader.text.words.join(", ")));
   const file = h("input", { type: "file", accept: "image/*", class: "xl-file", id: "xl-file", onchange: () => { take(page, file.files[0]); file.value = ""; } });
   const own = h("div", { class: "xl-own" }, h("label", { class: "xl-button", for: "xl-file" }, "Search with a picture of yours"), file, h("span", { class: "xl-hint" }, "or drop or paste one; it stays in this browser. Or choose a scene:"));
   const model = select(models.map(({ name, title }) => [name, title]), state.model, (name) => choose(page, models.find((one) => one.name === name)));
   return {
-    words, model, more,
+    words, minus, model, more,
     top: h("div", { class: "xl-search" }, field("Model", model), form, examples, more, own),
     notes: h("p", { class: "xl-hint", hidden: true }),
     status: createStatus({ cancel: () => { page.job?.abort(); page.status.say("Stopped."); } }),
@@ -60,10 +61,17 @@ function partsOf(page) {
   };
 }
 
+// Words, and words to be without; where there are none to be like, the picture stays that is asked with.
+function question({ state }, reader, words, minus) {
+  const stays = !words && (state.scene !== null || state.own);
+  const model = words || minus ? reader.name : state.model;
+  return { ...(!stays && { words, scene: null, own: null }), minus, result: 0, why: true, model };
+}
+
 // A model that reads no words is asked with the first scene instead.
 function choose(page, { name, text }) {
-  const unread = page.state.words && !text;
-  return set(page, { model: name, ...(unread && { words: "", scene: page.held.index.start }) });
+  const { words, minus } = text ? page.state : { words: "", minus: "" };
+  return set(page, { model: name, minus, ...(page.state.words && !words && { words, scene: page.held.index.start }) });
 }
 
 const modelOf = ({ held, state }) => held.index.models.find(({ name }) => name === state.model);
@@ -115,15 +123,20 @@ async function renew(page) {
 async function search(page, signal) {
   try {
     const asked = await queryOf(page, signal);
-    return [asked, ranked(await page.held.vectors(modelOf(page)), asked.z, page.state.scene)];
+    const found = ranked(await page.held.vectors(modelOf(page)), together(asked.parts), page.state.scene);
+    const { size } = modelOf(page);
+    const shown = await Promise.all(found.slice(0, RESULTS).map(({ k }) => page.held.picture(k).input(size)));
+    noted(await asked.picture?.input(size), shown).forEach((note, rank) => { found[rank].note = note; });
+    return [asked, found];
   } catch (error) {
     if (!signal.aborted) page.list.hide();
     throw error;
   }
 }
 
-function refresh({ words, model, gallery, notes, state, more, held }) {
+function refresh({ words, minus, model, gallery, notes, state, more, held }) {
   words.value = state.words;
+  minus.value = state.minus;
   model.value = state.model;
   gallery.refresh(state.scene);
   notes.textContent = state.own?.notes.join(" ") ?? "";
@@ -131,14 +144,25 @@ function refresh({ words, model, gallery, notes, state, more, held }) {
   more.hidden = !modelOf({ held, state }).text;
 }
 
-// {z, picture, words, key}: the embedding of what is asked with, and that itself.
+// {parts, picture, words, minus, key}: the embeddings of what is asked with, each with its sign, and that itself.
 async function queryOf(page, signal) {
+  const { state } = page;
+  const { text } = modelOf(page);
+  const [words, minus] = [state.words, state.minus].map((one) => one && wordsOf(one, text).join(" ")); // what cannot be read is said before anything is loaded
+  const read = async (one, sign) => ({ z: await compute(page, { type: "embed", text: one }, signal), sign });
+  const own = await pictureOf(page, signal);
+  const parts = [own ? { z: own.z, sign: 1 } : await read(words || wordsOf("", text), 1)];
+  if (minus) parts.push(await read(minus, -1));
+  return { parts, picture: own?.picture, words, minus, key: `${own?.key ?? `words ${words}`} minus ${minus}` };
+}
+
+// The picture that is asked with and its embedding, if there is one.
+async function pictureOf(page, signal) {
   const { state, held } = page;
   const model = modelOf(page);
   if (state.scene !== null) return { z: (await held.vectors(model))[state.scene], picture: held.picture(state.scene), key: `scene ${state.scene}` };
-  if (state.own) return { z: await compute(page, { type: "embed", image: await state.own.input(model.size) }, signal), picture: state.own, key: state.own.name };
-  const words = wordsOf(state.words, model.text).join(" "); // what cannot be read is said before anything is loaded
-  return { z: await compute(page, { type: "embed", text: words }, signal), words, key: `words ${words}` };
+  if (!state.own) return null;
+  return { z: await compute(page, { type: "embed", image: await state.own.input(model.size) }, signal), picture: state.own, key: state.own.name };
 }
 
 // The answer of the engine, which is started and given the model the first time.
@@ -168,9 +192,11 @@ async function explained(page, asked, k, signal) {
   if (!page.known.has(key)) {
     const { size } = modelOf(page);
     const image = await page.held.picture(k).input(size);
-    const made = asked.picture
+    const worded = async (text, sign = 1) => ofWords(await compute(page, { type: "words", text, image }, signal), sign);
+    const one = asked.picture
       ? ofPicture(await compute(page, { method: "integrated_jacobians", options: {}, a: await asked.picture.input(size), b: image }, signal))
-      : ofWords(await compute(page, { type: "words", text: asked.words, image }, signal));
+      : await worded(asked.words);
+    const made = asked.minus ? less(one, await worded(asked.minus, -1)) : one;
     if (page.known.size >= KEPT) page.known.clear();
     page.known.set(key, { ...made, border: borderShare(made.map) });
   }
@@ -179,21 +205,34 @@ async function explained(page, asked, k, signal) {
 
 const ofPicture = ({ a, b, ...rest }) => ({ ...rest, query: a, map: b });
 
-function ofWords({ joint, ...rest }) {
-  const data = new Float32Array(joint.i * joint.j);
-  joint.data.forEach((value, at) => { data[at % data.length] += value; });
-  return { ...rest, joint, map: { data, h: joint.i, w: joint.j } };
+// Of words that count against a result, with the sign -1, what they add is what they take away.
+function ofWords({ joint, score, residual, ...rest }, sign) {
+  const data = joint.data.map((value) => sign * value);
+  const map = new Float32Array(joint.i * joint.j);
+  data.forEach((value, at) => { map[at % map.length] += value; });
+  return { ...rest, score: sign * score, residual: sign * residual, joint: { ...joint, data }, map: { data: map, h: joint.i, w: joint.j } };
+}
+
+// What speaks for a result by what is asked for, and what by words to be without: `own` and `minus` of the sum.
+function less(own, minus) {
+  const map = { ...own.map, data: own.map.data.map((value, k) => value + minus.map.data[k]) };
+  return { ...own, own, minus, map, score: own.score + minus.score, residual: own.residual + minus.residual };
 }
 
 // One result less another: by the query's places or words, and what neither explain.
 function against(one, other) {
-  const total = ({ data }) => data.reduce((sum, v) => sum + v, 0);
   const difference = one.score - other.score;
-  const cells = one.map.data.length;
-  const wordSum = ({ joint }, w) => total({ data: joint.data.subarray(w * cells, (w + 1) * cells) });
   return {
     difference, residual: difference - (total(one.map) - total(other.map)),
     query: one.query && { ...one.query, data: one.query.data.map((v, k) => v - other.query.data[k]) },
-    words: one.words?.map((word, w) => [word, wordSum(one, w) - wordSum(other, w)]),
+    words: byWords(one, other), minus: one.minus && byWords(one.minus, other.minus),
   };
+}
+
+const total = ({ data }) => data.reduce((sum, v) => sum + v, 0);
+
+function byWords({ words, joint, map }, other) {
+  const cells = map.data.length;
+  const sum = (one, w) => total({ data: one.joint.data.subarray(w * cells, (w + 1) * cells) });
+  return words?.map((word, w) => [word, sum({ joint }, w) - sum(other, w)]);
 }

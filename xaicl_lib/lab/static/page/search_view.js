@@ -56,10 +56,10 @@ export function resultList(held, pick) {
   const buttons = Array.from({ length: RESULTS }, (_, rank) => h("button", { type: "button", class: "xl-found", onclick: () => pick(rank) }));
   const next = h("div", { class: "xl-found xl-next" });
   const element = h("div", { class: "xl-results", hidden: true }, asked, h("ol", { class: "xl-found-list" }, ...buttons.map((one) => h("li", {}, one)), h("li", {}, next)));
-  const fill = (place, { k, score }, title) => place.replaceChildren(dress(h("span", { class: "xl-tile", role: "img", "aria-label": held.index.titles[k] }), held, k), h("span", { class: "xl-rank" }, title, " ", h("b", {}, plain(score))));
-  function show({ picture, words }, found, chosen) {
+  const fill = (place, { k, score, note }, title) => place.replaceChildren(dress(h("span", { class: "xl-tile", role: "img", "aria-label": held.index.titles[k] }), held, k), h("span", { class: "xl-rank" }, title, " ", h("b", {}, plain(score))), ...(note ? [h("span", { class: "xl-note" }, note)] : []));
+  function show({ picture, words, minus }, found, chosen) {
     element.hidden = false;
-    asked.replaceChildren(picture ? pictureOf(picture, `Asked with: ${picture.title}`) : h("div", { class: "xl-quote" }, h("q", {}, words)), h("span", { class: "xl-rank" }, "the query"));
+    asked.replaceChildren(picture ? pictureOf(picture, `Asked with: ${picture.title}`) : h("div", { class: "xl-quote" }, h("q", {}, words)), h("span", { class: "xl-rank" }, "the query"), ...(minus ? [h("span", { class: "xl-note" }, "without ", h("q", {}, minus))] : []));
     buttons.forEach((one, rank) => { fill(one, found[rank], `${rank + 1}.`); one.setAttribute("aria-pressed", String(rank === chosen)); });
     fill(next, found[RESULTS], "next:");
   }
@@ -89,11 +89,16 @@ const text = (...parts) => h("p", {}, ...parts);
 
 // ---------------------------------------------------------------- why
 
-// `one`: {score, map, query, joint, words, residual, border} of a result; `asked`: {picture} or {words}; `rank` counted from 0.
+// `one`: {score, map, query, joint, words, residual, border} of a result, the sum of its parts `own` and `minus` if there are two; `asked`:
+// {picture} or {words}, and {minus}; `rank` counted from 0.
 export function whyBox(asked, result, one, rank) {
   const warning = one.border >= 2 / 3 ? h("p", { class: "xl-warning", role: "note" }, `${Math.round(100 * one.border)} % of what speaks for it lies at its border. Is it the picture, or what is around it?`) : null;
-  return h("section", { class: "xl-why" }, heading(`Why result ${rank + 1}?`), warning, ...(asked.picture ? linked(asked.picture, result, one) : worded(result, one)));
+  return h("section", { class: "xl-why" }, heading(`Why result ${rank + 1}?`), warning, ...(one.minus ? [sum(one)] : []), ...likeness(asked, result, one.own ?? one), ...(one.minus ? worded(result, one.minus, taken(asked, one.minus)) : []));
 }
+
+const likeness = ({ picture }, result, one) => (picture ? linked(picture, result, one) : worded(result, one, `It is ${plain(one.score)} similar to the words: words together with places bring ${plain(one.score - one.residual)}, all else ${plain(one.residual)}. Press a word to see where it is.`));
+const sum = ({ own, minus, score }) => text(`Its score is ${plain(score)}: ${plain(own.score)} for what it should be like, ${signed(minus.score)} for what it should be without.`);
+const taken = ({ minus }, { score, residual }) => `Without “${minus}”: places together with these words bring ${signed(score - residual)}, all else ${signed(residual)}; blue is where the words are, for that counts against it.`;
 
 // Both pictures under their maps, with lines between the cells that go together most.
 function linked(query, result, { query: own, map, joint, score, residual }) {
@@ -117,7 +122,7 @@ function drawn({ from, to }, { ia, ja, ib, jb }, colour) {
 }
 
 // Which word, where? A button for each word, and its map on the result; all together first.
-function worded(result, { words, joint, map, score, residual }) {
+function worded(result, { words, joint, map }, says) {
   const cells = joint.i * joint.j;
   const maps = [map, ...words.map((_, w) => ({ data: joint.data.subarray(w * cells, (w + 1) * cells), h: joint.i, w: joint.j }))];
   const total = ({ data }) => data.reduce((sum, v) => sum + v, 0);
@@ -130,7 +135,7 @@ function worded(result, { words, joint, map, score, residual }) {
   }
   choose(0);
   return [
-    text(`It is ${plain(score)} similar to the words: words together with places bring ${plain(score - residual)}, all else ${plain(residual)}. Press a word to see where it is.`),
+    text(says),
     h("div", { class: "xl-chips", role: "group", "aria-label": "Words, and what each adds" }, ...buttons),
     place, scale(limit),
   ];
@@ -140,15 +145,17 @@ function worded(result, { words, joint, map, score, residual }) {
 
 // The score of a result minus that of the next one, taken apart: on the query's places, or by its words.
 export function contrastBox(asked, one, next, contrast) {
-  const parts = asked.picture ? onQuery(asked.picture, contrast) : byWords(contrast);
+  const parts = asked.picture ? onQuery(asked.picture, contrast) : byWords(contrast.words);
+  const says = asked.picture ? "On the query, red places speak for the result, blue ones for the next." : "What each word adds to the result, less what it adds to the next:";
   return h("section", { class: "xl-why" }, heading("Why not the next one?"),
-    text(`It lies ${plain(contrast.difference)} before the next one (${next.title}): places bring ${signed(contrast.difference - contrast.residual)}, all else ${signed(contrast.residual)}. `, asked.picture ? "On the query, red places speak for the result, blue ones for the next." : "What each word adds to the result, less what it adds to the next:"),
-    h("div", { class: "xl-against" }, ...parts, h("figure", {}, pictureOf(next, `The next one: ${next.title}`), h("figcaption", {}, "the next one"))), asked.picture ? scale(largest(contrast.query)) : null);
+    text(`It lies ${plain(contrast.difference)} before the next one (${next.title}): places bring ${signed(contrast.difference - contrast.residual)}, all else ${signed(contrast.residual)}. `, says),
+    h("div", { class: "xl-against" }, ...parts, h("figure", {}, pictureOf(next, `The next one: ${next.title}`), h("figcaption", {}, "the next one"))), asked.picture ? scale(largest(contrast.query)) : null,
+    ...(contrast.minus ? [text(`What each word of “${asked.minus}”, which it should be without, does to the result, less what it does to the next:`), ...byWords(contrast.minus)] : []));
 }
 
 const onQuery = (query, contrast) => [h("figure", {}, mapped(query, contrast.query, largest(contrast.query), `The query, ${query.title}: what speaks for the result or for the next one`), h("figcaption", {}, "the query"))];
 
-function byWords({ words }) {
+function byWords(words) {
   const most = Math.max(...words.map(([, value]) => Math.abs(value)), 1e-9);
   const bar = (value) => { const made = h("span", { class: `xl-share${value < 0 ? " xl-less" : ""}` }); made.style.width = `${(100 * Math.abs(value)) / most}%`; return made; };
   return [h("table", { class: "xl-words" }, h("tbody", {}, ...words.map(([word, value]) => h("tr", {}, h("th", { scope: "row" }, word), h("td", {}, signed(value)), h("td", { "aria-hidden": "true" }, bar(value))))))];
