@@ -18,7 +18,7 @@ class Brightest(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def drawn() -> copies.Copies:
+def drawn() -> copies._Copies:
     return copies.once_and_twice(4, 32, seed=1)
 
 

@@ -223,7 +223,7 @@ def test_a_disk_without_room_for_the_converted_file(cache, monkeypatch) -> None:
 def test_licences_that_forbid_commerce_are_said_at_load(tmp_path, capsys, monkeypatch) -> None:
     row = replace(OFFICIAL["simsiam"], options={"slim": 32})
     monkeypatch.setitem(OFFICIAL, "simsiam", row)
-    state = {renamed(ours, simsiam.names()): value for ours, value in random_state(_empty_network(row).state_dict()).items()}
+    state = {renamed(ours, simsiam._names()): value for ours, value in random_state(_empty_network(row).state_dict()).items()}
     torch.save(checkpoint("simsiam", state), tmp_path / "checkpoint_0099.pth.tar")
     with pytest.warns(UserWarning, match=r"official/simsiam is under CC BY-NC 4\.0: not for commercial use"):
         load_model("official/simsiam", "cpu", file=tmp_path / "checkpoint_0099.pth.tar")

@@ -26,7 +26,7 @@ def network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict({"features": features, "head": MeanPool()})
 
 
-def names(architecture: str) -> dict[str, str]:
+def _names(architecture: str) -> dict[str, str]:
     """Beginnings of the checkpoint's names by those of ours."""
     return {"features.": ""} if architecture == "r50" else official_names(DEPTH, ends=False)
 
@@ -40,4 +40,4 @@ def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object
     what = f"the pretrained backbone of DINO ({architecture})"
     refuse_probe(files[0], what)
     given = state_of(read_torch(files[0]), None, files[0])
-    return translate(given, empty, names(architecture), path=files[0], what=what, aside=["fc."] if architecture == "r50" else [])
+    return translate(given, empty, _names(architecture), path=files[0], what=what, aside=["fc."] if architecture == "r50" else [])

@@ -45,7 +45,7 @@ def network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict(parts)
 
 
-def names(architecture: str) -> dict[str, str]:
+def _names(architecture: str) -> dict[str, str]:
     """Beginnings of the checkpoint's names by those of ours."""
     if architecture == "r50":
         one = {"features.": "", "head.projector.": "fc."}
@@ -66,4 +66,4 @@ def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object
     what = f"the pretrained checkpoint of MoCo v3 ({architecture}) with base_encoder, momentum_encoder and predictor"
     refuse_probe(files[0], what)
     given = state_of(read_torch(files[0]), "state_dict", files[0])
-    return translate(given, empty, names(architecture), path=files[0], what=what)
+    return translate(given, empty, _names(architecture), path=files[0], what=what)

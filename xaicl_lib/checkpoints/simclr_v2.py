@@ -55,13 +55,13 @@ def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tens
         raise InputError(f"expected {what}, got {index.name!r}: one of another step is fine-tuned or supervised")
     bundle = Bundle(index)
     scope = AVERAGE if any(name.startswith(AVERAGE) for name in bundle.entries) else ""
-    state, wanted = empty.state_dict(), dict(names(empty, scope))
+    state, wanted = empty.state_dict(), dict(_names(empty, scope))
     _check(bundle, wanted, state, scope, index, what)
     out = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in state.items() if name not in wanted.values()}
     return out | {ours: _turned(bundle.read(theirs)) for theirs, ours in wanted.items()}
 
 
-def names(empty: nn.Module, scope: str = AVERAGE) -> Iterator[tuple[str, str]]:
+def _names(empty: nn.Module, scope: str = AVERAGE) -> Iterator[tuple[str, str]]:
     """TensorFlow's names and ours. Layers are numbered as they are made: in a block that changes the shape, the shortcut's first."""
     layers = [("features.conv1", "features.bn1")]
     for name, block in empty.features.named_modules():  # type: ignore[union-attr]

@@ -26,7 +26,7 @@ def network(*, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict({"features": ResNet50(64 // slim), "head": pooled_head(projector=projector, predictor=predictor)})
 
 
-def names(**_: object) -> dict[str, str]:
+def _names(**_: object) -> dict[str, str]:
     """Beginnings of the checkpoint's names by those of ours."""
     return {"features.": "encoder.", "head.projector.": "encoder.fc.", "head.predictor.": "predictor."}
 
@@ -39,4 +39,4 @@ def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tens
     """
     refuse_probe(files[0], WHAT)
     given = state_of(read_torch(files[0]), "state_dict", files[0])
-    return translate(given, empty, names(), path=files[0], what=WHAT)
+    return translate(given, empty, _names(), path=files[0], what=WHAT)

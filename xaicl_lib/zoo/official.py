@@ -34,7 +34,7 @@ COSTS = Path(__file__).parent / "official_costs.json"  # written by benchmarks/o
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """What there is to know of an official model before its file is there.
 
     Args:
@@ -68,17 +68,17 @@ class Row:
         return [address.rpartition("/")[2] for address in self.addresses]
 
 
-def _simclr_v2(width: int, parameters: int) -> Row:
+def _simclr_v2(width: int, parameters: int) -> _Row:
     begin = f"{GOOGLE}r50_{width}x_sk0/model.ckpt-250228"
-    return Row(
+    return _Row(
         tuple(begin + suffix for suffix in SUFFIXES), "simclr_v2", "Apache-2.0", parameters, "projection head of three layers, 128",
         "layer4 (block_group4)", "chen2020big", {"width": width}, *PIXELS,
     )  # fmt: skip
 
 
-def _moco_v3(architecture: str, file: str, parameters: int) -> Row:
+def _moco_v3(architecture: str, file: str, parameters: int) -> _Row:
     vit = architecture != "r50"
-    return Row(
+    return _Row(
         (f"{META}moco-v3/{file}/{file}.pth.tar",), "moco_v3", NON_COMMERCIAL, parameters,
         f"projector{' on the class token' if vit else ''}, 256; a: query with predictor, b: momentum key",
         "attention of blocks.11, by patch" if vit else "layer4", "chen2021empirical", {"architecture": architecture},
@@ -89,21 +89,21 @@ _BARLOW = "barlowtwins/epochs1000_bs2048_lr0.2_lambd0.0051_proj_8192_8192_8192_s
 OFFICIAL = {
     "simclrv2_1x": _simclr_v2(1, 32_167_232),
     "simclrv2_2x": _simclr_v2(2, 128_002_432),
-    "barlow_twins": Row(
+    "barlow_twins": _Row(
         (META + _BARLOW,), "barlow_twins", "MIT", 174_535_744, "projector of three layers, 8192", "layer4", "zbontar2021barlow",
     ),
-    "simsiam": Row(
+    "simsiam": _Row(
         (META + "simsiam/models/100ep/pretrain/checkpoint_0099.pth.tar",), "simsiam", NON_COMMERCIAL, 38_201_408,
         "projector and predictor, 2048", "layer4", "chen2021exploring",
     ),
     "moco_v3_vit_b": _moco_v3("vit_b", "vit-b-300ep", 215_678_464),
     "moco_v3_vit_s": _moco_v3("vit_s", "vit-s-300ep", 84_266_752),
     "moco_v3_r50": _moco_v3("r50", "r-50-1000ep", 68_012_160),
-    "dino_r50": Row(
+    "dino_r50": _Row(
         (META + "dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",), "dino", "Apache-2.0", 23_508_032,
         "none: cosine on pooled features, 2048", "layer4", "caron2021emerging", {"architecture": "r50"},
     ),
-    "dino_vit_s": Row(
+    "dino_vit_s": _Row(
         (META + "dino/dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth",), "dino", "Apache-2.0", 21_665_664,
         "none: cosine on pooled patch tokens, 384", "norm after blocks.11, patch tokens", "caron2021emerging", {"architecture": "vit_s"},
     ),
@@ -155,13 +155,13 @@ def load_official(name: str, device: str | torch.device = "auto", *, file: str |
     return PairModel(**parts, size=row.size, mean=row.mean, std=row.std, name=f"official/{own}").to(target)
 
 
-def _empty_network(row: Row) -> nn.ModuleDict:
+def _empty_network(row: _Row) -> nn.ModuleDict:
     """The modules of a row without memory for their weights, as `PairModel` takes them."""
     with torch.device("meta"):
         return import_module(f"xaicl_lib.checkpoints.{row.reader}").network(**row.options)
 
 
-def _row(name: str) -> Row:
+def _row(name: str) -> _Row:
     own = name.removeprefix("official/")
     if own not in OFFICIAL:
         raise unknown("model", name, list_official())
@@ -176,7 +176,7 @@ def _converted(folder: Path) -> Path:
     return folder / "converted.safetensors"
 
 
-def _tensors(name: str, row: Row, network: nn.Module, file: str | os.PathLike[str] | None) -> dict[str, Tensor]:
+def _tensors(name: str, row: _Row, network: nn.Module, file: str | os.PathLike[str] | None) -> dict[str, Tensor]:
     """Tensors by our names: of the converted file if it is there and is the one that was kept, else of the published one."""
     folder = _folder(name)
     record = _record(folder)
@@ -197,7 +197,7 @@ def _tensors(name: str, row: Row, network: nn.Module, file: str | os.PathLike[st
     return tensors
 
 
-def _given(row: Row, file: Path) -> list[Path]:
+def _given(row: _Row, file: Path) -> list[Path]:
     """The files that a user's path means, all there."""
     paths = [file]
     if row.reader == "simclr_v2":
@@ -209,7 +209,7 @@ def _given(row: Row, file: Path) -> list[Path]:
     return paths
 
 
-def _fetch_all(name: str, row: Row, folder: Path, record: dict[str, Any]) -> None:
+def _fetch_all(name: str, row: _Row, folder: Path, record: dict[str, Any]) -> None:
     for address, file in zip(row.addresses, row.files, strict=True):
         known = record.get("files", {}).get(file, {})
         try:
@@ -220,7 +220,7 @@ def _fetch_all(name: str, row: Row, folder: Path, record: dict[str, Any]) -> Non
             raise InputError(f"{error}; without a network: {help_}") from error
 
 
-def _checked(paths: list[Path], row: Row, record: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+def _checked(paths: list[Path], row: _Row, record: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
     """Checksums and sizes of the files by their published names; those that were kept once must be the same."""
     sums = {}
     for path, file in zip(paths, row.files, strict=True):
