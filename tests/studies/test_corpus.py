@@ -27,14 +27,12 @@ from xaicl_lib.studies.corpus import (
     gains_without_learning,
     installed,
     likeness,
-    means_of,
     over_all_pairs,
     parts_of,
     sanity,
     settings,
     shape_corpus,
     shape_settings,
-    size_means,
     tally,
     vary_sizes,
 )
@@ -304,13 +302,6 @@ def _ring(count: int) -> torch.Tensor:
 
 
 def test_tables_of_the_page() -> None:
-    rows = [
-        {"way": way, "scenario": scenario, "metric": metric, "value": value + pair, "pair": pair}
-        for way, value in (("b", 1.0), ("a", 5.0)) for scenario in ("same class", "other class") for metric in ("x", "y") for pair in (0, 1)
-    ]  # fmt: skip
-    means = means_of(pd.DataFrame(rows), "same class")
-    assert means.index.tolist() == ["b", "a"]
-    assert means.loc["a"].tolist() == [5.5, 5.5]
     stored = pd.DataFrame({"part": ["p", "p", "q"], "x": [1.0, 2.0, np.nan], "way": ["u", "v", "w"]}).astype(
         {"part": "category", "way": "category"}
     )
@@ -318,11 +309,6 @@ def test_tables_of_the_page() -> None:
     assert parts["q"].columns.tolist() == ["part", "way"]
     assert (parts["p"]["way"].tolist(), parts["p"]["way"].dtype) == (["u", "v"], object)
     assert parts_of(None) == {}
-    sizes = [
-        {"varied": "corpus", "size": 1, "metric": "agreement", "draw": draw, "pair": pair, "value": pair + draw}
-        for draw in (0, 1) for pair in (0, 1, 2)
-    ]  # fmt: skip
-    assert size_means(pd.DataFrame(sizes))[["mean", "n"]].iloc[0].tolist() == [1.5, 3], "an explicand is the unit, not a draw"
 
 
 def test_what_is_gained_without_learning() -> None:

@@ -21,7 +21,6 @@ from xaicl_lib.studies.pitfalls import (
     near_the_border,
     noise_shares,
     where_cells_look,
-    with_view,
 )
 from xaicl_lib.views.pitfalls import fading_figure, scales_figure
 from xaicl_lib.views.render import alt_of
@@ -74,16 +73,6 @@ def test_noise_loses_half_by_agreement_and_more_by_a_small_truth() -> None:
     assert share["truth", 7] > 0.6, "the largest of 49 cells are seldom the right ones"
     whole = _lost_by_noise(torch.ones(5, 28, 28, dtype=torch.bool), cells=(7,))
     assert whole.loc[whole["measure"] == "truth", "lost"].tolist() == [1] * 5, "what is everywhere is found by chance"
-
-
-def test_a_view_is_the_mirrored_middle() -> None:
-    photo = torch.zeros(1, 3, 20, 20)
-    photo[:, :, 9:11, 4:6] = 1  # left of the middle
-    pair = with_view(20, photo)
-    assert torch.equal(pair.a, photo)
-    bright = (pair.b[0, 0] > 0.5).nonzero().float().mean(0)
-    assert bright[0] == pytest.approx(9.5)
-    assert bright[1] == pytest.approx(19 - (4.5 - 3) / 0.7, abs=0.6), "right of it, and larger"
 
 
 def test_maps_of_pairs_stand_on_their_own_scales_and_on_one(projected) -> None:

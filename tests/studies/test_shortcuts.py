@@ -83,9 +83,6 @@ def test_the_training_is_the_unit() -> None:
     assert told["ordered"] == pytest.approx((1 + 2 * 3) / 9)
     same = shortcuts.told_apart(of_seeds({"stickers_95": [1.0, 1.0], "stickers_0": [1.0, 1.0]})).loc["m"]
     assert (same["mean"], same["ordered"]) == (0, 0.5)
-    means = shortcuts.over_seeds(table, ["model"]).set_index("model")
-    assert means.loc["stickers_95", "n"] == 3
-    assert means.loc["stickers_95", "mean"] == pytest.approx(2)
 
 
 def test_reliance_of_seeds_is_the_mean_fall() -> None:

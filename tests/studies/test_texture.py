@@ -14,7 +14,7 @@ from xaicl_lib.data.scenes import FACTORS, draw_pairs, scene_pairs
 from xaicl_lib.metrics.localisation import overlap
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies import texture
-from xaicl_lib.studies.texture import Trials, _paired, _spread, choose, lifts, photo_trials, scene_trials, versus, won
+from xaicl_lib.studies.texture import Trials, _paired, _spread, choose, photo_trials, scene_trials, versus, won
 
 PARTNERS = {"shape": torch.tensor([1, 1, 1]), "texture": torch.tensor([2, 3, 1]), "nothing": torch.tensor([3, 3, 3])}
 
@@ -185,12 +185,6 @@ def test_repeated_draws_are_no_new_observations() -> None:
         won(rows("m", wins), cluster="place")
 
 
-def test_lifts_average_over_a_stimulus_first() -> None:
-    uneven = rows("m", [[True, True, True], [False]])
-    assert lifts(uneven)["mean"].item() == 0.5
-    assert lifts(uneven)["n"].item() == 2
-
-
 def test_pairs_of_models_are_tested_trial_against_trial() -> None:
     base = [[False]] * 9 + [[True]] + [[True]] * 5
     more = [[True]] * 9 + [[False]] + [[True]] * 5
@@ -283,7 +277,6 @@ def test_tables_of_cues_and_objects() -> None:
     assert cues["texture: share"].startswith("100% (")
     assert cues[["shape: mean lift", "texture: mean lift"]].tolist() == [-0.25, 1.5]
     assert texture.on_object(table).loc["m"].to_dict() == pytest.approx({"shape": -0.25, "texture": 1.5, "area of the object": 0.3})
-    assert texture.share_table(table).loc["m"].to_dict() == {"texture": 0.5}
 
 
 def test_models_are_compared_with_those_they_can_be_compared_with() -> None:

@@ -17,7 +17,6 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth, resize_map
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.paired import paired_difference, summarise
-from xaicl_lib.studies.tables import means
 from xaicl_lib.studies.truth import paint
 
 
@@ -93,11 +92,6 @@ def _measured(maps: Tensor, pair: Pair, single: Bool[Tensor, "2 n h w"] | None) 
         found["weaker copy"] = (masses.amin(0) / masses.amax(0)).double()
     wide = pd.DataFrame({name: values.numpy() for name, values in found.items()})
     return wide.rename_axis("pair").reset_index().melt("pair", var_name="metric")
-
-
-def by_kind(found: pd.DataFrame, metric: str = "relevance_rank") -> pd.DataFrame:
-    """Means of `located` over pairs (of all models, each pair once): method, kind, mean, low, high, n."""
-    return means(found[found["metric"] == metric], "method", "kind", unit="pair")
 
 
 def ahead_of(found: pd.DataFrame, reference: str = "conditional_occlusion") -> pd.DataFrame:

@@ -25,7 +25,7 @@ from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.probes import linear_probe
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity, cosine
-from xaicl_lib.statistics.paired import paired_difference, summarise
+from xaicl_lib.statistics.paired import paired_difference
 
 TARGETS = ("contrastive", "corpus", "label-free", "contrastive label-free")  # what a method explains
 _ITSELF = TARGETS[2:]  # those that ask what makes an image like itself, and know of no corpus
@@ -305,12 +305,6 @@ def parts_of(table: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     return {str(name): part.dropna(axis=1, how="all") for name, part in table.groupby("part", sort=False)}
 
 
-def means_of(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Means over the explicands of a scenario: a row for each way, a column for each metric."""
-    part = table[table["scenario"] == scenario]
-    return part.pivot_table("value", "way", "metric", sort=False).rename_axis(columns=None)
-
-
 def against(table: pd.DataFrame, control: str = "random map", level: float = 0.05) -> pd.DataFrame:
     """Every way against one control: the mean difference over the same explicands, its interval, and a paired test.
 
@@ -416,12 +410,6 @@ def vary_sizes(
 
 def _agreement(made: Explanation, whole: Explanation) -> pd.DataFrame:
     return pd.DataFrame({"metric": "agreement", "item": range(len(made)), "value": rank_correlation(made.a, whole.a).cpu().numpy()})
-
-
-def size_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Means of `vary_sizes` by varied, size and metric, with intervals over explicands, each the mean over its draws."""
-    by = ["varied", "size", "metric"]
-    return summarise(table.groupby([*by, "pair"], as_index=False, sort=False)["value"].mean(), by)
 
 
 def _cut(corpus: Tensor, foil: Tensor, varied: str, size: int, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.data.scenes import scenes
 from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.method_spec import possible
 from xaicl_lib.images import SAMPLES as SAMPLES
@@ -253,11 +252,6 @@ def _changes(x: pd.DataFrame, y: pd.DataFrame, apart: bool = False) -> list[pd.S
 def scenes_of(said: pd.DataFrame) -> dict[str, int]:
     """How many scenes the answers about each twin are from, at most."""
     return said.groupby("twin", sort=False)["n"].max().to_dict()
-
-
-def scene_images(n: int, size: int, seed: int = 0) -> Images:
-    """Scenes of one object each."""
-    return scenes(n, size, Generator().manual_seed(seed))[0]
 
 
 def table_vii(table: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
-from xaicl_lib.data.scenes import scenes, words
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.model import PairModel
@@ -396,24 +395,11 @@ def mean_errors(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["model", "stage"], sort=False)[["feature_error", "grey_error"]].mean().reset_index("stage")
 
 
-def by_depth(table: pd.DataFrame, value: str, models: Sequence[str]) -> pd.DataFrame:
-    """Means of a column of some models over targets, with their intervals, by model, stage and depth; none of the models, no rows."""
-    some = table[table["model"].isin(models)].assign(value=lambda t: t[value])
-    by = ["model", "stage", "depth"]
-    return summarise(some, by) if len(some) else pd.DataFrame(columns=[*by, "mean", "low", "high"])
-
-
 def below_grey(table: pd.DataFrame) -> pd.DataFrame:
     """Share of the targets on which the search ended below the error of the grey copy: a row for each model, a column for each stage."""
     below = table.assign(below=table["feature_error"] < table["grey_error"])
     share = below.groupby(["model", "stage"], sort=False)["below"].mean()
     return share.unstack("stage")[list(dict.fromkeys(table["stage"]))].rename_axis(columns=None)
-
-
-def scene_targets(n: int, size: int, seed: int = 12) -> tuple[Images, list[str]]:
-    """Scenes to invert, and what they show."""
-    images, _, labels = scenes(n, size, Generator().manual_seed(seed))
-    return images, words(labels)
 
 
 def averaging_model(size: int) -> PairModel:

@@ -97,13 +97,6 @@ def specific(found: pd.DataFrame) -> pd.DataFrame:
     return each.mean().where(each.count() == each.size()).reset_index()
 
 
-def in_words(added: pd.DataFrame) -> pd.DataFrame:
-    """What sharing adds, as "+0.12 (+0.10 to +0.15)": a row for each method, by its short name, a column for each metric."""
-    found = means(added, "method", "metric")
-    text = [f"{row['mean']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})" for _, row in found.iterrows()]
-    return found.assign(text=text).pivot(index="method", columns="metric", values="text").rename_axis(columns=None)
-
-
 def _couples(pairs: pd.Series) -> list[int]:
     """The number of the group that each pair exchanges images in."""
     group = {int(pair): k for k, rows in enumerate(_groups(pairs.nunique())) for pair in rows}

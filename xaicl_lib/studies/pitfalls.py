@@ -4,7 +4,6 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 import torch
@@ -12,11 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from xaicl_lib import augment
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.method_spec import Methods, method_specs
-from xaicl_lib.images import SAMPLES, open_photo
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics import measure
 from xaicl_lib.metrics.localisation import relevance_rank
@@ -29,13 +26,6 @@ from xaicl_lib.studies.harmful import CONTROLS, against, lost_shares
 from xaicl_lib.studies.headlines import LOCALISED
 
 MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
-_BOX = (0.15, 0.15, -0.7, 0.7)  # left, top, width and height of a view, which is mirrored
-
-
-def with_view(size: int, photos: Any = tuple(SAMPLES)) -> Pair:
-    """Photos, whatever `xaicl_lib.images.open_photo` takes, each beside a mirrored view of its middle; without any all sample photos."""
-    a = open_photo(list(photos) if isinstance(photos, tuple) else photos, size)
-    return Pair(a, augment.resized_crop(a, torch.tensor([_BOX]).expand(len(a), 4), size))
 
 
 def fading(model: PairModel, pair: Pair, methods: Methods, *, mix: Sequence[float] = MIX) -> pd.DataFrame:

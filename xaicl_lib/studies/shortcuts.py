@@ -15,7 +15,8 @@ from xaicl_lib.metrics.localisation import mass_inside
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import cosine
-from xaicl_lib.statistics.paired import interval, summarise
+from xaicl_lib.statistics.paired import interval
+from xaicl_lib.studies.tables import means
 from xaicl_lib.training.heads import RECIPES, head_features, head_model
 from xaicl_lib.zoo import load_model
 
@@ -103,17 +104,11 @@ def trained_again(seeds: int, names: Sequence[str] = MODELS) -> list[tuple[int, 
     return [(recipe.seed, head_model(recipe, base, features)) for recipe in recipes]
 
 
-def over_seeds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Means with intervals over trainings: a training, averaged over its pairs, is one value."""
-    each = table.groupby([*by, "seed"], sort=False, observed=True)["value"].mean().reset_index()
-    return summarise(each, by)
-
-
 def reliance_of_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """How far exchanging the sticker lowers the score, with intervals over trainings: model, objects, mean, low, high, n."""
     wide = table.pivot_table("value", ["model", "seed", "objects", "pair"], "carried", sort=False, observed=True)
     each = (wide["same"] - wide["another"]).rename("value").reset_index()
-    return over_seeds(each, ["model", "objects"])
+    return means(each, "model", "objects", unit="seed")
 
 
 def told_apart(table: pd.DataFrame, planted: str = "stickers_95", repaired: str = "stickers_0") -> pd.DataFrame:

@@ -28,14 +28,14 @@ def two_views(source: Any, size: PairModel | int, *, light: float = 1.0) -> Pair
     """Photos beside a view of each: its middle, mirrored, of so much of its light.
 
     Args:
-        source: as for `Pair.open`.
+        source: as for `Pair.open`; None for all sample photos.
         size: side in pixels, or the model that is asked.
         light: what the pixels of the view are multiplied by.
 
     Raises:
         InputError: no photo.
     """
-    photos = open_photo(source, size if isinstance(size, int) else size.size)
+    photos = open_photo(list(SAMPLES) if source is None else source, size if isinstance(size, int) else size.size)
     view = augment.resized_crop(photos, torch.tensor(VIEW).expand(len(photos), 4), photos.shape[-1])
     return Pair(photos, view if light == 1 else augment.brightness(view, light))
 
@@ -43,7 +43,7 @@ def two_views(source: Any, size: PairModel | int, *, light: float = 1.0) -> Pair
 def view_scores(model: PairModel, *, light: float = 0.7) -> pd.DataFrame:
     """The score of every sample photo (rows) with a view of every other (columns), as `two_views` makes it."""
     names = list(SAMPLES)
-    z_a, z_b = (model.encode(images, side) for side, images in zip("ab", two_views(names, model, light=light).sides, strict=True))
+    z_a, z_b = (model.encode(images, side) for side, images in zip("ab", two_views(None, model, light=light).sides, strict=True))
     return pd.DataFrame([cosine(z.expand_as(z_b), z_b).tolist() for z in z_a], names, names)
 
 

@@ -21,8 +21,9 @@ from xaicl_lib.metrics.localisation import overlap, relevance_mass
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import resampled_means, shares
-from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise, tails
+from xaicl_lib.statistics.paired import holm, interval, signed_ranks, tails
 from xaicl_lib.statistics.texts import p_texts, with_interval
+from xaicl_lib.studies.tables import mean_by, means
 
 SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
 SHARED = {SHAPE: "same shape", TEXTURE: "same texture", NOTHING: "nothing shared"}
@@ -336,24 +337,13 @@ def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cl
     return found
 
 
-def lifts(table: pd.DataFrame, value: str = "lift", by: Sequence[str] = ("model", "data", "cue")) -> pd.DataFrame:
-    """Mean of a column of `choose` for each group, over the mean of each stimulus, with a 95 % bootstrap interval over stimuli."""
-    each = table.groupby([*by, "stimulus"], sort=False, observed=True, as_index=False)[value].mean()
-    return summarise(each.rename(columns={value: "value"}), by)
-
-
-def share_table(table: pd.DataFrame) -> pd.DataFrame:
-    """How often each cue wins over shape: a row for each model, a column for each cue."""
-    return won(table, ["model", "cue"]).pivot_table("mean", "model", "cue", sort=False).rename_axis(columns=None)
-
-
 def cue_table(table: pd.DataFrame) -> pd.DataFrame:
     """How often a partner of the same shape, or texture, is more alike than one that shares nothing, and the mean lift."""
     used = table[table["cue"].isin([SHAPE, TEXTURE])].assign(value=lambda t: t["lift"] > 0)
     by, keys = ["data", "model", "cue"], ["data", "model"]
     counts = shares(used, by, "value")
     share = counts.assign(text=with_interval(counts)).pivot_table("text", keys, "cue", "first", sort=False)
-    mean = lifts(used, "lift", by).pivot_table("mean", keys, "cue", sort=False)
+    mean = means(used, *by, value="lift", unit="stimulus").pivot_table("mean", keys, "cue", sort=False)
     return share.add_suffix(": share").join(mean.add_suffix(": mean lift")).rename_axis(columns=None)
 
 
@@ -363,13 +353,10 @@ def overlaps(table: pd.DataFrame, by: Sequence[str] = ("model", "cue")) -> pd.Da
     Args:
         table: of `choose`.
         by: columns that make a group; `cue` says which other map.
-
-    Returns:
-        As `lifts`.
     """
     own = table[table["cue"].isin([TEXTURE, NOTHING])].assign(value=lambda t: t["overlap"])
     other = own[own["cue"] == TEXTURE].assign(cue="another image", value=lambda t: t["overlap_other"])
-    return lifts(pd.concat([own, other]).replace({"cue": SHARED}), "value", by)
+    return means(pd.concat([own, other]).replace({"cue": SHARED}), *by, unit="stimulus")
 
 
 def overlaps_by_method(table: pd.DataFrame) -> pd.DataFrame:
@@ -384,7 +371,7 @@ def overlaps_by_method(table: pd.DataFrame) -> pd.DataFrame:
 def on_object(table: pd.DataFrame) -> pd.DataFrame:
     """Mean share of the energy of a map that is on the object of a scene, by model and cue, beside the object's share of the image."""
     scenes = table[table["data"] == "scenes"]
-    wide = lifts(scenes, "on_object", ["model", "cue"]).pivot_table("mean", "model", "cue", sort=False)
+    wide = mean_by(means(scenes, "model", "cue", value="on_object", unit="stimulus"), "cue", index="model", value="mean")
     wide["area of the object"] = scenes.groupby("model")["area"].mean()
     return wide.rename_axis(columns=None)
 
