@@ -12,7 +12,7 @@ from tests.zoo.published import random_value, simclr_shapes
 from xaicl_lib import InputError
 from xaicl_lib.checkpoints import simclr_v2
 from xaicl_lib.checkpoints.tf_bundle import Bundle, _Entry
-from xaicl_lib.checkpoints.torch_file import fill
+from xaicl_lib.zoo.official import _fill
 
 TINY = Path(__file__).parent / "fixtures" / "tiny" / "model.ckpt-250228.index"
 OPTIONS = {"width": 1, "slim": 64, "blocks": (2, 1, 1, 1), "out": 4}
@@ -21,7 +21,7 @@ OPTIONS = {"width": 1, "slim": 64, "blocks": (2, 1, 1, 1), "out": 4}
 def tiny() -> torch.nn.ModuleDict:
     with torch.device("meta"):
         net = simclr_v2.network(**OPTIONS)
-    fill(net, simclr_v2.read([TINY], net, **OPTIONS))
+    _fill(net, simclr_v2.read([TINY], net, **OPTIONS))
     return net.eval()
 
 
@@ -82,7 +82,7 @@ def test_full_size_in_the_official_naming(width, monkeypatch) -> None:
     shapes |= {"global_step": (), "memory": (3,), "head_supervised/linear_layer/dense/kernel": (2048 * width, 1000)}
     net, tensors = read_given(monkeypatch, shapes, width=width)
     assert set(tensors) == set(net.state_dict())
-    fill(net, tensors)
+    _fill(net, tensors)
     net.eval()
     with torch.inference_mode():
         f = net["features"](torch.rand(1, 3, 224, 224))

@@ -12,7 +12,8 @@ from torch import nn
 
 from xaicl_lib import InputError
 from xaicl_lib.checkpoints import torch_file as checkpoints
-from xaicl_lib.checkpoints.torch_file import fill, read_torch, refuse_values, shorten, state_of, translate, without_owner
+from xaicl_lib.checkpoints.torch_file import _refuse_values, _without_owner, read_torch, shorten, state_of, translate
+from xaicl_lib.zoo.official import _fill
 
 STATE = OrderedDict(weight=torch.arange(6.0).view(2, 3), bias=torch.zeros(2))
 
@@ -127,7 +128,7 @@ def test_names_are_translated_by_the_longest_beginning() -> None:
         net = nn.ModuleDict({"a": nn.Linear(3, 2), "b": nn.Sequential(nn.Linear(2, 2, bias=False))})
     given = {"enc.weight": torch.ones(2, 3, dtype=torch.float16), "enc.bias": torch.zeros(2), "enc.fc.0.weight": torch.eye(2)}
     out = translate(given | {"loss.x": torch.zeros(1)}, net, {"a.": "enc.", "b.": "enc.fc."}, path=Path("x"), what="it", aside=["loss."])
-    fill(net, out)
+    _fill(net, out)
     assert net["a"].weight.dtype == torch.float32
     assert torch.equal(net["b"][0].weight, torch.eye(2))
     with pytest.raises(InputError, match=r"expected it, got 'x', which does not fit; missing: enc\.bias; surplus: loss\.x$"):
@@ -149,11 +150,11 @@ def test_the_network_of_a_training_script_is_found() -> None:
     wanted, path = ["0.weight", "0.bias", "1.num_batches_tracked"], Path("x.ckpt")
     own = {"0.weight": torch.ones(1), "0.bias": torch.zeros(1)}
     script = {f"net.backbone.{name}": value for name, value in own.items()} | {"loss.0.weight": torch.ones(3), "centre": torch.ones(2)}
-    assert without_owner(script, wanted, path) == own
-    assert without_owner({**own, "net.0.weight": own["0.bias"]}, wanted, path) == {**own, "net.0.weight": own["0.bias"]}
-    assert without_owner({"net.0.weight": own["0.weight"]}, wanted, path) == {"net.0.weight": own["0.weight"]}, "not a whole network"
+    assert _without_owner(script, wanted, path) == own
+    assert _without_owner({**own, "net.0.weight": own["0.bias"]}, wanted, path) == {**own, "net.0.weight": own["0.bias"]}
+    assert _without_owner({"net.0.weight": own["0.weight"]}, wanted, path) == {"net.0.weight": own["0.weight"]}, "not a whole network"
     with pytest.raises(InputError, match=r"expected one network in 'x\.ckpt', got student\., teacher\."):
-        without_owner({f"{who}.{name}": value for who in ("student", "teacher") for name, value in own.items()}, wanted, path)
+        _without_owner({f"{who}.{name}": value for who in ("student", "teacher") for name, value in own.items()}, wanted, path)
 
 
 VALUES = {
@@ -168,7 +169,7 @@ def test_values_that_are_no_weights(kind) -> None:
     value, says = VALUES[kind]
     net = nn.Linear(3, 2)
     with pytest.raises(InputError, match=says):
-        refuse_values({**STATE, "weight": value}, net.state_dict(), Path("x"))
+        _refuse_values({**STATE, "weight": value}, net.state_dict(), Path("x"))
     with torch.device("meta"):
         net = nn.ModuleDict({"a": nn.Linear(3, 2)})
     with pytest.raises(InputError, match=says):
@@ -176,7 +177,7 @@ def test_values_that_are_no_weights(kind) -> None:
     net = nn.Linear(3, 2)
     net.register_buffer("mask", torch.full((2,), -torch.inf))  # as attention has it
     net.register_buffer("count", torch.tensor(3))
-    refuse_values(net.state_dict(), net.state_dict(), Path("x"))
+    _refuse_values(net.state_dict(), net.state_dict(), Path("x"))
 
 
 def test_long_lists_are_counted() -> None:

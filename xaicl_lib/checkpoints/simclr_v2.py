@@ -10,17 +10,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.tf_bundle import Bundle, find_bundle
 from xaicl_lib.checkpoints.torch_file import complain
 from xaicl_lib.errors import InputError
-from xaicl_lib.networks.resnet import ResNet50, SamePool, perceptron, pooled_head
+from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 AVERAGE = "ema_model/"  # of the weights over the training
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 STEP = 250228  # of the pretrained files; others are fine-tuned or supervised
 LAYERS = 3  # of the projection head
+
+
+class _SamePool(nn.Module):
+    """TensorFlow's max pooling 3 x 3 of stride 2 with SAME padding: half the side, rounded up.
+
+    Of an even side only the end is padded (112 pixels at 224), where `MaxPool2d(3, 2, 1)` pads both ends and so looks at
+    windows shifted by a pixel; of an odd side both are.
+    """
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c i j"]:
+        return F.max_pool2d(x, 3, 2, padding=(x.shape[2] % 2, x.shape[3] % 2), ceil_mode=True)
 
 
 def network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), out: int = 128) -> nn.ModuleDict:
@@ -35,7 +48,7 @@ def network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3
         blocks, out: of the stages, of the embedding.
     """
     filters = 64 * width // slim
-    c, features = 32 * filters, ResNet50(filters, SamePool(), blocks)
+    c, features = 32 * filters, ResNet50(filters, _SamePool(), blocks)
     return nn.ModuleDict({"features": features, "head": pooled_head(projector=perceptron(c, c, c, out, last_norm="affine"))})
 
 

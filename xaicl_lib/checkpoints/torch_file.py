@@ -76,7 +76,7 @@ def _bare(name: str) -> str:
     return name if own == name else _bare(own)
 
 
-def without_owner(given: Mapping[str, Tensor], wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
+def _without_owner(given: Mapping[str, Tensor], wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
     """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like; its own tensors are left out.
 
     Raises:
@@ -97,7 +97,7 @@ def _ends(name: str) -> list[str]:
     return [".".join(parts[k:]) for k in range(len(parts))]
 
 
-def refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+def _refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
     """Refuse weights that a network would take without a word and that are none.
 
     Raises:
@@ -141,7 +141,7 @@ def translate(
         if name in given and given[name].shape != value.shape
     ]
     complain(path, what, missing, surplus, wrong, _guess(given))
-    refuse_values(given, {theirs: value for theirs, (_, value) in wanted.items()}, path)
+    _refuse_values(given, {theirs: value for theirs, (_, value) in wanted.items()}, path)
     return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
 
 
@@ -165,11 +165,41 @@ def shorten(names: Iterable[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "")
 
 
-def completed(network: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's own state with the given tensors in it, and its versions: without these some modules take a state for an old one's."""
-    state = network.state_dict()
-    state.update({name: value for name, value in given.items() if name in state})
-    return state
+def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] = ()) -> None:
+    """Put the tensors of a file (of torch, or safetensors) into a network whose names they have, alone or as part of a larger one.
+
+    Args:
+        path: of the file.
+        network: another package's.
+        what: the weights are of, for messages.
+        aside: beginnings of names that are left as they are, here and there, such as a classifier's.
+
+    Raises:
+        InputError: no such file, missing or surplus names or wrong shapes, NaN or infinity, or more than one such network.
+    """
+    if not path.is_file():
+        raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
+    read = _safetensors(path) if path.suffix == ".safetensors" else state_of(read_torch(path), "state_dict", path)
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith(aside)}
+    given = {name: value for name, value in _without_owner(read, state, path).items() if not name.startswith(aside)}
+    missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
+    surplus = [name for name in given if name not in state]
+    wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
+    complain(path, f"the weights of {what}", missing, surplus, wrong)
+    _refuse_values(given, state, path)
+    whole = network.state_dict()  # with its versions: without these some modules take a state for an old one's
+    whole.update(given)
+    network.load_state_dict(whole)
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"expected a whole safetensors file in {path.name!r}: {error}") from error
 
 
 def _guess(given: Mapping[str, Tensor]) -> str:
@@ -190,9 +220,3 @@ def refuse_probe(path: Path, what: str) -> None:
     """
     if path.name.startswith("linear"):
         raise InputError(f"expected {what}, got {path.name!r}: a linear probe, whose head is a classifier")
-
-
-def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put tensors by our own names into a network, floating-point ones as float32."""
-    wide = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    network.load_state_dict(wide, assign=True)

@@ -16,7 +16,7 @@ from xaicl_lib.files import written_whole
 from xaicl_lib.networks.small import kept
 from xaicl_lib.networks.text import Reader
 from xaicl_lib.probes import PROBE_C, knn_accuracy, probe_accuracy
-from xaicl_lib.training.data import Data, known, training_labels
+from xaicl_lib.training.data import Data, training_labels
 from xaicl_lib.training.recipes import Recipe
 from xaicl_lib.training.train import MEAN, STD, Trainer, normalize
 from xaicl_lib.training.zero_shot import relation_accuracy, zero_shot
@@ -198,7 +198,7 @@ def _data_line(recipe: Recipe, train: int, test: int) -> str:
 def _measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     """The accuracies of the card, of the trained network and, by neighbours, of the untrained one."""
     network, recipe, whole = kept(trainer.network), trainer.recipe, test
-    train, test = known(train), known(test)
+    train, test = _known(train), _known(test)
     features = encode(network["features"], train[0]), encode(network["features"], test[0])
     start = kept(recipe.network())["features"].to(trainer.device)
     what = "class token" if recipe.task == "distill" else "mean-pooled features"
@@ -217,6 +217,15 @@ def _measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     if recipe.task == "describe":
         card |= _asked(trainer, test, whole)
     return card
+
+
+def _known(data: Data) -> Data:
+    """The images that labels speak of, with those labels: the first picture of each thing, the captioned scenes of one object."""
+    images, labels, names = data
+    if labels.ndim == 3:
+        alone = labels[:, 1, 0] < 0
+        return images[alone], labels[alone, 0], names
+    return images if images.ndim == 4 else images[:, 0], labels, names
 
 
 def _asked(trainer: Trainer, alone: Data, whole: Data) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from xaicl_lib.annotations import brief, is_a, same
+from xaicl_lib.annotations import brief, is_a
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.render import described
@@ -83,8 +83,13 @@ def label(explanation: Explanation) -> str:
     from xaicl_lib.methods import methods
 
     defaults = methods[explanation.method].defaults if explanation.method in methods else {}  # another library's have no defaults here
-    own = [f"{k}={brief(v)}" for k, v in explanation.params.items() if k in defaults and not same(v, defaults[k])]
+    own = [f"{k}={brief(v)}" for k, v in explanation.params.items() if k in defaults and not _same(v, defaults[k])]
     return explanation.method + (f"({', '.join(own)})" if own else "")
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values of a parameter are equal; of tensors and arrays only one and the same is equal to itself."""
+    return value is other or (not hasattr(value, "shape") and not hasattr(other, "shape") and bool(value == other))
 
 
 def alt_text(explanations: Sequence[Explanation], names: tuple[str, str] = ("A", "B"), index: int = 0) -> str:

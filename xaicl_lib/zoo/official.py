@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.tf_bundle import find_bundle
-from xaicl_lib.checkpoints.torch_file import fill
 from xaicl_lib.data import fetch as download
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
@@ -150,9 +149,15 @@ def load_official(name: str, device: str | torch.device = "auto", *, file: str |
     if row.licence == NON_COMMERCIAL:
         warnings.warn(f"official/{own} is under {row.licence}: not for commercial use, and credit is due", stacklevel=3)
     network = _empty_network(row)
-    fill(network, _tensors(own, row, network, file))
+    _fill(network, _tensors(own, row, network, file))
     parts: dict[str, Any] = dict(network.items())
     return PairModel(**parts, size=row.size, mean=row.mean, std=row.std, name=f"official/{own}").to(target)
+
+
+def _fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors by our own names into a network, floating-point ones as float32."""
+    wide = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    network.load_state_dict(wide, assign=True)
 
 
 def _empty_network(row: _Row) -> nn.ModuleDict:
