@@ -12,7 +12,7 @@ from torch import nn
 
 from xaicl_lib import InputError
 from xaicl_lib.checkpoints import torch_file as checkpoints
-from xaicl_lib.checkpoints.torch_file import _refuse_values, _without_owner, read_torch, shorten, state_of, translate
+from xaicl_lib.checkpoints.torch_file import _refuse_values, _state_of, _translated, _without_owner, read_torch, shorten
 from xaicl_lib.zoo.official import _fill
 
 STATE = OrderedDict(weight=torch.arange(6.0).view(2, 3), bias=torch.zeros(2))
@@ -114,25 +114,25 @@ def test_files_of_other_kinds(content, says, tmp_path) -> None:
 
 def test_the_state_is_found_under_its_key() -> None:
     path = Path("x.pth")
-    assert list(state_of({"state_dict": {f"module.{k}": v for k, v in STATE.items()}}, "state_dict", path)) == ["weight", "bias"]
-    assert list(state_of(dict(STATE), "state_dict", path)) == ["weight", "bias"]
+    assert list(_state_of({"state_dict": {f"module.{k}": v for k, v in STATE.items()}}, "state_dict", path)) == ["weight", "bias"]
+    assert list(_state_of(dict(STATE), "state_dict", path)) == ["weight", "bias"]
     for content in ({"epoch": 1, "model": dict(STATE)}, [1, 2], {}, {"state_dict": {1: torch.zeros(1)}}):
         with pytest.raises(InputError, match=r"expected tensors by their names in 'x\.pth'"):
-            state_of(content, "state_dict", path)
+            _state_of(content, "state_dict", path)
     with pytest.raises(InputError, match="at its top there are: epoch, model"):
-        state_of({"epoch": 1, "model": dict(STATE)}, "state_dict", path)
+        _state_of({"epoch": 1, "model": dict(STATE)}, "state_dict", path)
 
 
 def test_names_are_translated_by_the_longest_beginning() -> None:
     with torch.device("meta"):
         net = nn.ModuleDict({"a": nn.Linear(3, 2), "b": nn.Sequential(nn.Linear(2, 2, bias=False))})
     given = {"enc.weight": torch.ones(2, 3, dtype=torch.float16), "enc.bias": torch.zeros(2), "enc.fc.0.weight": torch.eye(2)}
-    out = translate(given | {"loss.x": torch.zeros(1)}, net, {"a.": "enc.", "b.": "enc.fc."}, path=Path("x"), what="it", aside=["loss."])
+    out = _translated(given | {"loss.x": torch.zeros(1)}, net, {"a.": "enc.", "b.": "enc.fc."}, path=Path("x"), what="it", aside=["loss."])
     _fill(net, out)
     assert net["a"].weight.dtype == torch.float32
     assert torch.equal(net["b"][0].weight, torch.eye(2))
     with pytest.raises(InputError, match=r"expected it, got 'x', which does not fit; missing: enc\.bias; surplus: loss\.x$"):
-        translate(
+        _translated(
             {k: v for k, v in (given | {"loss.x": torch.zeros(1)}).items() if k != "enc.bias"},
             net,
             {"a.": "enc.", "b.": "enc.fc."},
@@ -143,7 +143,7 @@ def test_names_are_translated_by_the_longest_beginning() -> None:
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_what_parallel_and_compiled_modules_put_before_names_is_left_out(prefix) -> None:
-    assert list(state_of({f"{prefix}{k}": v for k, v in STATE.items()}, None, Path("x"))) == ["weight", "bias"]
+    assert list(_state_of({f"{prefix}{k}": v for k, v in STATE.items()}, None, Path("x"))) == ["weight", "bias"]
 
 
 def test_the_network_of_a_training_script_is_found() -> None:
@@ -173,7 +173,7 @@ def test_values_that_are_no_weights(kind) -> None:
     with torch.device("meta"):
         net = nn.ModuleDict({"a": nn.Linear(3, 2)})
     with pytest.raises(InputError, match=says):
-        translate({**STATE, "weight": value}, net, {"a.": ""}, path=Path("x"), what="it")
+        _translated({**STATE, "weight": value}, net, {"a.": ""}, path=Path("x"), what="it")
     net = nn.Linear(3, 2)
     net.register_buffer("mask", torch.full((2,), -torch.inf))  # as attention has it
     net.register_buffer("count", torch.tensor(3))

@@ -18,7 +18,7 @@ from tests.zoo.test_methods_on_models import FEW
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods, load_model
 from xaicl_lib.checkpoints import simsiam
 from xaicl_lib.checkpoints.tf_bundle import Bundle
-from xaicl_lib.checkpoints.torch_file import renamed
+from xaicl_lib.checkpoints.torch_file import _renamed
 from xaicl_lib.cli import main
 from xaicl_lib.data import fetch as download
 from xaicl_lib.methods import methods
@@ -223,7 +223,7 @@ def test_a_disk_without_room_for_the_converted_file(cache, monkeypatch) -> None:
 def test_licences_that_forbid_commerce_are_said_at_load(tmp_path, capsys, monkeypatch) -> None:
     row = replace(OFFICIAL["simsiam"], options={"slim": 32})
     monkeypatch.setitem(OFFICIAL, "simsiam", row)
-    state = {renamed(ours, simsiam._names()): value for ours, value in random_state(_empty_network(row).state_dict()).items()}
+    state = {_renamed(ours, simsiam._names()): value for ours, value in random_state(_empty_network(row).state_dict()).items()}
     torch.save(checkpoint("simsiam", state), tmp_path / "checkpoint_0099.pth.tar")
     with pytest.warns(UserWarning, match=r"official/simsiam is under CC BY-NC 4\.0: not for commercial use"):
         load_model("official/simsiam", "cpu", file=tmp_path / "checkpoint_0099.pth.tar")

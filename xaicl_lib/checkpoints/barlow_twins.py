@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
+from xaicl_lib.checkpoints.torch_file import read_as
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 WHAT = "the full checkpoint of Barlow Twins (checkpoint.pth; resnet50.pth is the backbone alone)"
@@ -36,6 +36,4 @@ def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tens
     Raises:
         InputError: another file, or one that does not fit.
     """
-    refuse_probe(files[0], WHAT)
-    given = state_of(read_torch(files[0]), "model", files[0])
-    return translate(given, empty, _names(), path=files[0], what=WHAT, aside=["bn."])
+    return read_as(files[0], "model", empty, _names(), what=WHAT, aside=["bn."])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
+from xaicl_lib.checkpoints.torch_file import read_as
 from xaicl_lib.model import MeanPool
 from xaicl_lib.networks.resnet import ResNet50
 from xaicl_lib.networks.vit import PatchMap, official_names
@@ -38,6 +38,4 @@ def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object
         InputError: another file, or one that does not fit.
     """
     what = f"the pretrained backbone of DINO ({architecture})"
-    refuse_probe(files[0], what)
-    given = state_of(read_torch(files[0]), None, files[0])
-    return translate(given, empty, _names(architecture), path=files[0], what=what, aside=["fc."] if architecture == "r50" else [])
+    return read_as(files[0], None, empty, _names(architecture), what=what, aside=["fc."] if architecture == "r50" else [])

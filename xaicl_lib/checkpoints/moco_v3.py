@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
+from xaicl_lib.checkpoints.torch_file import read_as
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 from xaicl_lib.networks.vit import ClassToken, ClassTokenMap, official_names
 
@@ -64,6 +64,4 @@ def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object
         InputError: another file, such as a linear probe, or one that does not fit.
     """
     what = f"the pretrained checkpoint of MoCo v3 ({architecture}) with base_encoder, momentum_encoder and predictor"
-    refuse_probe(files[0], what)
-    given = state_of(read_torch(files[0]), "state_dict", files[0])
-    return translate(given, empty, _names(architecture), path=files[0], what=what)
+    return read_as(files[0], "state_dict", empty, _names(architecture), what=what)

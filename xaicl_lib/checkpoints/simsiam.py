@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
+from xaicl_lib.checkpoints.torch_file import read_as
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 WHAT = "the pretrained checkpoint of SimSiam (checkpoint_0099.pth.tar, with projector and predictor)"
@@ -37,6 +37,4 @@ def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tens
     Raises:
         InputError: another file, or one that does not fit.
     """
-    refuse_probe(files[0], WHAT)
-    given = state_of(read_torch(files[0]), "state_dict", files[0])
-    return translate(given, empty, _names(), path=files[0], what=WHAT)
+    return read_as(files[0], "state_dict", empty, _names(), what=WHAT)

@@ -57,7 +57,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
-def state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
+def _state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; without prefixes of wrappers.
 
     Raises:
@@ -115,23 +115,31 @@ def _refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
             raise InputError(f"expected finite weights in {path.name!r}, got NaN or infinity in {name}")
 
 
-def translate(
-    given: Mapping[str, Tensor], network: nn.Module, names: Mapping[str, str], *, path: Path, what: str, aside: Sequence[str] = ()
+def read_as(
+    path: Path, key: str | None, network: nn.Module, names: Mapping[str, str], *, what: str, aside: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """Tensors by the names of our network, every one in its place.
+    """The tensors of a publisher's file by the names of our network, every one in its place.
 
     Args:
-        given: tensors by the names of the publisher.
+        path: of the file.
+        key: under which a whole training has its network; None for a file of tensors alone.
         network: which must be filled; it may be on the meta device.
         names: for beginnings of our names those of the publisher; the longest that fits is taken.
-        path: of the file, for messages.
         what: it should be, for messages.
         aside: beginnings of the publisher's names that the network does not need.
 
     Raises:
-        InputError: missing or surplus names or wrong shapes, listed.
+        InputError: another file, such as a linear probe, or missing or surplus names or wrong shapes, listed.
     """
-    wanted = {renamed(ours, names): (ours, value) for ours, value in network.state_dict().items()}
+    if path.name.startswith("linear"):  # published beside the networks that were meant
+        raise InputError(f"expected {what}, got {path.name!r}: a linear probe, whose head is a classifier")
+    return _translated(_state_of(read_torch(path), key, path), network, names, path, what, aside)
+
+
+def _translated(
+    given: Mapping[str, Tensor], network: nn.Module, names: Mapping[str, str], path: Path, what: str, aside: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    wanted = {_renamed(ours, names): (ours, value) for ours, value in network.state_dict().items()}
     counters = {theirs for theirs in wanted if theirs.endswith(COUNTER)}
     missing = [name for name in wanted if name not in given and name not in counters]
     surplus = [name for name in given if name not in wanted and not name.startswith(tuple(aside))]
@@ -145,7 +153,7 @@ def translate(
     return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
 
 
-def renamed(name: str, names: Mapping[str, str]) -> str:
+def _renamed(name: str, names: Mapping[str, str]) -> str:
     """One of our names as the publisher has it, by the longest beginning that fits."""
     begin = max((ours for ours in names if name.startswith(ours)), key=len)
     return names[begin] + name[len(begin) :]
@@ -179,7 +187,7 @@ def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] 
     """
     if not path.is_file():
         raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
-    read = _safetensors(path) if path.suffix == ".safetensors" else state_of(read_torch(path), "state_dict", path)
+    read = _safetensors(path) if path.suffix == ".safetensors" else _state_of(read_torch(path), "state_dict", path)
     state = {name: value for name, value in network.state_dict().items() if not name.startswith(aside)}
     given = {name: value for name, value in _without_owner(read, state, path).items() if not name.startswith(aside)}
     missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
@@ -210,13 +218,3 @@ def _guess(given: Mapping[str, Tensor]) -> str:
     if any(name.startswith(("conv1.", "patch_embed.")) for name in given):
         return "it seems to be a backbone alone, and the head is needed"
     return ""
-
-
-def refuse_probe(path: Path, what: str) -> None:
-    """Linear probes are published beside the networks that were meant, under names that begin with linear.
-
-    Raises:
-        InputError: a file of such a name.
-    """
-    if path.name.startswith("linear"):
-        raise InputError(f"expected {what}, got {path.name!r}: a linear probe, whose head is a classifier")
