@@ -202,9 +202,21 @@ def coloured(pixels: Float[Tensor, "c h w"], channels: Channels = None) -> Float
     return pixels[_seen(len(pixels), channels)].expand(3, -1, -1)
 
 
+def as_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
+    """Pixels in [0, 1] as a picture of their own size."""
+    return Image.fromarray((pixels.detach().float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+
+
+def framed(pixels: Float[Tensor, "3 h w"], cell: int) -> Image.Image:
+    """A square picture of so many pixels a side, two of them a white edge, so that neighbours stay apart."""
+    out = Image.new("RGB", (cell, cell), "white")
+    out.paste(as_image(pixels).resize((cell - 4, cell - 4), Image.Resampling.BICUBIC), (2, 2))
+    return out
+
+
 def to_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
     """Pixels (3, h, w) in [0, 1] as a picture of the book's size."""
-    image = Image.fromarray((pixels.float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    image = as_image(pixels)
     scale = PHOTO_SIDE / max(image.size)
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BICUBIC)
 

@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair, resize_map
-from xaicl_lib.views.figures import OPACITY, UNIFORM, data_uri
+from xaicl_lib.views.figures import OPACITY, UNIFORM, as_image, data_uri
 from xaicl_lib.views.render import described
 from xaicl_lib.views.style import PLAIN
 
@@ -108,7 +107,7 @@ def _picture(pixels: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"] | None) -
     if mask is not None:
         image = outlined(image, F.interpolate(mask[None, None].float().cpu(), (inner, inner))[0, 0] > 0.5)
     framed = Image.new("RGB", (CELL, CELL), "white")
-    framed.paste(Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)), (2, 2))
+    framed.paste(as_image(image), (2, 2))
     return framed
 
 

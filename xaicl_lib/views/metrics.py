@@ -15,7 +15,7 @@ from xaicl_lib.metrics import metrics
 from xaicl_lib.metrics.registry import Curves
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import PALETTE
-from xaicl_lib.views.style import BARE, GRID, MENU, PLAIN, reach
+from xaicl_lib.views.style import BARE, GRID, PLAIN, menu, reach
 
 # After Okabe and Ito, so that colour-blind readers can tell the families of methods apart.
 FAMILIES = {
@@ -237,17 +237,9 @@ def _cells_figure(
     figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(columns))), ticktext=list(columns))
     figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(rows))), ticktext=list(rows))
     margin = {"l": left, "r": 6, "t": above, "b": 6}
-    return figure.update_layout(**PLAIN, height=above + 16 + tall * len(rows), margin=margin, updatemenus=_menu(list(layers)))
-
-
-def _menu(names: Sequence[str], above: int = 34) -> list[dict[str, Any]]:
-    """A menu that shows one trace at a time, so many pixels above the plot; none for a single one."""
-    if len(names) < 2:
-        return []
-    buttons = [
-        {"label": name, "method": "update", "args": [{"visible": [j == k for j in range(len(names))]}]} for k, name in enumerate(names)
-    ]
-    return [{**MENU, "buttons": buttons, "pad": {"b": above}, "showactive": True}]
+    return figure.update_layout(
+        **PLAIN, height=above + 16 + tall * len(rows), margin=margin, updatemenus=menu(list(layers), pad={"b": 34}, showactive=True)
+    )
 
 
 def groups_figure(grouped: pd.DataFrame) -> go.Figure:
@@ -264,7 +256,9 @@ def groups_figure(grouped: pd.DataFrame) -> go.Figure:
         figure.add_trace(heat)
     figure.update_xaxes(**BARE, side="top", tickangle=-50)
     figure.update_yaxes(**BARE, autorange="reversed")
-    figure.update_layout(**PLAIN, height=136 + 27 * len(labels), margin={"l": 160, "r": 6, "t": 120, "b": 6}, updatemenus=_menu(names, 70))
+    figure.update_layout(
+        **PLAIN, height=136 + 27 * len(labels), margin={"l": 160, "r": 6, "t": 120, "b": 6}, updatemenus=menu(names, pad={"b": 70})
+    )
     means = grouped.groupby(["group", "method"])["value"].mean()
     best = "; ".join(f"{name}: {short(means[name].idxmax())}" for name in names)
     return described(figure, f"Methods by models, one group of metrics at a time. Best on average: {best}.")
@@ -285,15 +279,13 @@ def paper_figure(beside: pd.DataFrame) -> go.Figure:
     kinds = [kind for kind in FAMILIES if kind in there]
     figure.add_traces([go.Scatter(x=[None], y=[None], mode="markers", marker=_marker(FAMILIES[kind]), name=kind) for kind in kinds])
     titles = [f"{name}: rank correlation {_rho(part):.2f} over {len(part)} methods" for name, part in zip(names, parts, strict=True)]
-    menu = _menu(names)
-    for item in menu:
-        for button, title in zip(item["buttons"], titles, strict=True):
-            button["args"][0]["visible"] += [True] * len(kinds)
-            button["args"].append({"title.text": title})
+    menus = menu([*names, *[None] * len(kinds)], "update", pad={"b": 34})
+    for button, title in zip(menus[0]["buttons"] if menus else [], titles, strict=False):
+        button["args"].append({"title.text": title})
     figure.update_xaxes(**GRID, title=html.escape(f"{theirs} in the paper"))
     figure.update_yaxes(**GRID, title=html.escape(f"{ours} here"))
     figure.update_layout(
-        **PLAIN, height=470, margin={"l": 60, "r": 12, "t": 90, "b": 80}, updatemenus=menu, legend={"orientation": "h", "y": -0.24},
+        **PLAIN, height=470, margin={"l": 60, "r": 12, "t": 90, "b": 80}, updatemenus=menus, legend={"orientation": "h", "y": -0.24},
         title={"text": titles[0], "font": {"size": 15}, "x": 0.5, "y": 0.97},
     )  # fmt: skip
     said = f"Mean of each metric on {ours} against the paper's on {theirs}, a point for each method. {'; '.join(titles)}."
@@ -315,24 +307,3 @@ def _marker(colour: str | list[str]) -> dict[str, Any]:
 def _rho(rows: pd.DataFrame) -> float:
     known = rows[["paper", "mean"]].dropna()
     return float(known.corr("spearman").iloc[0, 1]) if len(known) > 2 else float("nan")
-
-
-def intervals_figure(table: pd.DataFrame, *, x: str, group: str, title: str) -> go.Figure:
-    """Dots with intervals: `x` on the axis, one colour for each `group`, side by side; columns mean, low and high."""
-    names, groups = _distinct(table[x].astype(str)), _distinct(table[group])
-    figure = go.Figure()
-    for k, name in enumerate(groups):
-        rows = table[table[group] == name]
-        trace = go.Scatter(
-            x=[names.index(str(v)) + (k - (len(groups) - 1) / 2) * 0.6 / max(len(groups), 1) for v in rows[x]], y=rows["mean"],
-            error_y=reach(rows, width=4), mode="markers", name=str(name), marker={"size": 9, "color": PALETTE[k % 8]},
-            hovertext=[f"{r[x]}, {name}: {r['mean']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for _, r in rows.iterrows()],
-            hovertemplate="%{hovertext}<extra></extra>",
-        )  # fmt: skip
-        figure.add_trace(trace)
-    figure.add_hline(y=0, line={"color": "rgba(128,128,128,0.8)", "width": 1})
-    figure.update_xaxes(**BARE, tickvals=list(range(len(names))), ticktext=names, range=[-0.5, len(names) - 0.5])
-    figure.update_yaxes(**GRID, title=title)
-    figure.update_layout(**PLAIN, height=380, margin={"l": 60, "r": 12, "t": 20, "b": 70}, legend={"orientation": "h", "y": -0.18})
-    said = (f"{r[x]}, {r[group]}: {r['mean']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for _, r in table.iterrows())
-    return described(figure, f"{title}: {'; '.join(said)}.")
