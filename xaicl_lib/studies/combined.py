@@ -157,11 +157,7 @@ def square(
 ) -> pd.DataFrame:
     """Shares of maps lost as a square: below the diagonal by two augmentations together, on it by one alone; NaN above.
 
-    Args:
-        table: as for `_only_together`, with a column `method`.
-        model, level, method: which rows.
-        minus: a method whose shares are taken away, such as a control.
-        names: of rows and columns, in order.
+    `minus` is a method whose shares are taken away, such as a control.
     """
     own = table[(table["model"] == model) & (table["level"] == level)]
     shown = _square(own[own["method"] == method], names)

@@ -235,14 +235,6 @@ def _insertion_deletion(
 ) -> pd.DataFrame:
     """Insertion and deletion of the held-out corpus similarity and of the probability of the corpus's class, image by image.
 
-    Args:
-        model: whose scores are watched.
-        setting: the question.
-        explanation: of its explicands.
-        classifier: from embeddings to class scores.
-        step: pixels at a time; None is a row's.
-        chunk: images in flight.
-
     Returns:
         One row per explicand and metric: item, scenario (same class, other class), metric (such as "insertion, similarity"), value: the
         area under the curve, in units of the score.
@@ -459,11 +451,7 @@ def gains_without_learning(
 ) -> pd.DataFrame:
     """What is gained over the control with learned weights, and with weights in a random order.
 
-    Args:
-        table: of `evaluate_corpora` on the model.
-        checked: of `sanity` on it.
-        metric: of both.
-        control: a way of both.
+    The tables are of `evaluate_corpora` and of `sanity` on one model.
 
     Returns:
         One row per weights ("learned", "random order") and way: mean, low, high (of the difference to the control on the same explicand).

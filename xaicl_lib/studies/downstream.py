@@ -238,9 +238,7 @@ def widths(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def without_each(scores: pd.DataFrame, statistic: str = "above control") -> pd.DataFrame:
     """One recipe left out at a time: the range of a statistic of `correlate`, and without which recipes its interval holds zero.
 
-    Args:
-        scores: of one group.
-        statistic: which.
+    The scores are of one group.
 
     Returns:
         A row per method: min r, max r, interval holds zero without (names of recipes).

@@ -240,12 +240,7 @@ def _tested(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def gap_changes(table: pd.DataFrame, reference: str, fall: pd.Series) -> pd.DataFrame:
-    """Does the gap between a reference and another model shrink when both get the graph?
-
-    Args:
-        table: of `classify`, with the linear classifier and the GCN.
-        reference: the model that the others are compared with.
-        fall: by model, RLD near minus far.
+    """Does the gap between a reference and another model shrink when both get the graph? `fall` has, by model, RLD near minus far.
 
     Returns:
         A row per number of labels and model: gap, linear (reference minus the model); change with the graph, low, high, n (draws), p

@@ -33,14 +33,7 @@ def levels_table() -> pd.DataFrame:
 def harder(
     model: PairModel, pair: Pair, augmentation: str, method: str, levels: Sequence[int] | None = None
 ) -> list[tuple[int, Pair, Explanation]]:
-    """A pair whose side b is augmented more and more, and its explanations.
-
-    Args:
-        model: that is asked.
-        pair: as it is at level 0.
-        augmentation: by name.
-        method: of explanation.
-        levels: some of those that the augmentation has; without them all, from 0.
+    """A pair whose side b is augmented more and more, and its explanations. Level 0 is the pair as it is; without `levels` all.
 
     Raises:
         InputError: no such augmentation.

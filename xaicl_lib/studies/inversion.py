@@ -273,12 +273,7 @@ def invert_stages(
 
 
 def colour_table(inversions: Mapping[tuple[str, str], Inversion], targets: Images, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """What is left of the targets' colour, stage by stage.
-
-    Args:
-        inversions: from `invert_stages`.
-        targets: of all of them.
-        names: of the targets; their numbers if left out.
+    """What is left of the targets' colour, stage by stage. The inversions are of `invert_stages`.
 
     Returns:
         One row per model, stage and target: depth (0 for a model's first stage here), feature_error, grey_error, the columns of

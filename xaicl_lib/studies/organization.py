@@ -296,13 +296,7 @@ def near_and_far(curve: pd.DataFrame, near: float, far: float) -> pd.DataFrame:
 
 
 def kept_far(table: pd.DataFrame, near: float, reference: str) -> pd.DataFrame:
-    """RLD far divided by RLD near, in units of that of a reference: model, mean, low, high, and keeps less (the interval is below 1).
-
-    Args:
-        table: of `curves`, at two temperatures.
-        near: one of them.
-        reference: a model.
-    """
+    """RLD far divided by RLD near, in units of that of a reference: model, mean, low, high, and keeps less (the interval is below 1)."""
     logs = table.assign(value=np.log(table["value"].clip(lower=1e-6)))
     found = with_intervals(relative_to(relative_to(logs, "temperature", near), "model", reference), ["model"])
     ends = np.exp(found[["mean", "low", "high"]])

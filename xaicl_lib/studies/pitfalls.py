@@ -71,11 +71,6 @@ def likeness(model: PairModel, pair: Pair, methods: Methods) -> pd.DataFrame:
     A method whose maps look like edges, or that hardly change when everything the network learned is destroyed, says little about it:
     the sanity check of :cite:t:`adebayo2018sanity`.
 
-    Args:
-        model: that is explained.
-        pair: n pairs.
-        methods: as for `evaluate`.
-
     Returns:
         Rows of method, pair, what ("edges and map", "edges and map of random weights", "map and map of random weights"), value:
         Spearman's rank correlation over the pixels, mean of both sides.
@@ -113,8 +108,7 @@ def _darkened(table: pd.DataFrame) -> pd.DataFrame:
 def lost_when_dark(table: pd.DataFrame) -> pd.DataFrame:
     """The shares of maps that blur with darkening, at its strongest, makes lose their meaning: those of models, and of controls.
 
-    Args:
-        table: stored, of `xaicl_lib.studies.harmful.sweep`.
+    The table is the stored one of `harmful.sweep`.
     """
     return lost_shares(_darkened(table), ["method"]).assign(what="lost at level 5")
 
@@ -127,11 +121,6 @@ def dark_beside_controls(table: pd.DataFrame) -> pd.DataFrame:
 
 def _lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
     """How many maps of pure noise "lose their meaning" by the two measures of `xaicl_lib.studies.harmful.sweep`.
-
-    Args:
-        masks: of the true evidence, at least two.
-        cells: along either side of the random maps.
-        seed: of the noise.
 
     Returns:
         Rows of cells, measure, map, lost (0 or 1): by "agreement", a map of noise agrees no more with another map of noise, its clean one,

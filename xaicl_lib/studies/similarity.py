@@ -78,10 +78,7 @@ def explained_with_itself(model: PairModel, pair: Pair, method: str = "grad_cam"
 def joint_activations(model: PairModel, pair: Pair, reduction: str = "mean") -> pd.DataFrame:
     """What Interaction-CAM multiplies, of the first pair: a row for each channel with a, b (its reduced activations) and joint = a b.
 
-    Args:
-        model: any model.
-        pair: of two sides.
-        reduction: one of those of `interaction_cam`.
+    Reductions are those of `interaction_cam`.
     """
     maps = model.features([model.normalize(pixels) for pixels in pair[0].sides])
     a, b = (REDUCTIONS[reduction](f)[0].cpu() for f in maps)  # (c,) each
@@ -91,9 +88,7 @@ def joint_activations(model: PairModel, pair: Pair, reduction: str = "mean") -> 
 def common_channels(activations: Mapping[str, pd.DataFrame], share: float = 0.1) -> pd.DataFrame:
     """How many of the strongest channels both images have in common, and where the strongest products come from.
 
-    Args:
-        activations: of `joint_activations`, by the name of the pair.
-        share: of the channels that are called strong.
+    So large a `share` of the channels is called strong.
 
     Returns:
         A row for each pair: strong (channels that are so called), strong in both, by chance (expected of two unrelated images), and of the

@@ -212,9 +212,7 @@ def drawn_scenes(n: int, size: int, seed: int = 0) -> tuple[Float[Tensor, "n 3 s
 def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = None) -> Pair:
     """Photos and a random view of each, made by the augmentations of SimCLR's recipe: the pairs that such models are trained on.
 
-    Args:
-        photos: squares of the model's input size.
-        generator: of the views; None is seed 0.
+    Photos are squares of the model's input size.
     """
     views = Views(**{**vars(_VIEWS), "size": photos.shape[-1]})
     return Pair(photos, random_view(photos, views, generator or Generator().manual_seed(0)).clamp(0, 1))
@@ -266,12 +264,9 @@ def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.Dat
 
 
 def grouped(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary of Fig. 14: one number per model, method and group of metrics, higher is better.
+    """The summary of Fig. 14, from that of `summarise`: one number per model, method and group of metrics, higher is better.
 
     Implements Sec. V-D of :cite:t:`sammani2023visualizing`: the mean of SI and CI, of 1 - SD and 1 - CD, and of 1 - SAD and 1 - CAD.
-
-    Args:
-        summary: with columns model, method, metric, mean.
 
     Returns:
         Columns model, method, group, value; NaN where a metric of the group is missing or undefined.

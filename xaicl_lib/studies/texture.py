@@ -71,11 +71,6 @@ def scene_trials(n: int, size: int = 64, seed: int = 0) -> Trials:
 
     The partners of a scene are one and the same other scene, in which a single factor was made that of the stimulus: twins, so that
     the scores differ by nothing but the cue.
-
-    Args:
-        n: how many.
-        size: side in pixels.
-        seed: of the scenes.
     """
     kinds = {cue: "nothing_shared" if cue == NOTHING else f"same_{cue}" for cue in (*SCENE_CUES, NOTHING)}
     drawn = {cue: draw_pairs(n, kind, Generator().manual_seed(seed)) for cue, kind in kinds.items()}  # the same side a each time
@@ -249,10 +244,6 @@ def stimuli_of(table: pd.DataFrame) -> dict[str, int]:
 def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
     """One row per model, data and trial: the partner that shares a cue beside the one that shares the shape.
 
-    Args:
-        table: of `choose`.
-        cue: of the partner that shape is compared with.
-
     Returns:
         model, data, trial (its number), name, partner, score, wins, overlap, shape_partner, shape_score, margin (score minus
         shape_score: positive if the cue wins).
@@ -283,12 +274,7 @@ def from_shape_to_texture(
 ) -> tuple[Explained, list[list[str]]]:
     """A model's trials from the clearest decision for shape to the clearest for texture, evenly spaced in their order.
 
-    Args:
-        model: that chose.
-        trials: which it was asked.
-        table: of `choose`.
-        method: of explanation.
-        count: at most so many trials.
+    At most so many trials.
 
     Returns:
         As `explained_partners`; and of each trial the difference of the scores and what both pairs show.
@@ -350,9 +336,7 @@ def cue_table(table: pd.DataFrame) -> pd.DataFrame:
 def overlaps(table: pd.DataFrame, by: Sequence[str] = ("model", "cue")) -> pd.DataFrame:
     """Mean overlap of an image's map for the shape partner with other maps: for other partners of it, and that of another image.
 
-    Args:
-        table: of `choose`.
-        by: columns that make a group; `cue` says which other map.
+    The last `cue` is another image's map.
     """
     own = table[table["cue"].isin([TEXTURE, NOTHING])].assign(value=lambda t: t["overlap"])
     other = own[own["cue"] == TEXTURE].assign(cue="another image", value=lambda t: t["overlap_other"])
@@ -380,9 +364,6 @@ def against_references(table: pd.DataFrame) -> pd.DataFrame:
     """For which models texture wins more or less often than for a classifier, and for which twins than for the model they are twins of.
 
     Scenes are independent of each other. The photos were made of 48 textures only, so these are compared, not the photos.
-
-    Args:
-        table: of `choose`, of several models on the same trials.
 
     Returns:
         By `against` and model: difference of the shares with its interval, more, fewer (trials or textures) and p.

@@ -170,12 +170,6 @@ def other_photos(truth: Truth) -> Masks:
 def _confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str] = ("model", "kind"), level: float = 0.05) -> pd.DataFrame:
     """In how many pairs the evidence costs more than a control, by how much on average, and whether that is more than a coin would say.
 
-    Args:
-        drops: of `intervene`.
-        control: one of `CONTROLS`.
-        by: columns that make a group.
-        level: of the corrected test.
-
     Returns:
         One row per group that has the control: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost (mean drop of the
         control), difference, least, most (mean of evidence minus control with its bootstrap interval, in units of the score), p (two-sided
@@ -204,10 +198,7 @@ def effects(drops: pd.DataFrame, control: str = "unshared") -> pd.DataFrame:
 
 
 def confirmed(drops: pd.DataFrame) -> pd.DataFrame:
-    """Shares of confirmed pairs beside every control.
-
-    Args:
-        drops: stored, with the `fill` that they were painted with.
+    """Shares of confirmed pairs beside every control. The drops are stored, with the `fill` that they were painted with.
 
     Returns:
         One row per control, model, kind and fill: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost, difference, least,

@@ -108,10 +108,7 @@ def either_figure(
 ) -> go.Figure:
     """Scenes under their maps towards the text of one object and of the other, whose outline is drawn; one scale for a scene.
 
-    Args:
-        scenes, masks: of `studies.text_localisation.two_object_scenes`.
-        either: of `explain_either` there.
-        method: that made the maps.
+    Scenes and maps are of `studies.text_localisation`: `two_object_scenes`, `explain_either`.
     """
     items, outlines = [], []
     for scene, objects, pair in zip(scenes, masks, either, strict=True):
@@ -125,9 +122,7 @@ def either_figure(
 def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figure:
     """How much better than a control each way is, with intervals, a metric at a time from a menu.
 
-    Args:
-        found: of `studies.corpus.against`.
-        control: its name.
+    The table is of `studies.corpus.against` or `between_targets`.
     """
     names, axis = list(dict.fromkeys(found["metric"])), {"title": "gain", "reference": 0.0, "reference_name": control}
     figures = {name: dots_figure(found[found["metric"] == name], rows="way", series="scenario", **axis) for name in names}
@@ -140,13 +135,7 @@ def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figu
 
 
 def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> go.Figure:
-    """Means with intervals over the size of the corpus, above, and of the foil, below; a line for each metric.
-
-    Args:
-        means: columns varied, size, metric, mean, low, high.
-        metrics: to draw.
-        title: of the axis of values.
-    """
+    """Means with intervals over the size of the corpus, above, and of the foil, below; a line for each metric."""
     varied = list(dict.fromkeys(means["varied"]))
     figure = make_subplots(len(varied), 1, vertical_spacing=0.2)
     for k, what in enumerate(varied):

@@ -21,9 +21,7 @@ Levels = Sequence[tuple[int, Pair, Explanation]]  # of `xaicl_lib.studies.harmfu
 def levels_figure(explained: Levels, control: Levels) -> go.Figure:
     """One pair at growing levels of an augmentation: side b, its maps on one scale, and those of a control, each on its own.
 
-    Args:
-        explained: of `xaicl_lib.studies.harmful.harder` for a method.
-        control: the same for a control.
+    Both are of `studies.harmful.harder`.
     """
     maps = [_side_b(*level) for level in explained]
     limit = max(side.max().item() for _, side in maps)
@@ -46,10 +44,7 @@ def _side_b(level: int, pair: Pair, made: Explanation) -> tuple[Tensor, Tensor]:
 def square_figure(square: pd.DataFrame, what: str, minus: str | None = None) -> go.Figure:
     """Two augmentations at once, below the diagonal, and each alone, on it.
 
-    Args:
-        square: shares of maps lost, of `xaicl_lib.studies.combined.square`.
-        what: which maps.
-        minus: the control whose shares were taken away, if any.
+    The square is of `studies.combined.square`; `minus` is the control taken away.
     """
     figure = matrix_figure(square, bounds=(-1 if minus else 0, 1), centre=0.0 if minus else None)
     top = "; ".join(f"{b} and {a} {value:.2f}" for (a, b), value in square.stack().nlargest(3).items())
@@ -60,9 +55,7 @@ def square_figure(square: pd.DataFrame, what: str, minus: str | None = None) -> 
 def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
     """Curves over the level of an augmentation, a line for each model, dotted for a control, one augmentation at a time from a menu.
 
-    Args:
-        table: columns model, augmentation, level, mean, low, high.
-        title: of the axis of values.
+    The table is of `lost_shares`.
     """
     names, colours = list(table["augmentation"].unique()), series_colours(list(table["model"].unique()))
     figure = go.Figure()
@@ -105,9 +98,7 @@ def _at(table: pd.DataFrame, level: float) -> str:
 def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
     """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
 
-    Args:
-        table: columns model, augmentation, level, mean, low, high.
-        title: of the axis of values.
+    The table is of `lost_shares`.
     """
     levels = sorted(table["level"].unique())
     axis = {"title": title, "bounds": (-0.03, 1.03)}

@@ -158,11 +158,7 @@ def _strips(rows: Sequence[Sequence[Picture]], cell: int) -> list[dict[str, Any]
 
 
 def convergence_figure(found: Mapping[str, Inversion]) -> go.Figure:
-    """Relative feature error over the steps, mean of the targets, a line for each inversion; dotted, the error of grey copies.
-
-    Args:
-        found: inversions by name, of one target at least.
-    """
+    """Relative feature error over the steps, mean of the targets, a line for each inversion; dotted, the error of grey copies."""
     figure, colours = go.Figure(), series_colours(list(found))
     for name, one in found.items():
         curve = one.curve.double().mean(1)

@@ -52,12 +52,7 @@ def _distinct(values: pd.Series) -> list[str]:
 
 
 def pixel_curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
-    """Insertion and deletion curves of one pair, a panel for each metric, a line for each method.
-
-    Args:
-        curves: by label of the method, of the same pairs.
-        index: which pair.
-    """
+    """Insertion and deletion curves of one pair, a panel for each metric, a line for each method."""
     names = list(next(iter(curves.values())).points)
     titles = [_panel(name) for name in names]
     figure = make_subplots(-(-len(names) // 2), 2, subplot_titles=titles, vertical_spacing=0.16, horizontal_spacing=0.1)
@@ -83,9 +78,7 @@ def pixel_curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.F
 def table_figure(summary: pd.DataFrame, *, digits: int = 2) -> go.Figure:
     """A table of means: rows methods, columns metrics, coloured within a column from the worst to the best; a menu of models.
 
-    Args:
-        summary: from `summarise`: model, method, metric, mean, low, high, n.
-        digits: after the point.
+    The summary is of `summarise`.
     """
     names, labels = _distinct(summary["metric"]), _distinct(summary["method"])
     layers = {str(model): _means(part, names, labels, digits) for model, part in summary.groupby("model", sort=False)}
@@ -121,8 +114,7 @@ def _best(part: pd.DataFrame) -> str:
 def verdicts_figure(verdicts: pd.DataFrame) -> go.Figure:
     """How many methods beat a control, and how many lose against it: rows models, columns metrics; a menu of controls.
 
-    Args:
-        verdicts: as from `xaicl_lib.studies.tables.against_controls`.
+    They are of `studies.tables.against_controls`.
     """
     names, models = _distinct(verdicts["metric"]), _distinct(verdicts["model"])
 
@@ -151,8 +143,7 @@ def _verdict_note(cell: pd.Series, model: str, metric: str) -> str:
 def claims_figure(found: pd.DataFrame) -> go.Figure:
     """One claim at a time: rows models, columns metrics; by how much it holds, the interval below, the verdict as colour.
 
-    Args:
-        found: from `xaicl_lib.studies.headlines.headlines`.
+    They are of `studies.headlines.headlines`.
     """
     models, names = _distinct(found["model"]), _distinct(found["metric"])
 
@@ -267,8 +258,7 @@ def groups_figure(grouped: pd.DataFrame) -> go.Figure:
 def paper_figure(beside: pd.DataFrame) -> go.Figure:
     """Our means against the paper's, a point for each method with its interval, a metric at a time; titles carry the rank correlation.
 
-    Args:
-        beside: from `xaicl_lib.studies.tables.beside_paper`.
+    The table is of `studies.paper.beside`.
     """
     names, (ours, theirs) = _distinct(beside["metric"]), beside[["model", "paper_model"]].iloc[0]
     parts = [beside[beside["metric"] == name].dropna(subset=["mean"]) for name in names]

@@ -39,10 +39,7 @@ def partners_figure(trials: Sequence[Trials]) -> go.Figure:
 def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "data", paper: float = PAPER) -> go.Figure:
     """Share of trials in which texture wins over shape: a dot with its interval for each series, beside a coin and the paper's share.
 
-    Args:
-        table: of `xaicl_lib.studies.texture.won`.
-        rows, series: columns of the table.
-        paper: the share to compare with.
+    The table is of `studies.texture.won`.
     """
     title = "texture wins"  # short enough for a phone
     name = f"the paper's {100 * paper:.0f} %"
@@ -58,9 +55,7 @@ def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "da
 def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
     """Every trial as a point: the score with the partner of the same shape across, with that of the same cue up; a menu of models.
 
-    Args:
-        table: of `xaicl_lib.studies.texture.versus`.
-        cue: what the table compares with shape.
+    The table is of `studies.texture.versus`.
     """
     ends = [float(table[["score", "shape_score"]].min().min()), float(table[["score", "shape_score"]].max().max())]
     room = 0.04 * (ends[1] - ends[0])

@@ -54,13 +54,7 @@ class _TextSide(nn.Module):
 
 
 def _from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, name: str = "open_clip", **facts: Any) -> PairModel:
-    """A model made by open_clip, with its text side.
-
-    Args:
-        network: such as from `open_clip.create_model`.
-        tokenizer: such as from `open_clip.get_tokenizer`.
-        name: for tables and titles.
-        facts: `size`, `mean` and `std`, instead of those that the network brings.
+    """A model made by open_clip, with its text side. Facts are `size`, `mean` and `std`, instead of those that the network brings.
 
     Raises:
         InputError: an image tower that is neither a vision transformer that can be opened nor one of CLIP's ResNets.
