@@ -114,7 +114,7 @@ def _best(part: pd.DataFrame) -> str:
 def verdicts_figure(verdicts: pd.DataFrame) -> go.Figure:
     """How many methods beat a control, and how many lose against it: rows models, columns metrics; a menu of controls.
 
-    They are of `studies.tables.against_controls`.
+    The verdicts are of `studies.tables.against_controls`.
     """
     names, models = _distinct(verdicts["metric"]), _distinct(verdicts["model"])
 
@@ -143,7 +143,7 @@ def _verdict_note(cell: pd.Series, model: str, metric: str) -> str:
 def claims_figure(found: pd.DataFrame) -> go.Figure:
     """One claim at a time: rows models, columns metrics; by how much it holds, the interval below, the verdict as colour.
 
-    They are of `studies.headlines.headlines`.
+    The claims are of `studies.headlines.headlines`.
     """
     models, names = _distinct(found["model"]), _distinct(found["metric"])
 

@@ -59,7 +59,7 @@ def curves_figure(cards: Sequence[dict[str, Any]], columns: int = 3) -> go.Figur
 def retrieval_figure(gallery: "Gallery", found: "Found", query: int = 0) -> go.Figure:
     """One query and its nearest neighbours by each model, a row for each, with their scores; what they are is shown when pointed at.
 
-    They are of `studies.models`.
+    Gallery and places are of `studies.models`.
     """
     k = next(iter(found.values()))[0].shape[1]
     sheet = Image.new("RGB", ((k + 1) * CELL, len(found) * CELL), "white")
