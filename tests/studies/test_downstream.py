@@ -33,9 +33,8 @@ from xaicl_lib.studies.downstream import (
     without_each,
 )
 from xaicl_lib.studies.tables import grouped
-from xaicl_lib.training.finish import encode
+from xaicl_lib.training.finish import encode, keeper
 from xaicl_lib.training.recipes import RECIPES
-from xaicl_lib.training.snapshots import keeper
 from xaicl_lib.training.train import Trainer
 
 METHODS = {name: name for name in ("grad_cam", "interaction_cam", "random_map")}
