@@ -10,7 +10,6 @@ from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, Pair, explain, measure
 from xaicl_lib.data.corpora import embed_corpus, scenes_of
 from xaicl_lib.data.scenes import SHAPES, scene_set
-from xaicl_lib.images import open_photo
 from xaicl_lib.metrics.randomisation import randomised
 from xaicl_lib.probes import linear_probe
 from xaicl_lib.scores import class_evidence, corpus_similarity, dot
@@ -43,7 +42,6 @@ from xaicl_lib.studies.views_of_photos import (
     _cut_out,
     compare_views,
     explain_changes,
-    sample_photos,
     scores_and_agreement,
     shares_kept,
     silent_maps,
@@ -354,11 +352,6 @@ def test_questions_about_shapes(model) -> None:
     learned, known, _ = scene_set("train", 24, 600)
     want = linear_probe(embed_corpus(model, learned.float() / 255), known[:, 0])
     assert_close(probe(model.encode(one.explicands)), want(model.encode(one.explicands)))
-
-
-def test_sample_photos_are_in_the_order_of_their_names() -> None:
-    names, photos = sample_photos(24)
-    assert torch.equal(photos[names.index("cat")], open_photo("cat", 24)[0])
 
 
 def test_tables_below_each_other_say_where_they_are_from() -> None:

@@ -244,5 +244,3 @@ def test_shares_level_by_level_and_the_strongest_one() -> None:
     few = many.assign(model="w", lost=0.0)
     wide = harmful.at_strongest(pd.concat([few, many, many.assign(level=4, lost=1.0)]))
     assert wide.loc["blur"].to_dict() == {"m": "1.00, noise 0.00: more", "w": "0.00, noise 0.00: undecided"}
-    order = pd.DataFrame({"model": list("mmw"), "augmentation": ["a", "b", "a"], "drop": [1.0, 9.0, 3.0], "mean": [0.0, 9.0, 0.5]})
-    assert harmful.over_models(order, ["a"]).to_dict("index") == {"a": {"drop": 2.0, "mean": 0.25}}

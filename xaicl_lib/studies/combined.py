@@ -121,11 +121,6 @@ def extremes(found: pd.DataFrame, count: int = 3) -> pd.DataFrame:
     return some.set_index("model")[["augmentation", *words, "minus random map's", "verdict"]].rename(columns=words)
 
 
-def verdict_counts(found: pd.DataFrame) -> pd.Series:
-    """How many compositions of `beyond` have which verdict, model by model."""
-    return found.groupby(["model", "verdict"], sort=False).size()
-
-
 def _twos(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of compositions; the paper's blur and darkening, by that name, is one of the single augmentations."""
     return table[table["augmentation"].str.contains(AND, regex=False) & ~table["augmentation"].isin(list(AUGMENTATIONS))]

@@ -280,9 +280,3 @@ def at_strongest(table: pd.DataFrame, control: str = "random_map") -> pd.DataFra
     told = asked.assign(cell=[f"{lost:.2f}, noise {by_control:.2f}: {verdict}" for lost, by_control, verdict in numbers])
     wide = told.pivot(index="augmentation", columns="model", values="cell")
     return wide.reindex(columns=asked["model"].unique()).rename_axis(columns=None)
-
-
-def over_models(order: pd.DataFrame, augmentations: Sequence[str]) -> pd.DataFrame:
-    """Of some augmentations: how far the score falls, and the share of maps lost, both averaged over the models of `ranked_beside`."""
-    some = order[order["augmentation"].isin(augmentations)]
-    return some.groupby("augmentation")[["drop", "mean"]].mean()

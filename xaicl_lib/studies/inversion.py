@@ -390,13 +390,6 @@ def mean_errors(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["model", "stage"], sort=False)[["feature_error", "grey_error"]].mean().reset_index("stage")
 
 
-def below_grey(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of the targets on which the search ended below the error of the grey copy: a row for each model, a column for each stage."""
-    below = table.assign(below=table["feature_error"] < table["grey_error"])
-    share = below.groupby(["model", "stage"], sort=False)["below"].mean()
-    return share.unstack("stage")[list(dict.fromkeys(table["stage"]))].rename_axis(columns=None)
-
-
 def averaging_model(size: int) -> PairModel:
     """A model whose one layer, "0", averages the three channels, so that colour does not pass."""
     average = nn.Conv2d(3, 1, 1, bias=False)
