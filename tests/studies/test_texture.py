@@ -264,10 +264,10 @@ def test_maps_overlap_with_those_of_other_partners_and_of_another_image() -> Non
     means = texture.overlaps(table).set_index("cue")["mean"]
     assert means.to_dict() == pytest.approx({"same texture": 0.7, "nothing shared": 0.4, "another image": 0.3})
     few = table.assign(method="fine")[lambda t: t["stimulus"] == 1]
-    by = texture.overlaps_by_method(pd.concat([table.assign(method="cam"), few])).set_index(["method", "cue"])["mean"]
+    by = texture.overlaps(pd.concat([table.assign(method="cam"), few]), ["method", "cue"]).set_index(["method", "cue"])["mean"]
     assert by[("cam", "same texture")] == by[("fine", "same texture")] == pytest.approx(0.6), "of the image that both were asked about"
-    assert by.index.get_level_values("cue").unique().tolist() == ["same texture", "nothing shared"]
-    assert texture.overlaps_by_method(table.assign(method="cam")).empty
+    assert by.index.get_level_values("cue").unique().tolist() == ["same texture", "nothing shared", "another image"]
+    assert texture.overlaps(table.assign(method="cam"), ["method", "cue"]).empty
 
 
 def test_tables_of_cues_and_objects() -> None:
@@ -286,7 +286,7 @@ def test_models_are_compared_with_those_they_can_be_compared_with() -> None:
     assert found.index.tolist() == [
         ("supervised", "x"), ("scenes_supervised", "scenes_simclr"), ("scenes_supervised", "scenes_twin"), ("scenes_simclr", "scenes_twin"),
     ]  # fmt: skip
-    assert found.loc[("supervised", "x"), ["more", "fewer", "p"]].tolist() == [1, 0, "1.000"], "both photos have one texture"
+    assert found.loc[("supervised", "x"), ["more", "fewer", "p"]].tolist() == [1, 0, 1], "both photos have one texture"
     assert found.loc[("supervised", "x"), "difference"].startswith("+0.50 (")
 
 

@@ -84,11 +84,6 @@ VARIANTS = {
 }
 
 
-def labels(claims: tuple[_Headline, ...]) -> list[str]:
-    """The methods of some claims as `evaluate` takes them."""
-    return list(dict.fromkeys(label for one in claims for label in (one.worse, one.better)))
-
-
 def headlines(table: pd.DataFrame, claims: tuple[_Headline, ...] = HEADLINES, *, level: float = 0.05) -> pd.DataFrame:
     """Every claim on every model by every metric.
 

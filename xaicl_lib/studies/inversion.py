@@ -19,7 +19,6 @@ from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
 from xaicl_lib.stages import stages, up_to
 from xaicl_lib.statistics.paired import holm, paired_difference, summarise
-from xaicl_lib.statistics.texts import p_texts
 from xaicl_lib.studies.colour import colour_measures, colourless
 
 Images = Float[Tensor, "n 3 h w"]
@@ -370,12 +369,6 @@ def _contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str
         rows.append(paired_difference(both, "model", "target", ["stage"], against=second, names=[first], value=value, within=["stage"]))
     found = pd.concat(rows[1:] or rows).rename(columns={"model": "first", "against": "second"})
     return found[["first", "second", *CONTRAST]].assign(p=holm(found["p"].tolist()))
-
-
-def ends_of(found: pd.DataFrame) -> pd.DataFrame:
-    """`contrasts` at the first and the last stage and in the slope: a table to read."""
-    rows = found[found["stage"].isin(["stem", "stage 4", SLOPE])]
-    return rows.assign(p=p_texts(rows["p"])).set_index("first")[["second", "stage", "mean", "low", "high", "p"]]
 
 
 def stages_told_apart(found: pd.DataFrame) -> pd.DataFrame:

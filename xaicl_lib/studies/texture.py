@@ -22,7 +22,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import resampled_means, shares
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks, tails
-from xaicl_lib.statistics.texts import p_texts, with_interval
+from xaicl_lib.statistics.texts import with_interval
 from xaicl_lib.studies.tables import mean_by, means
 
 SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
@@ -336,20 +336,15 @@ def cue_table(table: pd.DataFrame) -> pd.DataFrame:
 def overlaps(table: pd.DataFrame, by: Sequence[str] = ("model", "cue")) -> pd.DataFrame:
     """Mean overlap of an image's map for the shape partner with other maps: for other partners of it, and that of another image.
 
-    The last `cue` is another image's map.
+    By method these are of the photos that all of several methods were asked about. The last `cue` is another image's map.
     """
+    if "method" in by:
+        table = table[table["data"] == "photos"]
+        asked = table.groupby("stimulus")["method"].nunique()
+        table = table[table["stimulus"].isin(asked.index[(asked == table["method"].nunique()) & (asked > 1)])]
     own = table[table["cue"].isin([TEXTURE, NOTHING])].assign(value=lambda t: t["overlap"])
     other = own[own["cue"] == TEXTURE].assign(cue="another image", value=lambda t: t["overlap_other"])
     return means(pd.concat([own, other]).replace({"cue": SHARED}), *by, unit="stimulus")
-
-
-def overlaps_by_method(table: pd.DataFrame) -> pd.DataFrame:
-    """`overlaps` of several methods, on the photos that all of them were asked about; no rows where there is one method."""
-    photos = table[table["data"] == "photos"]
-    asked = photos.groupby("stimulus")["method"].nunique()
-    common = photos[photos["stimulus"].isin(asked.index[(asked == photos["method"].nunique()) & (asked > 1)])]
-    means = overlaps(common, ["method", "cue"]) if len(common) else pd.DataFrame(columns=["method", "cue", "mean", "low", "high"])
-    return means[means["cue"] != "another image"]
 
 
 def on_object(table: pd.DataFrame) -> pd.DataFrame:
@@ -371,8 +366,7 @@ def against_references(table: pd.DataFrame) -> pd.DataFrame:
     some = _of_texture(table)
     tests = [_paired(part, base, cluster=cluster).assign(against=base) for base, cluster, part in _comparable(some)]
     found = pd.concat(tests).set_index(["against", "model"])
-    texts = {"difference": with_interval(found, "+.2f", mean="difference"), "p": p_texts(found["p"])}
-    return found.assign(**texts)[["difference", "more", "fewer", "p"]]
+    return found.assign(difference=with_interval(found, "+.2f", mean="difference"))[["difference", "more", "fewer", "p"]]
 
 
 def _of_texture(table: pd.DataFrame) -> pd.DataFrame:
