@@ -169,7 +169,7 @@ def test_models_are_ordered_beside_the_paper() -> None:
     assert found.index.tolist() == ["m", "w"]
     assert found["SI, plain"].tolist() == pytest.approx([1, -1])
     assert found["SD, guided"].isna().all(), "what was not measured agrees with nothing"
-    assert dissection.by_model(both, "SI")["SimCLRv2 1x"].tolist() == order
+    assert dissection._by_model(both, "SI")["SimCLRv2 1x"].tolist() == order
     rho = dissection.score_agreement(both)
     assert rho.loc["m"].tolist() == pytest.approx([1, -1, -1]), "of deletion and drop less is better"
     table = dissection.table_vii(pd.concat([rows[0], scores[0]]))

@@ -14,7 +14,6 @@ from xaicl_lib.studies.headlines import (
     _printed,
     _told,
     across_models,
-    by_blur,
     counted,
     headlines,
     variants,
@@ -102,6 +101,3 @@ def test_variants_are_asked_model_by_model_and_the_blur_apart() -> None:
     assert list(found) == list(VARIANTS)
     assert found["simclr"].empty
     assert found["moco_v3"].loc[claim.says, "SI"].startswith("+1.000")
-    wide = by_blur(table)
-    assert list(wide.columns) == ["SI, blur", "SI, scaled_blur"]
-    assert wide.loc["Smooth-Grad"].tolist() == [0.25, 0.25]

@@ -12,8 +12,8 @@ from xaicl_lib import InputError, explain
 from xaicl_lib.studies.localisation import _mismatched, ahead, among_confirmed, by_sharing, localise, specific, used
 from xaicl_lib.studies.tables import means
 from xaicl_lib.studies.truth import known_scenes
+from xaicl_lib.views.gallery import known_figure
 from xaicl_lib.views.render import alt_of
-from xaicl_lib.views.truth import known_figure
 
 
 def found_of(shared: np.ndarray, mismatched: np.ndarray) -> pd.DataFrame:

@@ -10,13 +10,13 @@ from tests.conftest import random_pair
 from xaicl_lib import Pair, PairModel, explain
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
+from xaicl_lib.studies.harmful import against, lost_shares
 from xaicl_lib.studies.pitfalls import (
     _lost_by_noise,
     _moved,
-    dark_beside_controls,
+    darkened,
     fading,
     likeness,
-    lost_when_dark,
     moved_cells,
     near_the_border,
     noise_shares,
@@ -92,9 +92,9 @@ def test_the_darkest_level_is_set_against_noise_and_edges() -> None:
     rows = [("simclr", name, augmentation, level, k, v) for augmentation in ("blur", "blur + darkening") for level in (4, 5)
             for name, values in {**lost, "grad_cam": [0] * 20}.items() for k, v in enumerate(values)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["model", "method", "augmentation", "level", "pair", "lost"]).astype({"method": "category"})
-    bars = lost_when_dark(table).set_index("model")["mean"]
+    bars = lost_shares(darkened(table), ["method"]).set_index("model")["mean"]
     assert bars.to_dict() == {"simclr": 0.5, "random_map, photos": 0.5, "edges, photos": 0.0}
-    found = dark_beside_controls(table).set_index("control")["mean"]
+    found = against(darkened(table)).set_index("control")["mean"]
     assert found.to_dict() == {"random_map": 0.0, "edges": 0.5}
 
 

@@ -275,7 +275,7 @@ def _paper() -> pd.DataFrame:
     return table.assign(transform=halves[1], variant=variant)
 
 
-def by_model(table: pd.DataFrame, metric: str, variant: str = PLAIN) -> pd.DataFrame:
+def _by_model(table: pd.DataFrame, metric: str, variant: str = PLAIN) -> pd.DataFrame:
     """One metric of `beside_paper` ("score" has no variant): a row for each transform, a column for each model."""
     some = table[(table["metric"] == metric) & table["variant"].isin(["none"] if metric == "score" else [variant])]
     return some.pivot_table("value", "transform", "model", sort=False)
@@ -285,7 +285,7 @@ def agreement(table: pd.DataFrame, reference: str = PAPER_MODEL) -> pd.DataFrame
     """Spearman's rank correlation over the transforms of each of our models with one of the paper's, by metric and variant."""
     theirs = _paper()["model"].unique()
     rows = {
-        f"{metric}, {variant}": by_model(table, metric, variant).corr("spearman")[reference].drop(theirs)
+        f"{metric}, {variant}": _by_model(table, metric, variant).corr("spearman")[reference].drop(theirs)
         for metric in METRICS
         for variant in (PLAIN, GUIDED)
     }
@@ -294,10 +294,10 @@ def agreement(table: pd.DataFrame, reference: str = PAPER_MODEL) -> pd.DataFrame
 
 def score_agreement(table: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation over the transforms of each metric with the score, model by model, negated for those where less is better."""
-    score, found = by_model(table, "score"), {}
+    score, found = _by_model(table, "score"), {}
     for metric in METRICS:
         sign = 1 if metric_registry[metric].facts["higher_is_better"] else -1
-        values = by_model(table, metric)
+        values = _by_model(table, metric)
         found[metric] = {name: sign * values[name].corr(score[name], "spearman") for name in score if name in values}
     return pd.DataFrame(found).rename_axis("model")
 

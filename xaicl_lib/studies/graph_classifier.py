@@ -291,15 +291,6 @@ def beside_linear(table: pd.DataFrame, linear: pd.DataFrame) -> pd.DataFrame:
     return found[["numbers", "of linear", "mean", "low", "high", "p"]]
 
 
-def by_temperature(table: pd.DataFrame, models: Sequence[str], per_class: int = 5, repeats: int = 3) -> pd.DataFrame:
-    """Accuracy of the GCN by the temperature of its graph, model by model, on the draws that all runs have."""
-    warm = table[
-        (table["classifier"] == "GCN") & (table["per_class"] == per_class) & (table["draw"] < repeats) & table["model"].isin(models)
-    ]
-    means = over_draws(warm.astype({"model": str}), ["model", "temperature"])
-    return means.pivot(index="model", columns="temperature", values="mean").add_prefix("T = ")
-
-
 def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tensor, Tensor]:
     """Items whose labels may be given, (classes, most), in the order they are; and which items are left to measure on."""
     most, sizes = max(per_class), torch.bincount(y)

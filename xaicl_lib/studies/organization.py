@@ -303,12 +303,6 @@ def kept_far(table: pd.DataFrame, near: float, reference: str) -> pd.DataFrame:
     return pd.concat([found["model"], ends, (ends["high"] < 1).rename("keeps less")], axis=1)
 
 
-def layer_curves(layers: Mapping[str, Mapping[str, Float[Tensor, "n c"]]], labels: Labels, temperatures: Sequence[float]) -> pd.DataFrame:
-    """`curves` on all items for each layer of `layers_of`: a column layer, and model."""
-    tables = {name: curves(found, labels, temperatures, halves=0) for name, found in layers.items()}
-    return pd.concat([table.rename(columns={"model": "layer"}).assign(model=name) for name, table in tables.items()], ignore_index=True)
-
-
 def layer_table(table: pd.DataFrame, temperature: float) -> pd.DataFrame:
     """RLD on all items at one temperature: a row for each model, a column for each of `STAGES`, from first to last."""
     part = _in_order(table[(table["draw"] == 0) & (table["temperature"] == temperature)])

@@ -22,7 +22,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import shares
 from xaicl_lib.statistics.paired import paired_difference, summarise
-from xaicl_lib.studies.harmful import CONTROLS, against, lost_shares
+from xaicl_lib.studies.harmful import CONTROLS
 from xaicl_lib.studies.headlines import LOCALISED
 
 MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
@@ -98,25 +98,11 @@ def _alike(pair: Pair, one: Explanation, other: Explanation) -> Float[Tensor, " 
     return torch.stack([rank_correlation(x.float(), y.float()) for x, y in sides if x is not None and y is not None]).mean(0)
 
 
-def _darkened(table: pd.DataFrame) -> pd.DataFrame:
+def darkened(table: pd.DataFrame) -> pd.DataFrame:
     """Of the stored run of `xaicl_lib.studies.harmful`: blur with darkening at its strongest, for Interaction-CAM and the controls."""
     rows = table.astype(dict.fromkeys(["model", "augmentation", "method"], str))
     asked = rows["method"].isin(["interaction_cam", *CONTROLS]) & (rows["augmentation"] == "blur + darkening")
     return rows[asked & (rows["level"] == 5)]
-
-
-def lost_when_dark(table: pd.DataFrame) -> pd.DataFrame:
-    """The shares of maps that blur with darkening, at its strongest, makes lose their meaning: those of models, and of controls.
-
-    The table is the stored one of `harmful.sweep`.
-    """
-    return lost_shares(_darkened(table), ["method"]).assign(what="lost at level 5")
-
-
-def dark_beside_controls(table: pd.DataFrame) -> pd.DataFrame:
-    """The shares of `lost_when_dark` tested against those of either control: a row for each model and control."""
-    columns = ["control", "lost", "by_control", "mean", "low", "high", "p", "verdict"]
-    return against(_darkened(table)).set_index("model")[columns]
 
 
 def _lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
