@@ -1,6 +1,7 @@
 """Figures of one-sided questions: signed maps over their images, gains over a control, curves over the size of a corpus."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,7 +125,8 @@ def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figu
 
     The table is of `studies.corpus.against` or `between_targets`.
     """
-    names, axis = list(dict.fromkeys(found["metric"])), {"title": "gain", "reference": 0.0, "reference_name": control}
+    names = list(dict.fromkeys(found["metric"]))
+    axis: dict[str, Any] = {"title": "gain", "reference": 0.0, "reference_name": control}
     figures = {name: dots_figure(found[found["metric"] == name], rows="way", series="scenario", **axis) for name in names}
     figure = figures[names[0]]
     choice = {**MENU, "buttons": into_first(figures), "x": 1, "xanchor": "right"}

@@ -136,7 +136,7 @@ def forest_figure(
     """
     groups, kinds = [g for g in AXES if g in set(found["group"])], list(found[series].unique())
     places = pd.MultiIndex.from_product([kinds, list(found[rows].unique())], names=[series, rows])
-    axis = {"title": title, "reference": 0, "reference_name": "no correlation", "bounds": (-1.05, 1.05)}
+    axis: dict[str, Any] = {"title": title, "reference": 0, "reference_name": "no correlation", "bounds": (-1.05, 1.05)}
     figures = {}
     for group in groups:
         part = found[found["group"] == group].set_index([series, rows])[["r", "low", "high"]].reindex(places).reset_index()

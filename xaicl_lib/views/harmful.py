@@ -1,6 +1,7 @@
 """Figures of augmentations that grow stronger: maps of one pair, and shares of maps that lost their meaning."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -101,7 +102,7 @@ def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> g
     The table is of `lost_shares`.
     """
     levels = sorted(table["level"].unique())
-    axis = {"title": title, "bounds": (-0.03, 1.03)}
+    axis: dict[str, Any] = {"title": title, "bounds": (-0.03, 1.03)}
     figures = {f"{k:g}": dots_figure(table[table["level"] == k], rows="augmentation", series="model", **axis) for k in levels}
     figure, steps = figures[f"{levels[-1]:g}"], into_first(figures)
     slider = {

@@ -125,8 +125,9 @@ def into_first(figures: Mapping[str, go.Figure]) -> list[dict[str, Any]]:
 
 def _plain(values: Any) -> list:
     """Numbers and names as JSON has them; nothing for NaN."""
-    array = np.asarray(values)
-    return array.tolist() if array.dtype.kind not in "fO" else np.where(pd.isna(array), None, array).tolist()
+    array = np.asarray(values).astype(object)
+    array[pd.isna(array)] = None
+    return array.tolist()
 
 
 def _dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
