@@ -1,7 +1,7 @@
 """SimCLRv2 (:cite:t:`chen2020big`): ResNet-50 of one or two times the width with the whole projection head, from Google's TensorFlow files.
 
 Written from the published code's behaviour: convolutions of stride 2 are padded by their size alone, which is torch's padding; max
-pooling is SAME (`SamePool`); batch norms have an epsilon of 1e-5, the last without an offset; no selective kernels (sk0). Pixels are
+pooling is SAME (`_SamePool`); batch norms have an epsilon of 1e-5, the last without an offset; no selective kernels (sk0). Pixels are
 [0, 1] as they are.
 """
 
