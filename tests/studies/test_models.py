@@ -11,8 +11,8 @@ from xaicl_lib.studies.models import (
     Gallery,
     card_table,
     cards,
-    drawn_scenes,
     factor_table,
+    many_scenes,
     nearest_by,
     spread_table,
     tiles,
@@ -69,10 +69,10 @@ def test_cards_and_pictures_by_what_they_are_of(monkeypatch) -> None:
     assert all(card["name"].startswith("scenes_") == (card in scenes) for card in (*photos, *scenes))
     monkeypatch.delenv("XAICL_IMAGENETTE", raising=False)
     assert validation_photos(3) is None
-    drawn = drawn_scenes(4, seed=2)
+    drawn = many_scenes(4, seed=2)
     assert torch.equal(drawn.queries, drawn.pictures[:1])
     assert drawn.asked == [f"A scene, {drawn.labels[0]},"]
-    assert not torch.equal(drawn_scenes(4, seed=3).pictures, drawn.pictures)
+    assert not torch.equal(many_scenes(4, seed=3).pictures, drawn.pictures)
 
 
 def test_nearest_equals_sorting_by_the_score(monkeypatch) -> None:

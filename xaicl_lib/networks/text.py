@@ -1,6 +1,5 @@
 """The text side of the bundled image-text model: words to embeddings in the space of its images."""
 
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn

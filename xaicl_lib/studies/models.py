@@ -15,7 +15,7 @@ from xaicl_lib import augment
 from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
 from xaicl_lib.data.scenes import FACTORS, SETS
 from xaicl_lib.model import PairModel
-from xaicl_lib.studies.tables import drawn_scenes as scenes_in_words
+from xaicl_lib.studies.tables import drawn_scenes
 from xaicl_lib.zoo import list_models, load_model, model_card
 
 Card = dict[str, Any]
@@ -120,9 +120,9 @@ def validation_photos(count: int) -> Gallery | None:
     return Gallery(pictures[count // 2 :][:1], ["A validation photo"], pictures, [wnids[c] for c in classes])
 
 
-def drawn_scenes(count: int, seed: int = 0) -> Gallery:
+def many_scenes(count: int, seed: int = 0) -> Gallery:
     """So many scenes, and the first of them to look for."""
-    pictures, labels = scenes_in_words(count, 64, seed)
+    pictures, labels = drawn_scenes(count, 64, seed)
     return Gallery(pictures[:1], [f"A scene, {labels[0]},"], pictures, labels)
 
 
