@@ -24,7 +24,7 @@ def saved(name: str, path: Path, state: dict | None = None, **changes) -> Path:
 def read(name: str, path: Path) -> torch.nn.ModuleDict:
     row = OFFICIAL[name]
     net = _empty_network(row)
-    _fill(net, import_module(f"xaicl_lib.checkpoints.{row.reader}").read([path], net, **row.options))
+    _fill(net, import_module(f"xaicl_lib.checkpoints.{row.reader}").READER.read([path], net, **row.options))
     return net.eval()
 
 

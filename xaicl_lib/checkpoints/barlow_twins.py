@@ -1,17 +1,15 @@
 """Barlow Twins (:cite:t:`zbontar2021barlow`): a ResNet-50 with a projector of three layers, from the authors' full checkpoint."""
 
-from collections.abc import Sequence
-from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from xaicl_lib.checkpoints.torch_file import read_as
+from xaicl_lib.checkpoints.torch_file import torch_reader
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 WHAT = "the full checkpoint of Barlow Twins (checkpoint.pth; resnet50.pth is the backbone alone)"
 
 
-def network(*, slim: int = 1) -> nn.ModuleDict:
+def _network(*, slim: int = 1) -> nn.ModuleDict:
     """Features up to `layer4` and the projector 2048-8192-8192-8192.
 
     Differs: the training's loss standardises the outputs over the batch; as in the published code of
@@ -30,10 +28,4 @@ def _names(**_: object) -> dict[str, str]:
     return {"features.": "backbone.", "head.projector.": "projector."}
 
 
-def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
-    """Tensors for `network()` from `checkpoint.pth`, whose optimizer and statistics of the loss are left aside.
-
-    Raises:
-        InputError: another file, or one that does not fit.
-    """
-    return read_as(files[0], "model", empty, _names(), what=WHAT, aside=["bn."])
+READER = torch_reader(_network, _names, WHAT, key="model", aside=("bn.",))  # of the loss

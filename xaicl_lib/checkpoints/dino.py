@@ -1,19 +1,18 @@
 """DINO (:cite:t:`caron2021emerging`): the published backbones, ResNet-50 and ViT-S/16, which come without their heads."""
 
-from collections.abc import Sequence
-from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from xaicl_lib.checkpoints.torch_file import read_as
+from xaicl_lib.checkpoints.torch_file import torch_reader
 from xaicl_lib.model import MeanPool
 from xaicl_lib.networks.resnet import ResNet50
 from xaicl_lib.networks.vit import PatchMap, official_names
 
+WHAT = "the pretrained backbone of DINO ({architecture})"
 DEPTH = 12
 
 
-def network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
+def _network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
     """Features and mean pooling over the map; no head was published, so similarity is that of pooled features.
 
     For "vit_s" the map holds the patch tokens after the last block and norm, the class token left out.
@@ -31,11 +30,4 @@ def _names(architecture: str) -> dict[str, str]:
     return {"features.": ""} if architecture == "r50" else official_names(DEPTH, ends=False)
 
 
-def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object) -> dict[str, Tensor]:
-    """Tensors for `network(architecture)`; a classifier in the file is left aside.
-
-    Raises:
-        InputError: another file, or one that does not fit.
-    """
-    what = f"the pretrained backbone of DINO ({architecture})"
-    return read_as(files[0], None, empty, _names(architecture), what=what, aside=["fc."] if architecture == "r50" else [])
+READER = torch_reader(_network, _names, WHAT, aside=("fc.",))  # of a classifier

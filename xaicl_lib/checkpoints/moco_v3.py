@@ -4,22 +4,21 @@ Side a is the query encoder with its predictor, side b the momentum encoder, the
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from xaicl_lib.checkpoints.torch_file import read_as
+from xaicl_lib.checkpoints.torch_file import torch_reader
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 from xaicl_lib.networks.vit import ClassToken, ClassTokenMap, official_names
 
 WIDTHS = {"vit_b": 768, "vit_s": 384}
 DEPTH = 12
 HIDDEN, OUT = 4096, 256
+WHAT = "the pretrained checkpoint of MoCo v3 ({architecture}) with base_encoder, momentum_encoder and predictor"
 BRANCHES = {"": "base_encoder.", "_b": "momentum_encoder."}
 
 
-def network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
+def _network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
     """Features and head of both branches; heads end with 256 numbers.
 
     For the ViTs features end in the attention of `blocks.11` (see `ClassTokenMap`) and the head holds the rest of that block,
@@ -57,11 +56,4 @@ def _names(architecture: str) -> dict[str, str]:
     return out
 
 
-def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object) -> dict[str, Tensor]:
-    """Tensors for `network(architecture)`.
-
-    Raises:
-        InputError: another file, such as a linear probe, or one that does not fit.
-    """
-    what = f"the pretrained checkpoint of MoCo v3 ({architecture}) with base_encoder, momentum_encoder and predictor"
-    return read_as(files[0], "state_dict", empty, _names(architecture), what=what)
+READER = torch_reader(_network, _names, WHAT, key="state_dict")

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.tf_bundle import Bundle, find_bundle
-from xaicl_lib.checkpoints.torch_file import complain
+from xaicl_lib.checkpoints.torch_file import Reader, complain
 from xaicl_lib.errors import InputError
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
@@ -36,7 +36,7 @@ class _SamePool(nn.Module):
         return F.max_pool2d(x, 3, 2, padding=(x.shape[2] % 2, x.shape[3] % 2), ceil_mode=True)
 
 
-def network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), out: int = 128) -> nn.ModuleDict:
+def _network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), out: int = 128) -> nn.ModuleDict:
     """Features up to the last block group and the projection head of three layers, all of which the paper uses.
 
     Differs: the published code of :cite:t:`sammani2023visualizing` runs a port whose pooling pads both ends of a side; here it
@@ -52,8 +52,8 @@ def network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3
     return nn.ModuleDict({"features": features, "head": pooled_head(projector=perceptron(c, c, c, out, last_norm="affine"))})
 
 
-def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
-    """Tensors for a `network(...)` from `model.ckpt-250228.index` and the shard beside it, checksums verified.
+def _read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
+    """Tensors for a `_network(...)` from `model.ckpt-250228.index` and the shard beside it, checksums verified.
 
     The moving average of the weights is read where the file has one, as the published code of
     :cite:t:`sammani2023visualizing` does. Slots of the optimizer, the classifier on top and counters are left aside.
@@ -114,3 +114,6 @@ def _turned(value: Tensor, back: bool = False) -> Tensor:
     if value.ndim == 4:
         return value.permute(2, 3, 1, 0) if back else value.permute(3, 2, 0, 1)
     return value.mT if value.ndim == 2 else value
+
+
+READER = Reader(_network, _read)

@@ -1,17 +1,15 @@
 """SimSiam (:cite:t:`chen2021exploring`): a ResNet-50 with a projector of three layers and a predictor, from the authors' checkpoint."""
 
-from collections.abc import Sequence
-from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from xaicl_lib.checkpoints.torch_file import read_as
+from xaicl_lib.checkpoints.torch_file import torch_reader
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 WHAT = "the pretrained checkpoint of SimSiam (checkpoint_0099.pth.tar, with projector and predictor)"
 
 
-def network(*, slim: int = 1) -> nn.ModuleDict:
+def _network(*, slim: int = 1) -> nn.ModuleDict:
     """Features up to `layer4`, the projector 2048-2048-2048-2048 and the predictor 2048-512-2048, the same on both sides.
 
     Differs: from the training, where one side has no predictor. As in the published code of :cite:t:`sammani2023visualizing`
@@ -31,10 +29,4 @@ def _names(**_: object) -> dict[str, str]:
     return {"features.": "encoder.", "head.projector.": "encoder.fc.", "head.predictor.": "predictor."}
 
 
-def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
-    """Tensors for `network()` from `checkpoint_0099.pth.tar`.
-
-    Raises:
-        InputError: another file, or one that does not fit.
-    """
-    return read_as(files[0], "state_dict", empty, _names(), what=WHAT)
+READER = torch_reader(_network, _names, WHAT, key="state_dict")

@@ -4,9 +4,9 @@ import os
 import pickle
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -115,25 +115,44 @@ def _refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pa
             raise InputError(f"expected finite weights in {path.name!r}, got NaN or infinity in {name}")
 
 
-def read_as(
-    path: Path, key: str | None, network: nn.Module, names: Mapping[str, str], *, what: str, aside: Sequence[str] = ()
-) -> dict[str, Tensor]:
-    """The tensors of a publisher's file by the names of our network, every one in its place.
+class Reader(NamedTuple):
+    """What the files of a publisher become.
+
+    Attributes:
+        network: the empty network, of a model's options and of `slim`, by which all widths are divided, for tests.
+        read: (files, empty network, options) -> tensors by our names, every one in its place. An `InputError` says which other file it is,
+            or what is missing, surplus or of another shape.
+    """
+
+    network: Callable[..., nn.ModuleDict]
+    read: Callable[..., dict[str, Tensor]]
+
+
+def torch_reader(
+    network: Callable[..., nn.ModuleDict],
+    names: Callable[..., dict[str, str]],
+    what: str,
+    *,
+    key: str | None = None,
+    aside: tuple[str, ...] = (),
+) -> Reader:
+    """How a file of `torch.save` is read.
 
     Args:
-        path: of the file.
+        network: makes the empty network, from a model's options.
+        names: from the same, for beginnings of our names those of the publisher; the longest that fits is taken.
+        what: the file should be, for messages; options stand in braces.
         key: under which a whole training has its network; None for a file of tensors alone.
-        network: which must be filled; it may be on the meta device.
-        names: for beginnings of our names those of the publisher; the longest that fits is taken.
-        what: it should be, for messages.
         aside: beginnings of the publisher's names that the network does not need.
-
-    Raises:
-        InputError: another file, such as a linear probe, or missing or surplus names or wrong shapes, listed.
     """
-    if path.name.startswith("linear"):  # published beside the networks that were meant
-        raise InputError(f"expected {what}, got {path.name!r}: a linear probe, whose head is a classifier")
-    return _translated(_state_of(read_torch(path), key, path), network, names, path, what, aside)
+
+    def read(files: Sequence[Path], empty: nn.Module, **options: Any) -> dict[str, Tensor]:
+        path, wanted = files[0], what.format(**options)
+        if path.name.startswith("linear"):  # published beside the networks that were meant
+            raise InputError(f"expected {wanted}, got {path.name!r}: a linear probe, whose head is a classifier")
+        return _translated(_state_of(read_torch(path), key, path), empty, names(**options), path, wanted, aside)
+
+    return Reader(network, read)
 
 
 def _translated(

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.tf_bundle import find_bundle
+from xaicl_lib.checkpoints.torch_file import Reader
 from xaicl_lib.data import fetch as download
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
@@ -38,7 +39,7 @@ class _Row:
 
     Args:
         addresses: of its files; the first is the one that is read.
-        reader: module of this package that knows the format: its `network` and `read`.
+        reader: module of the checkpoints that knows the format, its `READER`.
         options: for the two.
         licence: of the weights.
         parameters: of the network as explained, both branches together.
@@ -160,10 +161,14 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     network.load_state_dict(wide, assign=True)
 
 
+def _reader(row: _Row) -> Reader:
+    return import_module(f"xaicl_lib.checkpoints.{row.reader}").READER
+
+
 def _empty_network(row: _Row) -> nn.ModuleDict:
     """The modules of a row without memory for their weights, as `PairModel` takes them."""
     with torch.device("meta"):
-        return import_module(f"xaicl_lib.checkpoints.{row.reader}").network(**row.options)
+        return _reader(row).network(**row.options)
 
 
 def _row(name: str) -> _Row:
@@ -194,7 +199,7 @@ def _tensors(name: str, row: _Row, network: nn.Module, file: str | os.PathLike[s
     if file is not None and (kept := _kept(folder, record, network)):
         return kept
     try:
-        tensors = import_module(f"xaicl_lib.checkpoints.{row.reader}").read(paths, network, **row.options)
+        tensors = _reader(row).read(paths, network, **row.options)
     except InputError as error:
         again = "" if file is not None else f"; delete it from {str(folder)!r} to have it fetched again"
         raise InputError(f"{error}{again}") from error
