@@ -1,6 +1,5 @@
 """Barlow Twins (:cite:t:`zbontar2021barlow`): a ResNet-50 with a projector of three layers, from the authors' full checkpoint."""
 
-
 from torch import nn
 
 from xaicl_lib.checkpoints.torch_file import torch_reader

@@ -1,6 +1,5 @@
 """DINO (:cite:t:`caron2021emerging`): the published backbones, ResNet-50 and ViT-S/16, which come without their heads."""
 
-
 from torch import nn
 
 from xaicl_lib.checkpoints.torch_file import torch_reader

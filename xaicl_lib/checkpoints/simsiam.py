@@ -1,6 +1,5 @@
 """SimSiam (:cite:t:`chen2021exploring`): a ResNet-50 with a projector of three layers and a predictor, from the authors' checkpoint."""
 
-
 from torch import nn
 
 from xaicl_lib.checkpoints.torch_file import torch_reader
