@@ -132,9 +132,9 @@ def _unlisted(body: str) -> str:
     Sphinx writes signatures over several lines as lists of definitions without terms, and calls works in its list of references entries of
     a bibliography, a role that a list may no longer have below it.
 
-    >>> unlisted('<div role="list"><div class="citation" id="id7" role="doc-biblioentry">A book</div></div>')
+    >>> _unlisted('<div role="list"><div class="citation" id="id7" role="doc-biblioentry">A book</div></div>')
     '<div role="list"><div class="citation" id="id7" role="listitem">A book</div></div>'
-    >>> unlisted('<dl><dd><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>')
+    >>> _unlisted('<dl><dd><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>')
     '<dl role="presentation"><dd role="presentation"><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>'
     """
     body = re.sub(r'(<div class="citation"[^>]*) role="doc-biblioentry"', r'\1 role="listitem"', body)

@@ -146,7 +146,7 @@ def quiz_slides(questions: Sequence[Question]) -> list[str]:
     made = []
     for question in map(_mixed, (one for one in questions if one["kind"] == "choice")):
         options = "\n".join(f"- **{letter}** {_plain(one['text'])}" for letter, one in zip("ABCDEF", question["options"], strict=False))
-        made.append(f"## Vote\n\n{_plain(question['ask'])}\n\n{options}\n\nNotes:\n{_plain(answer(question))}\n")
+        made.append(f"## Vote\n\n{_plain(question['ask'])}\n\n{options}\n\nNotes:\n{_plain(_answer(question))}\n")
     return made
 
 
