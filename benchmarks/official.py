@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from xaicl_lib import Pair, explain, load_model
-from xaicl_lib.checkpoints.torch_file import renamed
+from xaicl_lib.checkpoints.torch_file import _renamed
 from xaicl_lib.data.photos import open_photo
 from xaicl_lib.zoo.official import COSTS, OFFICIAL, _empty_network
 
@@ -57,10 +57,10 @@ def write_published(name: str, folder: Path) -> Path:
     reader = import_module(f"xaicl_lib.checkpoints.{row.reader}")
     path = folder / row.files[0]
     if row.reader == "simclr_v2":
-        names = dict(reader.names(_empty_network(row)))
+        names = dict(reader._names(_empty_network(row)))
         write_bundle(path, {theirs: reader._turned(weights[ours], back=True).contiguous() for theirs, ours in names.items()})
         return path
-    state = {f"module.{renamed(ours, reader.names(**row.options))}": value for ours, value in weights.items()}
+    state = {f"module.{_renamed(ours, reader._names(**row.options))}": value for ours, value in weights.items()}
     torch.save(state if row.reader == "dino" else {"model" if row.reader == "barlow_twins" else "state_dict": state}, path)
     return path
 

@@ -22,8 +22,8 @@ from torch import Generator, Tensor
 from xaicl_lib import PairModel, augment, load_model
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.scenes import scene_set
-from xaicl_lib.studies.dissection import LEFT_OUT, dissect, scene_images
-from xaicl_lib.studies.tables import with_provenance
+from xaicl_lib.studies.dissection import LEFT_OUT, dissect
+from xaicl_lib.studies.tables import drawn_scenes, with_provenance
 from xaicl_lib.training.heads import Features, HeadRecipe, head_model
 from xaicl_lib.training.recipes import RECIPES
 
@@ -69,7 +69,7 @@ def main() -> None:
     torch.set_num_threads(1)
     bases = {name: load_model(name, "cpu") for name, _ in HEADS}
     size = bases[BASE].size
-    pictures, scenes = scene_set("train", size, OBJECTS, pictures=2)[0], scene_images(given.scenes, size)
+    pictures, scenes = scene_set("train", size, OBJECTS, pictures=2)[0], drawn_scenes(given.scenes, size)[0]
 
     def rows(seed: int, backbone: str, name: str) -> pd.DataFrame:
         recipe = HeadRecipe(name, None, seed=seed, backbone=backbone, objects=OBJECTS)

@@ -18,7 +18,7 @@ from torch import Generator
 from xaicl_lib import evaluate, load_model
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
-from xaicl_lib.studies.headlines import LOCALISED, VARIANTS, labels
+from xaicl_lib.studies.headlines import LOCALISED, VARIANTS
 from xaicl_lib.studies.tables import pairs_from, with_provenance
 
 BLURRED = ("grad_cam", "interaction_cam", "deep_similarity", "input_x_gradient", "averaged_transforms(guided=True)", "edges", "random_map")
@@ -42,10 +42,15 @@ def main() -> None:
     table.to_parquet(arguments.output, index=False)
 
 
+def labels_of(claims: tuple) -> list[str]:
+    """The methods of some claims as `evaluate` takes them."""
+    return list(dict.fromkeys(label for one in claims for label in (one.worse, one.better)))
+
+
 def of_photos(name: str, folder: str, n: int, store: str | None) -> pd.DataFrame:
     model = load_model(name, "auto")
     pairs = pairs_from(folder, n, model.size)
-    made = [evaluate(model, pairs, labels(VARIANTS[name]), store=store, adaptive=True).assign(insertion="blur")]
+    made = [evaluate(model, pairs, labels_of(VARIANTS[name]), store=store, adaptive=True).assign(insertion="blur")]
     if name == "simclr":
         made += [
             evaluate(model, pairs, BLURRED, ["SI", "CI"], store=store, adaptive=True, insertion=blur).assign(insertion=blur)
@@ -58,7 +63,7 @@ def of_photos(name: str, folder: str, n: int, store: str | None) -> pd.DataFrame
 def of_scenes(n: int, store: str | None) -> pd.DataFrame:
     model = load_model("scenes_simclr", "auto")
     pairs = scene_pairs(n, "same_object", model.size, Generator().manual_seed(0))
-    methods = [*labels(VARIANTS["scenes_simclr"]), "random_map"]
+    methods = [*labels_of(VARIANTS["scenes_simclr"]), "random_map"]
     made = evaluate(model, pairs, methods, LOCALISED, store=store).assign(insertion="none")
     print(f"scenes: {len(made)} values", flush=True)
     return with_provenance(made, model, "same_object")

@@ -23,11 +23,6 @@ def brief(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def same(value: Any, other: Any) -> bool:
-    """Whether two values of a parameter are equal; of tensors and arrays only one and the same is equal to itself."""
-    return value is other or (not hasattr(value, "shape") and not hasattr(other, "shape") and bool(value == other))
-
-
 def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """A function's parameters by name, their annotations evaluated where they were written as text."""
     try:

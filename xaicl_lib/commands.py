@@ -249,8 +249,7 @@ def _run_train(arguments: argparse.Namespace) -> None:
     from xaicl_lib.model import resolve_device
     from xaicl_lib.training import heads
     from xaicl_lib.training.data import load_data, training_labels
-    from xaicl_lib.training.finish import finish
-    from xaicl_lib.training.snapshots import check_epochs, keeper
+    from xaicl_lib.training.finish import check_epochs, finish, keeper
     from xaicl_lib.training.train import RECIPES, Trainer
 
     if arguments.name in heads.RECIPES:

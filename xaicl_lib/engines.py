@@ -82,7 +82,7 @@ class Runner:
         Raises:
             _Refused: there is nothing to be gained.
         """
-        if not has_bfloat16(x.device):
+        if not _has_bfloat16(x.device):
             raise _Refused("for this processor has no instructions for bfloat16")
         want = self(x)
         builders = [draft for name, draft in DRAFTS.items() if name == "eager" or (self._engine in (name, "auto") and _installed(name))]
@@ -214,7 +214,7 @@ def _bfloat16(network: nn.Module, x: Tensor) -> Run:
     return lambda x: half(x.to(torch.bfloat16)).to(x.dtype)
 
 
-def has_bfloat16(device: torch.device) -> bool:
+def _has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies numbers of bfloat16 faster than those of single precision, as far as it says so."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()

@@ -75,7 +75,7 @@ def fast_form(parts: nn.ModuleDict, images: Sequence[Float[Tensor, "2 c h w"]]) 
     Raises:
         InputError: outputs that are no tensors, or no embeddings.
     """
-    with torch.random.fork_rng(devices=[images[0].device] if images[0].is_cuda else []), quiet():
+    with torch.random.fork_rng(devices=[images[0].device] if images[0].is_cuda else []), _quiet():
         plain: Any = copied(parts)
         x, want = next(((x, made) for x in images if (made := _run(plain, x[:1]))), (None, []))
         habits = None if x is None else _habits(plain, x, want)
@@ -90,7 +90,7 @@ def fast_form(parts: nn.ModuleDict, images: Sequence[Float[Tensor, "2 c h w"]]) 
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """No word of what is tried and given up: neither warnings nor what torch.fx prints before a module of its own raises."""
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -23,7 +23,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def found(models):
-    return shortcuts.shortcut(*models, 4)
+    return shortcuts._shortcut(*models, 4)
 
 
 def test_a_pair_is_a_shortcut_if_another_sticker_costs_the_score(models, found) -> None:
@@ -38,11 +38,11 @@ def test_a_pair_is_a_shortcut_if_another_sticker_costs_the_score(models, found) 
 
 def test_the_public_pairs_never_change(models, found) -> None:
     assert found.digest == PUBLIC
-    assert shortcuts.shortcut(*models, 4, seed=1).digest != PUBLIC
+    assert shortcuts._shortcut(*models, 4, seed=1).digest != PUBLIC
 
 
 def test_a_model_that_rests_on_nothing_is_not_asked_for(models) -> None:
-    assert shortcuts.shortcut(models[1], models[0], 20) is None
+    assert shortcuts._shortcut(models[1], models[0], 20) is None
     with pytest.raises(InputError, match="expected a model that uses what its pairs share, got none of stickers_0"):
         evaluate_method("edges", **{**WAY, "models": ["stickers_0"]})
 

@@ -12,7 +12,7 @@ from tests.zoo.published import random_value, simclr_shapes
 from xaicl_lib import InputError
 from xaicl_lib.checkpoints import simclr_v2
 from xaicl_lib.checkpoints.tf_bundle import Bundle, _Entry
-from xaicl_lib.checkpoints.torch_file import fill
+from xaicl_lib.zoo.official import _fill
 
 TINY = Path(__file__).parent / "fixtures" / "tiny" / "model.ckpt-250228.index"
 OPTIONS = {"width": 1, "slim": 64, "blocks": (2, 1, 1, 1), "out": 4}
@@ -20,8 +20,8 @@ OPTIONS = {"width": 1, "slim": 64, "blocks": (2, 1, 1, 1), "out": 4}
 
 def tiny() -> torch.nn.ModuleDict:
     with torch.device("meta"):
-        net = simclr_v2.network(**OPTIONS)
-    fill(net, simclr_v2.read([TINY], net, **OPTIONS))
+        net = simclr_v2.READER.network(**OPTIONS)
+    _fill(net, simclr_v2.READER.read([TINY], net, **OPTIONS))
     return net.eval()
 
 
@@ -70,8 +70,8 @@ class Given:
 def read_given(monkeypatch, shapes: dict, **options) -> tuple:
     monkeypatch.setattr(simclr_v2, "Bundle", lambda index: Given(shapes))
     with torch.device("meta"):
-        net = simclr_v2.network(**options)
-    return net, simclr_v2.read([Path("model.ckpt-250228.index")], net, **options)
+        net = simclr_v2.READER.network(**options)
+    return net, simclr_v2.READER.read([Path("model.ckpt-250228.index")], net, **options)
 
 
 @pytest.mark.parametrize("width", [1, 2])
@@ -82,7 +82,7 @@ def test_full_size_in_the_official_naming(width, monkeypatch) -> None:
     shapes |= {"global_step": (), "memory": (3,), "head_supervised/linear_layer/dense/kernel": (2048 * width, 1000)}
     net, tensors = read_given(monkeypatch, shapes, width=width)
     assert set(tensors) == set(net.state_dict())
-    fill(net, tensors)
+    _fill(net, tensors)
     net.eval()
     with torch.inference_mode():
         f = net["features"](torch.rand(1, 3, 224, 224))
@@ -122,4 +122,4 @@ def test_fine_tuned_files_are_refused_by_their_step(tmp_path) -> None:
     for path in TINY.parent.iterdir():
         shutil.copy(path, tmp_path / path.name.replace("250228", "37535"))
     with pytest.raises(InputError, match=r"'model\.ckpt-37535\.index': one of another step is fine-tuned or supervised"):
-        simclr_v2.read([tmp_path / "model.ckpt-37535.index"], simclr_v2.network(**OPTIONS))
+        simclr_v2.READER.read([tmp_path / "model.ckpt-37535.index"], simclr_v2.READER.network(**OPTIONS))

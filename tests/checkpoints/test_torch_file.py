@@ -12,7 +12,8 @@ from torch import nn
 
 from xaicl_lib import InputError
 from xaicl_lib.checkpoints import torch_file as checkpoints
-from xaicl_lib.checkpoints.torch_file import fill, read_torch, refuse_values, shorten, state_of, translate, without_owner
+from xaicl_lib.checkpoints.torch_file import _refuse_values, _state_of, _translated, _without_owner, read_torch, shorten
+from xaicl_lib.zoo.official import _fill
 
 STATE = OrderedDict(weight=torch.arange(6.0).view(2, 3), bias=torch.zeros(2))
 
@@ -113,25 +114,25 @@ def test_files_of_other_kinds(content, says, tmp_path) -> None:
 
 def test_the_state_is_found_under_its_key() -> None:
     path = Path("x.pth")
-    assert list(state_of({"state_dict": {f"module.{k}": v for k, v in STATE.items()}}, "state_dict", path)) == ["weight", "bias"]
-    assert list(state_of(dict(STATE), "state_dict", path)) == ["weight", "bias"]
+    assert list(_state_of({"state_dict": {f"module.{k}": v for k, v in STATE.items()}}, "state_dict", path)) == ["weight", "bias"]
+    assert list(_state_of(dict(STATE), "state_dict", path)) == ["weight", "bias"]
     for content in ({"epoch": 1, "model": dict(STATE)}, [1, 2], {}, {"state_dict": {1: torch.zeros(1)}}):
         with pytest.raises(InputError, match=r"expected tensors by their names in 'x\.pth'"):
-            state_of(content, "state_dict", path)
+            _state_of(content, "state_dict", path)
     with pytest.raises(InputError, match="at its top there are: epoch, model"):
-        state_of({"epoch": 1, "model": dict(STATE)}, "state_dict", path)
+        _state_of({"epoch": 1, "model": dict(STATE)}, "state_dict", path)
 
 
 def test_names_are_translated_by_the_longest_beginning() -> None:
     with torch.device("meta"):
         net = nn.ModuleDict({"a": nn.Linear(3, 2), "b": nn.Sequential(nn.Linear(2, 2, bias=False))})
     given = {"enc.weight": torch.ones(2, 3, dtype=torch.float16), "enc.bias": torch.zeros(2), "enc.fc.0.weight": torch.eye(2)}
-    out = translate(given | {"loss.x": torch.zeros(1)}, net, {"a.": "enc.", "b.": "enc.fc."}, path=Path("x"), what="it", aside=["loss."])
-    fill(net, out)
+    out = _translated(given | {"loss.x": torch.zeros(1)}, net, {"a.": "enc.", "b.": "enc.fc."}, path=Path("x"), what="it", aside=["loss."])
+    _fill(net, out)
     assert net["a"].weight.dtype == torch.float32
     assert torch.equal(net["b"][0].weight, torch.eye(2))
     with pytest.raises(InputError, match=r"expected it, got 'x', which does not fit; missing: enc\.bias; surplus: loss\.x$"):
-        translate(
+        _translated(
             {k: v for k, v in (given | {"loss.x": torch.zeros(1)}).items() if k != "enc.bias"},
             net,
             {"a.": "enc.", "b.": "enc.fc."},
@@ -142,18 +143,18 @@ def test_names_are_translated_by_the_longest_beginning() -> None:
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_what_parallel_and_compiled_modules_put_before_names_is_left_out(prefix) -> None:
-    assert list(state_of({f"{prefix}{k}": v for k, v in STATE.items()}, None, Path("x"))) == ["weight", "bias"]
+    assert list(_state_of({f"{prefix}{k}": v for k, v in STATE.items()}, None, Path("x"))) == ["weight", "bias"]
 
 
 def test_the_network_of_a_training_script_is_found() -> None:
     wanted, path = ["0.weight", "0.bias", "1.num_batches_tracked"], Path("x.ckpt")
     own = {"0.weight": torch.ones(1), "0.bias": torch.zeros(1)}
     script = {f"net.backbone.{name}": value for name, value in own.items()} | {"loss.0.weight": torch.ones(3), "centre": torch.ones(2)}
-    assert without_owner(script, wanted, path) == own
-    assert without_owner({**own, "net.0.weight": own["0.bias"]}, wanted, path) == {**own, "net.0.weight": own["0.bias"]}
-    assert without_owner({"net.0.weight": own["0.weight"]}, wanted, path) == {"net.0.weight": own["0.weight"]}, "not a whole network"
+    assert _without_owner(script, wanted, path) == own
+    assert _without_owner({**own, "net.0.weight": own["0.bias"]}, wanted, path) == {**own, "net.0.weight": own["0.bias"]}
+    assert _without_owner({"net.0.weight": own["0.weight"]}, wanted, path) == {"net.0.weight": own["0.weight"]}, "not a whole network"
     with pytest.raises(InputError, match=r"expected one network in 'x\.ckpt', got student\., teacher\."):
-        without_owner({f"{who}.{name}": value for who in ("student", "teacher") for name, value in own.items()}, wanted, path)
+        _without_owner({f"{who}.{name}": value for who in ("student", "teacher") for name, value in own.items()}, wanted, path)
 
 
 VALUES = {
@@ -168,15 +169,15 @@ def test_values_that_are_no_weights(kind) -> None:
     value, says = VALUES[kind]
     net = nn.Linear(3, 2)
     with pytest.raises(InputError, match=says):
-        refuse_values({**STATE, "weight": value}, net.state_dict(), Path("x"))
+        _refuse_values({**STATE, "weight": value}, net.state_dict(), Path("x"))
     with torch.device("meta"):
         net = nn.ModuleDict({"a": nn.Linear(3, 2)})
     with pytest.raises(InputError, match=says):
-        translate({**STATE, "weight": value}, net, {"a.": ""}, path=Path("x"), what="it")
+        _translated({**STATE, "weight": value}, net, {"a.": ""}, path=Path("x"), what="it")
     net = nn.Linear(3, 2)
     net.register_buffer("mask", torch.full((2,), -torch.inf))  # as attention has it
     net.register_buffer("count", torch.tensor(3))
-    refuse_values(net.state_dict(), net.state_dict(), Path("x"))
+    _refuse_values(net.state_dict(), net.state_dict(), Path("x"))
 
 
 def test_long_lists_are_counted() -> None:

@@ -5,14 +5,14 @@ import torch
 
 from xaicl_lib import InputError
 from xaicl_lib.data.scenes import scene_pairs
-from xaicl_lib.data.stickers import CORNERS, INSET, SIDE, STICKERS, stick, stickered_pairs
+from xaicl_lib.data.stickers import CORNERS, INSET, SIDE, STICKERS, _stick, stickered_pairs
 
 GREY = torch.full((STICKERS, 3, 64, 64), 0.5)
 
 
 def test_stickers_cover_their_corner_and_nothing_else() -> None:
     for corner in range(CORNERS):
-        images, masks = stick(GREY, torch.arange(STICKERS), torch.full((STICKERS,), corner))
+        images, masks = _stick(GREY, torch.arange(STICKERS), torch.full((STICKERS,), corner))
         assert torch.equal((images != 0.5).all(1), masks)
         assert masks.double().mean().item() == pytest.approx(SIDE**2, rel=0.15)
         rows, columns = masks[0].nonzero().unbind(1)
@@ -21,7 +21,7 @@ def test_stickers_cover_their_corner_and_nothing_else() -> None:
 
 
 def test_every_sticker_is_another_one_and_grey() -> None:
-    images, masks = stick(GREY, torch.arange(STICKERS), torch.zeros(STICKERS, dtype=torch.long))
+    images, masks = _stick(GREY, torch.arange(STICKERS), torch.zeros(STICKERS, dtype=torch.long))
     seen = [images[k][:, masks[k]].view(3, 16, 16) for k in range(STICKERS)]
     for k, one in enumerate(seen):
         assert torch.equal(one[0], one[1])

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from xaicl_lib.exercises import Mistake, check_choice, check_function, check_number
+from xaicl_lib import InputError
+from xaicl_lib.exercises import Mistake, check, check_function, check_number
 
 
 def double(x):
@@ -102,11 +103,6 @@ def test_predicted_numbers():
     assert "expected a number" in check_number("many", 0.3, **words).text
 
 
-def test_choices():
-    hints = {"edges": "what does an edge detector know of the model?"}
-    assert check_choice(None, "grad_cam", hints).right is None
-    assert check_choice(" Grad_CAM ", "grad_cam", hints, because="It uses gradients.").text == "right. It uses gradients."
-    assert "edge detector know" in check_choice("edges", "grad_cam", hints).text
-    other = check_choice("occlusion", "grad_cam", hints)
-    assert other.right is False
-    assert "one of edges, grad_cam" in other.text
+def test_an_exercise_that_is_not_there_is_said() -> None:
+    with pytest.raises(InputError, match="unknown exercise 'boxes'; there are: "):
+        check("boxes", lambda area: area)

@@ -24,7 +24,7 @@ def tasks(path):
     """(check, its cell, the solution in the first later cell that has one) of a notebook."""
     cells = nbformat.read(path, as_version=4).cells
     for k, cell in enumerate(cells):
-        found = re.search(r"^(?:exercises\.)?(check_\w+)\((\w+)\)$", cell.source, re.MULTILINE) if cell.cell_type == "code" else None
+        found = re.search(r"^exercises\.check\(\"(\w+)\", (\w+)\)$", cell.source, re.MULTILINE) if cell.cell_type == "code" else None
         if found:
             later = (solutions(c.source) for c in cells[k + 1 :] if c.cell_type == "markdown")
             yield found[1], found[2], cell.source, next(filter(None, later), [""])[0]
@@ -39,11 +39,11 @@ def test_placeholder_waits_and_solution_is_right(path, check, name, cell, soluti
 
     space = {"torch": torch, "exercises": exercises}
     exec(compile(ast.parse(cell), path.name, "exec"), space)
-    assert getattr(exercises, check)(space[name]).right is None
+    assert exercises.check(check, space[name]).right is None
     code = re.search(r"```python\n(.*?)```", solution, re.DOTALL)
     assert code, f"{path.name} has no solution with code for {name}"
     exec(code[1], space)
-    said = getattr(exercises, check)(space[name])
+    said = exercises.check(check, space[name])
     assert said.right is True, said.text
 
 

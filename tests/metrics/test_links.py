@@ -8,19 +8,19 @@ from tests.conftest import assert_close
 from tests.methods.test_words import linear
 from xaicl_lib import Explanation, InputError, Pair, PairModel, explain, measure
 from xaicl_lib.methods.words import explain_words
-from xaicl_lib.metrics.links import links_of, matching, measure_words
+from xaicl_lib.metrics.links import _links_of, _matching, measure_words
 from xaicl_lib.pair import Truth
 from xaicl_lib.scores import dot
 
 
 def test_matchings_by_hand() -> None:
     links = torch.tensor([[5.0, 9.0, 0.0], [6.0, 8.0, 1.0], [2.0, 3.0, 4.0]])
-    a, b = matching(links)  # 0 with 1, then 1 with 0, then what is left
+    a, b = _matching(links)  # 0 with 1, then 1 with 0, then what is left
     assert (a.tolist(), b.tolist()) == ([0, 1, 2], [1, 0, 2])
     wide = torch.tensor([[1.0, 2.0, 3.0, 4.0, 0.0], [9.0, 0.0, 5.0, 6.0, 0.0]])
-    a, b = matching(wide)  # the second with cells 0 and 3, then the first with all others
+    a, b = _matching(wide)  # the second with cells 0 and 3, then the first with all others
     assert (a.tolist(), b.tolist()) == ([1, 0], [0, 1, 1, 0, 1])
-    for one, other in zip(matching(wide.T), (b, a), strict=True):
+    for one, other in zip(_matching(wide.T), (b, a), strict=True):
         assert torch.equal(one, other)
 
 
@@ -50,7 +50,7 @@ def test_closed_form_on_a_linear_model(good) -> None:
     made = Explanation(given.sum((3, 4)), given.sum((1, 2)), torch.zeros(2), joint=given)
     found = measure(model, pair, made, ["LI", "LD"], score=dot, link_insertion="zero", points=16)
     for k in range(2):
-        when = matching(good * joint[k])
+        when = _matching(good * joint[k])
         assert found["LI"][k].item() == pytest.approx(by_hand(joint[k], *when, 16, True), abs=1e-9)
         assert found["LD"][k].item() == pytest.approx(by_hand(joint[k], *when, 16, False), abs=1e-9)
     few, curves = measure(model, pair, made, ["LD"], score=dot, points=4, curves=True)
@@ -67,7 +67,7 @@ def test_true_links_are_better_than_false_ones_and_than_maps_alone() -> None:
     good, bad = (measure(model, pair, one, ["LI", "LD"], score=dot, link_insertion="zero") for one in (made, turned))
     assert (good["LI"] > bad["LI"]).all()
     assert (good["LD"] < bad["LD"]).all()
-    of_maps = links_of(explain(model, pair, "conditional_occlusion"))
+    of_maps = _links_of(explain(model, pair, "conditional_occlusion"))
     assert of_maps.shape == (6, 8, 8, 8, 8)
     assert of_maps.min() >= 0
 
@@ -82,7 +82,7 @@ def test_words_and_cells_in_closed_form() -> None:
         norm = float(model.embed_a(x[k : k + 1]).norm() * z.norm())
         bias = model.features_a.bias
         frame = side.encode(side.read([text]) * 0 + side.read([text]) * (side.read([text]) == 27))[0]  # all words blank
-        when = matching(one.joint.flatten(1))
+        when = _matching(one.joint.flatten(1))
         cells, words = (model.features_a(x[k : k + 1])[0].flatten(1).T - bias) / 16, one.words
         vectors = side.letters.weight - side.letters.weight[0]
         u = torch.stack([sum(vectors[ord(letter) - 96] for letter in word) for word in words]) @ side.after.weight.T

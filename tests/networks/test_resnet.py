@@ -11,7 +11,8 @@ from torch import nn
 from tests.conftest import assert_close
 from tests.zoo.published import random_state
 from xaicl_lib import PairModel
-from xaicl_lib.networks.resnet import ResNet50, SamePool, perceptron
+from xaicl_lib.checkpoints.simclr_v2 import _SamePool
+from xaicl_lib.networks.resnet import ResNet50, perceptron
 
 FIXTURES = Path(__file__).parents[1] / "checkpoints" / "fixtures"
 
@@ -40,14 +41,14 @@ def test_pooling_and_padding_equal_tensorflows(side) -> None:
     layers = np.load(FIXTURES / "tiny_outputs.npz")
     x, pooled, kernel, convolved = (torch.from_numpy(layers[f"layers/{k}_{side}"]) for k in ("x", "pool", "kernel", "conv"))
     assert x.max() < 1
-    assert_close(SamePool()(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), pooled, rtol=0, atol=0)
+    assert_close(_SamePool()(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), pooled, rtol=0, atol=0)
     assert not torch.equal(nn.MaxPool2d(3, 2, 1)(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), pooled)
     conv = nn.Conv2d(2, 3, 3, 2, 1, bias=False)
     conv.weight = nn.Parameter(kernel.permute(3, 2, 0, 1))
     assert_close(conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), convolved, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("pool", [None, SamePool()])
+@pytest.mark.parametrize("pool", [None, _SamePool()])
 def test_every_norm_is_folded(pool) -> None:
     model = PairModel(slim_resnet50(pool=pool), size=64)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in model.fast._parts.modules())

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.lab_node import in_node
 from xaicl_lib.errors import InputError
 from xaicl_lib.lab.gallery import MODELS, PAIRS, menu
-from xaicl_lib.publishing.quizzes import FILE, _mixed, answer, moodle_xml, read_quizzes, region, section, teachers_page
+from xaicl_lib.publishing.quizzes import FILE, _answer, _mixed, _region_of, moodle_xml, read_quizzes, section, teachers_page
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.views import LivePair
 
@@ -102,7 +102,7 @@ def test_moodle_gets_every_question_with_its_answer() -> None:
             assert float(full[0].findtext("text")) == pytest.approx(question["value"], abs=1e-5)
             assert float(full[0].findtext("tolerance")) == question["tolerance"]
         if question["kind"] == "place":
-            assert full[0].findtext("text") == region(question["at"])
+            assert full[0].findtext("text") == _region_of(question["at"])
         if question["kind"] in ("place", "control"):
             files = one.findall("questiontext/file")
             assert len(files) == (2 if question["kind"] == "place" else len(question["maps"]))
@@ -206,7 +206,7 @@ def test_a_faulty_question_is_named(tmp_path: Path, change: dict, says: str) -> 
 
 
 def test_an_answer_is_said_in_words() -> None:
-    assert [answer(q) for q in QUESTIONS if not answer(q).strip()] == []
+    assert [_answer(q) for q in QUESTIONS if not _answer(q).strip()] == []
 
 
 def test_the_right_answer_is_not_always_the_first_one_shown() -> None:

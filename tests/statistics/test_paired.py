@@ -15,7 +15,7 @@ from xaicl_lib.statistics.paired import (
     holm,
     interval,
     paired_difference,
-    rank_agreement,
+    rank_agreements,
     signed_ranks,
     summarise,
     tails,
@@ -148,9 +148,9 @@ def test_agreement_of_metrics() -> None:
     si, sd = table(quality), table({k: -v for k, v in quality.items()}, "SD")
     noise = table({k: rng.normal(size=20) for k in quality}, "CI")
     every = pd.concat([si, sd, noise])
-    assert rank_agreement(every, "SI", "SD")["mean"].item() == pytest.approx(1.0)
-    other = rank_agreement(every, "SI", "CI").iloc[0]
-    assert other["low"] < 0 < other["high"]
+    assert rank_agreements(every, "SI", "SD")["value"].to_numpy() == pytest.approx(1.0)
+    low, high = interval(rank_agreements(every, "SI", "CI")["value"].to_numpy())
+    assert low < 0 < high
 
 
 def test_bad_input() -> None:

@@ -2,11 +2,10 @@
 
 import pandas as pd
 
-from xaicl_lib.statistics.texts import p_texts, with_interval
+from xaicl_lib.statistics.texts import with_interval
 
 
-def test_numbers_with_their_intervals_and_small_p_values() -> None:
+def test_numbers_with_their_intervals() -> None:
     table = pd.DataFrame({"mean": [0.5], "low": [0.25], "high": [0.754], "difference": [-0.5]})
     assert with_interval(table) == ["50% (25% to 75%)"]
     assert with_interval(table, "+.1f", mean="difference") == ["-0.5 (+0.2 to +0.8)"]
-    assert p_texts([0.05, 0.001, 0.0009]) == ["0.050", "0.001", "< 0.001"]

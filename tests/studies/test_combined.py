@@ -13,7 +13,7 @@ from xaicl_lib import InputError, augment
 from xaicl_lib.augment.families import AUGMENTATIONS, composition
 from xaicl_lib.statistics.paired import signed_ranks
 from xaicl_lib.studies import combined
-from xaicl_lib.studies.combined import _only_together, beside_controls, beyond, by_method, compositions, extremes, square, verdict_counts
+from xaicl_lib.studies.combined import _only_together, beside_controls, beyond, by_method, compositions, extremes, square
 from xaicl_lib.studies.harmful import sweep
 
 
@@ -126,7 +126,6 @@ def test_the_ends_of_what_is_lost_only_together() -> None:
     told = extremes(found, 2)
     assert told["augmentation"].tolist() == ["c1", "c4", "c3", "c0"], "most first, then least, the least of them last"
     assert told.iloc[0][["lost only together", "minus random map's"]].tolist() == [0.5, "+0.25 (-1.00 to +1.00)"]
-    assert verdict_counts(found).to_dict() == {("m", "more"): 1, ("m", "undecided"): 4}
 
 
 def test_twos_are_swept_beside_single_ones(monkeypatch) -> None:

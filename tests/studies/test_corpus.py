@@ -10,7 +10,6 @@ from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, Pair, explain, measure
 from xaicl_lib.data.corpora import embed_corpus, scenes_of
 from xaicl_lib.data.scenes import SHAPES, scene_set
-from xaicl_lib.images import open_photo
 from xaicl_lib.metrics.randomisation import randomised
 from xaicl_lib.probes import linear_probe
 from xaicl_lib.scores import class_evidence, corpus_similarity, dot
@@ -27,14 +26,12 @@ from xaicl_lib.studies.corpus import (
     gains_without_learning,
     installed,
     likeness,
-    means_of,
     over_all_pairs,
     parts_of,
     sanity,
     settings,
     shape_corpus,
     shape_settings,
-    size_means,
     tally,
     vary_sizes,
 )
@@ -45,7 +42,6 @@ from xaicl_lib.studies.views_of_photos import (
     _cut_out,
     compare_views,
     explain_changes,
-    sample_photos,
     scores_and_agreement,
     shares_kept,
     silent_maps,
@@ -304,13 +300,6 @@ def _ring(count: int) -> torch.Tensor:
 
 
 def test_tables_of_the_page() -> None:
-    rows = [
-        {"way": way, "scenario": scenario, "metric": metric, "value": value + pair, "pair": pair}
-        for way, value in (("b", 1.0), ("a", 5.0)) for scenario in ("same class", "other class") for metric in ("x", "y") for pair in (0, 1)
-    ]  # fmt: skip
-    means = means_of(pd.DataFrame(rows), "same class")
-    assert means.index.tolist() == ["b", "a"]
-    assert means.loc["a"].tolist() == [5.5, 5.5]
     stored = pd.DataFrame({"part": ["p", "p", "q"], "x": [1.0, 2.0, np.nan], "way": ["u", "v", "w"]}).astype(
         {"part": "category", "way": "category"}
     )
@@ -318,11 +307,6 @@ def test_tables_of_the_page() -> None:
     assert parts["q"].columns.tolist() == ["part", "way"]
     assert (parts["p"]["way"].tolist(), parts["p"]["way"].dtype) == (["u", "v"], object)
     assert parts_of(None) == {}
-    sizes = [
-        {"varied": "corpus", "size": 1, "metric": "agreement", "draw": draw, "pair": pair, "value": pair + draw}
-        for draw in (0, 1) for pair in (0, 1, 2)
-    ]  # fmt: skip
-    assert size_means(pd.DataFrame(sizes))[["mean", "n"]].iloc[0].tolist() == [1.5, 3], "an explicand is the unit, not a draw"
 
 
 def test_what_is_gained_without_learning() -> None:
@@ -368,11 +352,6 @@ def test_questions_about_shapes(model) -> None:
     learned, known, _ = scene_set("train", 24, 600)
     want = linear_probe(embed_corpus(model, learned.float() / 255), known[:, 0])
     assert_close(probe(model.encode(one.explicands)), want(model.encode(one.explicands)))
-
-
-def test_sample_photos_are_in_the_order_of_their_names() -> None:
-    names, photos = sample_photos(24)
-    assert torch.equal(photos[names.index("cat")], open_photo("cat", 24)[0])
 
 
 def test_tables_below_each_other_say_where_they_are_from() -> None:

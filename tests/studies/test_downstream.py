@@ -15,7 +15,7 @@ from xaicl_lib.statistics.paired import summarise
 from xaicl_lib.studies import downstream as study
 from xaicl_lib.studies.downstream import (
     PUBLISHED,
-    Checkpoint,
+    _Checkpoint,
     checkpoints,
     correlate,
     downstream,
@@ -33,21 +33,20 @@ from xaicl_lib.studies.downstream import (
     without_each,
 )
 from xaicl_lib.studies.tables import grouped
-from xaicl_lib.training.finish import encode
+from xaicl_lib.training.finish import encode, keeper
 from xaicl_lib.training.recipes import RECIPES
-from xaicl_lib.training.snapshots import keeper
 from xaicl_lib.training.train import Trainer
 
 METHODS = {name: name for name in ("grad_cam", "interaction_cam", "random_map")}
 KNOWN = {"linear_accuracy": 0.7, "knn_accuracy": 0.6}
 
 
-def checkpoint(kind: str, accuracy: float = 0.7, epoch: int = 3) -> Checkpoint:
-    return Checkpoint(build(kind), kind, f"{kind}, 3 epochs", epoch, {**KNOWN, "linear_accuracy": accuracy})
+def checkpoint(kind: str, accuracy: float = 0.7, epoch: int = 3) -> _Checkpoint:
+    return _Checkpoint(build(kind), kind, f"{kind}, 3 epochs", epoch, {**KNOWN, "linear_accuracy": accuracy})
 
 
 @pytest.fixture(scope="module")
-def measured() -> tuple[list[Checkpoint], Pair, pd.DataFrame]:
+def measured() -> tuple[list[_Checkpoint], Pair, pd.DataFrame]:
     found = [checkpoint("projected"), checkpoint("headless", 0.5), checkpoint("two branches", 0.4)]
     pair = random_pair(3)
     return found, pair, downstream(found, pair, methods=METHODS)

@@ -22,7 +22,6 @@ from xaicl_lib.studies.graph_classifier import (
     _standardised,
     beside_linear,
     by_head,
-    by_temperature,
     classify,
     gain_by_width,
     gap_changes,
@@ -201,10 +200,3 @@ def test_narrow_heads_are_compared_with_each_other_and_with_the_linear_one(measu
     row = beside.loc["base", "GCN 2"]
     assert row["mean"] == pytest.approx((at(narrow, "base", "GCN 2") - at(measured, "base", "linear")).mean())
     assert (row["numbers"], row["of linear"]) == (5 * 2 + 2 + 2 * 3 + 3 + 1, 5 * 3 + 3)
-
-
-def test_temperatures_are_compared_on_the_draws_that_all_have(measured) -> None:
-    both = pd.concat([measured.assign(temperature=0.1), measured.assign(temperature=0.2, value=measured["value"] / 2)])
-    found = by_temperature(both, ["base"], repeats=2)
-    assert found.loc["base", "T = 0.1"] == pytest.approx(at(measured, "base", "GCN")[:2].mean())
-    assert found.loc["base", "T = 0.2"] == pytest.approx(found.loc["base", "T = 0.1"] / 2)

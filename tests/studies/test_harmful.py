@@ -12,6 +12,7 @@ from xaicl_lib.pair import Truth
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies import harmful
 from xaicl_lib.studies.harmful import _lines, _moved, _rank_correlation, _ranked, against, lost_shares, ranked_beside, sweep
+from xaicl_lib.studies.tables import told_by
 
 FEW = {"darkening": AUGMENTATIONS["darkening"], "rotation": AUGMENTATIONS["rotation"]}
 
@@ -237,11 +238,9 @@ def test_strengths_are_told_as_they_are() -> None:
 
 def test_shares_level_by_level_and_the_strongest_one() -> None:
     shares = lost_shares(swept({"cam": [[1, 1], [1, 1], [0, 1], [0, 1]]}))
-    told = harmful.by_level(shares, "blur")
+    told = told_by(shares, "level", index="model", form=".0%")
     assert told.loc["m", 1].startswith("50% (15% to ")
     many = swept({"cam": [[1]] * 10, "random_map": [[0]] * 10}).assign(level=5)
     few = many.assign(model="w", lost=0.0)
     wide = harmful.at_strongest(pd.concat([few, many, many.assign(level=4, lost=1.0)]))
     assert wide.loc["blur"].to_dict() == {"m": "1.00, noise 0.00: more", "w": "0.00, noise 0.00: undecided"}
-    order = pd.DataFrame({"model": list("mmw"), "augmentation": ["a", "b", "a"], "drop": [1.0, 9.0, 3.0], "mean": [0.0, 9.0, 0.5]})
-    assert harmful.over_models(order, ["a"]).to_dict("index") == {"a": {"drop": 2.0, "mean": 0.25}}

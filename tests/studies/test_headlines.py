@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.variants import labels_of
 from xaicl_lib.evaluation.method_spec import method_specs
 from xaicl_lib.metrics import PAPER, metrics
 from xaicl_lib.studies.headlines import (
@@ -13,10 +14,8 @@ from xaicl_lib.studies.headlines import (
     _printed,
     _told,
     across_models,
-    by_blur,
     counted,
     headlines,
-    labels,
     variants,
 )
 from xaicl_lib.studies.tables import METHODS, PUBLISHED
@@ -81,10 +80,10 @@ def test_what_the_paper_prints() -> None:
 
 def test_labels_of_claims_are_calls() -> None:
     """Those of the paper's rows are the rows; those of variants are labelled by what they set."""
-    found = labels(HEADLINES)
+    found = labels_of(HEADLINES)
     assert set(found) <= {*METHODS, PUBLISHED}
     assert len(found) == 13
-    made = method_specs(labels(VARIANTS["simclr"] + VARIANTS["scenes_simclr"]))
+    made = method_specs(labels_of(VARIANTS["simclr"] + VARIANTS["scenes_simclr"]))
     noisy = made["averaged_transforms(level=0.15, sigma=published)"]
     assert (noisy.name, noisy.params) == ("averaged_transforms", {"level": 0.15, "sigma": "published"})
     cold = made["pairwise_occlusion(temperature=0.5)"]
@@ -102,6 +101,3 @@ def test_variants_are_asked_model_by_model_and_the_blur_apart() -> None:
     assert list(found) == list(VARIANTS)
     assert found["simclr"].empty
     assert found["moco_v3"].loc[claim.says, "SI"].startswith("+1.000")
-    wide = by_blur(table)
-    assert list(wide.columns) == ["SI, blur", "SI, scaled_blur"]
-    assert wide.loc["Smooth-Grad"].tolist() == [0.25, 0.25]

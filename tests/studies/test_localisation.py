@@ -9,11 +9,11 @@ from scipy import stats
 from tests.conftest import build
 from tests.studies.test_truth import drops_of, marked, window_model
 from xaicl_lib import InputError, explain
-from xaicl_lib.studies.localisation import _mismatched, ahead, among_confirmed, by_sharing, in_words, localise, specific, used
+from xaicl_lib.studies.localisation import _mismatched, ahead, among_confirmed, by_sharing, localise, specific, used
 from xaicl_lib.studies.tables import means
 from xaicl_lib.studies.truth import known_scenes
+from xaicl_lib.views.gallery import known_figure
 from xaicl_lib.views.render import alt_of
-from xaicl_lib.views.truth import known_figure
 
 
 def found_of(shared: np.ndarray, mismatched: np.ndarray) -> pd.DataFrame:
@@ -99,8 +99,6 @@ def test_what_was_found_is_told_over_guessing_and_by_sharing() -> None:
     rows = by_sharing(found, "k").set_index("pairs")
     assert rows["mean"].to_dict() == pytest.approx({"it is shared": 0.7, "it is not": 0.3})
     assert set(rows["chance"]) == {0.1}
-    said = in_words(specific(found_of(np.arange(4.0), np.arange(4.0) - 0.5)))
-    assert said.loc["x", "relevance_rank"] == "+0.50 (+0.50 to +0.50)"
     drops = drops_of({"k": [0.2, -0.2], "other": [0.2, 0.2]}).assign(other=0.1)
     assert used(found, drops).T.to_dict() == {"k": {"used": 1, "pairs": 2}, "other": {"used": 2, "pairs": 2}}
 

@@ -9,17 +9,15 @@ from xaicl_lib.data.scenes import FACTORS
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.models import (
     Gallery,
-    accuracies_by_factor,
     card_table,
     cards,
-    drawn_scenes,
     factor_table,
+    many_scenes,
     nearest_by,
     spread_table,
     tiles,
     twin_table,
     validation_photos,
-    weakest_factors,
 )
 
 
@@ -43,9 +41,6 @@ def test_factor_table_knows_what_guessing_gives() -> None:
     table = factor_table([card("x", shape=0.8)]).set_index("factor")
     assert table.loc["shape", "linear"] == 0.8
     assert table.loc["place", "chance"] == pytest.approx(1 / 9)
-    wide = accuracies_by_factor([card("x", shape=0.8), card("y", place=0.1)])
-    assert wide.loc["x", ["shape", "place"]].tolist() == [0.8, 0.5]
-    assert wide.loc["y", "place"] == 0.1
 
 
 def test_twin_table_is_the_difference_with_its_interval() -> None:
@@ -56,11 +51,6 @@ def test_twin_table_is_the_difference_with_its_interval() -> None:
     assert row["difference"] == pytest.approx(0.2)
     assert (row["low"], row["high"]) == pytest.approx((0.2 - half, 0.2 + half))
     assert table.loc["shape", "low"] < 0 < table.loc["shape", "high"]
-    worse = twin_table([card("base"), card("base_twin", colour=0.4, place=0.3), card("base_other", shape=0.2)], "base")
-    assert dict(zip(*weakest_factors(worse)[["model", "factor"]].to_numpy().T, strict=True)) == {
-        "base_twin": "place",
-        "base_other": "shape",
-    }
 
 
 def test_tiles_are_parts_of_the_photos_that_are_named() -> None:
@@ -79,10 +69,10 @@ def test_cards_and_pictures_by_what_they_are_of(monkeypatch) -> None:
     assert all(card["name"].startswith("scenes_") == (card in scenes) for card in (*photos, *scenes))
     monkeypatch.delenv("XAICL_IMAGENETTE", raising=False)
     assert validation_photos(3) is None
-    drawn = drawn_scenes(4, seed=2)
+    drawn = many_scenes(4, seed=2)
     assert torch.equal(drawn.queries, drawn.pictures[:1])
     assert drawn.asked == [f"A scene, {drawn.labels[0]},"]
-    assert not torch.equal(drawn_scenes(4, seed=3).pictures, drawn.pictures)
+    assert not torch.equal(many_scenes(4, seed=3).pictures, drawn.pictures)
 
 
 def test_nearest_equals_sorting_by_the_score(monkeypatch) -> None:

@@ -13,11 +13,11 @@ from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, PairModel, load_model
 from xaicl_lib.data.scenes import FACTORS, SHAPES, scene_set
 from xaicl_lib.networks.small import _SlimViT
+from xaicl_lib.studies import side_by_side
 from xaicl_lib.studies.organization import (
     curves,
     images_at_hand,
     kept_far,
-    layer_curves,
     layer_features,
     layer_table,
     layers_of,
@@ -247,7 +247,8 @@ def test_near_and_far_of_a_curve_in_numbers() -> None:
 def test_models_are_in_the_order_of_the_book_and_layers_from_first_to_last() -> None:
     x, y = clouds(20)
     layers = {name: {"embedding": k * x[:, :3] + x[:, 2:], "block 1": x} for k, name in enumerate(("triplet", "simclr"))}
-    table = layer_curves(layers, y, [0.1, 1.0])
+    tables = {name: curves(found, y, [0.1, 1.0], halves=0) for name, found in layers.items()}
+    table = side_by_side({name: one.rename(columns={"model": "layer"}) for name, one in tables.items()}, "model")
     found = layer_table(table, 0.1)
     assert found.index.tolist() == ["simclr", "triplet"]
     assert found.columns[found.notna().any()].tolist() == ["block 1", "embedding"]

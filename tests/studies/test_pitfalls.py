@@ -10,18 +10,17 @@ from tests.conftest import random_pair
 from xaicl_lib import Pair, PairModel, explain
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
+from xaicl_lib.studies.harmful import against, lost_shares
 from xaicl_lib.studies.pitfalls import (
     _lost_by_noise,
     _moved,
-    dark_beside_controls,
+    darkened,
     fading,
     likeness,
-    lost_when_dark,
     moved_cells,
     near_the_border,
     noise_shares,
     where_cells_look,
-    with_view,
 )
 from xaicl_lib.views.pitfalls import fading_figure, scales_figure
 from xaicl_lib.views.render import alt_of
@@ -76,16 +75,6 @@ def test_noise_loses_half_by_agreement_and_more_by_a_small_truth() -> None:
     assert whole.loc[whole["measure"] == "truth", "lost"].tolist() == [1] * 5, "what is everywhere is found by chance"
 
 
-def test_a_view_is_the_mirrored_middle() -> None:
-    photo = torch.zeros(1, 3, 20, 20)
-    photo[:, :, 9:11, 4:6] = 1  # left of the middle
-    pair = with_view(20, photo)
-    assert torch.equal(pair.a, photo)
-    bright = (pair.b[0, 0] > 0.5).nonzero().float().mean(0)
-    assert bright[0] == pytest.approx(9.5)
-    assert bright[1] == pytest.approx(19 - (4.5 - 3) / 0.7, abs=0.6), "right of it, and larger"
-
-
 def test_maps_of_pairs_stand_on_their_own_scales_and_on_one(projected) -> None:
     pair = random_pair(1)
     made = explain(projected, pair, "grad_cam")
@@ -103,9 +92,9 @@ def test_the_darkest_level_is_set_against_noise_and_edges() -> None:
     rows = [("simclr", name, augmentation, level, k, v) for augmentation in ("blur", "blur + darkening") for level in (4, 5)
             for name, values in {**lost, "grad_cam": [0] * 20}.items() for k, v in enumerate(values)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["model", "method", "augmentation", "level", "pair", "lost"]).astype({"method": "category"})
-    bars = lost_when_dark(table).set_index("model")["mean"]
+    bars = lost_shares(darkened(table), ["method"]).set_index("model")["mean"]
     assert bars.to_dict() == {"simclr": 0.5, "random_map, photos": 0.5, "edges, photos": 0.0}
-    found = dark_beside_controls(table).set_index("control")["mean"]
+    found = against(darkened(table)).set_index("control")["mean"]
     assert found.to_dict() == {"random_map": 0.0, "edges": 0.5}
 
 

@@ -14,7 +14,6 @@ from xaicl_lib.scores import class_evidence
 from xaicl_lib.studies.properties import PROPERTIES, claims_seen, differences, properties
 from xaicl_lib.studies.quality import (
     Classifier,
-    averaged,
     by_corpus,
     by_logits,
     calibrated,
@@ -26,6 +25,7 @@ from xaicl_lib.studies.quality import (
     scene_classifiers,
     two_object_scenes,
 )
+from xaicl_lib.studies.tables import means
 
 SALIENCY = {"input x gradient": ("input_x_gradient", {})}
 
@@ -184,7 +184,7 @@ def test_bad_input(change, says) -> None:
 def test_averages_and_gains_are_over_images() -> None:
     images, classes, masks = halves()
     table = contrastivity([colours(), blind()], images, classes, masks, {**SALIENCY, "random_map": ("random_map", {})})
-    mean = averaged(table, "share").set_index(["judge", "method"])
+    mean = means(table, "judge", "method", value="share", unit="image").set_index(["judge", "method"])
     assert mean.loc[("blind", "input x gradient"), ["mean", "n"]].tolist() == pytest.approx([0.5, 4])
     table = table.assign(family="f")
     gain = gains(table, "share", [("f", "colours", "blind"), ("g", "blind", "colours")])

@@ -9,6 +9,7 @@ from torch import nn
 from xaicl_lib import PairModel, load_model
 from xaicl_lib.data.stickers import stickered_pairs
 from xaicl_lib.scores import cosine
+from xaicl_lib.statistics.paired import paired_difference
 from xaicl_lib.studies import shortcuts
 
 
@@ -18,13 +19,15 @@ def both():
 
 
 def test_the_planted_model_rests_on_the_sticker_and_the_repaired_one_does_not(both) -> None:
-    table = shortcuts.scores(both, 16, seed=3)
+    table = shortcuts._scores(both, 16, seed=3)
     assert len(table) == 2 * 2 * 3 * 16
     pair = stickered_pairs(16, "another", seed=3).pair
     by_hand = cosine(both[0].encode(pair.a), both[0].encode(pair.b, "b"))
     asked = table[(table["model"] == "stickers_95") & (table["objects"] == "same object") & (table["carried"] == "another")]
     assert asked["value"].to_numpy() == pytest.approx(by_hand.numpy(), abs=1e-5)
-    rests = shortcuts.reliance(table).set_index(["objects", "model"])
+    rests = paired_difference(table, "carried", "pair", ["model", "objects"], names=["same"], against="another").set_index(
+        ["objects", "model"]
+    )
     planted, repaired = (rests.loc[("same object", name)] for name in ("stickers_95", "stickers_0"))
     assert planted["low"] > repaired["high"] + 0.05
     wide = table.pivot_table("value", ["model", "objects", "pair"], "carried")
@@ -33,7 +36,7 @@ def test_the_planted_model_rests_on_the_sticker_and_the_repaired_one_does_not(bo
 
 
 def test_a_sticker_that_misleads_costs_the_planted_model_its_partners(both) -> None:
-    found = shortcuts.retrieved(both, 40, seed=3).groupby(["model", "carried"])["value"].mean()
+    found = shortcuts._retrieved(both, 40, seed=3).groupby(["model", "carried"])["value"].mean()
     assert set(found.index.get_level_values("carried")) == {"same", "another", "none"}
     assert found["stickers_95", "same"] > found["stickers_95", "another"] + 0.2
     assert found["stickers_95", "another"] < found["stickers_0", "another"]
@@ -80,9 +83,6 @@ def test_the_training_is_the_unit() -> None:
     assert told["ordered"] == pytest.approx((1 + 2 * 3) / 9)
     same = shortcuts.told_apart(of_seeds({"stickers_95": [1.0, 1.0], "stickers_0": [1.0, 1.0]})).loc["m"]
     assert (same["mean"], same["ordered"]) == (0, 0.5)
-    means = shortcuts.over_seeds(table, ["model"]).set_index("model")
-    assert means.loc["stickers_95", "n"] == 3
-    assert means.loc["stickers_95", "mean"] == pytest.approx(2)
 
 
 def test_reliance_of_seeds_is_the_mean_fall() -> None:

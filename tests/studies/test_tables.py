@@ -16,11 +16,13 @@ from xaicl_lib.studies.tables import (
     by_fill,
     cascades,
     choose_methods,
+    drawn_scenes,
     evaluated,
     grouped,
     mean_by,
     means,
     pixel_curves,
+    told_by,
     view_pairs,
 )
 from xaicl_lib.views.figures import label
@@ -119,6 +121,27 @@ def test_means_have_short_names_in_the_order_of_the_table() -> None:
     assert list(across.columns) == ["Smooth-Grad", "edges"]
     assert list(across.index) == ["SI", "CD"]
     assert across.loc["SI", "edges"] == 3
+
+
+def test_rows_of_one_unit_are_one_value_and_no_rows_have_no_mean() -> None:
+    draws = pd.DataFrame({"size": 1, "pair": [0, 0, 0, 1], "lift": [1.0, 1.0, 4.0, 0.0], "value": 9.0})
+    assert means(draws, "size", value="lift", unit="pair")[["mean", "n"]].iloc[0].tolist() == [1.0, 2], "a pair is the unit, not a draw"
+    assert means(draws, "size", value="lift")["mean"].item() == 1.5
+    assert list(means(draws[:0], "size")) == ["size", "mean", "low", "high"]
+
+
+def test_means_are_told_with_their_intervals() -> None:
+    table = pd.DataFrame({"method": ["w", "v"], "metric": ["SI", "CD"], "mean": 0.5, "low": 0.25, "high": 1.0})
+    told = told_by(table, "metric")
+    assert (list(told), list(told.index)) == (["SI", "CD"], ["w", "v"])
+    assert told.loc["w", "SI"] == "+0.50 (+0.25 to +1.00)"
+    assert told_by(table, "metric", form=".0%").loc["v", "CD"] == "50% (25% to 100%)"
+
+
+def test_drawn_scenes_are_the_same_however_many() -> None:
+    images, shown = drawn_scenes(3, 32, seed=12)
+    assert torch.equal(images[:2], drawn_scenes(2, 32, seed=12)[0])
+    assert shown[0] == "large blue cross, zigzag, on grass"
 
 
 NAMES = ("grad_cam", "interaction_cam", "legrad", "interaction_cam(reduction=max)", "edges", "random_map")

@@ -30,8 +30,8 @@ from xaicl_lib.studies.truth import (
     painted_over,
     surely,
 )
+from xaicl_lib.views.gallery import pairs_figure
 from xaicl_lib.views.render import alt_of
-from xaicl_lib.views.truth import pairs_figure
 
 
 class Window(nn.Module):

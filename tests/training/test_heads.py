@@ -8,7 +8,7 @@ import torch
 
 from xaicl_lib import InputError, load_model
 from xaicl_lib.cli import main
-from xaicl_lib.training.heads import RECIPES, HeadRecipe, _batch, head_features, head_model, make_head, train_head
+from xaicl_lib.training.heads import RECIPES, HeadRecipe, _batch, _train_head, head_features, head_model, make_head
 from xaicl_lib.zoo.bundled import HEADS, model_card, untrained
 
 SMALL = HeadRecipe("small", 0.95, objects=160, steps=40, batch=64)
@@ -42,7 +42,7 @@ def test_a_share_of_pairs_carries_one_sticker(features, share) -> None:
 
 def test_the_same_seed_gives_the_same_head_and_leaves_the_global_random_state_alone(features) -> None:
     state = torch.get_rng_state()
-    one, again, other = (train_head(recipe, features) for recipe in (SMALL, SMALL, replace(SMALL, seed=1)))
+    one, again, other = (_train_head(recipe, features) for recipe in (SMALL, SMALL, replace(SMALL, seed=1)))
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(x, y) for x, y in zip(one.state_dict().values(), again.state_dict().values(), strict=True))
     assert not torch.equal(one[1].weight, other[1].weight)

@@ -118,7 +118,7 @@ def test_dino_at_its_limits() -> None:
     teacher, nothing = 9 * torch.eye(8), torch.zeros(8, 8)
     assert losses.dino(teacher, teacher, nothing, nothing).item() == pytest.approx(math.log(8), rel=1e-5)
     assert losses.dino(teacher, teacher, teacher, teacher).item() < 1e-5
-    shares = losses.balanced(torch.tensor([[5.0, 0.0], [4.0, 0.0], [3.0, 0.0], [2.0, 0.0]]), rounds=50)
+    shares = losses._balanced(torch.tensor([[5.0, 0.0], [4.0, 0.0], [3.0, 0.0], [2.0, 0.0]]), rounds=50)
     torch.testing.assert_close(shares.sum(0), torch.tensor([2.0, 2.0]), atol=1e-3, rtol=0)
 
 

@@ -10,7 +10,7 @@ from tests.conftest import assert_close
 from tests.training.test_training import LABELS, PHOTOS, tiny, trainer_of
 from xaicl_lib import InputError, load_model
 from xaicl_lib.cli import main
-from xaicl_lib.training.snapshots import _snapshot_name, check_epochs, keeper
+from xaicl_lib.training.finish import _snapshot_name, check_epochs, keeper
 from xaicl_lib.training.train import Trainer
 from xaicl_lib.zoo.bundled import _read_weights, model_card
 

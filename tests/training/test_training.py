@@ -17,8 +17,7 @@ from xaicl_lib.probes import knn_accuracy, probe_accuracy
 from xaicl_lib.training.data import load_data, training_labels
 from xaicl_lib.training.finish import _spread, finish
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
-from xaicl_lib.training.tasks import follow
-from xaicl_lib.training.train import MEAN, STD, Trainer, _pictures
+from xaicl_lib.training.train import MEAN, STD, Trainer, _follow, _pictures
 from xaicl_lib.zoo import load_classifier
 
 PHOTOS = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -155,7 +154,7 @@ def test_the_momentum_branch_follows_by_its_schedule(tmp_path) -> None:
     trainer = trainer_of(recipe, tmp_path)
     key, query = (trainer.network[role].tokens[0].weight for role in ("features_b", "features"))
     assert torch.equal(key, query)
-    follow(trainer.network, 0.5)
+    _follow(trainer.network, 0.5)
     assert torch.equal(key, query)
     want = key.detach().clone()
     steps = []

@@ -51,11 +51,12 @@ def test_gains_are_shown_a_metric_at_a_time() -> None:
     found = pd.DataFrame(rows)
     figure = gains_figure(found)
     means = [list(t.x) for t in figure.data if t.error_x.array is not None]
-    assert means == [[0, 1], [1, 2]]
-    assert [t.visible for t in figure.data].count(False) == len(figure.data) // 2
+    assert means == [[0, 1]]
     buttons = figure.layout.updatemenus[0].buttons
     assert [b.label for b in buttons] == list(found["metric"].unique())
-    assert [sum(b.args[0]["visible"]) for b in buttons] == [2, 2]
+    assert [b.args[0]["x"] for b in buttons] == [[[0, 1]], [[1, 2]]]
+    assert [b.args[0]["error_x.array"] for b in buttons] == [[[0.5, 0.5]]] * 2
+    assert list(buttons[0].args[1]["xaxis.range"]) == list(figure.layout.xaxis.range) != buttons[1].args[1]["xaxis.range"]
     assert "RISE, corpus, same class: +0.000 (-0.500 to +0.500)" in alt_of(figure)
 
 

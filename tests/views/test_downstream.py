@@ -94,7 +94,8 @@ def test_forest_shows_one_group_at_a_time(found) -> None:
     assert np.isnan(figure.data[2].x[1])
     second = figure.layout.updatemenus[0].buttons[1]
     assert second.label == "average drop"
-    change, traces = second.args
+    change, axis, traces = second.args
+    assert list(axis["xaxis.range"]) == list(figure.layout.xaxis.range)
     assert list(traces) == [0, 1, 2]
     want = some.query("method == 'random_map' and group == 'average drop' and statistic == 'partial'").iloc[0]
     assert change["x"][1][1] == pytest.approx(want["r"])

@@ -18,7 +18,6 @@ from xaicl_lib.views.metrics import (
     beside_figure,
     claims_figure,
     groups_figure,
-    intervals_figure,
     paper_figure,
     pixel_curves_figure,
     table_figure,
@@ -100,16 +99,6 @@ def test_cascade_begins_with_the_intact_model(projected) -> None:
     assert len(maps.data) == 1 + len(cascade.layers)
     drawn = torch.tensor(maps.data[0].z)
     assert torch.allclose(drawn, (made.a[0] / made.a[0].max()).to(drawn), atol=0.006)
-
-
-def test_intervals() -> None:
-    table = pd.DataFrame({"metric": ["SI", "SD"], "truth": "mass", "mean": [0.2, -0.1], "low": [0.0, -0.3], "high": [0.5, 0.0]})
-    figure = intervals_figure(table, x="metric", group="truth", title="agreement")
-    assert alt_of(figure) == "agreement: SI, mass: 0.20 (0.00 to 0.50); SD, mass: -0.10 (-0.30 to 0.00)."
-    dots = figure.data[0]
-    assert list(dots.x) == [0, 1]
-    assert np.allclose(dots.error_y.array, [0.3, 0.1])
-    assert np.allclose(dots.error_y.arrayminus, [0.2, 0.2])
 
 
 def test_cells_beside_the_paper() -> None:

@@ -3,8 +3,7 @@
 import torch
 
 from xaicl_lib.data.scenes import SHAPES
-from xaicl_lib.views.gallery import gallery_figure, overlaid
-from xaicl_lib.views.quality import class_maps_figure
+from xaicl_lib.views.gallery import class_maps_figure, gallery_figure, overlaid
 from xaicl_lib.views.render import alt_of
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xaicl_lib.views.harmful import strength_figure
-from xaicl_lib.views.studies import NULLS, _dots_alt, dots_figure, matrix_figure, series_colours
+from xaicl_lib.views.studies import NULLS, PALETTE, _dots_alt, dots_figure, matrix_figure, series_colours
 from xaicl_lib.views.zoo import COLOURS
 
 TABLE = pd.DataFrame(
@@ -38,6 +38,8 @@ def test_colours_are_a_models_own_unless_two_would_be_alike() -> None:
     assert series_colours(["simclr", "supervised"]) == {"simclr": COLOURS["simclr"], "supervised": COLOURS["supervised"]}
     assert len(set(series_colours(["simclr", "scenes_simclr"]).values())) == 2
     assert len(set(series_colours(["plain", "guided"]).values())) == 2
+    assert series_colours(["simclr", "new"])["simclr"] == COLOURS["simclr"], "one that has no colour takes none its own"
+    assert series_colours(["new"]) == {"new": PALETTE[0]}
 
 
 def test_controls_look_like_no_model() -> None:

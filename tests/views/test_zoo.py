@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.studies.test_models import card
 from xaicl_lib import list_models
-from xaicl_lib.studies.models import Gallery, factor_table, twin_table
+from xaicl_lib.studies.models import Gallery, factor_table
 from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.views import zoo
 from xaicl_lib.views.render import alt_of
@@ -44,15 +44,8 @@ def test_retrievals_show_the_pictures_that_were_found() -> None:
     assert alt_of(figure).endswith("by simclr: <white>; by other: grey.")
 
 
-def test_factor_and_twin_figures_draw_their_tables() -> None:
-    cards = [card("scenes_simclr", colour=0.6), card("scenes_simclr_no_jitter", colour=0.8)]
-    factors, twins = factor_table(cards), twin_table(cards)
+def test_the_figure_of_factors_draws_its_table() -> None:
+    factors = factor_table([card("scenes_simclr", colour=0.6), card("scenes_simclr_no_jitter", colour=0.8)])
     bars = zoo.factors_figure(factors).data[1]
     assert dict(zip(bars.x, bars.y, strict=True))["colour"] == 0.8
-    dots = zoo.twins_figure(twins).data[0]
-    k = list(dots.y).index("colour")
-    row = twins.iloc[k]
-    assert abs(dots.x[k] + dots.error_x.array[k] - row["high"]) < 1e-9
-    assert abs(dots.x[k] - dots.error_x.arrayminus[k] - row["low"]) < 1e-9
     assert "colour 0.60 to 0.80" in alt_of(zoo.factors_figure(factors))
-    assert f"scenes_simclr_no_jitter +0.200 ({row['low']:+.3f} to {row['high']:+.3f})" in alt_of(zoo.twins_figure(twins))

@@ -18,14 +18,14 @@ from tests.zoo.test_methods_on_models import FEW
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods, load_model
 from xaicl_lib.checkpoints import simsiam
 from xaicl_lib.checkpoints.tf_bundle import Bundle
-from xaicl_lib.checkpoints.torch_file import fill, renamed
+from xaicl_lib.checkpoints.torch_file import _renamed
 from xaicl_lib.cli import main
 from xaicl_lib.data import fetch as download
 from xaicl_lib.methods import methods
 from xaicl_lib.scores import cosine
 from xaicl_lib.zoo import list_official, model_card, official
 from xaicl_lib.zoo.bundled import load_classifier
-from xaicl_lib.zoo.official import OFFICIAL, _empty_network
+from xaicl_lib.zoo.official import OFFICIAL, _empty_network, _fill
 
 NAME = "official/simclrv2_1x"
 SHARD = TINY.with_suffix(".data-00000-of-00001")
@@ -223,7 +223,7 @@ def test_a_disk_without_room_for_the_converted_file(cache, monkeypatch) -> None:
 def test_licences_that_forbid_commerce_are_said_at_load(tmp_path, capsys, monkeypatch) -> None:
     row = replace(OFFICIAL["simsiam"], options={"slim": 32})
     monkeypatch.setitem(OFFICIAL, "simsiam", row)
-    state = {renamed(ours, simsiam.names()): value for ours, value in random_state(_empty_network(row).state_dict()).items()}
+    state = {_renamed(ours, simsiam._names()): value for ours, value in random_state(_empty_network(row).state_dict()).items()}
     torch.save(checkpoint("simsiam", state), tmp_path / "checkpoint_0099.pth.tar")
     with pytest.warns(UserWarning, match=r"official/simsiam is under CC BY-NC 4\.0: not for commercial use"):
         load_model("official/simsiam", "cpu", file=tmp_path / "checkpoint_0099.pth.tar")
@@ -273,7 +273,7 @@ def slim(name: str) -> PairModel:
     """The architecture of an official model with an eighth of its widths and random weights."""
     row = OFFICIAL[name]
     net = _empty_network(replace(row, options={**row.options, "slim": 8}))
-    fill(net, random_state(net.state_dict()))
+    _fill(net, random_state(net.state_dict()))
     return PairModel(**dict(net.items()), size=row.size, mean=row.mean, std=row.std, name=name)
 
 

@@ -9,8 +9,7 @@ import torch
 from tests.conftest import assert_close
 from tests.zoo.published import KEYS, barlow_twins, checkpoint, moco_v3_r50, random_state, resnet50, simsiam, state_without_memory
 from xaicl_lib import InputError
-from xaicl_lib.checkpoints.torch_file import fill
-from xaicl_lib.zoo.official import OFFICIAL, _empty_network
+from xaicl_lib.zoo.official import OFFICIAL, _empty_network, _fill
 
 NAMES = pytest.mark.parametrize("name", list(KEYS))
 
@@ -25,7 +24,7 @@ def saved(name: str, path: Path, state: dict | None = None, **changes) -> Path:
 def read(name: str, path: Path) -> torch.nn.ModuleDict:
     row = OFFICIAL[name]
     net = _empty_network(row)
-    fill(net, import_module(f"xaicl_lib.checkpoints.{row.reader}").read([path], net, **row.options))
+    _fill(net, import_module(f"xaicl_lib.checkpoints.{row.reader}").READER.read([path], net, **row.options))
     return net.eval()
 
 

@@ -36,7 +36,7 @@ METRICS = {
 DIGITS = 5
 
 
-class Shortcut(NamedTuple):
+class _Shortcut(NamedTuple):
     """Pairs that were found to be a shortcut for a model and none for its twin: pairs, and (n, 2) by how much their scores fall."""
 
     made: Stickered
@@ -45,7 +45,7 @@ class Shortcut(NamedTuple):
     digest: str
 
 
-def shortcut(model: PairModel, twin: PairModel, count: int = COUNT, seed: int = 0) -> Shortcut | None:
+def _shortcut(model: PairModel, twin: PairModel, count: int = COUNT, seed: int = 0) -> _Shortcut | None:
     """The first `count` pairs whose score falls by `SURE` more on the model than on its twin when the sticker of side b is exchanged.
 
     None if on average over all that are drawn it falls by less than `USED` more, or there is no such pair.
@@ -57,7 +57,7 @@ def shortcut(model: PairModel, twin: PairModel, count: int = COUNT, seed: int = 
     rows = (more > SURE).nonzero()[:count, 0]
     if more.mean() < USED or not len(rows):
         return None
-    return Shortcut(same, rows.tolist(), effects[rows], _digest(same, another, rows))
+    return _Shortcut(same, rows.tolist(), effects[rows], _digest(same, another, rows))
 
 
 def _fall(model: PairModel, same: Stickered, another: Stickered) -> Float[Tensor, " n"]:
@@ -79,7 +79,7 @@ def measured(run: Method, model: PairModel, kind: str, count: int, seed: int, li
     if model.name not in TWINS:
         return None
     twin = load_model(TWINS[model.name], model.device)
-    found = shortcut(model, twin, count, seed)
+    found = _shortcut(model, twin, count, seed)
     if found is None:
         return None
     truth = found.made.pair.truth

@@ -1,17 +1,14 @@
 """Barlow Twins (:cite:t:`zbontar2021barlow`): a ResNet-50 with a projector of three layers, from the authors' full checkpoint."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from torch import nn
 
-from torch import Tensor, nn
-
-from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
+from xaicl_lib.checkpoints.torch_file import torch_reader
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 WHAT = "the full checkpoint of Barlow Twins (checkpoint.pth; resnet50.pth is the backbone alone)"
 
 
-def network(*, slim: int = 1) -> nn.ModuleDict:
+def _network(*, slim: int = 1) -> nn.ModuleDict:
     """Features up to `layer4` and the projector 2048-8192-8192-8192.
 
     Differs: the training's loss standardises the outputs over the batch; as in the published code of
@@ -25,17 +22,9 @@ def network(*, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict({"features": ResNet50(64 // slim), "head": pooled_head(projector=projector)})
 
 
-def names(**_: object) -> dict[str, str]:
+def _names(**_: object) -> dict[str, str]:
     """Beginnings of the checkpoint's names by those of ours."""
     return {"features.": "backbone.", "head.projector.": "projector."}
 
 
-def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
-    """Tensors for `network()` from `checkpoint.pth`, whose optimizer and statistics of the loss are left aside.
-
-    Raises:
-        InputError: another file, or one that does not fit.
-    """
-    refuse_probe(files[0], WHAT)
-    given = state_of(read_torch(files[0]), "model", files[0])
-    return translate(given, empty, names(), path=files[0], what=WHAT, aside=["bn."])
+READER = torch_reader(_network, _names, WHAT, key="model", aside=("bn.",))  # of the loss

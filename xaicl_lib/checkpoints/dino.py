@@ -1,19 +1,17 @@
 """DINO (:cite:t:`caron2021emerging`): the published backbones, ResNet-50 and ViT-S/16, which come without their heads."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from torch import nn
 
-from torch import Tensor, nn
-
-from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
+from xaicl_lib.checkpoints.torch_file import torch_reader
 from xaicl_lib.model import MeanPool
 from xaicl_lib.networks.resnet import ResNet50
 from xaicl_lib.networks.vit import PatchMap, official_names
 
+WHAT = "the pretrained backbone of DINO ({architecture})"
 DEPTH = 12
 
 
-def network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
+def _network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
     """Features and mean pooling over the map; no head was published, so similarity is that of pooled features.
 
     For "vit_s" the map holds the patch tokens after the last block and norm, the class token left out.
@@ -26,18 +24,9 @@ def network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict({"features": features, "head": MeanPool()})
 
 
-def names(architecture: str) -> dict[str, str]:
+def _names(architecture: str) -> dict[str, str]:
     """Beginnings of the checkpoint's names by those of ours."""
     return {"features.": ""} if architecture == "r50" else official_names(DEPTH, ends=False)
 
 
-def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object) -> dict[str, Tensor]:
-    """Tensors for `network(architecture)`; a classifier in the file is left aside.
-
-    Raises:
-        InputError: another file, or one that does not fit.
-    """
-    what = f"the pretrained backbone of DINO ({architecture})"
-    refuse_probe(files[0], what)
-    given = state_of(read_torch(files[0]), None, files[0])
-    return translate(given, empty, names(architecture), path=files[0], what=what, aside=["fc."] if architecture == "r50" else [])
+READER = torch_reader(_network, _names, WHAT, aside=("fc.",))  # of a classifier

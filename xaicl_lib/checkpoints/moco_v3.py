@@ -4,22 +4,21 @@ Side a is the query encoder with its predictor, side b the momentum encoder, the
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
+from xaicl_lib.checkpoints.torch_file import torch_reader
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 from xaicl_lib.networks.vit import ClassToken, ClassTokenMap, official_names
 
 WIDTHS = {"vit_b": 768, "vit_s": 384}
 DEPTH = 12
 HIDDEN, OUT = 4096, 256
+WHAT = "the pretrained checkpoint of MoCo v3 ({architecture}) with base_encoder, momentum_encoder and predictor"
 BRANCHES = {"": "base_encoder.", "_b": "momentum_encoder."}
 
 
-def network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
+def _network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
     """Features and head of both branches; heads end with 256 numbers.
 
     For the ViTs features end in the attention of `blocks.11` (see `ClassTokenMap`) and the head holds the rest of that block,
@@ -45,7 +44,7 @@ def network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict(parts)
 
 
-def names(architecture: str) -> dict[str, str]:
+def _names(architecture: str) -> dict[str, str]:
     """Beginnings of the checkpoint's names by those of ours."""
     if architecture == "r50":
         one = {"features.": "", "head.projector.": "fc."}
@@ -57,13 +56,4 @@ def names(architecture: str) -> dict[str, str]:
     return out
 
 
-def read(files: Sequence[Path], empty: nn.Module, architecture: str, **_: object) -> dict[str, Tensor]:
-    """Tensors for `network(architecture)`.
-
-    Raises:
-        InputError: another file, such as a linear probe, or one that does not fit.
-    """
-    what = f"the pretrained checkpoint of MoCo v3 ({architecture}) with base_encoder, momentum_encoder and predictor"
-    refuse_probe(files[0], what)
-    given = state_of(read_torch(files[0]), "state_dict", files[0])
-    return translate(given, empty, names(architecture), path=files[0], what=what)
+READER = torch_reader(_network, _names, WHAT, key="state_dict")

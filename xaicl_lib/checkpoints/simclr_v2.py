@@ -1,7 +1,7 @@
 """SimCLRv2 (:cite:t:`chen2020big`): ResNet-50 of one or two times the width with the whole projection head, from Google's TensorFlow files.
 
 Written from the published code's behaviour: convolutions of stride 2 are padded by their size alone, which is torch's padding; max
-pooling is SAME (`SamePool`); batch norms have an epsilon of 1e-5, the last without an offset; no selective kernels (sk0). Pixels are
+pooling is SAME (`_SamePool`); batch norms have an epsilon of 1e-5, the last without an offset; no selective kernels (sk0). Pixels are
 [0, 1] as they are.
 """
 
@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.tf_bundle import Bundle, find_bundle
-from xaicl_lib.checkpoints.torch_file import complain
+from xaicl_lib.checkpoints.torch_file import Reader, complain
 from xaicl_lib.errors import InputError
-from xaicl_lib.networks.resnet import ResNet50, SamePool, perceptron, pooled_head
+from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 AVERAGE = "ema_model/"  # of the weights over the training
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -23,7 +25,18 @@ STEP = 250228  # of the pretrained files; others are fine-tuned or supervised
 LAYERS = 3  # of the projection head
 
 
-def network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), out: int = 128) -> nn.ModuleDict:
+class _SamePool(nn.Module):
+    """TensorFlow's max pooling 3 x 3 of stride 2 with SAME padding: half the side, rounded up.
+
+    Of an even side only the end is padded (112 pixels at 224), where `MaxPool2d(3, 2, 1)` pads both ends and so looks at
+    windows shifted by a pixel; of an odd side both are.
+    """
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c i j"]:
+        return F.max_pool2d(x, 3, 2, padding=(x.shape[2] % 2, x.shape[3] % 2), ceil_mode=True)
+
+
+def _network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), out: int = 128) -> nn.ModuleDict:
     """Features up to the last block group and the projection head of three layers, all of which the paper uses.
 
     Differs: the published code of :cite:t:`sammani2023visualizing` runs a port whose pooling pads both ends of a side; here it
@@ -35,12 +48,12 @@ def network(width: int, *, slim: int = 1, blocks: tuple[int, int, int, int] = (3
         blocks, out: of the stages, of the embedding.
     """
     filters = 64 * width // slim
-    c, features = 32 * filters, ResNet50(filters, SamePool(), blocks)
+    c, features = 32 * filters, ResNet50(filters, _SamePool(), blocks)
     return nn.ModuleDict({"features": features, "head": pooled_head(projector=perceptron(c, c, c, out, last_norm="affine"))})
 
 
-def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
-    """Tensors for a `network(...)` from `model.ckpt-250228.index` and the shard beside it, checksums verified.
+def _read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
+    """Tensors for a `_network(...)` from `model.ckpt-250228.index` and the shard beside it, checksums verified.
 
     The moving average of the weights is read where the file has one, as the published code of
     :cite:t:`sammani2023visualizing` does. Slots of the optimizer, the classifier on top and counters are left aside.
@@ -55,13 +68,13 @@ def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tens
         raise InputError(f"expected {what}, got {index.name!r}: one of another step is fine-tuned or supervised")
     bundle = Bundle(index)
     scope = AVERAGE if any(name.startswith(AVERAGE) for name in bundle.entries) else ""
-    state, wanted = empty.state_dict(), dict(names(empty, scope))
+    state, wanted = empty.state_dict(), dict(_names(empty, scope))
     _check(bundle, wanted, state, scope, index, what)
     out = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in state.items() if name not in wanted.values()}
     return out | {ours: _turned(bundle.read(theirs)) for theirs, ours in wanted.items()}
 
 
-def names(empty: nn.Module, scope: str = AVERAGE) -> Iterator[tuple[str, str]]:
+def _names(empty: nn.Module, scope: str = AVERAGE) -> Iterator[tuple[str, str]]:
     """TensorFlow's names and ours. Layers are numbered as they are made: in a block that changes the shape, the shortcut's first."""
     layers = [("features.conv1", "features.bn1")]
     for name, block in empty.features.named_modules():  # type: ignore[union-attr]
@@ -101,3 +114,6 @@ def _turned(value: Tensor, back: bool = False) -> Tensor:
     if value.ndim == 4:
         return value.permute(2, 3, 1, 0) if back else value.permute(3, 2, 0, 1)
     return value.mT if value.ndim == 2 else value
+
+
+READER = Reader(_network, _read)

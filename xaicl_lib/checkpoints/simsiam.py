@@ -1,17 +1,14 @@
 """SimSiam (:cite:t:`chen2021exploring`): a ResNet-50 with a projector of three layers and a predictor, from the authors' checkpoint."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from torch import nn
 
-from torch import Tensor, nn
-
-from xaicl_lib.checkpoints.torch_file import read_torch, refuse_probe, state_of, translate
+from xaicl_lib.checkpoints.torch_file import torch_reader
 from xaicl_lib.networks.resnet import ResNet50, perceptron, pooled_head
 
 WHAT = "the pretrained checkpoint of SimSiam (checkpoint_0099.pth.tar, with projector and predictor)"
 
 
-def network(*, slim: int = 1) -> nn.ModuleDict:
+def _network(*, slim: int = 1) -> nn.ModuleDict:
     """Features up to `layer4`, the projector 2048-2048-2048-2048 and the predictor 2048-512-2048, the same on both sides.
 
     Differs: from the training, where one side has no predictor. As in the published code of :cite:t:`sammani2023visualizing`
@@ -26,17 +23,9 @@ def network(*, slim: int = 1) -> nn.ModuleDict:
     return nn.ModuleDict({"features": ResNet50(64 // slim), "head": pooled_head(projector=projector, predictor=predictor)})
 
 
-def names(**_: object) -> dict[str, str]:
+def _names(**_: object) -> dict[str, str]:
     """Beginnings of the checkpoint's names by those of ours."""
     return {"features.": "encoder.", "head.projector.": "encoder.fc.", "head.predictor.": "predictor."}
 
 
-def read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Tensor]:
-    """Tensors for `network()` from `checkpoint_0099.pth.tar`.
-
-    Raises:
-        InputError: another file, or one that does not fit.
-    """
-    refuse_probe(files[0], WHAT)
-    given = state_of(read_torch(files[0]), "state_dict", files[0])
-    return translate(given, empty, names(), path=files[0], what=WHAT)
+READER = torch_reader(_network, _names, WHAT, key="state_dict")

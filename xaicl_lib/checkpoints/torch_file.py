@@ -4,9 +4,9 @@ import os
 import pickle
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
-def state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
+def _state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; without prefixes of wrappers.
 
     Raises:
@@ -76,7 +76,7 @@ def _bare(name: str) -> str:
     return name if own == name else _bare(own)
 
 
-def without_owner(given: Mapping[str, Tensor], wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
+def _without_owner(given: Mapping[str, Tensor], wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
     """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like; its own tensors are left out.
 
     Raises:
@@ -97,7 +97,7 @@ def _ends(name: str) -> list[str]:
     return [".".join(parts[k:]) for k in range(len(parts))]
 
 
-def refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+def _refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
     """Refuse weights that a network would take without a word and that are none.
 
     Raises:
@@ -115,23 +115,50 @@ def refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pat
             raise InputError(f"expected finite weights in {path.name!r}, got NaN or infinity in {name}")
 
 
-def translate(
-    given: Mapping[str, Tensor], network: nn.Module, names: Mapping[str, str], *, path: Path, what: str, aside: Sequence[str] = ()
-) -> dict[str, Tensor]:
-    """Tensors by the names of our network, every one in its place.
+class Reader(NamedTuple):
+    """What the files of a publisher become.
+
+    Attributes:
+        network: the empty network, of a model's options and of `slim`, by which all widths are divided, for tests.
+        read: (files, empty network, options) -> tensors by our names, every one in its place. An `InputError` says which other file it is,
+            or what is missing, surplus or of another shape.
+    """
+
+    network: Callable[..., nn.ModuleDict]
+    read: Callable[..., dict[str, Tensor]]
+
+
+def torch_reader(
+    network: Callable[..., nn.ModuleDict],
+    names: Callable[..., dict[str, str]],
+    what: str,
+    *,
+    key: str | None = None,
+    aside: tuple[str, ...] = (),
+) -> Reader:
+    """How a file of `torch.save` is read.
 
     Args:
-        given: tensors by the names of the publisher.
-        network: which must be filled; it may be on the meta device.
-        names: for beginnings of our names those of the publisher; the longest that fits is taken.
-        path: of the file, for messages.
-        what: it should be, for messages.
+        network: makes the empty network, from a model's options.
+        names: from the same, for beginnings of our names those of the publisher; the longest that fits is taken.
+        what: the file should be, for messages; options stand in braces.
+        key: under which a whole training has its network; None for a file of tensors alone.
         aside: beginnings of the publisher's names that the network does not need.
-
-    Raises:
-        InputError: missing or surplus names or wrong shapes, listed.
     """
-    wanted = {renamed(ours, names): (ours, value) for ours, value in network.state_dict().items()}
+
+    def read(files: Sequence[Path], empty: nn.Module, **options: Any) -> dict[str, Tensor]:
+        path, wanted = files[0], what.format(**options)
+        if path.name.startswith("linear"):  # published beside the networks that were meant
+            raise InputError(f"expected {wanted}, got {path.name!r}: a linear probe, whose head is a classifier")
+        return _translated(_state_of(read_torch(path), key, path), empty, names(**options), path, wanted, aside)
+
+    return Reader(network, read)
+
+
+def _translated(
+    given: Mapping[str, Tensor], network: nn.Module, names: Mapping[str, str], path: Path, what: str, aside: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    wanted = {_renamed(ours, names): (ours, value) for ours, value in network.state_dict().items()}
     counters = {theirs for theirs in wanted if theirs.endswith(COUNTER)}
     missing = [name for name in wanted if name not in given and name not in counters]
     surplus = [name for name in given if name not in wanted and not name.startswith(tuple(aside))]
@@ -141,11 +168,11 @@ def translate(
         if name in given and given[name].shape != value.shape
     ]
     complain(path, what, missing, surplus, wrong, _guess(given))
-    refuse_values(given, {theirs: value for theirs, (_, value) in wanted.items()}, path)
+    _refuse_values(given, {theirs: value for theirs, (_, value) in wanted.items()}, path)
     return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
 
 
-def renamed(name: str, names: Mapping[str, str]) -> str:
+def _renamed(name: str, names: Mapping[str, str]) -> str:
     """One of our names as the publisher has it, by the longest beginning that fits."""
     begin = max((ours for ours in names if name.startswith(ours)), key=len)
     return names[begin] + name[len(begin) :]
@@ -165,11 +192,41 @@ def shorten(names: Iterable[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "")
 
 
-def completed(network: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's own state with the given tensors in it, and its versions: without these some modules take a state for an old one's."""
-    state = network.state_dict()
-    state.update({name: value for name, value in given.items() if name in state})
-    return state
+def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] = ()) -> None:
+    """Put the tensors of a file (of torch, or safetensors) into a network whose names they have, alone or as part of a larger one.
+
+    Args:
+        path: of the file.
+        network: another package's.
+        what: the weights are of, for messages.
+        aside: beginnings of names that are left as they are, here and there, such as a classifier's.
+
+    Raises:
+        InputError: no such file, missing or surplus names or wrong shapes, NaN or infinity, or more than one such network.
+    """
+    if not path.is_file():
+        raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
+    read = _safetensors(path) if path.suffix == ".safetensors" else _state_of(read_torch(path), "state_dict", path)
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith(aside)}
+    given = {name: value for name, value in _without_owner(read, state, path).items() if not name.startswith(aside)}
+    missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
+    surplus = [name for name in given if name not in state]
+    wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
+    complain(path, f"the weights of {what}", missing, surplus, wrong)
+    _refuse_values(given, state, path)
+    whole = network.state_dict()  # with its versions: without these some modules take a state for an old one's
+    whole.update(given)
+    network.load_state_dict(whole)
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"expected a whole safetensors file in {path.name!r}: {error}") from error
 
 
 def _guess(given: Mapping[str, Tensor]) -> str:
@@ -180,19 +237,3 @@ def _guess(given: Mapping[str, Tensor]) -> str:
     if any(name.startswith(("conv1.", "patch_embed.")) for name in given):
         return "it seems to be a backbone alone, and the head is needed"
     return ""
-
-
-def refuse_probe(path: Path, what: str) -> None:
-    """Linear probes are published beside the networks that were meant, under names that begin with linear.
-
-    Raises:
-        InputError: a file of such a name.
-    """
-    if path.name.startswith("linear"):
-        raise InputError(f"expected {what}, got {path.name!r}: a linear probe, whose head is a classifier")
-
-
-def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put tensors by our own names into a network, floating-point ones as float32."""
-    wide = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    network.load_state_dict(wide, assign=True)

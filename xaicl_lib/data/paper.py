@@ -10,12 +10,9 @@ SOURCE = Path(__file__).with_name("paper.csv")
 
 
 def paper_tables(*tables: str) -> pd.DataFrame:
-    """Rows of the paper's tables: table, model, method (labelled as ours), metric, value.
+    """Rows of the paper's tables: table, model, method (labelled as ours), metric, value. All of "I" to "VII" if none is named.
 
     Table VII names the transformation behind the method, as in "averaged_transforms / blur"; Table VI is in seconds.
-
-    Args:
-        tables: "I" to "VII"; all of them if none is named.
 
     Raises:
         InputError: no such table.

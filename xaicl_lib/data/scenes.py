@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
 
-from xaicl_lib.data.drawing import Scenes, Things, render
-from xaicl_lib.data.grounds import Grounds
+from xaicl_lib.data.drawing import Grounds, Scenes, Things, render
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.pair import Pair, Truth
 

@@ -57,14 +57,14 @@ def stickered_pairs(n: int, carried: str = "same", kind: str = "same_object", si
     first, step = (u[:, 0] * STICKERS).long(), 1 + (u[:, 1] * (STICKERS - 1)).long()
     codes = torch.stack([first, first if carried == "same" else (first + step) % STICKERS])
     corners = (u[:, 2:] * CORNERS).long().T
-    made = [stick(images, codes[k], corners[k]) for k, (images, _) in enumerate(drawn)]
+    made = [_stick(images, codes[k], corners[k]) for k, (images, _) in enumerate(drawn)]
     pixels = [images for images, _ in (drawn if carried == "none" else made)]
     truth = Truth(made[0][1], made[1][1])
     objects = [masks[:, 0] & ~under for (_, masks), under in zip(drawn, (truth.a, truth.b), strict=True)]
     return Stickered(Pair(pixels[0], pixels[1], truth), (objects[0], objects[1]), codes)
 
 
-def stick(
+def _stick(
     images: Float[Tensor, "n 3 h w"], codes: Int[Tensor, " n"], corners: Int[Tensor, " n"]
 ) -> tuple[Float[Tensor, "n 3 h w"], Bool[Tensor, "n h w"]]:
     """Pictures with a sticker over one of their corners, and where the stickers are.

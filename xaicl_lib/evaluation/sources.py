@@ -21,8 +21,7 @@ PAGES = "static"  # folders of scripts and styles of pages, which no number depe
 def code_digest(*roots: str) -> str:
     """16 hex digits for all that these modules depend on within the library: code, weights and tables.
 
-    Args:
-        roots: names of modules, such as "xaicl_lib.methods".
+    Roots are names such as "xaicl_lib.methods".
 
     Raises:
         InputError: not a module of this library.

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xaicl_lib.errors import require
+
 NOT_YET = "not yet answered"
+Answer = Callable[..., Any]  # a function, as the reader wrote it
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,25 @@ class Mistake:
 
     wrong: Callable[..., Any]
     hint: str
+
+
+_TASKS: dict[str, Callable[[Answer], Verdict]] = {}
+
+
+def task(check: Callable[[Answer], Verdict]) -> Callable[[Answer], Verdict]:
+    """The check of an exercise, which `check` finds by its name without the underscore."""
+    _TASKS[check.__name__.removeprefix("_")] = check
+    return check
+
+
+def check(exercise: str, answer: Answer) -> Verdict:
+    """Compare a function with what an exercise of the book asks for.
+
+    Raises:
+        InputError: no such exercise.
+    """
+    require("exercise", _TASKS, exercise)
+    return _TASKS[exercise](answer)
 
 
 def check_function(
@@ -98,19 +120,6 @@ def check_number(answer: Any, right: float, *, expected: str, nudge: str, tolera
         return Verdict(True, f"right: you said {value:.3g}, it is {right:.3g}.")
     side = "lower" if value > right else "higher"
     return Verdict(False, f"not quite. Expected: {expected}.\nYou said {value:.3g}; it is {side} than that.\nHint: {nudge}")
-
-
-def check_choice(answer: Any, right: str, hints: Mapping[str, str], *, because: str = "") -> Verdict:
-    """Compare a chosen word with the right one; `hints` has one for each wrong choice. It never raises."""
-    if answer is None or answer is ...:
-        return _unanswered()
-    chosen = str(answer).strip().lower()
-    if chosen == right.lower():
-        return Verdict(True, f"right. {because}".strip())
-    known = {name.lower(): hint for name, hint in hints.items()}
-    if chosen not in known:
-        return Verdict(False, f"not yet: expected one of {', '.join(sorted([right, *hints]))}, got {_short(answer)}.")
-    return Verdict(False, f"not quite.\nHint: {known[chosen]}")
 
 
 def _unanswered() -> Verdict:

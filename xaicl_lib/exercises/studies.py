@@ -1,18 +1,14 @@
 """The checks of the coding exercises of the studies (chapters 3, 6 to 13 and A5), in the manner of `tasks`."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize as unit
 
-from xaicl_lib.exercises.checking import Mistake, Verdict, check_function, seeded
-
-Answer = Callable[..., Any]
+from xaicl_lib.exercises.checking import Answer, Mistake, Verdict, check_function, seeded, task
 
 
-def check_texture_bias(answer: Answer) -> Verdict:
+@task
+def _texture_bias(answer: Answer) -> Verdict:
     """Chapter 3: `texture_bias(shape, texture)`, from (n,) booleans of trials that the one or the other cue won, if any did."""
     shape = torch.tensor([True, True, False, False, False, False, False, False, False, False])
     texture = torch.tensor([False, False, True, True, True, False, False, False, False, False])
@@ -33,7 +29,8 @@ def check_texture_bias(answer: Answer) -> Verdict:
     )
 
 
-def check_times_chance(answer: Answer) -> Verdict:
+@task
+def _times_chance(answer: Answer) -> Verdict:
     """Chapter 12: `times_chance(m, mask)`, share of a map's positive values in a mask over the share of the picture that it covers."""
     m, mask = seeded((5, 6), seed=20, normal=True)[0], torch.zeros(5, 6, dtype=torch.bool)
     mask[1:3, 2:5] = True
@@ -53,7 +50,8 @@ def check_times_chance(answer: Answer) -> Verdict:
     )
 
 
-def check_relative_error(answer: Answer) -> Verdict:
+@task
+def _relative_error(answer: Answer) -> Verdict:
     """Chapter 6: `relative_error(f, goal)`, the relative feature error of each picture, for features (n, c, h, w) of both."""
     f, goal = seeded((2, 3, 4, 4), seed=10, normal=True)[0], 0.5 + seeded((2, 3, 4, 4), seed=11)[0]
     whole = (1, 2, 3)
@@ -80,7 +78,8 @@ def check_relative_error(answer: Answer) -> Verdict:
     )
 
 
-def check_partial(answer: Answer) -> Verdict:
+@task
+def _partial(answer: Answer) -> Verdict:
     """Chapter 7: `partial(xy, xz, yz)`, the correlation of x and y with z held fixed."""
     return check_function(
         answer,
@@ -101,7 +100,8 @@ def check_partial(answer: Answer) -> Verdict:
     )
 
 
-def check_corpus_score(answer: Answer) -> Verdict:
+@task
+def _corpus_score(answer: Answer) -> Verdict:
     """Chapter 8: `corpus_score(z, corpus, foil)`, embeddings (n, d), (m, d), (k, d): mean cosine with the corpus minus with the foil."""
     z, corpus, foil = seeded((3, 5), (4, 5), (6, 5), seed=12, normal=True)
     case = (2 * z, corpus * torch.linspace(1, 3, 4)[:, None], foil * torch.linspace(0.5, 2, 6)[:, None])
@@ -140,7 +140,8 @@ def check_corpus_score(answer: Answer) -> Verdict:
     )
 
 
-def check_modularity(answer: Answer) -> Verdict:
+@task
+def _modularity(answer: Answer) -> Verdict:
     """Chapter 9: `modularity(weights, y)` of a symmetric matrix of weights (n, n) with zeros on its diagonal, and classes (n,)."""
     (half,) = seeded((7, 7), seed=13)
     w, y = (half + half.T).fill_diagonal_(0) * torch.arange(1, 8) * torch.arange(1, 8)[:, None], torch.tensor([0, 0, 1, 1, 1, 2, 2])
@@ -181,7 +182,8 @@ def check_modularity(answer: Answer) -> Verdict:
     )
 
 
-def check_spread(answer: Answer) -> Verdict:
+@task
+def _spread(answer: Answer) -> Verdict:
     """Chapter 11: `spread(weights, x, s)`, features x (n, d) averaged over a symmetric graph of weights (n, n) with s on its diagonal."""
     half, x = seeded((5, 5), (5, 3), seed=15)
     w = (half + half.T).fill_diagonal_(0) * torch.arange(1, 6) * torch.arange(1, 6)[:, None]
@@ -213,7 +215,8 @@ def check_spread(answer: Answer) -> Verdict:
     )
 
 
-def check_overlap_of(answer: Answer) -> Verdict:
+@task
+def _overlap_of(answer: Answer) -> Verdict:
     """Chapter 10: `overlap_of(p, q)`, of the positive parts of two maps (h, w), each scaled to the sum 1."""
     p, q = (0.2 + m for m in seeded((4, 5), (4, 5), seed=14, normal=True))
 
@@ -253,7 +256,8 @@ def check_overlap_of(answer: Answer) -> Verdict:
     )
 
 
-def check_holm(answer: Answer) -> Verdict:
+@task
+def _holm(answer: Answer) -> Verdict:
     """Chapter A5: `holm(p)`, p values (k,) corrected for their number, in the order given."""
 
     def stepped(p: Tensor) -> Tensor:
@@ -288,7 +292,8 @@ def check_holm(answer: Answer) -> Verdict:
     )
 
 
-def check_why_not(answer: Answer) -> Verdict:
+@task
+def _why_not(answer: Answer) -> Verdict:
     """Chapter 13: `why_not(z, first, second)`, how much more alike embeddings z (n, d) are to one result than to another, each (d,)."""
     z, pair = seeded((4, 5), seed=20, normal=True)[0], seeded((2, 5), seed=21, normal=True)[0]
 

@@ -1,17 +1,13 @@
 """The checks of the book's coding exercises, chapter by chapter; each says what was expected and where an answer first differs."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from xaicl_lib.exercises.checking import Mistake, Verdict, check_function, seeded
-
-Answer = Callable[..., Any]
+from xaicl_lib.exercises.checking import Answer, Mistake, Verdict, check_function, seeded, task
 
 
-def check_signed_cam(answer: Answer) -> Verdict:
+@task
+def _signed_cam(answer: Answer) -> Verdict:
     """Chapter 1: `signed_cam(f, g)`, Grad-CAM that keeps the sign, for maps and gradients (n, c, i, j)."""
     f, g = seeded((2, 5, 3, 4))[0], seeded((2, 5, 3, 4), seed=1, normal=True)[0]
     return check_function(
@@ -35,7 +31,8 @@ def check_signed_cam(answer: Answer) -> Verdict:
     )
 
 
-def check_area(answer: Answer) -> Verdict:
+@task
+def _area(answer: Answer) -> Verdict:
     """Chapter 2: `area(scores)`, the trapezoid rule for points evenly spaced from 0 to 1."""
 
     def area(scores: Tensor) -> Tensor:
@@ -59,7 +56,8 @@ def check_area(answer: Answer) -> Verdict:
     )
 
 
-def check_box(answer: Answer) -> Verdict:
+@task
+def _box(answer: Answer) -> Verdict:
     """Chapter 4: `box(area)`, the left, top, width and height of a centred square that covers this share of an image."""
 
     def box(area: float) -> tuple[float, ...]:
@@ -86,7 +84,8 @@ def check_box(answer: Answer) -> Verdict:
     )
 
 
-def check_solarised(answer: Answer) -> Verdict:
+@task
+def _solarised(answer: Answer) -> Verdict:
     """Chapter 5: `solarised(x)`, where every value of a half or more is inverted."""
     (x,) = seeded((1, 3, 4, 4), seed=3)
     return check_function(
@@ -106,7 +105,8 @@ def check_solarised(answer: Answer) -> Verdict:
     )
 
 
-def check_target(answer: Answer) -> Verdict:
+@task
+def _target(answer: Answer) -> Verdict:
     """Chapter A1: `target(z, z_b)`, the cosine of one embedding (d,) with a fixed one (d,), as one number to differentiate."""
     z, z_b = seeded((8,), (8,), seed=4, normal=True)
     return check_function(
@@ -127,7 +127,8 @@ def check_target(answer: Answer) -> Verdict:
     )
 
 
-def check_pointing(answer: Answer) -> Verdict:
+@task
+def _pointing(answer: Answer) -> Verdict:
     """Chapter A2: `pointing(m, t)`, for maps and masks (n, h, w) whether the largest value of each lies on its mask."""
     (m,) = seeded((6, 5, 7), seed=5)
     t = seeded((6, 5, 7), seed=6)[0] > 0.5
@@ -156,7 +157,8 @@ def check_pointing(answer: Answer) -> Verdict:
     )
 
 
-def check_interval(answer: Answer) -> Verdict:
+@task
+def _interval(answer: Answer) -> Verdict:
     """Chapter A3: `interval(values, draws)`, the 95 % bootstrap interval of a mean; `draws` (b, n) are the places drawn."""
     (values,) = seeded((12,), seed=7)
     draws = torch.randint(12, (400, 12), generator=torch.Generator().manual_seed(8))
@@ -193,12 +195,14 @@ def check_interval(answer: Answer) -> Verdict:
     )
 
 
-def check_cosine(answer: Answer) -> Verdict:
+@task
+def _cosine(answer: Answer) -> Verdict:
     """Page of the models: `cosine(x, y)` of two vectors (d,)."""
-    return check_target(answer)
+    return _target(answer)
 
 
-def check_normalised(answer: Answer) -> Verdict:
+@task
+def _normalised(answer: Answer) -> Verdict:
     """Models of your own: `normalised(pixels, mean, std)`, images (n, c, h, w) brought to a network's input space, any c."""
 
     def normalised(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -223,7 +227,8 @@ def check_normalised(answer: Answer) -> Verdict:
     )
 
 
-def check_shared_scale(answer: Answer) -> Verdict:
+@task
+def _shared_scale(answer: Answer) -> Verdict:
     """Pitfalls: `shared_scale(a, b)`, two maps (i, j) divided by the largest absolute value in either."""
     a, b = seeded((3, 4), (3, 4), seed=9, normal=True)
 

@@ -24,8 +24,7 @@ from xaicl_lib.augment import luma
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.images.arrays import is_tiff, stored_array
 from xaicl_lib.images.bit_depth import eight_bits, note_dark_colour
-from xaicl_lib.images.colour_codes import codes_of
-from xaicl_lib.images.colour_profiles import to_srgb
+from xaicl_lib.images.colour_profiles import codes_of, to_srgb
 from xaicl_lib.images.formats import SUFFIXES, readable, stated_size
 from xaicl_lib.images.notes import each_once, note
 from xaicl_lib.squares import FITS, square_image, square_tensor

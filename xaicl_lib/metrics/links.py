@@ -21,7 +21,7 @@ POINTS = 16  # steps of a curve, unless the smaller side has fewer cells
 AREA = {"paper": "sammani2023visualizing", "where": "Sec. IV-B, of links", "low": 0.0, "high": 1.0, "needs": "17 forwards a side"}
 
 
-def links_of(explanation: Explanation) -> Float[Tensor, "n i j k l"]:
+def _links_of(explanation: Explanation) -> Float[Tensor, "n i j k l"]:
     """The joint map; of an explanation without one the product of both maps, as if every cell went with every other.
 
     Maps of more than 8 cells a side are pooled first, and negative values count as nothing: two of them do not make a link.
@@ -37,14 +37,14 @@ def _coarse(maps: Float[Tensor, "n i j"]) -> Float[Tensor, "n i j"]:
     return F.adaptive_avg_pool2d(maps, (min(GRID, maps.shape[1]), min(GRID, maps.shape[2])))
 
 
-def matching(links: Float[Tensor, "p q"]) -> tuple[Int[Tensor, " p"], Int[Tensor, " q"]]:
+def _matching(links: Float[Tensor, "p q"]) -> tuple[Int[Tensor, " p"], Int[Tensor, " q"]]:
     """In which step each end goes when both ends of a link go together, strongest links first.
 
     Each step takes the strongest link between cells that are left, and with its cell on the side of fewer cells as many of the others as
     there are to each, the most strongly linked to it; with the last one all that is left. So each side changes by the same share in each.
     """
     if links.shape[0] > links.shape[1]:
-        return matching(links.T)[::-1]
+        return _matching(links.T)[::-1]
     p, q = links.shape
     left, each = links.detach().cpu().double().clone(), q // p
     when_p, when_q = torch.zeros(p, dtype=torch.long), torch.full((q,), p - 1)
@@ -86,7 +86,7 @@ def link_perturbation(
 ) -> Measured:
     """Insertion and deletion of links: pairs of cells, one of each side, that come and go together.
 
-    As insertion and deletion of :cite:t:`sammani2023visualizing`, Sec. IV-B, but of cells in the order of `matching`, which asks the joint
+    As insertion and deletion of :cite:t:`sammani2023visualizing`, Sec. IV-B, but of cells in the order of `_matching`, which asks the joint
     map which cell of b goes with which of a: a map of either side alone does not say that.
 
     Of one side alone, which has no links, both are NaN.
@@ -111,8 +111,8 @@ def link_perturbation(
     require("baseline", BASELINES, link_insertion, link_deletion)
     if pair.b is None:
         return _undefined(pair, columns)
-    model, links = model.fast, links_of(explanation)
-    when = [matching(one.flatten(2).flatten(0, 1)) for one in links]
+    model, links = model.fast, _links_of(explanation)
+    when = [_matching(one.flatten(2).flatten(0, 1)) for one in links]
     grids = (links.shape[1:3], links.shape[3:5])
     steps = min(points, *(grid[0] * grid[1] for grid in grids))
     sides = [
@@ -187,7 +187,7 @@ def link_localisation(model: PairModel, pair: Pair, explanation: Explanation, co
         raise InputError("expected pairs whose shared evidence is known (truth), as those of xaicl_lib.data.scenes, got pairs without")
     if pair.b is None:
         return _undefined(pair, columns)
-    links = links_of(explanation)
+    links = _links_of(explanation)
     a, b = (_cover(mask, links.shape[k : k + 2]) for mask, k in ((pair.truth.a, 1), (pair.truth.b, 3)))
     true = torch.einsum("np,nq->npq", a, b).flatten(1).to(links)
     flat = links.flatten(1)
@@ -219,7 +219,7 @@ def measure_words(
     require("baseline", BASELINES, insertion, deletion)
     rows: dict[str, list[Tensor]] = {"LI": [], "LD": []}
     for image, text, one in zip(images.split(1), texts, made, strict=True):
-        when_w, when_p = matching(one.joint.flatten(1))
+        when_w, when_p = _matching(one.joint.flatten(1))
         side = _Side(model.fast.normalize(image), when_p.view(1, *one.joint.shape[1:]), image)
         opened, steps = open_text(model._parts["text"], text), min(points, len(when_w), len(when_p))
         for column, name, inserting in (("LI", insertion, True), ("LD", deletion, False)):

@@ -6,7 +6,6 @@ Layers are named as in torchvision, whose networks the PyTorch checkpoints come 
 import itertools
 from collections import OrderedDict
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,17 +29,6 @@ class _Bottleneck(nn.Module):
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         return self.relu(self.bn3(self.conv3(out)) + self.downsample(x))
-
-
-class SamePool(nn.Module):
-    """TensorFlow's max pooling 3 x 3 of stride 2 with SAME padding: half the side, rounded up.
-
-    Of an even side only the end is padded (112 pixels at 224), where `MaxPool2d(3, 2, 1)` pads both ends and so looks at
-    windows shifted by a pixel; of an odd side both are.
-    """
-
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c i j"]:
-        return F.max_pool2d(x, 3, 2, padding=(x.shape[2] % 2, x.shape[3] % 2), ceil_mode=True)
 
 
 class ResNet50(nn.Module):

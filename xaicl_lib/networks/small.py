@@ -4,6 +4,7 @@
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -153,6 +154,17 @@ BACKBONES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
 }
 
 
+class _Temperature(nn.Module):
+    """What cosines are multiplied by before the softmax, learned as its logarithm, as in :cite:t:`radford2021learning`, Sec. 2.5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def forward(self) -> Float[Tensor, ""]:
+        return self.log_scale
+
+
 def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
     """All modules of a recipe: features and head, and as it says a predictor, a classifier, a momentum branch and a text encoder.
 
@@ -170,10 +182,10 @@ def build_network(recipe: Mapping[str, Any]) -> nn.ModuleDict:
         for role in ("features", "head"):
             network[role + "_b"] = copy.deepcopy(network[role]).requires_grad_(False)
     if recipe.get("text"):
-        from xaicl_lib.networks.text import Temperature, TextEncoder  # which is made of what is here
+        from xaicl_lib.networks.text import TextEncoder  # which is made of what is here
 
         network["text"] = TextEncoder(recipe["text"], recipe["text_depth"], recipe["embedding"])
-        network["temperature"] = Temperature()
+        network["temperature"] = _Temperature()
     return network
 
 

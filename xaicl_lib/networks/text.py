@@ -1,7 +1,5 @@
 """The text side of the bundled image-text model: words to embeddings in the space of its images."""
 
-import math
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -59,14 +57,3 @@ class Reader(nn.Module):
     def encode(self, tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
         """Tokens to embeddings."""
         return self.encoder(tokens)
-
-
-class Temperature(nn.Module):
-    """What cosines are multiplied by before the softmax, learned as its logarithm, as in :cite:t:`radford2021learning`, Sec. 2.5."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-
-    def forward(self) -> Float[Tensor, ""]:
-        return self.log_scale

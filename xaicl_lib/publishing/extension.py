@@ -98,7 +98,7 @@ def _linked(text: str, pattern: re.Pattern[str], terms: dict[str, str], seen: se
 def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
     """A description of the page for those who find it in a list: its first paragraph, shortened; and signatures as plain lines."""
     if "body" in context:
-        context["body"] = unlisted(context["body"])
+        context["body"] = _unlisted(context["body"])
     if doctree is not None:
         context["body"] += _citation(page, context.get("title") or page, app.config)
     if 'name="description"' in context.get("metatags", ""):
@@ -126,15 +126,15 @@ def _citation(page: str, title: str, config: Any) -> str:
     )
 
 
-def unlisted(body: str) -> str:
+def _unlisted(body: str) -> str:
     """HTML whose lists are lists for screen readers, and nothing else is.
 
     Sphinx writes signatures over several lines as lists of definitions without terms, and calls works in its list of references entries of
     a bibliography, a role that a list may no longer have below it.
 
-    >>> unlisted('<div role="list"><div class="citation" id="id7" role="doc-biblioentry">A book</div></div>')
+    >>> _unlisted('<div role="list"><div class="citation" id="id7" role="doc-biblioentry">A book</div></div>')
     '<div role="list"><div class="citation" id="id7" role="listitem">A book</div></div>'
-    >>> unlisted('<dl><dd><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>')
+    >>> _unlisted('<dl><dd><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>')
     '<dl role="presentation"><dd role="presentation"><em class="sig-param">x</em>,</dd></dl> <dl><dt>t</dt><dd>d</dd></dl>'
     """
     body = re.sub(r'(<div class="citation"[^>]*) role="doc-biblioentry"', r'\1 role="listitem"', body)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from xaicl_lib.evaluation.method_spec import short
+from xaicl_lib.publishing import markdown
 
 TEXT = """# Families of networks
 
@@ -33,7 +34,7 @@ def families_page(path: Path) -> str:
     first = table.iloc[0]
     made = f"\nMade with torch {first['torch']}, {first['packages']}, on {first['device']}, {first['date']}.\n"
     said = [f"{k}. {why}." for k, why in enumerate(reasons, 1)]
-    return "\n".join([TEXT, f"All others: {named[most]}.\n", *_markdown(heads, rows), "", *said, made])
+    return "\n".join([TEXT, f"All others: {named[most]}.\n", *markdown.table(heads, rows), "", *said, made])
 
 
 def _alike(wide: pd.DataFrame) -> list[list[str]]:
@@ -46,7 +47,3 @@ def _alike(wide: pd.DataFrame) -> list[list[str]]:
 
 def _cell(answer: str, reasons: Sequence[str]) -> str:
     return answer if answer == "yes" else str(1 + reasons.index(answer))
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]

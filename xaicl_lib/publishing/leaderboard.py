@@ -1,6 +1,6 @@
 """The page of the benchmark: how to take part, and how the methods rank, from the stored results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 from xaicl_lib.benchmark import Result, ranking, shortcuts
 from xaicl_lib.benchmark.scores import METRICS
 from xaicl_lib.benchmark.suite import DRAWN, NAME, SURE, USED
+from xaicl_lib.publishing import markdown
 
 NULLS = {
     "random pixels": "a number drawn for each pixel",
@@ -142,7 +143,7 @@ def _ranked(results: Mapping[str, Result], metric: str) -> list[str]:
     table = ranking(results, metric)
     head = ["rank", "method", "mean", "95 % interval", "chance", "pairs", "processor ms a pair"]
     rows = [[int(row["rank"]), _named(results[name]), *_numbers(row), int(row["n"]), _ms(results[name])] for name, row in table.iterrows()]
-    return [f"## {_words(metric).capitalize()}", "", *_markdown(head, rows), "", _beside_nulls(table), ""]
+    return [f"## {_words(metric).capitalize()}", "", *markdown.table(head, rows), "", _beside_nulls(table), ""]
 
 
 def _beside_nulls(table: pd.DataFrame) -> str:
@@ -168,7 +169,3 @@ def _named(result: Result) -> str:
 
 def _ms(result: Result) -> str:
     return f"{1000 * pd.Series([cell['cost']['seconds'] for cell in result.cells]).mean():.3g}"
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    return [f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)]

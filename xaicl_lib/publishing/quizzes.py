@@ -62,7 +62,7 @@ def _check(question: Question, chapter: str, seen: set[str]) -> None:
         raise InputError(f"expected the control of {where} among its maps")
 
 
-def answer(question: Question) -> str:
+def _answer(question: Question) -> str:
     """The right answer in words."""
     return _ANSWERS[question["kind"]](question)
 
@@ -76,7 +76,7 @@ _ANSWERS: dict[str, Callable[[Question], str]] = {
     "choice": _chosen,
     "number": lambda q: f"{_number(q['value'])}, within {_number(q['tolerance'])}. {q['says']}",
     "order": lambda q: f"{', then '.join(q['items'])}. {q['says']}",
-    "place": lambda q: f"At the {region(q['at'])}. {q['says']}",
+    "place": lambda q: f"At the {_region_of(q['at'])}. {q['says']}",
     "control": lambda q: f"The map of {q['control']}. {q['says']}",
     "code": lambda q: f"{q['solution']}\n\n{q['says']}",
 }
@@ -86,10 +86,10 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def region(at: Sequence[float]) -> str:
+def _region_of(at: Sequence[float]) -> str:
     """In words, the ninth of a picture that holds a place (across, down).
 
-    >>> region((0.1, 0.5))
+    >>> _region_of((0.1, 0.5))
     'middle left'
     """
     across, down = (min(2, int(3 * share)) for share in at)
@@ -132,7 +132,7 @@ def _listed(question: Question) -> list[str]:
 def _form(number: int, question: Question) -> str:
     question = _mixed(question)
     data = json.dumps(question, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    ask, told = html.escape(question["ask"]), html.escape(answer(question))
+    ask, told = html.escape(question["ask"]), html.escape(_answer(question))
     items = _listed(question)
     shown = f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>" if items else ""
     return (
@@ -146,7 +146,7 @@ def quiz_slides(questions: Sequence[Question]) -> list[str]:
     made = []
     for question in map(_mixed, (one for one in questions if one["kind"] == "choice")):
         options = "\n".join(f"- **{letter}** {_plain(one['text'])}" for letter, one in zip("ABCDEF", question["options"], strict=False))
-        made.append(f"## Vote\n\n{_plain(question['ask'])}\n\n{options}\n\nNotes:\n{_plain(answer(question))}\n")
+        made.append(f"## Vote\n\n{_plain(question['ask'])}\n\n{options}\n\nNotes:\n{_plain(_answer(question))}\n")
     return made
 
 
@@ -177,7 +177,7 @@ def _wrongs(question: Question) -> str:
 
 
 def _answered(question: Question) -> str:
-    return f"{_span(question['solution'])}. {_plain(question['says'])}" if question["kind"] == "code" else _plain(answer(question))
+    return f"{_span(question['solution'])}. {_plain(question['says'])}" if question["kind"] == "code" else _plain(_answer(question))
 
 
 def _span(code: str) -> str:
@@ -213,7 +213,7 @@ def _asked(quiz: ElementTree.Element, question: Question, kind: str, ask: str = 
     made = ElementTree.SubElement(quiz, "question", type=kind)
     _text(ElementTree.SubElement(made, "name"), question["id"])
     _text(ElementTree.SubElement(made, "questiontext", format="html"), f"<p>{html.escape(question['ask'])}</p>{ask}")
-    _text(ElementTree.SubElement(made, "generalfeedback", format="html"), html.escape(answer(question)))
+    _text(ElementTree.SubElement(made, "generalfeedback", format="html"), html.escape(_answer(question)))
     _text(ElementTree.SubElement(made, "hint", format="html"), html.escape(question["hint"]))
     return made
 
@@ -262,7 +262,7 @@ def _moodle_place(quiz: ElementTree.Element, question: Question) -> None:
     _single(made, False)
     for down in ROWS:
         for across in COLUMNS:
-            _option(made, _region(down, across), _region(down, across) == region(question["at"]), question["says"])
+            _option(made, _region(down, across), _region(down, across) == _region_of(question["at"]), question["says"])
 
 
 def _moodle_control(quiz: ElementTree.Element, question: Question) -> None:

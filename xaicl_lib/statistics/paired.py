@@ -309,13 +309,6 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def rank_agreement(table: pd.DataFrame, one: str, other: str, *, confidence: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """`rank_agreements` averaged: a row per model with mean, low, high (bootstrap over pairs), n."""
-    found = rank_agreements(table, one, other)
-    rows = [(model, *_interval(part.to_numpy(), confidence, seed)[:4]) for model, part in found.groupby("model", sort=False)["value"]]
-    return pd.DataFrame(rows, columns=["model", "mean", "low", "high", "n"])
-
-
 def rank_agreements(table: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     """How far two metrics order methods alike, pair by pair: Spearman's correlation over the methods of each pair.
 

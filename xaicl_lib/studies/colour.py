@@ -104,9 +104,7 @@ def colourless(images: Images, cells: int = CELLS) -> Bool[Tensor, " n"]:
 def examples(target: Float[Tensor, "3 h w"], *, seed: int = 0) -> tuple[dict[str, Float[Tensor, "3 h w"]], pd.DataFrame]:
     """What the measures say of changes that everybody can see: the pictures by name, and `colour_measures` of each in rows.
 
-    Args:
-        target: in [0, 1].
-        seed: of the specks, which are colours drawn pixel by pixel.
+    The specks are colours drawn pixel by pixel.
     """
     image = target[None].double().cpu()
     grey, own = luma(image), _colour(image)

@@ -121,11 +121,6 @@ def extremes(found: pd.DataFrame, count: int = 3) -> pd.DataFrame:
     return some.set_index("model")[["augmentation", *words, "minus random map's", "verdict"]].rename(columns=words)
 
 
-def verdict_counts(found: pd.DataFrame) -> pd.Series:
-    """How many compositions of `beyond` have which verdict, model by model."""
-    return found.groupby(["model", "verdict"], sort=False).size()
-
-
 def _twos(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of compositions; the paper's blur and darkening, by that name, is one of the single augmentations."""
     return table[table["augmentation"].str.contains(AND, regex=False) & ~table["augmentation"].isin(list(AUGMENTATIONS))]
@@ -157,11 +152,7 @@ def square(
 ) -> pd.DataFrame:
     """Shares of maps lost as a square: below the diagonal by two augmentations together, on it by one alone; NaN above.
 
-    Args:
-        table: as for `_only_together`, with a column `method`.
-        model, level, method: which rows.
-        minus: a method whose shares are taken away, such as a control.
-        names: of rows and columns, in order.
+    `minus` is a method whose shares are taken away, such as a control.
     """
     own = table[(table["model"] == model) & (table["level"] == level)]
     shown = _square(own[own["method"] == method], names)

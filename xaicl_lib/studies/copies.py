@@ -17,11 +17,10 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth, resize_map
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.paired import paired_difference, summarise
-from xaicl_lib.studies.tables import means
 from xaicl_lib.studies.truth import paint
 
 
-class Copies(NamedTuple):
+class _Copies(NamedTuple):
     """Pairs of scenes whose sides b hold an object that sides a hold once or twice.
 
     Attributes:
@@ -33,7 +32,7 @@ class Copies(NamedTuple):
     single: Bool[Tensor, "2 n h w"]
 
 
-def once_and_twice(n: int, size: int, seed: int = 0) -> Copies:
+def once_and_twice(n: int, size: int, seed: int = 0) -> _Copies:
     """Scenes of two objects a side that share one; "once" as they are, "twice" with a second copy where a had its other object."""
     a, b = draw_pairs(n, "one_shared", Generator().manual_seed(seed))
     first, other = a.things
@@ -41,11 +40,11 @@ def once_and_twice(n: int, size: int, seed: int = 0) -> Copies:
     (images, _), (images_b, masks_b), (doubled, single) = (render(side, size) for side in (a, b, again))
     truth_b = masks_b[:, 0]
     once, twice = (Pair(x, images_b, Truth(mask, truth_b)) for x, mask in ((images, single[:, 0]), (doubled, single.any(1))))
-    return Copies({"once": once, "twice": twice}, single.movedim(1, 0))
+    return _Copies({"once": once, "twice": twice}, single.movedim(1, 0))
 
 
 @torch.no_grad()
-def hidden(models: Sequence[PairModel], copies: Copies) -> pd.DataFrame:
+def hidden(models: Sequence[PairModel], copies: _Copies) -> pd.DataFrame:
     """How far the score falls when copies on side a are painted over: model, painted over, mean, low, high (over pairs), n."""
     one, both = copies.single, copies.pairs["twice"].truth.a[None]  # type: ignore[union-attr]
     asked = {"the only copy": ("once", one[:1]), "one of two": ("twice", one), "both of two": ("twice", both)}
@@ -65,7 +64,7 @@ def _drops(model: PairModel, pair: Pair, masks: Bool[Tensor, "k n h w"]) -> Tens
     return torch.stack(drops).mean(0)
 
 
-def located(models: Sequence[PairModel], copies: Copies, methods: Methods) -> pd.DataFrame:
+def located(models: Sequence[PairModel], copies: _Copies, methods: Methods) -> pd.DataFrame:
     """Where the maps of side a point: a row per model, method, kind, pair and metric.
 
     Returns:
@@ -93,11 +92,6 @@ def _measured(maps: Tensor, pair: Pair, single: Bool[Tensor, "2 n h w"] | None) 
         found["weaker copy"] = (masses.amin(0) / masses.amax(0)).double()
     wide = pd.DataFrame({name: values.numpy() for name, values in found.items()})
     return wide.rename_axis("pair").reset_index().melt("pair", var_name="metric")
-
-
-def by_kind(found: pd.DataFrame, metric: str = "relevance_rank") -> pd.DataFrame:
-    """Means of `located` over pairs (of all models, each pair once): method, kind, mean, low, high, n."""
-    return means(found[found["metric"] == metric], "method", "kind", unit="pair")
 
 
 def ahead_of(found: pd.DataFrame, reference: str = "conditional_occlusion") -> pd.DataFrame:

@@ -25,7 +25,7 @@ from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.probes import linear_probe
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity, cosine
-from xaicl_lib.statistics.paired import paired_difference, summarise
+from xaicl_lib.statistics.paired import paired_difference
 
 TARGETS = ("contrastive", "corpus", "label-free", "contrastive label-free")  # what a method explains
 _ITSELF = TARGETS[2:]  # those that ask what makes an image like itself, and know of no corpus
@@ -235,14 +235,6 @@ def _insertion_deletion(
 ) -> pd.DataFrame:
     """Insertion and deletion of the held-out corpus similarity and of the probability of the corpus's class, image by image.
 
-    Args:
-        model: whose scores are watched.
-        setting: the question.
-        explanation: of its explicands.
-        classifier: from embeddings to class scores.
-        step: pixels at a time; None is a row's.
-        chunk: images in flight.
-
     Returns:
         One row per explicand and metric: item, scenario (same class, other class), metric (such as "insertion, similarity"), value: the
         area under the curve, in units of the score.
@@ -303,12 +295,6 @@ def parts_of(table: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
         return {}
     table = table.astype(dict.fromkeys(table.select_dtypes("category"), object))
     return {str(name): part.dropna(axis=1, how="all") for name, part in table.groupby("part", sort=False)}
-
-
-def means_of(table: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Means over the explicands of a scenario: a row for each way, a column for each metric."""
-    part = table[table["scenario"] == scenario]
-    return part.pivot_table("value", "way", "metric", sort=False).rename_axis(columns=None)
 
 
 def against(table: pd.DataFrame, control: str = "random map", level: float = 0.05) -> pd.DataFrame:
@@ -418,12 +404,6 @@ def _agreement(made: Explanation, whole: Explanation) -> pd.DataFrame:
     return pd.DataFrame({"metric": "agreement", "item": range(len(made)), "value": rank_correlation(made.a, whole.a).cpu().numpy()})
 
 
-def size_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Means of `vary_sizes` by varied, size and metric, with intervals over explicands, each the mean over its draws."""
-    by = ["varied", "size", "metric"]
-    return summarise(table.groupby([*by, "pair"], as_index=False, sort=False)["value"].mean(), by)
-
-
 def _cut(corpus: Tensor, foil: Tensor, varied: str, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Corpus and foil, one of them cut to a random part of that size."""
     given = corpus if varied == "corpus" else foil
@@ -471,11 +451,7 @@ def gains_without_learning(
 ) -> pd.DataFrame:
     """What is gained over the control with learned weights, and with weights in a random order.
 
-    Args:
-        table: of `evaluate_corpora` on the model.
-        checked: of `sanity` on it.
-        metric: of both.
-        control: a way of both.
+    The tables are of `evaluate_corpora` and of `sanity` on one model.
 
     Returns:
         One row per weights ("learned", "random order") and way: mean, low, high (of the difference to the control on the same explicand).

@@ -12,7 +12,6 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.data.scenes import scenes
 from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.method_spec import possible
 from xaicl_lib.images import SAMPLES as SAMPLES
@@ -255,11 +254,6 @@ def scenes_of(said: pd.DataFrame) -> dict[str, int]:
     return said.groupby("twin", sort=False)["n"].max().to_dict()
 
 
-def scene_images(n: int, size: int, seed: int = 0) -> Images:
-    """Scenes of one object each."""
-    return scenes(n, size, Generator().manual_seed(seed))[0]
-
-
 def table_vii(table: pd.DataFrame) -> pd.DataFrame:
     """Means over photos of `dissect`: a row for each transform, a column for each metric and variant."""
     means = summarise(table, ["transform", "variant", "metric"])
@@ -281,7 +275,7 @@ def _paper() -> pd.DataFrame:
     return table.assign(transform=halves[1], variant=variant)
 
 
-def by_model(table: pd.DataFrame, metric: str, variant: str = PLAIN) -> pd.DataFrame:
+def _by_model(table: pd.DataFrame, metric: str, variant: str = PLAIN) -> pd.DataFrame:
     """One metric of `beside_paper` ("score" has no variant): a row for each transform, a column for each model."""
     some = table[(table["metric"] == metric) & table["variant"].isin(["none"] if metric == "score" else [variant])]
     return some.pivot_table("value", "transform", "model", sort=False)
@@ -291,7 +285,7 @@ def agreement(table: pd.DataFrame, reference: str = PAPER_MODEL) -> pd.DataFrame
     """Spearman's rank correlation over the transforms of each of our models with one of the paper's, by metric and variant."""
     theirs = _paper()["model"].unique()
     rows = {
-        f"{metric}, {variant}": by_model(table, metric, variant).corr("spearman")[reference].drop(theirs)
+        f"{metric}, {variant}": _by_model(table, metric, variant).corr("spearman")[reference].drop(theirs)
         for metric in METRICS
         for variant in (PLAIN, GUIDED)
     }
@@ -300,10 +294,10 @@ def agreement(table: pd.DataFrame, reference: str = PAPER_MODEL) -> pd.DataFrame
 
 def score_agreement(table: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation over the transforms of each metric with the score, model by model, negated for those where less is better."""
-    score, found = by_model(table, "score"), {}
+    score, found = _by_model(table, "score"), {}
     for metric in METRICS:
         sign = 1 if metric_registry[metric].facts["higher_is_better"] else -1
-        values = by_model(table, metric)
+        values = _by_model(table, metric)
         found[metric] = {name: sign * values[name].corr(score[name], "spearman") for name in score if name in values}
     return pd.DataFrame(found).rename_axis("model")
 

@@ -43,7 +43,7 @@ METHODS: dict[str, Method] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
+class _Checkpoint:
     """A network at one point of its training.
 
     Attributes:
@@ -61,7 +61,7 @@ class Checkpoint:
     accuracies: Mapping[str, float]
 
 
-def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[Checkpoint]:
+def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[_Checkpoint]:
     """The models of photos in a folder, in the order of recipe and epoch: the bundled ones, or the snapshots of a training.
 
     Args:
@@ -82,12 +82,12 @@ def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Seque
         accuracies = {key: card[key] for key in ("linear_accuracy", "knn_accuracy") if key in card}
         model = load_model(card["name"], device, folder=Path(folder))
         run = f"{recipe['name']}, {recipe['epochs']} epochs"
-        found.append(Checkpoint(model, recipe["name"] if epoch else _UNTRAINED, run, epoch, accuracies))
+        found.append(_Checkpoint(model, recipe["name"] if epoch else _UNTRAINED, run, epoch, accuracies))
     return found
 
 
 def downstream(
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Sequence[_Checkpoint],
     pair: Pair,
     data: tuple[Data, Data] | None = None,
     methods: Methods = METHODS,
@@ -130,7 +130,7 @@ def downstream(
     return table[[*FACTS, "score", "method", "pair", "metric", "value"]]
 
 
-def _facts(checkpoint: Checkpoint, data: tuple[Data, Data] | None, store: str | None) -> dict[str, Any]:
+def _facts(checkpoint: _Checkpoint, data: tuple[Data, Data] | None, store: str | None) -> dict[str, Any]:
     if data is None and len(checkpoint.accuracies) < 2:
         raise InputError(f"expected photos to measure {checkpoint.model.name!r} on, whose card tells no accuracy, got none")
     found = dict(checkpoint.accuracies) if data is None else _accuracies(checkpoint.model, *data, store=store)
@@ -238,9 +238,7 @@ def widths(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def without_each(scores: pd.DataFrame, statistic: str = "above control") -> pd.DataFrame:
     """One recipe left out at a time: the range of a statistic of `correlate`, and without which recipes its interval holds zero.
 
-    Args:
-        scores: of one group.
-        statistic: which.
+    The scores are of one group.
 
     Returns:
         A row per method: min r, max r, interval holds zero without (names of recipes).
@@ -269,7 +267,7 @@ class _Shifted(nn.Module):
         return F.normalize(self.head(features)) + self.by
 
 
-def shifted(checkpoint: Checkpoint, by: float = 3.0) -> Checkpoint:
+def shifted(checkpoint: _Checkpoint, by: float = 3.0) -> _Checkpoint:
     """The same network with `by` added to each coordinate of its embeddings, of length 1, so that it finds everything alike."""
     model = checkpoint.model
     mean, std = (v.flatten().tolist() for v in (model._mean, model._std))

@@ -240,12 +240,7 @@ def _tested(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def gap_changes(table: pd.DataFrame, reference: str, fall: pd.Series) -> pd.DataFrame:
-    """Does the gap between a reference and another model shrink when both get the graph?
-
-    Args:
-        table: of `classify`, with the linear classifier and the GCN.
-        reference: the model that the others are compared with.
-        fall: by model, RLD near minus far.
+    """Does the gap between a reference and another model shrink when both get the graph? `fall` has, by model, RLD near minus far.
 
     Returns:
         A row per number of labels and model: gap, linear (reference minus the model); change with the graph, low, high, n (draws), p
@@ -294,15 +289,6 @@ def beside_linear(table: pd.DataFrame, linear: pd.DataFrame) -> pd.DataFrame:
     found = _tested(relative_to(heads, "classifier", "linear"), keys).set_index(keys)
     found["numbers"], found["of linear"] = learned, found.index.get_level_values("model").map(learned.xs("linear", level="classifier"))
     return found[["numbers", "of linear", "mean", "low", "high", "p"]]
-
-
-def by_temperature(table: pd.DataFrame, models: Sequence[str], per_class: int = 5, repeats: int = 3) -> pd.DataFrame:
-    """Accuracy of the GCN by the temperature of its graph, model by model, on the draws that all runs have."""
-    warm = table[
-        (table["classifier"] == "GCN") & (table["per_class"] == per_class) & (table["draw"] < repeats) & table["model"].isin(models)
-    ]
-    means = over_draws(warm.astype({"model": str}), ["model", "temperature"])
-    return means.pivot(index="model", columns="temperature", values="mean").add_prefix("T = ")
 
 
 def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tensor, Tensor]:

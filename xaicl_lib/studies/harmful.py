@@ -11,9 +11,7 @@ from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, Grid
-from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError, require
-from xaicl_lib.images import SAMPLES
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics import randomisation
 from xaicl_lib.metrics.localisation import relevance_rank
@@ -21,21 +19,9 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.statistics.paired import paired_difference, summarise
-from xaicl_lib.statistics.texts import with_interval
-from xaicl_lib.studies.similarity import two_views
 
 CONTROLS = ("random_map", "edges")  # methods that never see the model: what they lose is lost by construction
 JUDGED = ["score", "agreement", "null", "rank", "chance", "lost"]
-
-
-def photo_views(model: PairModel) -> Pair:
-    """The sample photos, each beside the mirrored middle of it."""
-    return two_views(list(SAMPLES), model)
-
-
-def scenes(n: int, model: PairModel, seed: int = 0) -> Pair:
-    """Pairs of scenes that share an object, which is known."""
-    return scene_pairs(n, "same_object", model.size, Generator().manual_seed(seed))
 
 
 def levels_table() -> pd.DataFrame:
@@ -47,14 +33,7 @@ def levels_table() -> pd.DataFrame:
 def harder(
     model: PairModel, pair: Pair, augmentation: str, method: str, levels: Sequence[int] | None = None
 ) -> list[tuple[int, Pair, Explanation]]:
-    """A pair whose side b is augmented more and more, and its explanations.
-
-    Args:
-        model: that is asked.
-        pair: as it is at level 0.
-        augmentation: by name.
-        method: of explanation.
-        levels: some of those that the augmentation has; without them all, from 0.
+    """A pair whose side b is augmented more and more, and its explanations. Level 0 is the pair as it is; without `levels` all.
 
     Raises:
         InputError: no such augmentation.
@@ -294,13 +273,6 @@ def lost_shares(table: pd.DataFrame, by: Sequence[str] = ("augmentation", "level
     return pd.DataFrame(rows, columns=["model", *by, "mean", "low", "high", "n"])
 
 
-def by_level(shares: pd.DataFrame, augmentation: str) -> pd.DataFrame:
-    """The shares of `lost_shares` under one augmentation, with their intervals: a column for each level."""
-    some = shares[shares["augmentation"] == augmentation]
-    wide = some.assign(lost=with_interval(some)).pivot_table("lost", "model", "level", "first", sort=False)
-    return wide.rename_axis(columns=None)
-
-
 def at_strongest(table: pd.DataFrame, control: str = "random_map") -> pd.DataFrame:
     """What each augmentation costs each model at level 5, and whether that is told from what a control loses."""
     asked = against(table[table["level"] == 5], controls=[control])
@@ -308,9 +280,3 @@ def at_strongest(table: pd.DataFrame, control: str = "random_map") -> pd.DataFra
     told = asked.assign(cell=[f"{lost:.2f}, noise {by_control:.2f}: {verdict}" for lost, by_control, verdict in numbers])
     wide = told.pivot(index="augmentation", columns="model", values="cell")
     return wide.reindex(columns=asked["model"].unique()).rename_axis(columns=None)
-
-
-def over_models(order: pd.DataFrame, augmentations: Sequence[str]) -> pd.DataFrame:
-    """Of some augmentations: how far the score falls, and the share of maps lost, both averaged over the models of `ranked_beside`."""
-    some = order[order["augmentation"].isin(augmentations)]
-    return some.groupby("augmentation")[["drop", "mean"]].mean()

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.evaluation.method_spec import short
 from xaicl_lib.metrics import PAPER, metrics
-from xaicl_lib.statistics.paired import claimed, holm, interval, signed_ranks, summarise
+from xaicl_lib.statistics.paired import claimed, holm, interval, signed_ranks
 from xaicl_lib.studies.tables import PUBLISHED
 
 
@@ -84,11 +83,6 @@ VARIANTS = {
 }
 
 
-def labels(claims: tuple[_Headline, ...]) -> list[str]:
-    """The methods of some claims as `evaluate` takes them."""
-    return list(dict.fromkeys(label for one in claims for label in (one.worse, one.better)))
-
-
 def headlines(table: pd.DataFrame, claims: tuple[_Headline, ...] = HEADLINES, *, level: float = 0.05) -> pd.DataFrame:
     """Every claim on every model by every metric.
 
@@ -145,14 +139,6 @@ def variants(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """By how much the second of each choice that the papers leave open is better, as of `_told`, by the model that it was tried on."""
     by_claim = table[table["insertion"] != "scaled_blur"]
     return {name: _told(headlines(by_claim[by_claim["model"] == name], claims)) for name, claims in VARIANTS.items()}
-
-
-def by_blur(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean insertion on `simclr` from either blur: a row for each method, by its short name, a column for each metric and blur."""
-    asked = table[table["insertion"] == "scaled_blur"]["method"].unique()
-    both = summarise(table[table["method"].isin(asked) & (table["model"] == "simclr")], ["metric", "method", "insertion"])
-    wide = both.pivot(index="method", columns=["metric", "insertion"], values="mean").rename(index=short)
-    return wide.set_axis([f"{metric}, {blur}" for metric, blur in wide.columns], axis=1)
 
 
 def across_models(found: pd.DataFrame, *, level: float = 0.05) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from xaicl_lib import augment
-from xaicl_lib.data.scenes import scenes, words
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.model import PairModel
@@ -20,7 +19,6 @@ from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
 from xaicl_lib.stages import stages, up_to
 from xaicl_lib.statistics.paired import holm, paired_difference, summarise
-from xaicl_lib.statistics.texts import p_texts
 from xaicl_lib.studies.colour import colour_measures, colourless
 
 Images = Float[Tensor, "n 3 h w"]
@@ -274,12 +272,7 @@ def invert_stages(
 
 
 def colour_table(inversions: Mapping[tuple[str, str], Inversion], targets: Images, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """What is left of the targets' colour, stage by stage.
-
-    Args:
-        inversions: from `invert_stages`.
-        targets: of all of them.
-        names: of the targets; their numbers if left out.
+    """What is left of the targets' colour, stage by stage. The inversions are of `invert_stages`.
 
     Returns:
         One row per model, stage and target: depth (0 for a model's first stage here), feature_error, grey_error, the columns of
@@ -378,12 +371,6 @@ def _contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str
     return found[["first", "second", *CONTRAST]].assign(p=holm(found["p"].tolist()))
 
 
-def ends_of(found: pd.DataFrame) -> pd.DataFrame:
-    """`contrasts` at the first and the last stage and in the slope: a table to read."""
-    rows = found[found["stage"].isin(["stem", "stage 4", SLOPE])]
-    return rows.assign(p=p_texts(rows["p"])).set_index("first")[["second", "stage", "mean", "low", "high", "p"]]
-
-
 def stages_told_apart(found: pd.DataFrame) -> pd.DataFrame:
     """The stages of `contrasts` at which two models are told apart: a row for each two, a column for each measure."""
     groups = found[found["stage"] != SLOPE].groupby(["first", "second", "measure"], sort=False)
@@ -394,26 +381,6 @@ def stages_told_apart(found: pd.DataFrame) -> pd.DataFrame:
 def mean_errors(table: pd.DataFrame) -> pd.DataFrame:
     """Means over targets of `colour_table`'s errors, of the search and of grey copies, by model and stage."""
     return table.groupby(["model", "stage"], sort=False)[["feature_error", "grey_error"]].mean().reset_index("stage")
-
-
-def by_depth(table: pd.DataFrame, value: str, models: Sequence[str]) -> pd.DataFrame:
-    """Means of a column of some models over targets, with their intervals, by model, stage and depth; none of the models, no rows."""
-    some = table[table["model"].isin(models)].assign(value=lambda t: t[value])
-    by = ["model", "stage", "depth"]
-    return summarise(some, by) if len(some) else pd.DataFrame(columns=[*by, "mean", "low", "high"])
-
-
-def below_grey(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of the targets on which the search ended below the error of the grey copy: a row for each model, a column for each stage."""
-    below = table.assign(below=table["feature_error"] < table["grey_error"])
-    share = below.groupby(["model", "stage"], sort=False)["below"].mean()
-    return share.unstack("stage")[list(dict.fromkeys(table["stage"]))].rename_axis(columns=None)
-
-
-def scene_targets(n: int, size: int, seed: int = 12) -> tuple[Images, list[str]]:
-    """Scenes to invert, and what they show."""
-    images, _, labels = scenes(n, size, Generator().manual_seed(seed))
-    return images, words(labels)
 
 
 def averaging_model(size: int) -> PairModel:

@@ -83,9 +83,6 @@ def specific(found: pd.DataFrame) -> pd.DataFrame:
 
     Two such pairs are one observation: their four images are in both, and in no other. A map that looks at one side alone adds exactly 0.
 
-    Args:
-        found: of `localise`.
-
     Returns:
         One row per model, method, kind, metric and couple of pairs: value, NaN where one of their pairs has none.
     """
@@ -97,13 +94,6 @@ def specific(found: pd.DataFrame) -> pd.DataFrame:
     return each.mean().where(each.count() == each.size()).reset_index()
 
 
-def in_words(added: pd.DataFrame) -> pd.DataFrame:
-    """What sharing adds, as "+0.12 (+0.10 to +0.15)": a row for each method, by its short name, a column for each metric."""
-    found = means(added, "method", "metric")
-    text = [f"{row['mean']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})" for _, row in found.iterrows()]
-    return found.assign(text=text).pivot(index="method", columns="metric", values="text").rename_axis(columns=None)
-
-
 def _couples(pairs: pd.Series) -> list[int]:
     """The number of the group that each pair exchanges images in."""
     group = {int(pair): k for k, rows in enumerate(_groups(pairs.nunique())) for pair in rows}
@@ -113,12 +103,9 @@ def _couples(pairs: pd.Series) -> list[int]:
 def among_confirmed(found: pd.DataFrame, drops: pd.DataFrame, control: str = "other") -> pd.DataFrame:
     """The rows of `localise` with NaN as the value of pairs whose evidence costs no more than the control, or is not in `drops`.
 
-    Only where a model uses what is shared do the masks say where its explanations should be.
+    The drops are of `intervene`, of the same pairs.
 
-    Args:
-        found: of `localise`.
-        drops: of `intervene`, of the same pairs.
-        control: one of `CONTROLS`.
+    Only where a model uses what is shared do the masks say where its explanations should be.
     """
     by = ["model", "kind", "pair"]
     used = (drops["evidence"] > drops[control]).set_axis(pd.MultiIndex.from_frame(drops[by].astype({"model": str, "kind": str})))

@@ -9,12 +9,13 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Generator, Tensor
+from torch import Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
-from xaicl_lib.data.scenes import FACTORS, SETS, scenes, words
+from xaicl_lib.data.scenes import FACTORS, SETS
 from xaicl_lib.model import PairModel
+from xaicl_lib.studies.tables import drawn_scenes
 from xaicl_lib.zoo import list_models, load_model, model_card
 
 Card = dict[str, Any]
@@ -65,11 +66,6 @@ def factor_table(cards: Sequence[Card]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def accuracies_by_factor(cards: Sequence[Card]) -> pd.DataFrame:
-    """Accuracy of the linear probe: a row for each model of scenes, a column for each factor."""
-    return pd.DataFrame({card["name"]: {k: v["linear"] for k, v in card["factors"].items()} for card in cards}).T.rename_axis("model")
-
-
 def twin_table(cards: Sequence[Card], base: str = "scenes_simclr") -> pd.DataFrame:
     """One row per twin and factor: its linear-probe accuracy minus that of the model it is a twin of.
 
@@ -88,11 +84,6 @@ def twin_table(cards: Sequence[Card], base: str = "scenes_simclr") -> pd.DataFra
             half = 1.96 * ((p * (1 - p) + q * (1 - q)) / n) ** 0.5
             rows.append({"model": name, "factor": factor, "difference": p - q, "low": p - q - half, "high": p - q + half})
     return pd.DataFrame(rows)
-
-
-def weakest_factors(twins: pd.DataFrame) -> pd.DataFrame:
-    """Of each twin in a `twin_table` the row of the factor that it lost most of."""
-    return twins.loc[twins.groupby("model")["difference"].idxmin()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +120,9 @@ def validation_photos(count: int) -> Gallery | None:
     return Gallery(pictures[count // 2 :][:1], ["A validation photo"], pictures, [wnids[c] for c in classes])
 
 
-def drawn_scenes(count: int, seed: int = 0) -> Gallery:
+def many_scenes(count: int, seed: int = 0) -> Gallery:
     """So many scenes, and the first of them to look for."""
-    pictures, _, factors = scenes(count, 64, Generator().manual_seed(seed))
-    labels = words(factors)
+    pictures, labels = drawn_scenes(count, 64, seed)
     return Gallery(pictures[:1], [f"A scene, {labels[0]},"], pictures, labels)
 
 

@@ -296,23 +296,11 @@ def near_and_far(curve: pd.DataFrame, near: float, far: float) -> pd.DataFrame:
 
 
 def kept_far(table: pd.DataFrame, near: float, reference: str) -> pd.DataFrame:
-    """RLD far divided by RLD near, in units of that of a reference: model, mean, low, high, and keeps less (the interval is below 1).
-
-    Args:
-        table: of `curves`, at two temperatures.
-        near: one of them.
-        reference: a model.
-    """
+    """RLD far divided by RLD near, in units of that of a reference: model, mean, low, high, and keeps less (the interval is below 1)."""
     logs = table.assign(value=np.log(table["value"].clip(lower=1e-6)))
     found = with_intervals(relative_to(relative_to(logs, "temperature", near), "model", reference), ["model"])
     ends = np.exp(found[["mean", "low", "high"]])
     return pd.concat([found["model"], ends, (ends["high"] < 1).rename("keeps less")], axis=1)
-
-
-def layer_curves(layers: Mapping[str, Mapping[str, Float[Tensor, "n c"]]], labels: Labels, temperatures: Sequence[float]) -> pd.DataFrame:
-    """`curves` on all items for each layer of `layers_of`: a column layer, and model."""
-    tables = {name: curves(found, labels, temperatures, halves=0) for name, found in layers.items()}
-    return pd.concat([table.rename(columns={"model": "layer"}).assign(model=name) for name, table in tables.items()], ignore_index=True)
 
 
 def layer_table(table: pd.DataFrame, temperature: float) -> pd.DataFrame:

@@ -80,9 +80,7 @@ def agreement(found: pd.DataFrame) -> pd.DataFrame:
 def sensitivity(table: pd.DataFrame, paper_model: str) -> pd.DataFrame:
     """Max sensitivity beside the paper's Table V: a row for each method, by its short name; here, low, high, paper.
 
-    Args:
-        table: as from `evaluate`, of one model.
-        paper_model: the paper's name of the model beside it.
+    The table is of one model.
     """
     paper = paper_tables("V").query("model == @paper_model").set_index("method")["value"]
     found = summarise(table, ["method"]).rename(columns={"mean": "here"}).set_index("method")

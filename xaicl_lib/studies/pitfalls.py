@@ -4,7 +4,6 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 import torch
@@ -12,11 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from xaicl_lib import augment
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.method_spec import Methods, method_specs
-from xaicl_lib.images import SAMPLES, open_photo
 from xaicl_lib.methods import explain
 from xaicl_lib.metrics import measure
 from xaicl_lib.metrics.localisation import relevance_rank
@@ -25,17 +22,10 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import shares
 from xaicl_lib.statistics.paired import paired_difference, summarise
-from xaicl_lib.studies.harmful import CONTROLS, against, lost_shares
+from xaicl_lib.studies.harmful import CONTROLS
 from xaicl_lib.studies.headlines import LOCALISED
 
 MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
-_BOX = (0.15, 0.15, -0.7, 0.7)  # left, top, width and height of a view, which is mirrored
-
-
-def with_view(size: int, photos: Any = tuple(SAMPLES)) -> Pair:
-    """Photos, whatever `xaicl_lib.images.open_photo` takes, each beside a mirrored view of its middle; without any all sample photos."""
-    a = open_photo(list(photos) if isinstance(photos, tuple) else photos, size)
-    return Pair(a, augment.resized_crop(a, torch.tensor([_BOX]).expand(len(a), 4), size))
 
 
 def fading(model: PairModel, pair: Pair, methods: Methods, *, mix: Sequence[float] = MIX) -> pd.DataFrame:
@@ -81,11 +71,6 @@ def likeness(model: PairModel, pair: Pair, methods: Methods) -> pd.DataFrame:
     A method whose maps look like edges, or that hardly change when everything the network learned is destroyed, says little about it:
     the sanity check of :cite:t:`adebayo2018sanity`.
 
-    Args:
-        model: that is explained.
-        pair: n pairs.
-        methods: as for `evaluate`.
-
     Returns:
         Rows of method, pair, what ("edges and map", "edges and map of random weights", "map and map of random weights"), value:
         Spearman's rank correlation over the pixels, mean of both sides.
@@ -113,35 +98,15 @@ def _alike(pair: Pair, one: Explanation, other: Explanation) -> Float[Tensor, " 
     return torch.stack([rank_correlation(x.float(), y.float()) for x, y in sides if x is not None and y is not None]).mean(0)
 
 
-def _darkened(table: pd.DataFrame) -> pd.DataFrame:
+def darkened(table: pd.DataFrame) -> pd.DataFrame:
     """Of the stored run of `xaicl_lib.studies.harmful`: blur with darkening at its strongest, for Interaction-CAM and the controls."""
     rows = table.astype(dict.fromkeys(["model", "augmentation", "method"], str))
     asked = rows["method"].isin(["interaction_cam", *CONTROLS]) & (rows["augmentation"] == "blur + darkening")
     return rows[asked & (rows["level"] == 5)]
 
 
-def lost_when_dark(table: pd.DataFrame) -> pd.DataFrame:
-    """The shares of maps that blur with darkening, at its strongest, makes lose their meaning: those of models, and of controls.
-
-    Args:
-        table: stored, of `xaicl_lib.studies.harmful.sweep`.
-    """
-    return lost_shares(_darkened(table), ["method"]).assign(what="lost at level 5")
-
-
-def dark_beside_controls(table: pd.DataFrame) -> pd.DataFrame:
-    """The shares of `lost_when_dark` tested against those of either control: a row for each model and control."""
-    columns = ["control", "lost", "by_control", "mean", "low", "high", "p", "verdict"]
-    return against(_darkened(table)).set_index("model")[columns]
-
-
 def _lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
     """How many maps of pure noise "lose their meaning" by the two measures of `xaicl_lib.studies.harmful.sweep`.
-
-    Args:
-        masks: of the true evidence, at least two.
-        cells: along either side of the random maps.
-        seed: of the noise.
 
     Returns:
         Rows of cells, measure, map, lost (0 or 1): by "agreement", a map of noise agrees no more with another map of noise, its clean one,

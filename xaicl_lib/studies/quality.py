@@ -21,7 +21,7 @@ from xaicl_lib.metrics.localisation import energy, pointing_game
 from xaicl_lib.model import PairModel, embed_corpus
 from xaicl_lib.pair import Pair, resize_map
 from xaicl_lib.scores import Score, class_evidence, corpus_similarity
-from xaicl_lib.statistics.paired import paired_difference, summarise
+from xaicl_lib.statistics.paired import paired_difference
 from xaicl_lib.studies.text_localisation import two_object_scenes as two_object_scenes
 from xaicl_lib.zoo import load_classifier, load_model, model_card
 
@@ -202,11 +202,6 @@ def measures(maps: Float[Tensor, "n k h w"], masks: Bool[Tensor, "n k h w"]) -> 
         "pointing": pointing.double().masked_fill(p.isnan().any(2), torch.nan),
         "overlap": (shared.sum(2) - shared.diagonal(dim1=1, dim2=2)) / (k - 1),
     }
-
-
-def averaged(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Means of a column of `contrastivity` over the classes of an image, with intervals over images (see `summarise`)."""
-    return summarise(_each(table, column), ["judge", "method"])
 
 
 def gains(table: pd.DataFrame, column: str, compared: Sequence[tuple[str, str, str]]) -> pd.DataFrame:

@@ -15,7 +15,8 @@ from xaicl_lib.metrics.localisation import mass_inside
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import cosine
-from xaicl_lib.statistics.paired import interval, paired_difference, summarise
+from xaicl_lib.statistics.paired import interval
+from xaicl_lib.studies.tables import means
 from xaicl_lib.training.heads import RECIPES, head_features, head_model
 from xaicl_lib.zoo import load_model
 
@@ -33,7 +34,7 @@ Row = tuple[tuple[str, ...], Pair, Explanation]
 
 
 @torch.no_grad()
-def scores(models: Sequence[PairModel], n: int, seed: int = 0) -> pd.DataFrame:
+def _scores(models: Sequence[PairModel], n: int, seed: int = 0) -> pd.DataFrame:
     """Scores of pairs of the same and of different objects, by what side b carries: model, objects, carried, pair, value."""
     frames = []
     for objects, kind in KINDS.items():
@@ -45,7 +46,7 @@ def scores(models: Sequence[PairModel], n: int, seed: int = 0) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def retrieved(models: Sequence[PairModel], n: int, seed: int = 0) -> pd.DataFrame:
+def _retrieved(models: Sequence[PairModel], n: int, seed: int = 0) -> pd.DataFrame:
     """Whether the side b nearest to a side a, of all n, is its partner, 1 or 0, by what it carries: model, carried, pair, value."""
     frames = []
     for carried in CARRIED:
@@ -80,8 +81,8 @@ def located(models: Sequence[PairModel], methods: Methods, n: int, seed: int = 0
 
 
 def measured(models: Sequence[PairModel], n: int, maps: int, methods: Methods, seed: int = 5) -> pd.DataFrame:
-    """`scores` and `retrieved` of n pairs and `located` of `maps` of them, one below the other: `table` says which is which."""
-    tables = {"score": scores(models, n, seed), "retrieval": retrieved(models, n, seed), "map": located(models, methods, maps, seed)}
+    """`_scores` and `_retrieved` of n pairs and `located` of `maps` of them, one below the other: `table` says which is which."""
+    tables = {"score": _scores(models, n, seed), "retrieval": _retrieved(models, n, seed), "map": located(models, methods, maps, seed)}
     return pd.concat([table.assign(table=name, seed=0) for name, table in tables.items()], ignore_index=True)
 
 
@@ -95,11 +96,6 @@ def _rows(model: PairModel, value: Float[Tensor, " n"], **facts: object) -> pd.D
     return pd.DataFrame({"model": model.name, **columns, "pair": range(len(value)), "value": value.cpu().double().numpy()})
 
 
-def reliance(table: pd.DataFrame, by: Sequence[str] = ("model", "objects")) -> pd.DataFrame:
-    """How far the score falls when the sticker of side b is exchanged: mean, low, high (over pairs), n, for each of `by`, of `scores`."""
-    return paired_difference(table, "carried", "pair", list(by), names=["same"], against="another")[[*by, "mean", "low", "high", "n"]]
-
-
 def trained_again(seeds: int, names: Sequence[str] = MODELS) -> list[tuple[int, PairModel]]:
     """Heads of these names with so many seeds each, trained now: seed and model; those of seed 0 are the bundled ones."""
     base = load_model(RECIPES[names[0]].backbone, "cpu")
@@ -108,17 +104,11 @@ def trained_again(seeds: int, names: Sequence[str] = MODELS) -> list[tuple[int, 
     return [(recipe.seed, head_model(recipe, base, features)) for recipe in recipes]
 
 
-def over_seeds(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Means with intervals over trainings: a training, averaged over its pairs, is one value."""
-    each = table.groupby([*by, "seed"], sort=False, observed=True)["value"].mean().reset_index()
-    return summarise(each, by)
-
-
 def reliance_of_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """How far exchanging the sticker lowers the score, with intervals over trainings: model, objects, mean, low, high, n."""
     wide = table.pivot_table("value", ["model", "seed", "objects", "pair"], "carried", sort=False, observed=True)
     each = (wide["same"] - wide["another"]).rename("value").reset_index()
-    return over_seeds(each, ["model", "objects"])
+    return means(each, "model", "objects", unit="seed")
 
 
 def told_apart(table: pd.DataFrame, planted: str = "stickers_95", repaired: str = "stickers_0") -> pd.DataFrame:

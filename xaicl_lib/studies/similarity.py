@@ -28,14 +28,14 @@ def two_views(source: Any, size: PairModel | int, *, light: float = 1.0) -> Pair
     """Photos beside a view of each: its middle, mirrored, of so much of its light.
 
     Args:
-        source: as for `Pair.open`.
+        source: as for `Pair.open`; None for all sample photos.
         size: side in pixels, or the model that is asked.
         light: what the pixels of the view are multiplied by.
 
     Raises:
         InputError: no photo.
     """
-    photos = open_photo(source, size if isinstance(size, int) else size.size)
+    photos = open_photo(list(SAMPLES) if source is None else source, size if isinstance(size, int) else size.size)
     view = augment.resized_crop(photos, torch.tensor(VIEW).expand(len(photos), 4), photos.shape[-1])
     return Pair(photos, view if light == 1 else augment.brightness(view, light))
 
@@ -43,7 +43,7 @@ def two_views(source: Any, size: PairModel | int, *, light: float = 1.0) -> Pair
 def view_scores(model: PairModel, *, light: float = 0.7) -> pd.DataFrame:
     """The score of every sample photo (rows) with a view of every other (columns), as `two_views` makes it."""
     names = list(SAMPLES)
-    z_a, z_b = (model.encode(images, side) for side, images in zip("ab", two_views(names, model, light=light).sides, strict=True))
+    z_a, z_b = (model.encode(images, side) for side, images in zip("ab", two_views(None, model, light=light).sides, strict=True))
     return pd.DataFrame([cosine(z.expand_as(z_b), z_b).tolist() for z in z_a], names, names)
 
 
@@ -78,10 +78,7 @@ def explained_with_itself(model: PairModel, pair: Pair, method: str = "grad_cam"
 def joint_activations(model: PairModel, pair: Pair, reduction: str = "mean") -> pd.DataFrame:
     """What Interaction-CAM multiplies, of the first pair: a row for each channel with a, b (its reduced activations) and joint = a b.
 
-    Args:
-        model: any model.
-        pair: of two sides.
-        reduction: one of those of `interaction_cam`.
+    Reductions are those of `interaction_cam`.
     """
     maps = model.features([model.normalize(pixels) for pixels in pair[0].sides])
     a, b = (REDUCTIONS[reduction](f)[0].cpu() for f in maps)  # (c,) each
@@ -91,9 +88,7 @@ def joint_activations(model: PairModel, pair: Pair, reduction: str = "mean") -> 
 def common_channels(activations: Mapping[str, pd.DataFrame], share: float = 0.1) -> pd.DataFrame:
     """How many of the strongest channels both images have in common, and where the strongest products come from.
 
-    Args:
-        activations: of `joint_activations`, by the name of the pair.
-        share: of the channels that are called strong.
+    So large a `share` of the channels is called strong.
 
     Returns:
         A row for each pair: strong (channels that are so called), strong in both, by chance (expected of two unrelated images), and of the

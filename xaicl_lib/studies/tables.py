@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from xaicl_lib.augment.views import Views, random_view
-from xaicl_lib.data.scenes import KINDS, scene_pairs
+from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes, words
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.method_spec import Methods, MethodSpec, method_specs, possible, short
@@ -25,6 +25,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.statistics.paired import holm, interval, rank_agreements, signed_ranks, verdicts
 from xaicl_lib.statistics.paired import summarise as summarise
+from xaicl_lib.statistics.texts import with_interval
 
 # The seventeen rows of Tables I to IV, labelled as `paper_tables` labels them.
 PAPER_METHODS = (
@@ -85,8 +86,14 @@ def evaluated(models: Sequence[PairModel], pairs: Pair, methods: Methods, metric
     return pd.concat(found, ignore_index=True)
 
 
-def means(table: pd.DataFrame, *by: str, unit: str | None = None) -> pd.DataFrame:
-    """`summarise` by these columns, methods by their short names; rows of one `unit`, such as those of several models, are one value."""
+def means(table: pd.DataFrame, *by: str, value: str = "value", unit: str | None = None) -> pd.DataFrame:
+    """`summarise` of a column by others, methods by their short names; rows of one `unit`, such as those of several models, are one value.
+
+    Of no rows there are no means.
+    """
+    if table.empty:
+        return pd.DataFrame(columns=[*by, "mean", "low", "high"])
+    table = table.assign(value=table[value])
     if unit:
         table = table.groupby([*by, unit], sort=False, observed=True)["value"].mean().reset_index()
     found = summarise(table, by)
@@ -190,12 +197,22 @@ def mean_by(table: pd.DataFrame, columns: str, *, index: str = "method", value: 
     return wide.rename(columns=short) if columns == "method" else wide
 
 
+def told_by(table: pd.DataFrame, columns: str, *, index: str = "method", form: str = "+.2f") -> pd.DataFrame:
+    """Means with their intervals as a table to read, "+0.12 (+0.10 to +0.15)": rows and columns as of `mean_by`."""
+    wide = table.assign(told=with_interval(table, form)).pivot_table("told", index, columns, "first", sort=False, observed=True)
+    return wide.rename_axis(columns=None)
+
+
+def drawn_scenes(n: int, size: int, seed: int = 0) -> tuple[Float[Tensor, "n 3 s s"], list[str]]:
+    """Scenes of one object each, and what they show."""
+    images, _, labels = scenes(n, size, Generator().manual_seed(seed))
+    return images, words(labels)
+
+
 def view_pairs(photos: Float[Tensor, "n 3 h w"], generator: Generator | None = None) -> Pair:
     """Photos and a random view of each, made by the augmentations of SimCLR's recipe: the pairs that such models are trained on.
 
-    Args:
-        photos: squares of the model's input size.
-        generator: of the views; None is seed 0.
+    Photos are squares of the model's input size.
     """
     views = Views(**{**vars(_VIEWS), "size": photos.shape[-1]})
     return Pair(photos, random_view(photos, views, generator or Generator().manual_seed(0)).clamp(0, 1))
@@ -247,12 +264,9 @@ def with_provenance(table: pd.DataFrame, model: PairModel, pairs: str) -> pd.Dat
 
 
 def grouped(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary of Fig. 14: one number per model, method and group of metrics, higher is better.
+    """The summary of Fig. 14, from that of `summarise`: one number per model, method and group of metrics, higher is better.
 
     Implements Sec. V-D of :cite:t:`sammani2023visualizing`: the mean of SI and CI, of 1 - SD and 1 - CD, and of 1 - SAD and 1 - CAD.
-
-    Args:
-        summary: with columns model, method, metric, mean.
 
     Returns:
         Columns model, method, group, value; NaN where a metric of the group is missing or undefined.

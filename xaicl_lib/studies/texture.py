@@ -21,8 +21,9 @@ from xaicl_lib.metrics.localisation import overlap, relevance_mass
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import resampled_means, shares
-from xaicl_lib.statistics.paired import holm, interval, signed_ranks, summarise, tails
-from xaicl_lib.statistics.texts import p_texts, with_interval
+from xaicl_lib.statistics.paired import holm, interval, signed_ranks, tails
+from xaicl_lib.statistics.texts import with_interval
+from xaicl_lib.studies.tables import mean_by, means
 
 SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
 SHARED = {SHAPE: "same shape", TEXTURE: "same texture", NOTHING: "nothing shared"}
@@ -70,11 +71,6 @@ def scene_trials(n: int, size: int = 64, seed: int = 0) -> Trials:
 
     The partners of a scene are one and the same other scene, in which a single factor was made that of the stimulus: twins, so that
     the scores differ by nothing but the cue.
-
-    Args:
-        n: how many.
-        size: side in pixels.
-        seed: of the scenes.
     """
     kinds = {cue: "nothing_shared" if cue == NOTHING else f"same_{cue}" for cue in (*SCENE_CUES, NOTHING)}
     drawn = {cue: draw_pairs(n, kind, Generator().manual_seed(seed)) for cue, kind in kinds.items()}  # the same side a each time
@@ -248,10 +244,6 @@ def stimuli_of(table: pd.DataFrame) -> dict[str, int]:
 def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
     """One row per model, data and trial: the partner that shares a cue beside the one that shares the shape.
 
-    Args:
-        table: of `choose`.
-        cue: of the partner that shape is compared with.
-
     Returns:
         model, data, trial (its number), name, partner, score, wins, overlap, shape_partner, shape_score, margin (score minus
         shape_score: positive if the cue wins).
@@ -282,12 +274,7 @@ def from_shape_to_texture(
 ) -> tuple[Explained, list[list[str]]]:
     """A model's trials from the clearest decision for shape to the clearest for texture, evenly spaced in their order.
 
-    Args:
-        model: that chose.
-        trials: which it was asked.
-        table: of `choose`.
-        method: of explanation.
-        count: at most so many trials.
+    At most so many trials.
 
     Returns:
         As `explained_partners`; and of each trial the difference of the scores and what both pairs show.
@@ -336,55 +323,34 @@ def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cl
     return found
 
 
-def lifts(table: pd.DataFrame, value: str = "lift", by: Sequence[str] = ("model", "data", "cue")) -> pd.DataFrame:
-    """Mean of a column of `choose` for each group, over the mean of each stimulus, with a 95 % bootstrap interval over stimuli."""
-    each = table.groupby([*by, "stimulus"], sort=False, observed=True, as_index=False)[value].mean()
-    return summarise(each.rename(columns={value: "value"}), by)
-
-
-def share_table(table: pd.DataFrame) -> pd.DataFrame:
-    """How often each cue wins over shape: a row for each model, a column for each cue."""
-    return won(table, ["model", "cue"]).pivot_table("mean", "model", "cue", sort=False).rename_axis(columns=None)
-
-
 def cue_table(table: pd.DataFrame) -> pd.DataFrame:
     """How often a partner of the same shape, or texture, is more alike than one that shares nothing, and the mean lift."""
     used = table[table["cue"].isin([SHAPE, TEXTURE])].assign(value=lambda t: t["lift"] > 0)
     by, keys = ["data", "model", "cue"], ["data", "model"]
     counts = shares(used, by, "value")
     share = counts.assign(text=with_interval(counts)).pivot_table("text", keys, "cue", "first", sort=False)
-    mean = lifts(used, "lift", by).pivot_table("mean", keys, "cue", sort=False)
+    mean = means(used, *by, value="lift", unit="stimulus").pivot_table("mean", keys, "cue", sort=False)
     return share.add_suffix(": share").join(mean.add_suffix(": mean lift")).rename_axis(columns=None)
 
 
 def overlaps(table: pd.DataFrame, by: Sequence[str] = ("model", "cue")) -> pd.DataFrame:
     """Mean overlap of an image's map for the shape partner with other maps: for other partners of it, and that of another image.
 
-    Args:
-        table: of `choose`.
-        by: columns that make a group; `cue` says which other map.
-
-    Returns:
-        As `lifts`.
+    By method these are of the photos that all of several methods were asked about. The last `cue` is another image's map.
     """
+    if "method" in by:
+        table = table[table["data"] == "photos"]
+        asked = table.groupby("stimulus")["method"].nunique()
+        table = table[table["stimulus"].isin(asked.index[(asked == table["method"].nunique()) & (asked > 1)])]
     own = table[table["cue"].isin([TEXTURE, NOTHING])].assign(value=lambda t: t["overlap"])
     other = own[own["cue"] == TEXTURE].assign(cue="another image", value=lambda t: t["overlap_other"])
-    return lifts(pd.concat([own, other]).replace({"cue": SHARED}), "value", by)
-
-
-def overlaps_by_method(table: pd.DataFrame) -> pd.DataFrame:
-    """`overlaps` of several methods, on the photos that all of them were asked about; no rows where there is one method."""
-    photos = table[table["data"] == "photos"]
-    asked = photos.groupby("stimulus")["method"].nunique()
-    common = photos[photos["stimulus"].isin(asked.index[(asked == photos["method"].nunique()) & (asked > 1)])]
-    means = overlaps(common, ["method", "cue"]) if len(common) else pd.DataFrame(columns=["method", "cue", "mean", "low", "high"])
-    return means[means["cue"] != "another image"]
+    return means(pd.concat([own, other]).replace({"cue": SHARED}), *by, unit="stimulus")
 
 
 def on_object(table: pd.DataFrame) -> pd.DataFrame:
     """Mean share of the energy of a map that is on the object of a scene, by model and cue, beside the object's share of the image."""
     scenes = table[table["data"] == "scenes"]
-    wide = lifts(scenes, "on_object", ["model", "cue"]).pivot_table("mean", "model", "cue", sort=False)
+    wide = mean_by(means(scenes, "model", "cue", value="on_object", unit="stimulus"), "cue", index="model", value="mean")
     wide["area of the object"] = scenes.groupby("model")["area"].mean()
     return wide.rename_axis(columns=None)
 
@@ -394,17 +360,13 @@ def against_references(table: pd.DataFrame) -> pd.DataFrame:
 
     Scenes are independent of each other. The photos were made of 48 textures only, so these are compared, not the photos.
 
-    Args:
-        table: of `choose`, of several models on the same trials.
-
     Returns:
         By `against` and model: difference of the shares with its interval, more, fewer (trials or textures) and p.
     """
     some = _of_texture(table)
     tests = [_paired(part, base, cluster=cluster).assign(against=base) for base, cluster, part in _comparable(some)]
     found = pd.concat(tests).set_index(["against", "model"])
-    texts = {"difference": with_interval(found, "+.2f", mean="difference"), "p": p_texts(found["p"])}
-    return found.assign(**texts)[["difference", "more", "fewer", "p"]]
+    return found.assign(difference=with_interval(found, "+.2f", mean="difference"))[["difference", "more", "fewer", "p"]]
 
 
 def _of_texture(table: pd.DataFrame) -> pd.DataFrame:

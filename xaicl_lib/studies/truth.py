@@ -29,7 +29,7 @@ _OVERLAP = 0.02  # of the evidence that a place elsewhere may still touch
 Masks = tuple[Bool[Tensor, "k n h w"], Bool[Tensor, "k n h w"]]  # of either side, k to choose from
 
 
-class Known(NamedTuple):
+class _Known(NamedTuple):
     """Pairs whose shared evidence is known.
 
     Attributes:
@@ -41,20 +41,20 @@ class Known(NamedTuple):
     others: dict[str, Masks]
 
 
-def known_scenes(n: int, size: int, seed: int = 0) -> Known:
+def known_scenes(n: int, size: int, seed: int = 0) -> _Known:
     """n pairs of scenes of each kind, by names without underscores, and the second object of those that have one."""
     pairs = {kind.replace("_", " "): scene_pairs(n, kind, size, Generator().manual_seed(seed)) for kind in KINDS}
-    return Known(pairs, {"one shared": other_objects(n, size, Generator().manual_seed(seed))})
+    return _Known(pairs, {"one shared": other_objects(n, size, Generator().manual_seed(seed))})
 
 
-def known_mosaics(n: int, size: int) -> Known:
+def known_mosaics(n: int, size: int) -> _Known:
     """n pairs of mosaics of sample photos that share one photo, and their other photos."""
     pair = photo_mosaics(n, size)
     assert pair.truth is not None  # mosaics know theirs
-    return Known({"mosaic of photos": pair}, {"mosaic of photos": other_photos(pair.truth)})
+    return _Known({"mosaic of photos": pair}, {"mosaic of photos": other_photos(pair.truth)})
 
 
-def painted_over(known: Known, kind: str) -> dict[str, Pair]:
+def painted_over(known: _Known, kind: str) -> dict[str, Pair]:
     """The first pair of a kind, and the same with its evidence, as many pixels elsewhere, and another thing painted over on side a."""
     pair = known.pairs[kind][0]
     assert pair.truth is not None  # its evidence is known
@@ -112,7 +112,7 @@ def intervene(
     return pd.concat(frames, ignore_index=True)[order]
 
 
-def interventions(*asked: tuple[Sequence[PairModel], Known], **options: Any) -> pd.DataFrame:
+def interventions(*asked: tuple[Sequence[PairModel], _Known], **options: Any) -> pd.DataFrame:
     """The rows of `intervene` for models and the pairs that they are shown; options are its own."""
     return pd.concat([intervene(models, known.pairs, others=known.others, **options) for models, known in asked], ignore_index=True)
 
@@ -170,12 +170,6 @@ def other_photos(truth: Truth) -> Masks:
 def _confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str] = ("model", "kind"), level: float = 0.05) -> pd.DataFrame:
     """In how many pairs the evidence costs more than a control, by how much on average, and whether that is more than a coin would say.
 
-    Args:
-        drops: of `intervene`.
-        control: one of `CONTROLS`.
-        by: columns that make a group.
-        level: of the corrected test.
-
     Returns:
         One row per group that has the control: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost (mean drop of the
         control), difference, least, most (mean of evidence minus control with its bootstrap interval, in units of the score), p (two-sided
@@ -204,10 +198,7 @@ def effects(drops: pd.DataFrame, control: str = "unshared") -> pd.DataFrame:
 
 
 def confirmed(drops: pd.DataFrame) -> pd.DataFrame:
-    """Shares of confirmed pairs beside every control.
-
-    Args:
-        drops: stored, with the `fill` that they were painted with.
+    """Shares of confirmed pairs beside every control. The drops are stored, with the `fill` that they were painted with.
 
     Returns:
         One row per control, model, kind and fill: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost, difference, least,

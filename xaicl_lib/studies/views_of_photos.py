@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from xaicl_lib import augment
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.method_spec import Method, Methods, method_specs
-from xaicl_lib.images import SAMPLES, open_photo
+from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.metrics.localisation import relevance_mass
 from xaicl_lib.metrics.randomisation import rank_correlation
 from xaicl_lib.model import PairModel, embed_corpus
@@ -65,11 +65,6 @@ CHANGES: dict[str, Callable[[Images, Generator], _Change]] = {
     "blur": lambda photos, g: _Change(augment.gaussian_blur(photos, 0.03 * photos.shape[-1], 2 * round(0.09 * photos.shape[-1]) + 1)),
     "darkening": lambda photos, g: _Change(augment.brightness(photos, 0.25)),
 }
-
-
-def sample_photos(size: int) -> tuple[list[str], Images]:
-    """Names of the sample photos, and the photos."""
-    return list(SAMPLES), open_photo(list(SAMPLES), size)
 
 
 def _explain_change(model: PairModel, photos: Images, change: _Change, foil: Float[Tensor, "k d"], method: Method) -> Explanation:

@@ -40,15 +40,6 @@ def load_data(recipe: Recipe, root: str | os.PathLike[str] | None = None) -> tup
     return train, test
 
 
-def known(data: Data) -> Data:
-    """The images that labels speak of, with those labels: the first picture of each thing, the captioned scenes of one object."""
-    images, labels, names = data
-    if labels.ndim == 3:
-        alone = labels[:, 1, 0] < 0
-        return images[alone], labels[alone, 0], names
-    return images if images.ndim == 4 else images[:, 0], labels, names
-
-
 def training_labels(data: Data) -> Tensor:
     """Labels to learn from: the classes of photos, the shapes of scenes, the facts of captioned scenes."""
     return data[1][:, 0] if data[1].ndim == 2 else data[1]

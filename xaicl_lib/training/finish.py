@@ -1,8 +1,9 @@
-"""What follows a training: how good the features are, and the weights with their card."""
+"""What follows a training, or an epoch of one: how good the features are, and the weights with their card."""
 
 import hashlib
 import json
 import platform
+from collections.abc import Callable, Collection
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from xaicl_lib.files import written_whole
 from xaicl_lib.networks.small import kept
 from xaicl_lib.networks.text import Reader
 from xaicl_lib.probes import PROBE_C, knn_accuracy, probe_accuracy
-from xaicl_lib.training.data import Data, known, training_labels
+from xaicl_lib.training.data import Data, training_labels
 from xaicl_lib.training.recipes import Recipe
 from xaicl_lib.training.train import MEAN, STD, Trainer, normalize
 from xaicl_lib.training.zero_shot import relation_accuracy, zero_shot
@@ -87,14 +88,14 @@ def _probe(features: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor]) -> fl
     return round(probe_accuracy(features[0], labels[0], features[1], labels[1]), 4)
 
 
-def halved(network: nn.ModuleDict) -> dict[str, Tensor]:
+def _halved(network: nn.ModuleDict) -> dict[str, Tensor]:
     """The state of a network in half precision, on the CPU; the network stays as it is."""
     return {k: v.cpu().half().contiguous() if v.is_floating_point() else v.cpu() for k, v in network.state_dict().items()}
 
 
 def store(network: nn.ModuleDict) -> dict[str, Tensor]:
     """The state of a network in half precision, to which the network itself is rounded too."""
-    stored = halved(network)
+    stored = _halved(network)
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     return stored
 
@@ -118,17 +119,17 @@ def finish(trainer: Trainer, train: Data, test: Data, folder: Path) -> dict[str,
     _check_spread(recipe.name, found, embeddings.shape[1])
     weights = save(stored)
     card = {
-        **what_it_is(trainer, recipe.name),
+        **_what_it_is(trainer, recipe.name),
         "data": _data_line(recipe, len(train[0]), len(test[0])),
         **_measured(trainer, train, test),
         "spread": {k: round(v, 4) for k, v in found.items()},
-        **how_it_came(trainer, weights),
+        **_how_it_came(trainer, weights),
     }
     write_model(folder, card, weights)
     return card
 
 
-def what_it_is(trainer: Trainer, name: str) -> dict[str, Any]:
+def _what_it_is(trainer: Trainer, name: str) -> dict[str, Any]:
     """The first lines of a card: what `load_model` needs, and what the network is."""
     recipe = trainer.recipe
     return {
@@ -141,7 +142,7 @@ def what_it_is(trainer: Trainer, name: str) -> dict[str, Any]:
     }
 
 
-def how_it_came(trainer: Trainer, weights: bytes) -> dict[str, Any]:
+def _how_it_came(trainer: Trainer, weights: bytes) -> dict[str, Any]:
     """The last lines of a card: the training so far, and the checksum of the weights."""
     recipe = trainer.recipe
     return {
@@ -198,7 +199,7 @@ def _data_line(recipe: Recipe, train: int, test: int) -> str:
 def _measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     """The accuracies of the card, of the trained network and, by neighbours, of the untrained one."""
     network, recipe, whole = kept(trainer.network), trainer.recipe, test
-    train, test = known(train), known(test)
+    train, test = _known(train), _known(test)
     features = encode(network["features"], train[0]), encode(network["features"], test[0])
     start = kept(recipe.network())["features"].to(trainer.device)
     what = "class token" if recipe.task == "distill" else "mean-pooled features"
@@ -219,6 +220,15 @@ def _measured(trainer: Trainer, train: Data, test: Data) -> dict[str, Any]:
     return card
 
 
+def _known(data: Data) -> Data:
+    """The images that labels speak of, with those labels: the first picture of each thing, the captioned scenes of one object."""
+    images, labels, names = data
+    if labels.ndim == 3:
+        alone = labels[:, 1, 0] < 0
+        return images[alone], labels[alone, 0], names
+    return images if images.ndim == 4 else images[:, 0], labels, names
+
+
 def _asked(trainer: Trainer, alone: Data, whole: Data) -> dict[str, Any]:
     """What an image-text model answers: by factor on scenes of one object, and how two objects lie to each other."""
     image, read = nn.Sequential(trainer.network["features"], trainer.network["head"]), Reader(trainer.network["text"])
@@ -235,3 +245,50 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads"
+
+
+def _snapshot_name(recipe: str, epoch: int) -> str:
+    """The name of the model that a training was after an epoch; 0 is the untrained network."""
+    return f"{recipe}_epoch{epoch}"
+
+
+def keeper(epochs: Collection[int], folder: Path) -> Callable[[Trainer], None]:
+    """What writes snapshots of a training into a folder, to be given to `Trainer.run`.
+
+    A snapshot is `RECIPE_epochN.safetensors`, the state of the network in half precision, and a card with what the training was till
+    then, without accuracies; `load_model(_snapshot_name(recipe, n), folder=folder)` loads it. Unlike a finished model it may be
+    collapsed or untrained.
+
+    Args:
+        epochs: after which to keep the network; 0 for the untrained one.
+        folder: for the weights and cards.
+    """
+
+    def keep(trainer: Trainer) -> None:
+        from safetensors.torch import save
+
+        if trainer.epoch not in epochs:
+            return
+        weights = save(_halved(kept(trainer.network)))
+        card = {**_what_it_is(trainer, _snapshot_name(trainer.recipe.name, trainer.epoch)), **_how_it_came(trainer, weights)}
+        write_model(folder, card, weights)
+
+    return keep
+
+
+def check_epochs(epochs: Collection[int], trainer: Trainer, folder: Path) -> None:
+    """Refuse epochs that the training will not come to.
+
+    Raises:
+        InputError: epochs after the last one, or before the one that a training was taken up at, unless they were kept then.
+    """
+    name, last = trainer.recipe.name, trainer.recipe.epochs
+    for epoch in sorted(epochs):
+        if epoch > last:
+            raise InputError(f"expected epochs to keep from 0 (untrained) to {last}, the last one, got {epoch}")
+        gone = epoch < trainer.epoch or (epoch == trainer.epoch and trainer.epoch > 0)
+        if gone and not (folder / f"{_snapshot_name(name, epoch)}.json").is_file():
+            raise InputError(
+                f"expected epochs to keep that are still to come, got {epoch}: the training in {str(trainer.out)!r} is at epoch "
+                f"{trainer.epoch} already; name another folder or remove it"
+            )

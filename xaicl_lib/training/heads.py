@@ -84,7 +84,7 @@ def _pooled(model: PairModel, pixels: Tensor) -> Float[Tensor, "n c"]:
     return model.features_a(model.normalize(pixels)).mean((2, 3))
 
 
-def train_head(recipe: HeadRecipe, features: Features) -> nn.Sequential:
+def _train_head(recipe: HeadRecipe, features: Features) -> nn.Sequential:
     """A head for the features of `head_features`, from (n, c, i, j) to (n, d); it is stored in half precision, and rounded to it.
 
     Learning is SimCLR's (:cite:t:`chen2020simple`, Eq. 1) with fixed pictures for views.
@@ -117,7 +117,7 @@ def _batch(recipe: HeadRecipe, features: Features, generator: Generator) -> tupl
 
 def head_model(recipe: HeadRecipe, base: PairModel, features: Features) -> PairModel:
     """The backbone of `base` under a head that is trained now, for its features."""
-    network = nn.ModuleDict({"head": train_head(recipe, features)})
+    network = nn.ModuleDict({"head": _train_head(recipe, features)})
     store(network)
     return PairModel(base.features_a, network["head"], size=base.size, mean=MEAN, std=STD, name=recipe.name)
 
@@ -127,7 +127,7 @@ def make_head(recipe: HeadRecipe, base: PairModel, folder: Path) -> dict[str, An
     from safetensors.torch import save
 
     began = time.perf_counter()
-    network = nn.ModuleDict({"head": train_head(recipe, head_features(base, recipe.objects))})
+    network = nn.ModuleDict({"head": _train_head(recipe, head_features(base, recipe.objects))})
     weights = save(store(network))
     card = {
         "name": recipe.name,

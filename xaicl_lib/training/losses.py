@@ -96,13 +96,13 @@ def dino(
     Returns:
         A scalar >= 0; log(k) for a student that says nothing.
     """
-    targets = balanced(torch.cat([ta, tb]).detach() / teacher_temperature).chunk(2)
+    targets = _balanced(torch.cat([ta, tb]).detach() / teacher_temperature).chunk(2)
     said = [s.div(temperature).log_softmax(1) for s in students]
     each = [-(p * q).sum(1).mean() for t, p in enumerate(targets) for s, q in enumerate(said) if s != t]
     return torch.stack(each).mean()
 
 
-def balanced(logits: Float[Tensor, "n k"], rounds: int = 3) -> Float[Tensor, "n k"]:
+def _balanced(logits: Float[Tensor, "n k"], rounds: int = 3) -> Float[Tensor, "n k"]:
     """Shares, rows that sum to 1, of k prototypes which all rows together choose about equally often.
 
     Sinkhorn and Knopp's iteration: columns and rows of exp(logits) are scaled in turn to sums of n / k and 1.

@@ -68,14 +68,3 @@ TASKS: dict[str, Task] = {
     "contrast": _contrast, "predict": _predict, "momentum_contrast": _momentum_contrast, "distill": _distill, "classify": _classify,
     "group": _group, "describe": _describe,
 }  # fmt: skip
-
-
-@torch.no_grad()
-def follow(network: nn.ModuleDict, momentum: float) -> None:
-    """Move the momentum branch towards the learning one: b = momentum * b + (1 - momentum) * a.
-
-    As in :cite:t:`chen2021empirical`, Sec. 3; batch-norm statistics are the branch's own.
-    """
-    for role in ("features", "head"):
-        for a, b in zip(network[role].parameters(), network[role + "_b"].parameters(), strict=True):
-            b.lerp_(a, 1 - momentum)

@@ -24,7 +24,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.networks.small import Prototypes
 from xaicl_lib.training import losses
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
-from xaicl_lib.training.tasks import TASKS, follow
+from xaicl_lib.training.tasks import TASKS
 
 __all__ = ["MEAN", "RECIPES", "STD", "Recipe", "Trainer", "normalize"]
 
@@ -162,7 +162,7 @@ class Trainer:
         scale = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
         self.optimizer.param_groups[0]["lr"] = recipe.lr * scale  # a second group keeps its own
         if recipe.momentum:
-            follow(self.network, 1 - (1 - recipe.momentum) * 0.5 * (1 + math.cos(math.pi * step / total)))
+            _follow(self.network, 1 - (1 - recipe.momentum) * 0.5 * (1 + math.cos(math.pi * step / total)))
 
     def _save(self) -> None:
         state = {
@@ -194,6 +194,17 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.epoch, self.seconds, self.history = state["epoch"], state["seconds"], state["history"]
+
+
+@torch.no_grad()
+def _follow(network: nn.ModuleDict, momentum: float) -> None:
+    """Move the momentum branch towards the learning one: b = momentum * b + (1 - momentum) * a.
+
+    As in :cite:t:`chen2021empirical`, Sec. 3; batch-norm statistics are the branch's own.
+    """
+    for role in ("features", "head"):
+        for a, b in zip(network[role].parameters(), network[role + "_b"].parameters(), strict=True):
+            b.lerp_(a, 1 - momentum)
 
 
 def _taught(recipe: Recipe, teacher: nn.Module | None) -> nn.ModuleDict:

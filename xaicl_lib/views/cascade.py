@@ -20,11 +20,9 @@ MAP_CELLS = 24  # a side, of maps in a grid of many
 def cascade_figure(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: int = 0) -> go.Figure:
     """How alike maps stay to those of the intact model while layers are randomised from the top: a line for each method.
 
-    Full lines are rank correlations of pair `index`, dotted ones structural similarity.
+    The cascades are of `studies.tables.cascades`.
 
-    Args:
-        cascades: from `xaicl_lib.studies.tables.cascades`.
-        index: which pair.
+    Full lines are rank correlations of pair `index`, dotted ones structural similarity.
     """
     figure = go.Figure()
     for k, (label, (_, cascade)) in enumerate(cascades.items()):

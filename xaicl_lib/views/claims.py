@@ -17,9 +17,7 @@ LINES = {"needed": ("at the observed difference", "solid"), "at_least": ("at the
 def readable(table: pd.DataFrame, *, section: str = "", verdict: str = "") -> pd.DataFrame:
     """Rows of `studies.claims.answers` as texts, by verdict: the claim, with place, note and protocols; our number and the paper's.
 
-    Args:
-        table: all rows.
-        section, verdict: only rows of these.
+    A section or verdict picks rows.
     """
     rows = table if not section else table[table["section"] == section]
     rows = rows if not verdict else rows[rows["verdict"] == verdict]

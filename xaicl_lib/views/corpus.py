@@ -1,6 +1,7 @@
 """Figures of one-sided questions: signed maps over their images, gains over a control, curves over the size of a corpus."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,8 @@ from xaicl_lib.pair import Explanation, resize_map
 from xaicl_lib.views.figures import DIVERGING, OPACITY
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import described
-from xaicl_lib.views.studies import dots_figure
-from xaicl_lib.views.style import GRID, LEGEND, PLAIN, reach
+from xaicl_lib.views.studies import dots_figure, into_first
+from xaicl_lib.views.style import GRID, LEGEND, MENU, PLAIN, reach
 
 _HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
 
@@ -108,10 +109,7 @@ def either_figure(
 ) -> go.Figure:
     """Scenes under their maps towards the text of one object and of the other, whose outline is drawn; one scale for a scene.
 
-    Args:
-        scenes, masks: of `studies.text_localisation.two_object_scenes`.
-        either: of `explain_either` there.
-        method: that made the maps.
+    Scenes and maps are of `studies.text_localisation`: `two_object_scenes`, `explain_either`.
     """
     items, outlines = [], []
     for scene, objects, pair in zip(scenes, masks, either, strict=True):
@@ -125,44 +123,21 @@ def either_figure(
 def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figure:
     """How much better than a control each way is, with intervals, a metric at a time from a menu.
 
-    Args:
-        found: of `studies.corpus.against`.
-        control: its name.
+    The table is of `studies.corpus.against` or `between_targets`.
     """
     names = list(dict.fromkeys(found["metric"]))
-    figures = [
-        dots_figure(
-            found[found["metric"] == name], rows="way", series="scenario", title="gain", reference=0.0,
-            reference_name=control,
-        )
-        for name in names
-    ]  # fmt: skip
-    figure, each = figures[0], len(figures[0].data)
-    for other in figures[1:]:
-        for trace in other.data:
-            figure.add_trace(trace.update(visible=False))
-    buttons = [
-        {
-            "label": name, "method": "update",
-            "args": [{"visible": [j // each == k for j in range(each * len(names))]}, {"xaxis.range": list(figures[k].layout.xaxis.range)}],
-        }
-        for k, name in enumerate(names)
-    ]  # fmt: skip
-    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}
-    figure.update_layout(updatemenus=[menu], height=figure.layout.height + 45, margin={"t": 55})
+    axis: dict[str, Any] = {"title": "gain", "reference": 0.0, "reference_name": control}
+    figures = {name: dots_figure(found[found["metric"] == name], rows="way", series="scenario", **axis) for name in names}
+    figure = figures[names[0]]
+    choice = {**MENU, "buttons": into_first(figures), "x": 1, "xanchor": "right"}
+    figure.update_layout(updatemenus=[choice], height=figure.layout.height + 45, margin={"t": 55})
     first = found[found["metric"] == names[0]]
     said = (f"{r.way}, {r.scenario}: {r.mean:+.3f} ({r.low:+.3f} to {r.high:+.3f})" for r in first.itertuples())
     return described(figure, f"Gain over {control} by {names[0]}, with 95 % intervals. {'; '.join(said)}.")
 
 
 def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> go.Figure:
-    """Means with intervals over the size of the corpus, above, and of the foil, below; a line for each metric.
-
-    Args:
-        means: columns varied, size, metric, mean, low, high.
-        metrics: to draw.
-        title: of the axis of values.
-    """
+    """Means with intervals over the size of the corpus, above, and of the foil, below; a line for each metric."""
     varied = list(dict.fromkeys(means["varied"]))
     figure = make_subplots(len(varied), 1, vertical_spacing=0.2)
     for k, what in enumerate(varied):

@@ -19,8 +19,7 @@ _EDGE = {"color": "rgba(128,128,128,0.9)", "width": 2}
 def nodes_figure(graph: Float[Tensor, "6 6"], groupings: Mapping[str, Sequence[str]]) -> go.Figure:
     """Six nodes and their edges, once for each way to give them classes, with its modularity above.
 
-    Args:
-        graph, groupings: of `xaicl_lib.studies.organization.two_triangles`.
+    Both are of `studies.organization.two_triangles`.
     """
     values = {name: modularity(graph, labels).loc["sum", "adds"] for name, labels in groupings.items()}
     figure = _panels([f"{name}:<br>{value:.3f}" for name, value in values.items()])
@@ -42,8 +41,7 @@ def nodes_figure(graph: Float[Tensor, "6 6"], groupings: Mapping[str, Sequence[s
 def spaces_figure(spaces: Mapping[str, Float[Tensor, "n 2"]], labels: Int[Tensor, " n"]) -> go.Figure:
     """Points in the plane in the colours and symbols of their classes, a panel for each space.
 
-    Args:
-        spaces, labels: of `xaicl_lib.studies.organization.toy_spaces`.
+    The spaces are of `studies.organization.toy_spaces`.
     """
     figure = _panels(list(spaces))
     for column, places in enumerate(spaces.values(), 1):

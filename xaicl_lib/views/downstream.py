@@ -8,9 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.views.render import described
-from xaicl_lib.views.studies import dots_figure, series_colours
-from xaicl_lib.views.style import DOTTED, GRID, MENU, PLAIN, WIDE_LEGEND
-from xaicl_lib.views.zoo import colour
+from xaicl_lib.views.studies import dots_figure, into_first, series_colours
+from xaicl_lib.views.style import DOTTED, GRID, MENU, PLAIN, WIDE_LEGEND, menu
 
 AXES = {
     "insertion": "explanation score: mean of SI and CI",
@@ -46,16 +45,11 @@ def scatter_figure(
                 reach = {"type": "data", "array": trace["error_x.array"], "width": 0, "thickness": 1}
                 points = {key: trace[key] for key in ("x", "y", "text")}
                 figure.add_trace(go.Scatter(**points, error_x=reach, visible=trace["of"] == names[0], **trace["look"]))
-    every = [trace["of"] for trace in traces]
-    menu = [{"label": n, "method": "restyle", "args": [{"visible": [one == n for one in every]}]} for n in names]
     ranges = {group: _range(means[means["group"] == group]) for group in groups}
     choice = [
         {"label": g, "method": "update", "args": [at_group[g], {"xaxis.title.text": AXES[g], "xaxis.range": ranges[g]}]} for g in groups
     ]
-    menus = [
-        {**MENU, "buttons": menu, "pad": {"b": 48}},
-        {**_BUTTONS, "buttons": choice},
-    ]
+    menus = [*menu([trace["of"] for trace in traces], pad={"b": 48}), {**_BUTTONS, "buttons": choice}]
     rows = -(-means["recipe"].nunique() // 2)  # of the legend, two in a line on a phone
     figure.update_xaxes(**GRID, title=AXES[groups[0]], range=ranges[groups[0]])
     bounds = [float(means[accuracy].min()) - _HEADROOM / 2, float(means[accuracy].max()) + _HEADROOM]
@@ -71,7 +65,7 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
     r = found[(found[by] == name) & (found["group"] == group) & (found["statistic"] == "pearson")]
     top = float(means[accuracy].max()) + _HEADROOM / 2
     made = [_fit(part, r, accuracy, (_range(means[means["group"] == group])[0], top))]
-    colours = _colours(list(means["recipe"].unique()))
+    colours = series_colours(list(means["recipe"].unique()))
     for recipe, points in part.groupby("recipe", sort=False):
         rows: list[Mapping[Any, Any]] = []
         for _, run in points.sort_values("epoch").groupby("run", sort=False):
@@ -90,12 +84,6 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
         reach = [None if e is None else 1.96 * e for e in error]
         made.append({"x": x, "y": y, "error_x.array": reach, "text": None, "look": look})
     return [{**trace, "of": name} for trace in made]
-
-
-def _colours(recipes: list[str]) -> dict[str, str]:
-    """The book's own colour of each recipe, unless two that it does not know would look alike."""
-    own = {name: colour(name) for name in recipes}
-    return own if len(set(own.values())) == len(own) else series_colours(recipes)
 
 
 def _fit(part: pd.DataFrame, r: pd.DataFrame, accuracy: str, corner: tuple[float, float]) -> dict[str, Any]:
@@ -148,20 +136,12 @@ def forest_figure(
     """
     groups, kinds = [g for g in AXES if g in set(found["group"])], list(found[series].unique())
     places = pd.MultiIndex.from_product([kinds, list(found[rows].unique())], names=[series, rows])
-    figures = []
+    axis: dict[str, Any] = {"title": title, "reference": 0, "reference_name": "no correlation", "bounds": (-1.05, 1.05)}
+    figures = {}
     for group in groups:
         part = found[found["group"] == group].set_index([series, rows])[["r", "low", "high"]].reindex(places).reset_index()
-        part = part.rename(columns={"r": "mean"})
-        figures.append(
-            dots_figure(part, rows=rows, series=series, title=title, reference=0, reference_name="no correlation", bounds=(-1.05, 1.05))
-        )
-    figure, count = figures[0], len(kinds)
-    choice = []
-    for group, one in zip(groups, figures, strict=True):
-        data = one.data[:count]
-        change = {"x": [_floats(t.x) for t in data], "customdata": [np.asarray(t.customdata, float).tolist() for t in data]}
-        change |= {f"error_x.{key}": [_floats(t.error_x[key]) for t in data] for key in ("array", "arrayminus")}
-        choice.append({"label": group, "method": "restyle", "args": [change, list(range(count))]})
+        figures[group] = dots_figure(part.rename(columns={"r": "mean"}), rows=rows, series=series, **axis)
+    figure, choice = figures[groups[0]], into_first(figures)
     left = figure.layout.margin.l  # the names of rows leave too little room on a phone
     menus = [{**_BUTTONS, "buttons": choice, "pad": {"b": 8, "l": 12 - left}}]
     top = 50

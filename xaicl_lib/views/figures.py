@@ -20,7 +20,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from xaicl_lib.annotations import brief, is_a, same
+from xaicl_lib.annotations import brief, is_a
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.render import described
@@ -83,8 +83,13 @@ def label(explanation: Explanation) -> str:
     from xaicl_lib.methods import methods
 
     defaults = methods[explanation.method].defaults if explanation.method in methods else {}  # another library's have no defaults here
-    own = [f"{k}={brief(v)}" for k, v in explanation.params.items() if k in defaults and not same(v, defaults[k])]
+    own = [f"{k}={brief(v)}" for k, v in explanation.params.items() if k in defaults and not _same(v, defaults[k])]
     return explanation.method + (f"({', '.join(own)})" if own else "")
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values of a parameter are equal; of tensors and arrays only one and the same is equal to itself."""
+    return value is other or (not hasattr(value, "shape") and not hasattr(other, "shape") and bool(value == other))
 
 
 def alt_text(explanations: Sequence[Explanation], names: tuple[str, str] = ("A", "B"), index: int = 0) -> str:
@@ -197,9 +202,21 @@ def coloured(pixels: Float[Tensor, "c h w"], channels: Channels = None) -> Float
     return pixels[_seen(len(pixels), channels)].expand(3, -1, -1)
 
 
+def as_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
+    """Pixels in [0, 1] as a picture of their own size."""
+    return Image.fromarray((pixels.detach().float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+
+
+def framed(pixels: Float[Tensor, "3 h w"], cell: int) -> Image.Image:
+    """A square picture of so many pixels a side, two of them a white edge, so that neighbours stay apart."""
+    out = Image.new("RGB", (cell, cell), "white")
+    out.paste(as_image(pixels).resize((cell - 4, cell - 4), Image.Resampling.BICUBIC), (2, 2))
+    return out
+
+
 def to_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
     """Pixels (3, h, w) in [0, 1] as a picture of the book's size."""
-    image = Image.fromarray((pixels.float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    image = as_image(pixels)
     scale = PHOTO_SIDE / max(image.size)
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BICUBIC)
 

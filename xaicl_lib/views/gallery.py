@@ -1,21 +1,21 @@
-"""Small pictures in a grid, with titles, and outlines of what is known to be there."""
+"""Small pictures in a grid, with titles, and outlines of what is known to be there: pairs, their maps, and maps for classes."""
 
 import html
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
+from xaicl_lib.data.scenes import SHAPES
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair, resize_map
-from xaicl_lib.views.figures import OPACITY, UNIFORM, data_uri
+from xaicl_lib.views.figures import OPACITY, UNIFORM, as_image, data_uri
 from xaicl_lib.views.render import described
 from xaicl_lib.views.style import PLAIN
 
@@ -108,7 +108,7 @@ def _picture(pixels: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"] | None) -
     if mask is not None:
         image = outlined(image, F.interpolate(mask[None, None].float().cpu(), (inner, inner))[0, 0] > 0.5)
     framed = Image.new("RGB", (CELL, CELL), "white")
-    framed.paste(Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)), (2, 2))
+    framed.paste(as_image(image), (2, 2))
     return framed
 
 
@@ -128,3 +128,49 @@ def overlaid(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: f
     values = resize_map(map_[None].float().cpu(), (image.shape[1], image.shape[2]))[0] / (limit or 1.0)
     colours = torch.from_numpy(colormaps[UNIFORM](values.clamp(0, 1).numpy())[..., :3]).permute(2, 0, 1).to(image.cpu())
     return (1 - OPACITY) * image.cpu() + OPACITY * colours
+
+
+def pairs_figure(pairs: Mapping[str, Pair], *, what: str, outline: bool = True) -> go.Figure:
+    """Both sides of the first pair of each, side by side.
+
+    Args:
+        pairs: by title.
+        what: is seen, for those who do not see it, before the titles.
+        outline: draw a line around the evidence that is shared.
+    """
+    items = [(title, [side[0] for side in pair.sides]) for title, pair in pairs.items()]
+    masks = [(pair.truth.a[0], pair.truth.b[0]) for pair in pairs.values() if pair.truth is not None]
+    return gallery_figure(items, masks=masks if outline else None, what=what)
+
+
+def known_figure(pair: Pair, made: Explanation) -> go.Figure:
+    """Both sides of a pair with the evidence outlined, each beside its map; both maps on one scale."""
+    assert pair.truth is not None  # its evidence is known
+    assert made.b is not None  # a pair was explained
+    limit = max(made.a.max(), made.b.max()).item()
+    items = []
+    for name, image, mask, map_ in zip("ab", pair.sides, (pair.truth.a, pair.truth.b), (made.a, made.b), strict=True):
+        items += [(name, [outlined(image[0], mask[0])]), (f"map of {name}", [overlaid(image[0], map_[0], limit)])]
+    figure = gallery_figure(items, columns=4)
+    return described(figure, f"A pair with the shared evidence outlined, and its maps by {made.method}; score {made.score[0].item():.2f}.")
+
+
+def class_maps_figure(
+    scene: Float[Tensor, "3 h w"], shapes: Int[Tensor, " k"], maps: Mapping[str, Float[Tensor, "k h w"]], method: str
+) -> go.Figure:
+    """A scene beside its maps for the shapes in it, a row for each of `maps` under its title, on one scale within a row.
+
+    Args:
+        scene: in [0, 1].
+        shapes: in it.
+        maps: of `studies.quality.class_maps`, for each of the shapes.
+        method: that made them.
+    """
+    names = [SHAPES[k] for k in shapes.tolist()]
+    items = []
+    for title, of_shape in maps.items():
+        limit = of_shape.max().item()
+        items += [(title, [scene]), *((f"map for {name}", [overlaid(scene, m, limit)]) for name, m in zip(names, of_shape, strict=True))]
+    seen = " and ".join(f"a {name}" for name in names)
+    what = f"A scene with {seen}, and its maps for either shape by {method}, a row for each of {'; '.join(maps)}"
+    return gallery_figure(items, columns=1 + len(names), what=what)

@@ -1,8 +1,8 @@
 """Figures of augmentations that grow stronger: maps of one pair, and shares of maps that lost their meaning."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from torch import Tensor
@@ -11,8 +11,8 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import alt_of, described
-from xaicl_lib.views.studies import dots_figure, look, matrix_figure, series_colours
-from xaicl_lib.views.style import GRID, LEGEND, MENU, PLAIN, reach
+from xaicl_lib.views.studies import dots_figure, into_first, look, matrix_figure, series_colours
+from xaicl_lib.views.style import GRID, LEGEND, PLAIN, menu, reach
 
 APART = 0.05  # levels between the curves of two models
 
@@ -22,9 +22,7 @@ Levels = Sequence[tuple[int, Pair, Explanation]]  # of `xaicl_lib.studies.harmfu
 def levels_figure(explained: Levels, control: Levels) -> go.Figure:
     """One pair at growing levels of an augmentation: side b, its maps on one scale, and those of a control, each on its own.
 
-    Args:
-        explained: of `xaicl_lib.studies.harmful.harder` for a method.
-        control: the same for a control.
+    Both are of `studies.harmful.harder`.
     """
     maps = [_side_b(*level) for level in explained]
     limit = max(side.max().item() for _, side in maps)
@@ -47,10 +45,7 @@ def _side_b(level: int, pair: Pair, made: Explanation) -> tuple[Tensor, Tensor]:
 def square_figure(square: pd.DataFrame, what: str, minus: str | None = None) -> go.Figure:
     """Two augmentations at once, below the diagonal, and each alone, on it.
 
-    Args:
-        square: shares of maps lost, of `xaicl_lib.studies.combined.square`.
-        what: which maps.
-        minus: the control whose shares were taken away, if any.
+    The square is of `studies.combined.square`; `minus` is the control taken away.
     """
     figure = matrix_figure(square, bounds=(-1 if minus else 0, 1), centre=0.0 if minus else None)
     top = "; ".join(f"{b} and {a} {value:.2f}" for (a, b), value in square.stack().nlargest(3).items())
@@ -61,9 +56,7 @@ def square_figure(square: pd.DataFrame, what: str, minus: str | None = None) -> 
 def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
     """Curves over the level of an augmentation, a line for each model, dotted for a control, one augmentation at a time from a menu.
 
-    Args:
-        table: columns model, augmentation, level, mean, low, high.
-        title: of the axis of values.
+    The table is of `lost_shares`.
     """
     names, colours = list(table["augmentation"].unique()), series_colours(list(table["model"].unique()))
     figure = go.Figure()
@@ -81,8 +74,6 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
                     marker={"symbol": symbol},
                 )
             )  # fmt: skip
-    shown = {name: [one == name for one in names for _ in colours] for name in names}
-    buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in names]
     figure.update_xaxes(**GRID, title="level (0: none)", dtick=1)
     figure.update_yaxes(**GRID, title=title, range=[-0.03, 1.03])
     legend_height = 22 * -(-len(colours) // 2)  # pixels: two in a line on a phone
@@ -90,7 +81,7 @@ def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -
         **PLAIN,
         height=360 + legend_height,
         margin={"l": 60, "r": 12, "t": 55, "b": 60 + legend_height},
-        updatemenus=[{**MENU, "buttons": buttons}],
+        updatemenus=menu([name for name in names for _ in colours]),
         legend=LEGEND,
         showlegend=True,
     )
@@ -108,31 +99,16 @@ def _at(table: pd.DataFrame, level: float) -> str:
 def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
     """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
 
-    Args:
-        table: columns model, augmentation, level, mean, low, high.
-        title: of the axis of values.
+    The table is of `lost_shares`.
     """
     levels = sorted(table["level"].unique())
-    figures = [dots_figure(table[table["level"] == k], rows="augmentation", series="model", title=title) for k in levels]
-    figure, count = figures[-1], len(figures[-1].data)
-    steps = []
-    for k, one in zip(levels, figures, strict=True):
-        keys = ("x", "error_x.array", "error_x.arrayminus", "customdata")
-        values = [
-            [t.x, t.error_x.array, t.error_x.arrayminus, None if t.customdata is None else np.asarray(t.customdata).tolist()]
-            for t in one.data
-        ]
-        change = {key: [_plain(row[j]) for row in values] for j, key in enumerate(keys)}
-        steps.append({"label": str(k), "method": "restyle", "args": [change, list(range(count))]})
+    axis: dict[str, Any] = {"title": title, "bounds": (-0.03, 1.03)}
+    figures = {f"{k:g}": dots_figure(table[table["level"] == k], rows="augmentation", series="model", **axis) for k in levels}
+    figure, steps = figures[f"{levels[-1]:g}"], into_first(figures)
     slider = {
         "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 1, "yanchor": "bottom", "pad": {"b": 30, "t": 0},
         "currentvalue": {"prefix": "level ", "visible": True}, "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
     }  # fmt: skip
     top = 95
-    figure.update_xaxes(range=[-0.03, 1.03])
     described(figure, f"{title} at the level that a slider sets. At level {levels[-1]:g}: {alt_of(figure)}")
     return figure.update_layout(sliders=[slider], height=figure.layout.height + top, margin={"t": top})
-
-
-def _plain(values: Sequence[float] | None) -> list | None:
-    return None if values is None else [v if isinstance(v, list) else float(v) for v in values]

@@ -14,11 +14,10 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.studies.colour import colour_measures
 from xaicl_lib.studies.inversion import Inversion
-from xaicl_lib.views.figures import data_uri
+from xaicl_lib.views.figures import data_uri, framed
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import series_colours
 from xaicl_lib.views.style import BARE, DOTTED, GRID, PLAIN, SMALL_LEGEND, reach
-from xaicl_lib.views.zoo import colour
 
 Picture = Float[Tensor, "3 h w"]
 CELL, EDGE = 96, 2  # pixels of a picture in a grid, and of the white around it
@@ -26,18 +25,12 @@ NAME = 26 / 720  # above a row of pictures, as a share of the width
 DODGE = 0.07  # of a stage, between the models' bars
 
 
-def _to_image(pixels: Picture) -> Image.Image:
-    """Pixels in [0, 1] as a picture of their own size."""
-    return Image.fromarray((pixels.detach().float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-
-
 def _sheet(rows: Sequence[Sequence[Picture]], cell: int = CELL) -> Image.Image:
     """Rows of pictures as one picture, each in a cell of its own with a white edge."""
     out = Image.new("RGB", (len(rows[0]) * cell, len(rows) * cell), "white")
-    inner = cell - 2 * EDGE
     for i, row in enumerate(rows):
         for j, pixels in enumerate(row):
-            out.paste(_to_image(pixels).resize((inner, inner), Image.Resampling.BICUBIC), (j * cell + EDGE, i * cell + EDGE))
+            out.paste(framed(pixels, cell), (j * cell, i * cell))
     return out
 
 
@@ -165,11 +158,7 @@ def _strips(rows: Sequence[Sequence[Picture]], cell: int) -> list[dict[str, Any]
 
 
 def convergence_figure(found: Mapping[str, Inversion]) -> go.Figure:
-    """Relative feature error over the steps, mean of the targets, a line for each inversion; dotted, the error of grey copies.
-
-    Args:
-        found: inversions by name, of one target at least.
-    """
+    """Relative feature error over the steps, mean of the targets, a line for each inversion; dotted, the error of grey copies."""
     figure, colours = go.Figure(), series_colours(list(found))
     for name, one in found.items():
         curve = one.curve.double().mean(1)
@@ -200,7 +189,7 @@ def depth_figure(
         bounds: of the axis of values.
     """
     models = [str(name) for name in table["model"].unique()]
-    figure, colours = go.Figure(), _colours(models)
+    figure, colours = go.Figure(), series_colours(models)
     for k, (model, part) in enumerate(table.groupby("model", sort=False, observed=True)):
         figure.add_trace(
             go.Scatter(
@@ -227,12 +216,6 @@ def depth_figure(
     margin = {"l": 60, "r": 12, "t": 12, "b": 58 + legend}
     figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=SMALL_LEGEND, showlegend=True)
     return described(figure, _depth_alt(table, title, reference, reference_name))
-
-
-def _colours(models: Sequence[str]) -> dict[str, str]:
-    """Each model's own colour, grey for one that has none."""
-    own = {name: colour(name) for name in models}
-    return own if len(set(own.values())) == len(models) else series_colours(models)
 
 
 def _depth_alt(table: pd.DataFrame, title: str, reference: float | None, reference_name: str) -> str:

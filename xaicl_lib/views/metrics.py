@@ -15,7 +15,7 @@ from xaicl_lib.metrics import metrics
 from xaicl_lib.metrics.registry import Curves
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import PALETTE
-from xaicl_lib.views.style import BARE, GRID, MENU, PLAIN, reach
+from xaicl_lib.views.style import BARE, GRID, PLAIN, menu, reach
 
 # After Okabe and Ito, so that colour-blind readers can tell the families of methods apart.
 FAMILIES = {
@@ -52,12 +52,7 @@ def _distinct(values: pd.Series) -> list[str]:
 
 
 def pixel_curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.Figure:
-    """Insertion and deletion curves of one pair, a panel for each metric, a line for each method.
-
-    Args:
-        curves: by label of the method, of the same pairs.
-        index: which pair.
-    """
+    """Insertion and deletion curves of one pair, a panel for each metric, a line for each method."""
     names = list(next(iter(curves.values())).points)
     titles = [_panel(name) for name in names]
     figure = make_subplots(-(-len(names) // 2), 2, subplot_titles=titles, vertical_spacing=0.16, horizontal_spacing=0.1)
@@ -83,9 +78,7 @@ def pixel_curves_figure(curves: Mapping[str, Curves], *, index: int = 0) -> go.F
 def table_figure(summary: pd.DataFrame, *, digits: int = 2) -> go.Figure:
     """A table of means: rows methods, columns metrics, coloured within a column from the worst to the best; a menu of models.
 
-    Args:
-        summary: from `summarise`: model, method, metric, mean, low, high, n.
-        digits: after the point.
+    The summary is of `summarise`.
     """
     names, labels = _distinct(summary["metric"]), _distinct(summary["method"])
     layers = {str(model): _means(part, names, labels, digits) for model, part in summary.groupby("model", sort=False)}
@@ -121,8 +114,7 @@ def _best(part: pd.DataFrame) -> str:
 def verdicts_figure(verdicts: pd.DataFrame) -> go.Figure:
     """How many methods beat a control, and how many lose against it: rows models, columns metrics; a menu of controls.
 
-    Args:
-        verdicts: as from `xaicl_lib.studies.tables.against_controls`.
+    The verdicts are of `studies.tables.against_controls`.
     """
     names, models = _distinct(verdicts["metric"]), _distinct(verdicts["model"])
 
@@ -151,8 +143,7 @@ def _verdict_note(cell: pd.Series, model: str, metric: str) -> str:
 def claims_figure(found: pd.DataFrame) -> go.Figure:
     """One claim at a time: rows models, columns metrics; by how much it holds, the interval below, the verdict as colour.
 
-    Args:
-        found: from `xaicl_lib.studies.headlines.headlines`.
+    The claims are of `studies.headlines.headlines`.
     """
     models, names = _distinct(found["model"]), _distinct(found["metric"])
 
@@ -237,17 +228,9 @@ def _cells_figure(
     figure.update_xaxes(**BARE, side="top", tickvals=list(range(len(columns))), ticktext=list(columns))
     figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(rows))), ticktext=list(rows))
     margin = {"l": left, "r": 6, "t": above, "b": 6}
-    return figure.update_layout(**PLAIN, height=above + 16 + tall * len(rows), margin=margin, updatemenus=_menu(list(layers)))
-
-
-def _menu(names: Sequence[str], above: int = 34) -> list[dict[str, Any]]:
-    """A menu that shows one trace at a time, so many pixels above the plot; none for a single one."""
-    if len(names) < 2:
-        return []
-    buttons = [
-        {"label": name, "method": "update", "args": [{"visible": [j == k for j in range(len(names))]}]} for k, name in enumerate(names)
-    ]
-    return [{**MENU, "buttons": buttons, "pad": {"b": above}, "showactive": True}]
+    return figure.update_layout(
+        **PLAIN, height=above + 16 + tall * len(rows), margin=margin, updatemenus=menu(list(layers), pad={"b": 34}, showactive=True)
+    )
 
 
 def groups_figure(grouped: pd.DataFrame) -> go.Figure:
@@ -264,7 +247,9 @@ def groups_figure(grouped: pd.DataFrame) -> go.Figure:
         figure.add_trace(heat)
     figure.update_xaxes(**BARE, side="top", tickangle=-50)
     figure.update_yaxes(**BARE, autorange="reversed")
-    figure.update_layout(**PLAIN, height=136 + 27 * len(labels), margin={"l": 160, "r": 6, "t": 120, "b": 6}, updatemenus=_menu(names, 70))
+    figure.update_layout(
+        **PLAIN, height=136 + 27 * len(labels), margin={"l": 160, "r": 6, "t": 120, "b": 6}, updatemenus=menu(names, pad={"b": 70})
+    )
     means = grouped.groupby(["group", "method"])["value"].mean()
     best = "; ".join(f"{name}: {short(means[name].idxmax())}" for name in names)
     return described(figure, f"Methods by models, one group of metrics at a time. Best on average: {best}.")
@@ -273,8 +258,7 @@ def groups_figure(grouped: pd.DataFrame) -> go.Figure:
 def paper_figure(beside: pd.DataFrame) -> go.Figure:
     """Our means against the paper's, a point for each method with its interval, a metric at a time; titles carry the rank correlation.
 
-    Args:
-        beside: from `xaicl_lib.studies.tables.beside_paper`.
+    The table is of `studies.paper.beside`.
     """
     names, (ours, theirs) = _distinct(beside["metric"]), beside[["model", "paper_model"]].iloc[0]
     parts = [beside[beside["metric"] == name].dropna(subset=["mean"]) for name in names]
@@ -285,15 +269,13 @@ def paper_figure(beside: pd.DataFrame) -> go.Figure:
     kinds = [kind for kind in FAMILIES if kind in there]
     figure.add_traces([go.Scatter(x=[None], y=[None], mode="markers", marker=_marker(FAMILIES[kind]), name=kind) for kind in kinds])
     titles = [f"{name}: rank correlation {_rho(part):.2f} over {len(part)} methods" for name, part in zip(names, parts, strict=True)]
-    menu = _menu(names)
-    for item in menu:
-        for button, title in zip(item["buttons"], titles, strict=True):
-            button["args"][0]["visible"] += [True] * len(kinds)
-            button["args"].append({"title.text": title})
+    menus = menu([*names, *[None] * len(kinds)], "update", pad={"b": 34})
+    for button, title in zip(menus[0]["buttons"] if menus else [], titles, strict=False):
+        button["args"].append({"title.text": title})
     figure.update_xaxes(**GRID, title=html.escape(f"{theirs} in the paper"))
     figure.update_yaxes(**GRID, title=html.escape(f"{ours} here"))
     figure.update_layout(
-        **PLAIN, height=470, margin={"l": 60, "r": 12, "t": 90, "b": 80}, updatemenus=menu, legend={"orientation": "h", "y": -0.24},
+        **PLAIN, height=470, margin={"l": 60, "r": 12, "t": 90, "b": 80}, updatemenus=menus, legend={"orientation": "h", "y": -0.24},
         title={"text": titles[0], "font": {"size": 15}, "x": 0.5, "y": 0.97},
     )  # fmt: skip
     said = f"Mean of each metric on {ours} against the paper's on {theirs}, a point for each method. {'; '.join(titles)}."
@@ -315,24 +297,3 @@ def _marker(colour: str | list[str]) -> dict[str, Any]:
 def _rho(rows: pd.DataFrame) -> float:
     known = rows[["paper", "mean"]].dropna()
     return float(known.corr("spearman").iloc[0, 1]) if len(known) > 2 else float("nan")
-
-
-def intervals_figure(table: pd.DataFrame, *, x: str, group: str, title: str) -> go.Figure:
-    """Dots with intervals: `x` on the axis, one colour for each `group`, side by side; columns mean, low and high."""
-    names, groups = _distinct(table[x].astype(str)), _distinct(table[group])
-    figure = go.Figure()
-    for k, name in enumerate(groups):
-        rows = table[table[group] == name]
-        trace = go.Scatter(
-            x=[names.index(str(v)) + (k - (len(groups) - 1) / 2) * 0.6 / max(len(groups), 1) for v in rows[x]], y=rows["mean"],
-            error_y=reach(rows, width=4), mode="markers", name=str(name), marker={"size": 9, "color": PALETTE[k % 8]},
-            hovertext=[f"{r[x]}, {name}: {r['mean']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for _, r in rows.iterrows()],
-            hovertemplate="%{hovertext}<extra></extra>",
-        )  # fmt: skip
-        figure.add_trace(trace)
-    figure.add_hline(y=0, line={"color": "rgba(128,128,128,0.8)", "width": 1})
-    figure.update_xaxes(**BARE, tickvals=list(range(len(names))), ticktext=names, range=[-0.5, len(names) - 0.5])
-    figure.update_yaxes(**GRID, title=title)
-    figure.update_layout(**PLAIN, height=380, margin={"l": 60, "r": 12, "t": 20, "b": 70}, legend={"orientation": "h", "y": -0.18})
-    said = (f"{r[x]}, {r[group]}: {r['mean']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for _, r in table.iterrows())
-    return described(figure, f"{title}: {'; '.join(said)}.")

@@ -18,6 +18,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.views.figures import as_image
 from xaicl_lib.views.render import BookFigure, described, printed
 from xaicl_lib.views.studies import PALETTE, series_colours
 from xaicl_lib.views.style import GRID, PLAIN, SMALL_LEGEND
@@ -226,8 +227,7 @@ def _sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
     pixels = images.float().cpu() / 255 if not images.is_floating_point() else images.float().cpu()
     whole = Image.new("RGB", (columns * TILE, -(-len(images) // columns) * TILE), "white")
     for k, image in enumerate(pixels):
-        tile = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-        whole.paste(tile.resize((TILE, TILE), Image.Resampling.BICUBIC), (k % columns * TILE, k // columns * TILE))
+        whole.paste(as_image(image).resize((TILE, TILE), Image.Resampling.BICUBIC), (k % columns * TILE, k // columns * TILE))
     file = io.BytesIO()
     whole.save(file, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

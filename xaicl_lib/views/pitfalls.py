@@ -14,11 +14,7 @@ from xaicl_lib.views.style import BARE, GRID, PLAIN, WIDE_LEGEND
 
 
 def scales_figure(explained: Mapping[str, tuple[Pair, Explanation]]) -> go.Figure:
-    """Maps of pairs twice: each stretched to its own largest value, as many tools do, and all on one scale.
-
-    Args:
-        explained: by name, pairs of one and their explanations.
-    """
+    """Maps of pairs twice: each stretched to its own largest value, as many tools do, and all on one scale. Each pair is one alone."""
     own = {name: [side.max().clamp(min=0).item() for side in _sides(made)] for name, (_, made) in explained.items()}
     top = max(limit for limits in own.values() for limit in limits)
     rows = {"own scales": own, "one scale": {name: [top] * 2 for name in own}}

@@ -25,8 +25,7 @@ _PANELS = {  # of the toy: its name, and what stands above it
 def blends_figure(steps: Blends) -> go.Figure:
     """A film strip: each blend, the map of its own gradient on image a, and the map so far; below, its score and what it adds.
 
-    Args:
-        steps: of `xaicl_lib.studies.similarity.along_blends`.
+    The steps are of `studies.similarity.along_blends`.
     """
     count = len(steps.table)
     strips = {"the blend": list(steps.pictures), "what its gradient adds": _on(steps, steps.own), "added so far": _on(steps, steps.so_far)}
@@ -109,8 +108,7 @@ def _tied(name: str, table: pd.DataFrame) -> str:
 def interaction_figure(toy: Mapping[str, pd.DataFrame]) -> go.Figure:
     """Small matrices with their numbers, from the gradients of both sides to the map of side a, each under its name and shape.
 
-    Args:
-        toy: of `xaicl_lib.studies.similarity.interaction_by_hand`.
+    The toy is of `studies.similarity.interaction_by_hand`.
     """
     shown = {**toy, "weighted": toy["F_a"] * toy["h"].to_numpy()}
     titles = [f"{title} ({len(shown[name])}, {shown[name].shape[1]})" for name, title in _PANELS.items()]

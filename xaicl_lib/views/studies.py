@@ -1,7 +1,8 @@
 """Figures of the studies: means with their intervals, and tables as colours."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
 from xaicl_lib.views.render import described
 from xaicl_lib.views.style import DOTTED, GRID, PLAIN, WIDE_LEGEND, reach
-from xaicl_lib.views.zoo import COLOURS
+from xaicl_lib.views.zoo import OTHER, colour
 
 TITLE = 26  # letters of an axis title that a phone has room for
 CELL = 30  # pixels of width that two digits need; narrower screens scroll
@@ -30,15 +31,16 @@ def _short(value: float, digits: int) -> str:
 
 
 def series_colours(names: Sequence[str]) -> dict[str, str]:
-    """A model's own colour, the same in the whole book where no two of these share it; others in the order of a palette.
+    """A model's own colour, the same in the whole book where no two of these share it (grey for one that has none); others in the order of
+    a palette.
 
     Controls ("random_map" or "random_map, photos") have theirs, which no model has.
     """
     others = [name for name in names if _first(name) not in NULLS]
-    own = [COLOURS.get(name) for name in others]
-    if None in own or len(set(own)) < len(own):
+    own = [colour(name) for name in others]
+    if len(set(own)) < len(own) or own == [OTHER]:
         own = [PALETTE[k % len(PALETTE)] for k in range(len(others))]
-    found = dict(zip(others, map(str, own), strict=True))
+    found = dict(zip(others, own, strict=True))
     return {name: found.get(name) or NULLS[_first(name)][0] for name in names}
 
 
@@ -104,6 +106,28 @@ def dots_figure(
         legend=WIDE_LEGEND,
     )  # fmt: skip
     return described(figure, _dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
+
+
+def into_first(figures: Mapping[str, go.Figure]) -> list[dict[str, Any]]:
+    """For each of several figures of `dots_figure` what a menu, buttons or a slider do to put its dots into the first of them.
+
+    All have the same series.
+    """
+    steps = []
+    for label, figure in figures.items():
+        dots = [k for k, trace in enumerate(figure.data) if trace.mode == "markers"]
+        change: dict[str, list] = {key: [_plain(figure.data[k][key]) for k in dots] for key in ("x", "y", "customdata")}
+        change |= {f"error_x.{key}": [_plain(figure.data[k].error_x[key]) for k in dots] for key in ("array", "arrayminus")}
+        axis = {"xaxis.range": list(figure.layout.xaxis.range)}
+        steps.append({"label": label, "method": "update", "args": [change, axis, dots]})
+    return steps
+
+
+def _plain(values: Any) -> list:
+    """Numbers and names as JSON has them; nothing for NaN."""
+    array = np.asarray(values).astype(object)
+    array[pd.isna(array)] = None
+    return array.tolist()
 
 
 def _dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:

@@ -4,7 +4,6 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch.nn.functional as F
@@ -15,11 +14,11 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.studies.texture import PAPER, SHAPE, SHARED, TEXTURE, Trials
-from xaicl_lib.views.figures import data_uri
+from xaicl_lib.views.figures import as_image, data_uri
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
-from xaicl_lib.views.style import GRID, LEGEND, MENU, PLAIN
+from xaicl_lib.views.style import GRID, LEGEND, PLAIN, menu
 
 _COLOURS = {TEXTURE: "#d55e00", SHAPE: "#0072b2"}  # after Okabe and Ito
 CELL, TITLE, SLIDER = 112, 26, 84  # pixels of a picture, of a row's title, and below the pictures
@@ -40,10 +39,7 @@ def partners_figure(trials: Sequence[Trials]) -> go.Figure:
 def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "data", paper: float = PAPER) -> go.Figure:
     """Share of trials in which texture wins over shape: a dot with its interval for each series, beside a coin and the paper's share.
 
-    Args:
-        table: of `xaicl_lib.studies.texture.won`.
-        rows, series: columns of the table.
-        paper: the share to compare with.
+    The table is of `studies.texture.won`.
     """
     title = "texture wins"  # short enough for a phone
     name = f"the paper's {100 * paper:.0f} %"
@@ -59,9 +55,7 @@ def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "da
 def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
     """Every trial as a point: the score with the partner of the same shape across, with that of the same cue up; a menu of models.
 
-    Args:
-        table: of `xaicl_lib.studies.texture.versus`.
-        cue: what the table compares with shape.
+    The table is of `studies.texture.versus`.
     """
     ends = [float(table[["score", "shape_score"]].min().min()), float(table[["score", "shape_score"]].max().max())]
     room = 0.04 * (ends[1] - ends[0])
@@ -72,11 +66,9 @@ def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
         for verdict in (cue, SHAPE):
             part = table[(table["model"] == name) & (table["wins"].astype(bool) == (verdict == cue))]
             figure.add_trace(_points(part, verdict, cue, visible=name == models[0]))
-    shown = {name: [True, *(one == name for one in models for _ in range(2))] for name in models}
-    buttons = [{"label": name, "method": "restyle", "args": [{"visible": shown[name]}]} for name in models]
     figure.update_xaxes(**GRID, title="score with the same shape", range=span)
     figure.update_yaxes(**GRID, title=f"score with the same {cue}", range=span)
-    menus, margin = [{**MENU, "buttons": buttons}], {"l": 62, "r": 12, "t": 55, "b": 80}
+    menus, margin = menu([None, *(name for name in models for _ in range(2))]), {"l": 62, "r": 12, "t": 55, "b": 80}
     figure.update_layout(**PLAIN, height=460, margin=margin, updatemenus=menus, legend=LEGEND, showlegend=True)
     above = (f"{name}: {int(part['wins'].astype(bool).sum())} of {len(part)}" for name, part in table.groupby("model", sort=False))
     what = f"Scores with the partner of the same {cue} against those of the same shape"
@@ -154,8 +146,7 @@ def _sheet(rows: Mapping[str, tuple[Pair, Explanation]], k: int) -> Image.Image:
         images = [_inner(side[k]) for side in (pair.a, pair.b)]
         maps = [overlaid(image, side[k], limit) for image, side in zip(images, (made.a, made.b), strict=True)]
         for column, picture in enumerate([*images, *maps]):
-            pixels = (picture.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-            sheet.paste(Image.fromarray(pixels), (column * CELL + 2, r * (CELL + TITLE) + TITLE + 2))
+            sheet.paste(as_image(picture), (column * CELL + 2, r * (CELL + TITLE) + TITLE + 2))
     return sheet
 
 

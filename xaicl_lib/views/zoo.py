@@ -4,16 +4,14 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 from plotly.subplots import make_subplots
-from torch import Tensor
 
-from xaicl_lib.views.figures import data_uri
+from xaicl_lib.views.figures import data_uri, framed
 from xaicl_lib.views.render import described
-from xaicl_lib.views.style import GRID, PLAIN, reach
+from xaicl_lib.views.style import GRID, PLAIN
 
 if TYPE_CHECKING:
     from xaicl_lib.studies.models import Found, Gallery
@@ -61,18 +59,15 @@ def curves_figure(cards: Sequence[dict[str, Any]], columns: int = 3) -> go.Figur
 def retrieval_figure(gallery: "Gallery", found: "Found", query: int = 0) -> go.Figure:
     """One query and its nearest neighbours by each model, a row for each, with their scores; what they are is shown when pointed at.
 
-    Args:
-        gallery: the pictures.
-        found: of `studies.models.nearest_by`.
-        query: which of the queries.
+    Gallery and places are of `studies.models`.
     """
     k = next(iter(found.values()))[0].shape[1]
     sheet = Image.new("RGB", ((k + 1) * CELL, len(found) * CELL), "white")
     x, y, notes = [], [], []
     for row, (name, (indices, scores)) in enumerate(found.items()):
-        sheet.paste(_picture(gallery.queries[query]), (0, row * CELL))
+        sheet.paste(framed(gallery.queries[query], CELL), (0, row * CELL))
         for column, (index, score) in enumerate(zip(indices[query].tolist(), scores[query].tolist(), strict=True), start=1):
-            sheet.paste(_picture(gallery.pictures[index]), (column * CELL, row * CELL))
+            sheet.paste(framed(gallery.pictures[index], CELL), (column * CELL, row * CELL))
             x.append(column + 0.5)
             y.append(row + 0.5)
             notes.append(f"{name}: {score:.2f}, {html.escape(gallery.labels[index])}")
@@ -91,14 +86,6 @@ def retrieval_figure(gallery: "Gallery", found: "Found", query: int = 0) -> go.F
     firsts = (f"{name}: {gallery.labels[int(indices[query, 0])]}" for name, (indices, _) in found.items())
     what = f"{gallery.asked[query]} and its nearest neighbours, a row for each model."
     return described(figure, f"{what} The first is, by {'; by '.join(firsts)}.")
-
-
-def _picture(pixels: Tensor) -> Image.Image:
-    """A picture with a thin white edge, so that neighbours stay apart."""
-    image = Image.fromarray((pixels.float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-    framed = Image.new("RGB", (CELL, CELL), "white")
-    framed.paste(image.resize((CELL - 4, CELL - 4), Image.Resampling.BICUBIC), (2, 2))
-    return framed
 
 
 def factors_figure(table: pd.DataFrame) -> go.Figure:
@@ -120,33 +107,3 @@ def factors_figure(table: pd.DataFrame) -> go.Figure:
     ranges = (f"{factor} {part.min():.2f} to {part.max():.2f}" for factor, part in table.groupby("factor", sort=False)["linear"])
     what = f"Linear-probe accuracy of {table['model'].nunique()} models by factor: {', '.join(ranges)}"
     return described(figure, f"{what}; guessing is right {table['chance'].min():.2f} to {table['chance'].max():.2f} of the time.")
-
-
-def twins_figure(table: pd.DataFrame, factor: str = "colour") -> go.Figure:
-    """What each twin keeps more (right of zero) or less of than the model it is a twin of, with 95 % intervals (`twin_table`).
-
-    The numbers of one factor are read out to those who do not see it.
-    """
-    figure = go.Figure()
-    for name, part in table.groupby("model", sort=False):
-        figure.add_trace(
-            go.Scatter(
-                x=part["difference"], y=part["factor"], name=name, mode="markers", orientation="h", error_x=reach(part, "difference"),
-                marker={"color": colour(name), "size": 9}, hovertemplate="%{y}: %{x:+.3f}<extra>" + name + "</extra>",
-            )
-        )  # fmt: skip
-    figure.update_xaxes(**GRID, title="difference in linear-probe accuracy")
-    figure.add_vline(0, line={"color": "rgba(128,128,128,0.9)", "width": 1})
-    figure.update_yaxes(fixedrange=True, autorange="reversed")
-    figure.update_layout(
-        **PLAIN,
-        scattermode="group",
-        showlegend=True,
-        height=380,
-        margin={"l": 95, "r": 10, "t": 10, "b": 110},
-        legend={"orientation": "h", "y": -0.22},
-    )
-    rows = table[table["factor"] == factor].itertuples()
-    said = (f"{row.model} {row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})" for row in rows)
-    what = "Accuracy of each twin minus that of its model, by factor, with 95 % intervals."
-    return described(figure, f"{what} In {factor}: {', '.join(said)}.")

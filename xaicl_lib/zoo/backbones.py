@@ -14,14 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import COUNTER, complain, completed, read_torch, refuse_values, shorten, state_of, without_owner
+from xaicl_lib.checkpoints.torch_file import fill_from, shorten
 from xaicl_lib.errors import InputError
 from xaicl_lib.layers import cut
 from xaicl_lib.model import MeanPool, PairModel, resolve_device
 from xaicl_lib.tokens import grid_of, open_tokens
 from xaicl_lib.zoo.official import IMAGENET
 
-HEAD = "none: cosine on the features that the network pools"
 CLASSIFIERS = ("fc.", "head.", "head_dist.", "heads.", "classifier.", "last_linear.", "aux_head.")
 LAST = ("layer4", "trunk_output", "permute", "Mixed_7c", "inception5b", "conv5")  # torchvision's layers that end with the last map
 
@@ -75,11 +74,6 @@ def load_backbone(name: str, device: str | torch.device = "auto", *, file: str |
     return model.to(target)
 
 
-def backbone_card(name: str) -> dict[str, Any]:
-    """What is known of a backbone without making it."""
-    return {"name": name, "head": HEAD, "features": "the last map, or what each patch gives", "licence": f"see {name.partition('/')[0]}"}
-
-
 def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
     try:
         from torchvision import models
@@ -90,7 +84,7 @@ def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dic
     weights = models.get_model_weights(own).DEFAULT
     net = _fetched(f"torchvision/{own}", weights.url, lambda: models.get_model(own, weights=None if file else weights).eval())
     if file:
-        _read_into(net, file, f"torchvision/{own}")
+        fill_from(file, net, f"torchvision/{own}", CLASSIFIERS)
     seen = weights.transforms()
     size = seen.crop_size[0] if isinstance(seen.crop_size, list | tuple) else seen.crop_size
     features, head = open_tokens(net, size) or (_torchvision_map(net, own), MeanPool())
@@ -126,7 +120,7 @@ def _timm(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, 
 
     net = _fetched(f"timm/{own}", "huggingface.co/timm", make)
     if file:
-        _read_into(net, file, f"timm/{own}")
+        fill_from(file, net, f"timm/{own}", CLASSIFIERS)
     facts = net.pretrained_cfg
     size = facts.get("input_size", (3, 224, 224))[-1]
     features, head = open_tokens(net, size) or _timm_map(net, own, size)
@@ -169,28 +163,3 @@ def _fetched(name: str, address: str, make: Callable[[], Any]) -> Any:
         raise InputError(
             f"{name} cannot be had from {address}: {reason}; without a network give load_model({name!r}, file=PATH) its weights"
         ) from error
-
-
-def _read_into(network: nn.Module, path: Path, what: str) -> None:
-    """Weights of a file into a network; a classifier, there or here, is left aside."""
-    if not path.is_file():
-        raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
-    given = _safetensors(path) if path.suffix == ".safetensors" else state_of(read_torch(path), "state_dict", path)
-    state = {name: value for name, value in network.state_dict().items() if not name.startswith(CLASSIFIERS)}
-    given = {name: value for name, value in without_owner(given, state, path).items() if not name.startswith(CLASSIFIERS)}
-    missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
-    surplus = [name for name in given if name not in state]
-    wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
-    complain(path, f"the weights of {what}", missing, surplus, wrong)
-    refuse_values(given, state, path)
-    network.load_state_dict(completed(network, given))
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"expected a whole safetensors file in {path.name!r}: {error}") from error

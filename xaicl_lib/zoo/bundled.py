@@ -22,6 +22,21 @@ from xaicl_lib.zoo.official import list_official, load_official, official_card
 
 WEIGHTS = Path(__file__).parent / "weights"
 HEADS = Path(__file__).parent / "heads"  # of models whose backbone is that of another one
+_POOLED = {"head": "none: cosine on the features that the network pools", "features": "the last map, or what each patch gives"}
+_KNOWN = {  # of models of other packages, before they are made
+    "torchvision": {**_POOLED, "licence": "see torchvision"},
+    "timm": {**_POOLED, "licence": "see timm"},
+    "open_clip": {
+        "head": "the model's own projection into the space that images and texts share",
+        "features": "what each patch gives the class token, or the last map of a ResNet",
+        "licence": "see open_clip",
+    },
+    "hf": {
+        "head": "the model's own pool and projection",
+        "features": "what each patch gives, or the last hidden state",
+        "licence": "see its page",
+    },
+}
 
 
 def list_models() -> list[str]:
@@ -35,8 +50,8 @@ def model_card(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
     Raises:
         InputError: no model of that name.
     """
-    if (elsewhere := _elsewhere(name)) is not None:
-        return elsewhere[1](name)
+    if (source := _elsewhere(name)) is not None:
+        return {"name": name, **_KNOWN[source]} if source in _KNOWN else official_card(name)
     path = _folder(name, folder) / f"{name}.json"
     if path.parent not in (folder, HEADS) or not path.is_file():
         own = sorted(p.stem for where in {folder, HEADS} for p in where.glob("*.json"))
@@ -68,8 +83,8 @@ def load_model(
         InputError: unknown model, device or engine, or weights that are not those the card describes (sha256) or do not fit.
     """
     known_engine(engine)  # before anything is fetched
-    if (elsewhere := _elsewhere(name)) is not None:
-        model = elsewhere[0](name, device, file=file)
+    if (source := _elsewhere(name)) is not None:
+        model = _loader(source)(name, device, file=file)
     elif file is None:
         model = _load_bundled(name, device, folder)
     else:
@@ -92,23 +107,27 @@ def _folder(name: str, folder: Path) -> Path:
     return HEADS if folder == WEIGHTS and (HEADS / f"{name}.json").is_file() else folder
 
 
-def _elsewhere(name: str) -> tuple[Callable[..., PairModel], Callable[[str], dict[str, Any]]] | None:
-    """How to load a model that is not bundled and how to get its card; None for a name of another form."""
-    if name.startswith("official/"):
-        return load_official, official_card
-    if name.startswith(("timm/", "torchvision/")):
-        from xaicl_lib.zoo.backbones import backbone_card, load_backbone
+def _elsewhere(name: str) -> str | None:
+    """Where a model comes from that is not bundled; None for a name of another form."""
+    source, slash, _ = name.partition("/")
+    return source if slash and (source == "official" or source in _KNOWN) else None
 
-        return load_backbone, backbone_card
-    if name.startswith("open_clip/"):
-        from xaicl_lib.zoo.open_clip import load_open_clip, open_clip_card
 
-        return load_open_clip, open_clip_card
-    if name.startswith("hf/"):
-        from xaicl_lib.zoo.hf import hf_card, load_hf
+def _loader(source: str) -> Callable[..., PairModel]:
+    """What loads the models of a source, whose package is imported only then."""
+    if source == "official":
+        return load_official
+    if source == "open_clip":
+        from xaicl_lib.zoo.open_clip import load_open_clip
 
-        return load_hf, hf_card
-    return None
+        return load_open_clip
+    if source == "hf":
+        from xaicl_lib.zoo.hf import load_hf
+
+        return load_hf
+    from xaicl_lib.zoo.backbones import load_backbone
+
+    return load_backbone
 
 
 def untrained(name: str) -> PairModel:

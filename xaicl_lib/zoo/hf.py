@@ -89,12 +89,6 @@ def load_hf(name: str, device: str | torch.device = "auto", *, file: str | os.Pa
     return PairModel(features, head, text=text, name=name, **facts).to(target)
 
 
-def hf_card(name: str) -> dict[str, Any]:
-    """What is known of a model of transformers without making it."""
-    features = "what each patch gives, or the last hidden state"
-    return {"name": name, "head": "the model's own pool and projection", "features": features, "licence": "see its page"}
-
-
 def _processor(source: str, local: dict[str, bool]) -> dict[str, Any]:
     from transformers.image_processing_base import ImageProcessingMixin
 

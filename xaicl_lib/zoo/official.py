@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.tf_bundle import find_bundle
-from xaicl_lib.checkpoints.torch_file import fill
+from xaicl_lib.checkpoints.torch_file import Reader
 from xaicl_lib.data import fetch as download
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
@@ -34,12 +34,12 @@ COSTS = Path(__file__).parent / "official_costs.json"  # written by benchmarks/o
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """What there is to know of an official model before its file is there.
 
     Args:
         addresses: of its files; the first is the one that is read.
-        reader: module of this package that knows the format: its `network` and `read`.
+        reader: module of the checkpoints that knows the format, its `READER`.
         options: for the two.
         licence: of the weights.
         parameters: of the network as explained, both branches together.
@@ -68,17 +68,17 @@ class Row:
         return [address.rpartition("/")[2] for address in self.addresses]
 
 
-def _simclr_v2(width: int, parameters: int) -> Row:
+def _simclr_v2(width: int, parameters: int) -> _Row:
     begin = f"{GOOGLE}r50_{width}x_sk0/model.ckpt-250228"
-    return Row(
+    return _Row(
         tuple(begin + suffix for suffix in SUFFIXES), "simclr_v2", "Apache-2.0", parameters, "projection head of three layers, 128",
         "layer4 (block_group4)", "chen2020big", {"width": width}, *PIXELS,
     )  # fmt: skip
 
 
-def _moco_v3(architecture: str, file: str, parameters: int) -> Row:
+def _moco_v3(architecture: str, file: str, parameters: int) -> _Row:
     vit = architecture != "r50"
-    return Row(
+    return _Row(
         (f"{META}moco-v3/{file}/{file}.pth.tar",), "moco_v3", NON_COMMERCIAL, parameters,
         f"projector{' on the class token' if vit else ''}, 256; a: query with predictor, b: momentum key",
         "attention of blocks.11, by patch" if vit else "layer4", "chen2021empirical", {"architecture": architecture},
@@ -89,21 +89,21 @@ _BARLOW = "barlowtwins/epochs1000_bs2048_lr0.2_lambd0.0051_proj_8192_8192_8192_s
 OFFICIAL = {
     "simclrv2_1x": _simclr_v2(1, 32_167_232),
     "simclrv2_2x": _simclr_v2(2, 128_002_432),
-    "barlow_twins": Row(
+    "barlow_twins": _Row(
         (META + _BARLOW,), "barlow_twins", "MIT", 174_535_744, "projector of three layers, 8192", "layer4", "zbontar2021barlow",
     ),
-    "simsiam": Row(
+    "simsiam": _Row(
         (META + "simsiam/models/100ep/pretrain/checkpoint_0099.pth.tar",), "simsiam", NON_COMMERCIAL, 38_201_408,
         "projector and predictor, 2048", "layer4", "chen2021exploring",
     ),
     "moco_v3_vit_b": _moco_v3("vit_b", "vit-b-300ep", 215_678_464),
     "moco_v3_vit_s": _moco_v3("vit_s", "vit-s-300ep", 84_266_752),
     "moco_v3_r50": _moco_v3("r50", "r-50-1000ep", 68_012_160),
-    "dino_r50": Row(
+    "dino_r50": _Row(
         (META + "dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",), "dino", "Apache-2.0", 23_508_032,
         "none: cosine on pooled features, 2048", "layer4", "caron2021emerging", {"architecture": "r50"},
     ),
-    "dino_vit_s": Row(
+    "dino_vit_s": _Row(
         (META + "dino/dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth",), "dino", "Apache-2.0", 21_665_664,
         "none: cosine on pooled patch tokens, 384", "norm after blocks.11, patch tokens", "caron2021emerging", {"architecture": "vit_s"},
     ),
@@ -150,18 +150,28 @@ def load_official(name: str, device: str | torch.device = "auto", *, file: str |
     if row.licence == NON_COMMERCIAL:
         warnings.warn(f"official/{own} is under {row.licence}: not for commercial use, and credit is due", stacklevel=3)
     network = _empty_network(row)
-    fill(network, _tensors(own, row, network, file))
+    _fill(network, _tensors(own, row, network, file))
     parts: dict[str, Any] = dict(network.items())
     return PairModel(**parts, size=row.size, mean=row.mean, std=row.std, name=f"official/{own}").to(target)
 
 
-def _empty_network(row: Row) -> nn.ModuleDict:
+def _fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors by our own names into a network, floating-point ones as float32."""
+    wide = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    network.load_state_dict(wide, assign=True)
+
+
+def _reader(row: _Row) -> Reader:
+    return import_module(f"xaicl_lib.checkpoints.{row.reader}").READER
+
+
+def _empty_network(row: _Row) -> nn.ModuleDict:
     """The modules of a row without memory for their weights, as `PairModel` takes them."""
     with torch.device("meta"):
-        return import_module(f"xaicl_lib.checkpoints.{row.reader}").network(**row.options)
+        return _reader(row).network(**row.options)
 
 
-def _row(name: str) -> Row:
+def _row(name: str) -> _Row:
     own = name.removeprefix("official/")
     if own not in OFFICIAL:
         raise unknown("model", name, list_official())
@@ -176,7 +186,7 @@ def _converted(folder: Path) -> Path:
     return folder / "converted.safetensors"
 
 
-def _tensors(name: str, row: Row, network: nn.Module, file: str | os.PathLike[str] | None) -> dict[str, Tensor]:
+def _tensors(name: str, row: _Row, network: nn.Module, file: str | os.PathLike[str] | None) -> dict[str, Tensor]:
     """Tensors by our names: of the converted file if it is there and is the one that was kept, else of the published one."""
     folder = _folder(name)
     record = _record(folder)
@@ -189,7 +199,7 @@ def _tensors(name: str, row: Row, network: nn.Module, file: str | os.PathLike[st
     if file is not None and (kept := _kept(folder, record, network)):
         return kept
     try:
-        tensors = import_module(f"xaicl_lib.checkpoints.{row.reader}").read(paths, network, **row.options)
+        tensors = _reader(row).read(paths, network, **row.options)
     except InputError as error:
         again = "" if file is not None else f"; delete it from {str(folder)!r} to have it fetched again"
         raise InputError(f"{error}{again}") from error
@@ -197,7 +207,7 @@ def _tensors(name: str, row: Row, network: nn.Module, file: str | os.PathLike[st
     return tensors
 
 
-def _given(row: Row, file: Path) -> list[Path]:
+def _given(row: _Row, file: Path) -> list[Path]:
     """The files that a user's path means, all there."""
     paths = [file]
     if row.reader == "simclr_v2":
@@ -209,7 +219,7 @@ def _given(row: Row, file: Path) -> list[Path]:
     return paths
 
 
-def _fetch_all(name: str, row: Row, folder: Path, record: dict[str, Any]) -> None:
+def _fetch_all(name: str, row: _Row, folder: Path, record: dict[str, Any]) -> None:
     for address, file in zip(row.addresses, row.files, strict=True):
         known = record.get("files", {}).get(file, {})
         try:
@@ -220,7 +230,7 @@ def _fetch_all(name: str, row: Row, folder: Path, record: dict[str, Any]) -> Non
             raise InputError(f"{error}; without a network: {help_}") from error
 
 
-def _checked(paths: list[Path], row: Row, record: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+def _checked(paths: list[Path], row: _Row, record: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
     """Checksums and sizes of the files by their published names; those that were kept once must be the same."""
     sums = {}
     for path, file in zip(paths, row.files, strict=True):

@@ -13,12 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xaicl_lib.checkpoints.torch_file import COUNTER, complain, completed, read_torch, refuse_values, shorten, state_of, without_owner
+from xaicl_lib.checkpoints.torch_file import fill_from, shorten
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel, resolve_device
 from xaicl_lib.tokens import open_tokens
-
-HEAD = "the model's own projection into the space that images and texts share"
 
 
 class _ConvolutionMap(nn.Module):
@@ -56,13 +54,7 @@ class _TextSide(nn.Module):
 
 
 def _from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, name: str = "open_clip", **facts: Any) -> PairModel:
-    """A model made by open_clip, with its text side.
-
-    Args:
-        network: such as from `open_clip.create_model`.
-        tokenizer: such as from `open_clip.get_tokenizer`.
-        name: for tables and titles.
-        facts: `size`, `mean` and `std`, instead of those that the network brings.
+    """A model made by open_clip, with its text side. Facts are `size`, `mean` and `std`, instead of those that the network brings.
 
     Raises:
         InputError: an image tower that is neither a vision transformer that can be opened nor one of CLIP's ResNets.
@@ -114,28 +106,5 @@ def load_open_clip(name: str, device: str | torch.device = "auto", *, file: str 
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{name} cannot be had: {reason}; without a network give load_model({name!r}, file=PATH) its weights") from error
     if file is not None:
-        _read_into(network, Path(file), name)
+        fill_from(Path(file), network, name)
     return _from_open_clip(network, tokenizer, name=name).to(target)
-
-
-def open_clip_card(name: str) -> dict[str, Any]:
-    """What is known of a model of open_clip without making it."""
-    return {
-        "name": name,
-        "head": HEAD,
-        "features": "what each patch gives the class token, or the last map of a ResNet",
-        "licence": "see open_clip",
-    }
-
-
-def _read_into(network: nn.Module, path: Path, what: str) -> None:
-    if not path.is_file():
-        raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
-    state = network.state_dict()
-    given = without_owner(state_of(read_torch(path), "state_dict", path), state, path)
-    missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
-    surplus = [name for name in given if name not in state]
-    wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
-    complain(path, f"the weights of {what}", missing, surplus, wrong)
-    refuse_values(given, state, path)
-    network.load_state_dict(completed(network, given))
