@@ -16,7 +16,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.tokens.texts import OpenText, open_text
 
-STEPS = (8, 16, 32, 64, 128, 256, 512, 1024)  # points of the quadrature, of which the first that suffices is taken
+STEPS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)  # points of the quadrature, of which the first that suffices is taken
 MOST_OF_TEXTS = 128  # points that a text side is differentiated at; a head of pictures is asked for next to nothing
 TOLERANCE = 1e-3  # of the cosine
 ALMOST_NOTHING = 1e-6  # of a map; not nothing, for it is of the kind that the head takes
