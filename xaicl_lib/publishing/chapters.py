@@ -32,9 +32,9 @@ def with_course(text: str, toc: dict[str, Any], executed: Mapping[str, Path], qu
         return text
     names = [Path(file).name for _, files in _parts(toc) for file in files if Path(file).name in executed]
     rows = [_row(executed[name], questions.get(name, 0), folder) for name in names]
-    head = "| chapter | minutes | students will know | exercises | questions | slides |\n| --- | --- | --- | --- | --- | --- |"
+    head = "| chapter | what there is | students will know |\n| --- | --- | --- |"
     minutes, asked = sum(one[0] for one in rows), sum(questions.get(name, 0) for name in names)
-    last = f"| **all {len(names)}** | **{minutes}** | | | **{asked}** | |"
+    last = f"| **all {len(names)}** | **{minutes} minutes, {asked} questions** | |"
     return text.replace(TABLE, "\n".join([head, *(line for _, line in rows), last]))
 
 
@@ -45,10 +45,9 @@ def _row(path: Path, questions: int, folder: str) -> tuple[int, str]:
     minutes = re.match(r"(\d+) minutes", about(texts[0], "Time"))
     exercises = len(re.findall(r"^\*\*\d+\. .+?\*\*", "\n".join(texts), re.MULTILINE))
     title, known = (one.replace("|", "\\|") for one in (notebook_title(notebook), about(texts[0], "You will know")))
-    cells = [
-        f"[{title}]({folder}notebooks/{path.name})", minutes[1] if minutes else "", known, str(exercises), str(questions or ""),
-        f'<a href="../slides/{path.stem}.html">slides</a>',
-    ]  # fmt: skip
+    there = {"minutes": minutes[1] if minutes else "", "exercises": exercises, "questions": questions}
+    counted = ", ".join(f"{count} {what}" for what, count in there.items() if count)
+    cells = f"[{title}]({folder}notebooks/{path.name})", f'{counted}, <a href="{folder}slides/{path.stem}.html">slides</a>', known
     return int(minutes[1]) if minutes else 0, f"| {' | '.join(cells)} |"
 
 
