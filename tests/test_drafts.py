@@ -13,7 +13,7 @@ from .conftest import STATS, assert_close, random_pair, small_features, small_he
 @pytest.fixture
 def rounded(monkeypatch) -> PairModel:
     """A model whose drafts are in bfloat16 whatever processor this is, and always faster."""
-    monkeypatch.setattr(engines, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(engines, "_has_bfloat16", lambda device: True)
     monkeypatch.setattr(engines, "DRAFT_GAIN", float("inf"))
     return PairModel(small_features().float(), small_head().float(), size=24, name="small", **STATS)
 
@@ -97,7 +97,7 @@ def test_a_few_scores_are_exact_at_once(rounded) -> None:
 
 
 NOTHING = {
-    "no instructions": ({"has_bfloat16": lambda device: False}, "for this processor has no instructions for bfloat16"),
+    "no instructions": ({"_has_bfloat16": lambda device: False}, "for this processor has no instructions for bfloat16"),
     "no gain": ({"DRAFT_GAIN": 0.0}, "for bfloat16 takes .* times as long here"),
     "too far away": ({"DRAFT_NEAR": 1e-9}, "for bfloat16 is .* of an embedding away"),
     "unknown operation": ({"DRAFTS": {"eager": lambda network, x: 1 / 0}}, "for bfloat16 cannot take this network: division by zero"),

@@ -146,8 +146,8 @@ def embed_gallery(
     paths = list_images(folder, recursive=True)
     target = output_file(file, (".safetensors",))
     place = os.path.relpath(Path(folder).absolute(), target.absolute().parent)
-    model = model.fast  # once: to look whether it is as it was, all its weights are compared with a copy
     facts = {"model": fingerprint(model), "fit": fit, "interpolation": model.interpolation, "folder": place}
+    model = model.fast  # once: to look whether it is as it was, all its weights are compared with a copy
     rows = _Rows(target, facts)
     skipped: dict[str, str] = {}
     keys: list[tuple[Path, bytes]] = []
