@@ -79,5 +79,6 @@ def test_all_chapters_stand_in_one_table(chapter, tmp_path):
     toc = {"parts": [{"caption": "P", "chapters": [{"file": "notebooks/01_a"}, {"file": "book/x"}]}]}
     rows = with_course("<!-- course -->", toc, {"01_a": path}, {"01_a": 4}).splitlines()
     link = '<a href="../slides/01_a.html">slides</a>'
-    assert rows[2] == f"| [Why?](../notebooks/01_a.ipynb) | 25 minutes, 2 exercises, 4 questions, {link} | how \\| why |"
+    counts = "25 minutes, 2 exercises, 4 questions".replace(", ", ",").replace(" ", "\N{NO-BREAK SPACE}").replace(",", ", ")
+    assert rows[2] == f"| [Why?](../notebooks/01_a.ipynb) | {counts}, {link} | how \\| why |"
     assert rows[3] == "| **all 1** | **25 minutes, 4 questions** | |"

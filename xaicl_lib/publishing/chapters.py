@@ -46,7 +46,7 @@ def _row(path: Path, questions: int, folder: str) -> tuple[int, str]:
     exercises = len(re.findall(r"^\*\*\d+\. .+?\*\*", "\n".join(texts), re.MULTILINE))
     title, known = (one.replace("|", "\\|") for one in (notebook_title(notebook), about(texts[0], "You will know")))
     there = {"minutes": minutes[1] if minutes else "", "exercises": exercises, "questions": questions}
-    counted = ", ".join(f"{count} {what}" for what, count in there.items() if count)
+    counted = ", ".join(f"{count}\N{NO-BREAK SPACE}{what}" for what, count in there.items() if count)
     cells = f"[{title}]({folder}notebooks/{path.name})", f'{counted}, <a href="{folder}slides/{path.stem}.html">slides</a>', known
     return int(minutes[1]) if minutes else 0, f"| {' | '.join(cells)} |"
 
