@@ -152,3 +152,14 @@ def test_what_is_no_gallery_is_said(folder, tmp_path) -> None:
     (folder / "1.png").write_bytes((folder / "2.png").read_bytes())
     with pytest.raises(InputError, match=r"1.png', which is gone or changed; embed the gallery again"):
         whole.pixels([1], small())
+
+
+def test_the_fingerprint_is_the_models_whatever_was_asked_first() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 4), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    first, second = PairModel(network, size=16), PairModel(network, size=16)
+    folded = gallery.fingerprint(first.fast)
+    assert gallery.fingerprint(first) == gallery.fingerprint(second) != folded
+    with torch.no_grad():
+        first.features_a[0].weight.add_(1)
+    assert gallery.fingerprint(first) != gallery.fingerprint(second)

@@ -66,7 +66,7 @@ def conditional_occlusion(
         window: side of the square in pixels.
         stride: step between places in pixels. Pixels right and below of the last full window are never hidden.
         grid: "registered", or "published", see above.
-        precision: "exact", or "draft": hidden images are encoded in bfloat16 where that is faster, and cells that may be the largest or the
+        precision: "exact", or "draft": hidden images are encoded in bfloat16 where that is faster, and places that may be largest or
             smallest once more exactly, see `xaicl_lib.drafts`.
 
     Returns:

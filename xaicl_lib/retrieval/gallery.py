@@ -168,17 +168,18 @@ def embed_gallery(
     return found
 
 
-_FINGERPRINTS: "weakref.WeakKeyDictionary[PairModel, str]" = weakref.WeakKeyDictionary()  # by the fast form, made anew after every change
+_FINGERPRINTS: "weakref.WeakKeyDictionary[PairModel, tuple[weakref.ref[PairModel], str]]" = weakref.WeakKeyDictionary()
 
 
 def fingerprint(model: PairModel) -> str:
-    """What tells embeddings of this model from those of others, once for each state of its weights."""
-    fast = model.fast
-    if fast not in _FINGERPRINTS:
+    """What tells embeddings of this model from those of others, once for each state of its weights, each with a fast form of its own."""
+    fast, (known, key) = model.fast, _FINGERPRINTS.get(model, (None, ""))
+    if known is None or known() is not fast:
         from xaicl_lib.evaluation.fingerprint import model_key  # which brings tables, that nobody else here waits for
 
-        _FINGERPRINTS[fast] = model_key(model)
-    return _FINGERPRINTS[fast]
+        key = model_key(model)
+        _FINGERPRINTS[model] = weakref.ref(fast), key
+    return key
 
 
 def _key(data: bytes) -> bytes:

@@ -162,6 +162,11 @@ def where_cells_look(model: PairModel, images: Float[Tensor, "n 3 h w"], *, gene
 
     A map of such cells is stretched over the image, cell (i, j) to its share of it. What the cell looks at is asked of the network: the
     centre of its squared gradient by the pixels, of a random mix of channels, over all images and the cells of the middle.
+
+    Args:
+        model: with a feature map.
+        images: (n, 3, h, w) in [0, 1], of the model's size.
+        generator: of the mix; None is seed 0.
     """
     x = model.normalize(images).detach().requires_grad_()
     features = model.features_a(x)
