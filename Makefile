@@ -80,9 +80,11 @@ test: lint
 check-notebooks: $(TEST)
 	@$(RUN) -m xaicl_lib check $(NOTEBOOKS)
 
+# A browser that hangs says nothing of a page: what fails is asked twice, and both answers are printed.
+BROWSER := $(foreach page,lab search element quizzes alive versions,tests/check_$(page).py)
 check-book: $(TEST)
 	@$(RUN) tests/check_pages.py
-	$(RUN) -m pytest tests/check_lab.py tests/check_search.py tests/check_element.py tests/check_quizzes.py tests/check_alive.py tests/check_versions.py
+	$(RUN) -m pytest $(BROWSER) || { echo "once more, what failed, in new browsers"; $(RUN) -m pytest --last-failed $(BROWSER); }
 
 # Of the sources that the last build has staged.
 check-links: $(BOOK)
