@@ -231,7 +231,7 @@ def grad_eclip_anew(asked: Asked, image: Tensor, text: str) -> Made:
     agree = F.cosine_similarity(q[0, :1], k[0, 1:])
     agree = (agree - agree.min()) / (agree.max() - agree.min())
     side = math.isqrt(len(agree))
-    return _of_text(asked, text, ((v[0, 1:] @ gradient[0, 0]) * agree).clamp_min(0).view(side, side), float(score))
+    return _of_text(asked, text, ((v[0, 1:] @ gradient[0, 0]) * agree).clamp_min(0).view(side, side), float(score.detach()))
 
 
 def _of_text(asked: Asked, text: str, map_: Tensor, score: float = NAN) -> Made:
