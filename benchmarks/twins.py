@@ -34,8 +34,8 @@ HEADS = [(BASE, name) for name in (BASE, *LEFT_OUT)]  # backbone and recipe
 HEADS += [(twin, name) for twin, (_, sign) in LEFT_OUT.items() if sign < 0 for name in (BASE, twin)]
 
 
-def viewed(pictures: Tensor, views: Views, generator: Generator, turns: Generator) -> Tensor:
-    images = pictures.float() / 255
+def viewed(images: Tensor, views: Views, generator: Generator, turns: Generator) -> Tensor:
+    """A random view of each image, whose turn, if it has one, does not change what is drawn for the rest of it."""
     if views.rotation:
         images = augment.rotate(images, views.rotation * (2 * torch.rand(len(images), generator=turns) - 1))
     return random_view(images, replace(views, rotation=0.0), generator)
@@ -46,7 +46,7 @@ def features(base: PairModel, pictures: Tensor, views: Views, seed: int) -> Feat
     """What a head learns from: of one view each of both pictures of every object."""
     streams, found = (Generator().manual_seed(seed), Generator().manual_seed(TURNS + seed)), {}
     for k, side in enumerate("ab"):
-        parts = [base.normalize(viewed(part, views, *streams)) for part in pictures[:, k].split(AT_ONCE)]
+        parts = [base.normalize(viewed(part.float() / 255, views, *streams)) for part in pictures[:, k].split(AT_ONCE)]
         found[f"{side} none"] = torch.cat([base.features_a(part).mean((2, 3)) for part in parts])
     return found
 
