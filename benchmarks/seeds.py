@@ -54,9 +54,10 @@ class Apart(Trainer):
         return normalize(torch.cat(views)).contiguous(memory_format=torch.channels_last)
 
 
-def trained(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """The card of a training, which is taken up where it was stopped."""
+def trained(recipe: Recipe, out: Path, pictures: Tensor | None = None) -> dict[str, Any]:
+    """The card of a training, which is taken up where it was stopped; on the scenes of the recipe, or other pictures of them."""
     train, test = load_data(recipe)
+    train = train if pictures is None else (pictures, *train[1:])
     trainer = Apart(recipe, train[0], out, "cpu", training_labels(train))
     trainer.run()
     return finish(trainer, train, test, out)

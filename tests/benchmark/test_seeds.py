@@ -9,8 +9,10 @@ import torch
 from torch import Generator
 
 from tests.conftest import assert_close
+from xaicl_lib.data.scenes import scene_set
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import marks
 import seeds
 import twins
 
@@ -58,3 +60,15 @@ def test_a_stopped_training_ends_as_one_that_was_not(tmp_path) -> None:
     again.run()
     for one, other in zip(whole.network.state_dict().values(), again.network.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_stickers_go_with_the_object_as_often_as_is_said() -> None:
+    bare, stickered = scene_set("train", 64, 400, pictures=2)[0], marks.pictures(0.5, 1, 400)
+    assert stickered.shape == (400, 2, 3, 64, 64)
+    assert stickered.dtype == torch.uint8
+    assert ((stickered != bare).any(2).float().mean((2, 3)) > 0.005).all()  # both pictures of every object have one
+    nothing, much = (marks.pictures(share, 1, 400) for share in (0.0, 0.95))
+    differs = (much != nothing).flatten(2).any(2).float().mean(0)
+    assert differs[0] == 0  # the first picture is the same
+    assert 0.75 < differs[1] < 0.95  # the others shared one by chance, or do not share one with 95 %
+    assert ((stickered == nothing) | (stickered == much)).flatten(1).all()
