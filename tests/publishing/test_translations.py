@@ -126,8 +126,8 @@ def test_a_page_is_translated_and_what_its_catalogue_lacks_stays_english(book, t
     assert "<title>Titel &#8212; Titel (student&#39;s edition)</title>" in text
     assert re.search(r'<span class="caption-text">Teil</span>', text)
     assert re.search(r'<p>Eine von 2 Seiten, <a [^>]*href="\.\./\.\./book/other\.html"[^>]* hreflang="en">.*die andere', text)
-    assert '<p lang="en" class="untranslated">It is old.</p>' in text
-    assert '<p lang="en" class="untranslated">New.</p>' in text
+    assert '<p lang="en">It is old.</p>' in text
+    assert '<p lang="en">New.</p>' in text
     assert 'name="description" content="Eine von 2 Seiten, die andere' in text
     assert not (html / "de" / "book" / "other.html").exists()
     assert not (tmp_path / "work").exists()
@@ -181,8 +181,9 @@ def test_catalogues_of_no_language_or_no_page_are_refused(book, language, page, 
         ('import { mount } from "../_static/lab/page/lab.js";', 'import { mount } from "../../_static/lab/page/lab.js";'),
         ('<html lang="de" data-content_root="../">', '<html lang="de" data-content_root="../../">'),
         ('<div class="xaicl-quiz">', '<div lang="en" class="xaicl-quiz">'),
-        ('<p class="untranslated">', '<p lang="en" class="untranslated">'),
-        ('<div class="untranslated math notranslate">', '<div class="untranslated math notranslate">'),
+        ('<p class="untranslated">', '<p lang="en">'),
+        ('<div class="xaicl-lead untranslated">', '<div lang="en" class="xaicl-lead ">'),
+        ('<div class="untranslated math notranslate">', '<div class="math notranslate">'),
         ('<li class="toctree-l1"><a href="faq.html">', '<li class="toctree-l1"><a href="../../book/faq.html" hreflang="en" lang="en">'),
     ],
 )

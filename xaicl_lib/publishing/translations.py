@@ -255,13 +255,14 @@ def _placed(text: str, english: str, page: str, language: str, pages: list[str])
 
 
 def _tagged(text: str) -> str:
-    """A page whose parts that stay in English say so, to screen readers among others.
+    """A page whose parts that stay in English say so, to screen readers among others; Sphinx's own mark, which tints them, goes.
 
-    >>> _tagged('<p class="untranslated">Text</p>')
-    '<p lang="en" class="untranslated">Text</p>'
+    >>> _tagged('<p class="untranslated">Text</p> <div class="untranslated math">x</div>')
+    '<p lang="en">Text</p> <div class="math">x</div>'
     """
     one = rf"(?<![\w-])(?:{'|'.join(ENGLISH)})(?![\w-])"
     text = re.sub(rf'\bclass="(?=[^"]*{one})(?![^"]*(?<![\w-])math(?![\w-]))', 'lang="en" class="', text)
+    text = re.sub(r'(\bclass="(?:[^"]* )?)untranslated(?: |(?="))', r"\1", text).replace(' lang="en" class=""', ' lang="en"')
     return re.sub(f"({'|'.join(TITLED)})", r'\1 lang="en"', text, flags=re.DOTALL)
 
 
