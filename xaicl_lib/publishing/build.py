@@ -42,6 +42,8 @@ def build_book(
         NotebookError: notebooks failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
         InputError: not in a checkout, unknown profile, or assets that cannot be had.
     """
+    from xaicl_lib.publishing.translations import add_translations  # Babel comes with Sphinx
+
     _require_checkout()
     require("edition", EDITIONS, edition)
     base = Path(out).resolve()
@@ -52,6 +54,7 @@ def build_book(
     _place_lab(source / "book" / "_static" / "lab", base / "lab", jobs)
     html = build_html(source, base / "work")
     check_pages(staged, html / "notebooks")
+    add_translations(source, html, base / "work-translations")
     check_site(html)
     final = base / ("html" if edition == "reader" else edition)
     shutil.rmtree(final, ignore_errors=True)

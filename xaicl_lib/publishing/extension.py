@@ -17,11 +17,13 @@ WITHIN = (  # text in these is never linked
     nodes.target, nodes.footnote, nodes.citation, nodes.caption, nodes.comment, addnodes.pending_xref, addnodes.desc, addnodes.glossary,
 )  # fmt: skip
 ENOUGH = 160  # letters of a description
+NOTED = "xaicl-translated"  # class of the note on a page that was translated
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", _load_terms)
+    app.connect("builder-inited", _search_the_book)
     app.connect("doctree-read", _link_terms)
     app.connect("html-page-context", _describe)
     app.connect("autodoc-process-docstring", _readable)
@@ -48,6 +50,12 @@ def _load_terms(app: Sphinx) -> None:
     page = app.srcdir / f"{GLOSSARY}.md"
     terms = _glossary_terms(page.read_text(encoding="utf-8")) if page.is_file() else []
     app.env.xaicl_terms = {term.lower(): term for term in terms}  # type: ignore[attr-defined]
+
+
+def _search_the_book(app: Sphinx) -> None:
+    """Pages in another language have no index of their own: the whole book's is searched from them."""
+    if app.config.language != "en":
+        app.builder.search = False  # type: ignore[attr-defined]
 
 
 def _link_terms(app: Sphinx, doctree: nodes.document) -> None:
@@ -143,8 +151,8 @@ def _unlisted(body: str) -> str:
 
 
 def _description(doctree: nodes.document) -> str:
-    """The first paragraph of a page that is more than a few words, cut at a word."""
-    for paragraph in doctree.findall(nodes.paragraph):
+    """The first paragraph of a page that is more than a few words, cut at a word; not the note of a translated page."""
+    for paragraph in doctree.findall(lambda node: isinstance(node, nodes.paragraph) and NOTED not in node.parent.get("classes", ())):
         text = " ".join(re.sub(r"\\[a-z]+|[{}$]", " ", paragraph.astext()).split())
         if len(text) >= 40:
             return text if len(text) <= ENOUGH else text[:ENOUGH].rsplit(" ", 1)[0].rstrip(",;:") + " …"
