@@ -6,6 +6,7 @@ Photos are nobody's to give away: they come from a folder of the reader.
 
 import hashlib
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,23 +29,27 @@ DRAWN = 5  # pairs that are drawn for each that is wanted
 PHOTOS = 1000  # of the validation part, spread evenly over its classes
 SEEDS = {kind: 170_201 + k for k, kind in enumerate(KINDS)}  # of the public half
 _ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
-_answers: dict[tuple[str, str, int, int], Tensor] = {}  # of models in this process: the next method asks them the same, which takes minutes
+_AT_ONCE = 100  # pairs
+_answers: dict[
+    tuple[str, str, str, int, int], Tensor
+] = {}  # of models in this process: the next method asks them the same, which takes minutes
 
-Drawn = tuple[Pair, tuple[Tensor, Tensor], Tensor, list[Tensor]]  # with truth; others (n, k, h, w); effects (2, n, 1 + k); codes (n, ...)
+Chosen = tuple[Pair, tuple[Tensor, Tensor], list[Tensor]]  # with truth; others (n, k, h, w); codes (n, ...)
+Drawn = tuple[Float[Tensor, "2 n 1+k"], Callable[[Int[Tensor, " m"]], Chosen]]
 
 
 def drawn(model: PairModel, kind: str, count: int, seed: int) -> Drawn:
-    """Mosaics, not yet asked whether a model uses what they share.
+    """What a model makes of mosaics.
 
     Args:
         model: that embeds them.
         kind: one of `KINDS`.
-        count: pairs that are wanted; `DRAWN` times as many are made.
+        count: pairs that are wanted; `DRAWN` times as many are drawn.
         seed: 0 for the public half.
 
     Returns:
-        Pairs with truth; masks of the other photos; by how much the score falls with another photo in the place of the shared one, and of
-        each other one, which is of a class that neither side shows; and what tells pairs apart, in whole numbers.
+        By how much the score falls with another photo, of a class that neither side shows, in the place of the shared one, and of each
+        other one; and what gives some of the pairs, with the masks of the other photos, and in whole numbers what tells pairs apart.
 
     Raises:
         InputError: no folder of photos, or one of fewer than eight classes.
@@ -53,17 +58,22 @@ def drawn(model: PairModel, kind: str, count: int, seed: int) -> Drawn:
     if not folder:
         raise InputError(f"expected a folder of photos for {NAME}, got none: unpack {_ADDRESS} and name its folder by XAICL_IMAGENETTE")
     photos, labels, names = _photos(folder, model.size // 2)
+    if (classes := len(labels.unique())) < 8:
+        raise InputError(f"expected photos of at least 8 classes in {folder!r}, got {classes}")
     made = Mosaics.draw(DRAWN * count, labels, KINDS[kind], Generator().manual_seed(SEEDS[kind] + 1_000_003 * seed))
-    if not made.spare.shape[1]:
-        raise InputError(f"expected photos of at least 8 classes in {folder!r}, got {len(labels.unique())}")
-    pair = made.tile(photos, model.size)
-    assert pair.truth is not None  # mosaics know theirs
-    others = [masks.movedim(0, 1) for masks in other_photos(pair.truth)]
-    codes = [*names[made.cells], names[made.spare[:, 0]], made.shared.T.to(torch.uint8)]
-    asked = (model_key(model), kind, count, seed)
+
+    def chosen(rows: Tensor) -> Chosen:
+        some = Mosaics(made.cells[:, rows], made.shared[:, rows], made.spare[rows])
+        pair = some.tile(photos, model.size)
+        assert pair.truth is not None  # mosaics know theirs
+        others = [masks.movedim(0, 1) for masks in other_photos(pair.truth)]
+        return pair, (others[0], others[1]), [*names[some.cells], names[some.spare[:, 0]], some.shared.T.to(torch.uint8)]
+
+    asked = (folder, model_key(model), kind, count, seed)
     if asked not in _answers:
-        _answers[asked] = _effects(model, made, photos, pair)
-    return pair, (others[0], others[1]), _answers[asked], codes
+        portions = torch.arange(DRAWN * count).split(_AT_ONCE)
+        _answers[asked] = torch.cat([_effects(model, *chosen(rows)[:2], photos[made.spare[rows, 0]]) for rows in portions], 1)
+    return _answers[asked], chosen
 
 
 @lru_cache(maxsize=2)
@@ -77,15 +87,13 @@ def _photos(folder: str, size: int) -> tuple[Float[Tensor, "m 3 s s"], Int[Tenso
     return open_photo(chosen, size), labels, torch.tensor(names, dtype=torch.uint8)
 
 
-def _effects(model: PairModel, made: Mosaics, photos: Tensor, pair: Pair) -> Float[Tensor, "2 n 4"]:
-    """Of the shared cell, and of the three that follow it on its side."""
+def _effects(model: PairModel, pair: Pair, others: tuple[Tensor, Tensor], instead: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "2 n 4"]:
     whole = [model.encode(pixels, side) for side, pixels in zip("ab", pair.sides, strict=True)]
-    score, found = cosine(*whole), torch.empty(2, len(pair), 4)
-    for k in (0, 1):
-        for step in range(4):
-            place = (made.shared[k] + step).remainder(4).unsqueeze(1)
-            cells = made.cells.clone()
-            cells[k].scatter_(1, place, made.spare[:, :1])
-            changed = made._replace(cells=cells).tile(photos, model.size).sides[k]
-            found[k, :, step] = (score - cosine(model.encode(changed, "ab"[k]), whole[1 - k])).cpu()
-    return found
+    score, new = cosine(*whole), instead.repeat(1, 1, 2, 2)  # wherever it is put
+    assert pair.truth is not None
+    found = []
+    for k, (pixels, mask) in enumerate(zip(pair.sides, (pair.truth.a, pair.truth.b), strict=True)):
+        masks = torch.cat([mask.unsqueeze(1), others[k]], 1).unsqueeze(2)  # (n, 4, 1, h, w)
+        z = [model.encode(torch.where(one, new, pixels), "ab"[k]) for one in masks.unbind(1)]
+        found.append(torch.stack([score - cosine(x, whole[1 - k]) for x in z], 1))
+    return torch.stack(found).cpu()

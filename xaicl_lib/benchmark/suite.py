@@ -63,23 +63,27 @@ def case(model: PairModel, kind: str, count: int = COUNT, seed: int = 0) -> Case
         seed: 0 for the public half; any other number draws pairs that nobody has seen.
     """
     require("kind of pair", (*KINDS, *mosaics.KINDS), kind)
-    pair, others, effects, codes = (mosaics.drawn if kind in mosaics.KINDS else _drawn)(model, kind, count, seed)
+    effects, chosen = (mosaics.drawn if kind in mosaics.KINDS else _drawn)(model, kind, count, seed)
     most = torch.stack([effects[:, :, 0], effects[:, :, 1:].amax(2)], 2)
     shared, other = most.mean(0).unbind(1)  # (n,) each
     rows = ((shared > SURE) & (shared - other > SURE)).nonzero()[:count, 0]
     if (shared - effects[:, :, 1:].mean((0, 2))).mean() < USED or not len(rows):
         return None
-    assert pair.truth is not None  # both know theirs
-    a, b, truth_a, truth_b = (x[rows] for x in (*pair.sides, pair.truth.a, pair.truth.b))
-    return Case(kind, Pair(a, b, Truth(truth_a, truth_b)), (others[0][rows], others[1][rows]), most[:, rows], _digest(codes, rows))
+    pair, others, codes = chosen(rows)
+    return Case(kind, pair, others, most[:, rows], _digest(codes))
 
 
 def _drawn(model: PairModel, kind: str, count: int, seed: int) -> mosaics.Drawn:
     """Scenes, as `mosaics.drawn` makes mosaics."""
     sides = draw_pairs(DRAWN * count, kind, Generator().manual_seed(SEEDS[kind] + 1_000_003 * seed))
-    (a, masks_a), (b, masks_b) = (render(side, model.size) for side in sides)
-    codes = [code for side in sides for thing in side.things for code in _codes(thing)]
-    return Pair(a, b, Truth(masks_a[:, 0], masks_b[:, 0])), (masks_a[:, 1:], masks_b[:, 1:]), _effects(model, sides, [a, b]), codes
+    drawn = [render(side, model.size) for side in sides]
+
+    def chosen(rows: Tensor) -> mosaics.Chosen:
+        (a, masks_a), (b, masks_b) = [(images[rows], masks[rows]) for images, masks in drawn]
+        codes = [code[rows] for side in sides for thing in side.things for code in _codes(thing)]
+        return Pair(a, b, Truth(masks_a[:, 0], masks_b[:, 0])), (masks_a[:, 1:], masks_b[:, 1:]), codes
+
+    return _effects(model, sides, [images for images, _ in drawn]), chosen
 
 
 def _effects(model: PairModel, sides: tuple[Scenes, Scenes], images: list[Tensor]) -> Float[Tensor, "2 n 2"]:
@@ -103,8 +107,8 @@ def _codes(thing: Things) -> list[Tensor]:
     return [labels.to(torch.uint8), (thing.middle * 1000).round().to(torch.int16)]
 
 
-def _digest(codes: list[Tensor], rows: Tensor) -> str:
+def _digest(codes: list[Tensor]) -> str:
     found = hashlib.sha256()
     for code in codes:
-        found.update(code[rows].numpy().tobytes())
+        found.update(code.numpy().tobytes())
     return found.hexdigest()[:16]
