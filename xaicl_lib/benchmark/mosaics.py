@@ -28,7 +28,7 @@ COUNT = 200  # confirmed pairs of a kind
 DRAWN = 5  # pairs that are drawn for each that is wanted
 PHOTOS = 1000  # of the validation part, spread evenly over its classes
 SEEDS = {kind: 170_201 + k for k, kind in enumerate(KINDS)}  # of the public half
-_ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
+ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
 _AT_ONCE = 100  # pairs
 _answers: dict[
     tuple[str, str, str, int, int], Tensor
@@ -56,7 +56,7 @@ def drawn(model: PairModel, kind: str, count: int, seed: int) -> Drawn:
     """
     folder = os.environ.get("XAICL_IMAGENETTE")
     if not folder:
-        raise InputError(f"expected a folder of photos for {NAME}, got none: unpack {_ADDRESS} and name its folder by XAICL_IMAGENETTE")
+        raise InputError(f"expected a folder of photos for {NAME}, got none: unpack {ADDRESS} and name its folder by XAICL_IMAGENETTE")
     photos, labels, names = _photos(folder, model.size // 2)
     if (classes := len(labels.unique())) < 8:
         raise InputError(f"expected photos of at least 8 classes in {folder!r}, got {classes}")
