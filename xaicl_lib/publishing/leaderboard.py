@@ -98,6 +98,7 @@ Its traps:
   counts, and a photo that counts here may be one that counts anywhere. What a method has beyond that row, it has from the pair.
 - The very same photo is found without any model, pixel by pixel (*same pixels*). So the kinds are ranked apart: two photos of one class
   share no pixels.
+- Pairs are chosen by what putting something else in a place does, which is what occlusion measures, here as above.
 - A mosaic is four small photos at once, which no model here was trained on.
 """
 OTHERS = """
@@ -162,9 +163,8 @@ def _of_kind(results: Mapping[str, Result], kind: str) -> list[str]:
         for one in order
     ]
     chances = ["chance", *(f"{table['chance'].mean():.3f}" for table in tables.values()), ""]
-    beside = [f"- {_words(metric)}: {said}" for metric, table in tables.items() if (said := _beside_nulls(table))]
     explained = "Means, with ranks in brackets, in the order of relevance rank:"
-    return [f"### {_words(kind).capitalize()}", "", explained, "", *markdown.table(head, [*rows, chances]), "", *beside, ""]
+    return [f"### {_words(kind).capitalize()}", "", explained, "", *markdown.table(head, [*rows, chances]), ""]
 
 
 def _words(name: str) -> str:
