@@ -95,7 +95,7 @@ Its traps:
 - Edges, things and the middle of the picture tell nothing, for all four cells are photos: maps that never ask what is on the other side,
   nor what the model makes of it, are right in a quarter of the pairs.
 - Who asks the model, but not the other side, may be right more often (*one-sided Grad-CAM*): pairs are chosen where the shared photo
-  counts, and a photo that counts here may be one that counts anywhere. What a method has beyond that row, it has from the pair.
+  counts, and a photo that counts here may count anywhere. A method that is not ahead of that row has not shown that it read the pair.
 - The very same photo is found without any model, pixel by pixel (*same pixels*). So the kinds are ranked apart: two photos of one class
   share no pixels.
 - Pairs are chosen by what putting something else in a place does, which is what occlusion measures, here as above.
@@ -157,13 +157,13 @@ def _of_kind(results: Mapping[str, Result], kind: str) -> list[str]:
     of_kind = {name: replace(one, cells=[cell for cell in one.cells if cell["kind"] == kind]) for name, one in results.items()}
     tables = {metric: ranking({name: one for name, one in of_kind.items() if one.cells}, metric) for metric in METRICS}
     order = tables["relevance_rank"].index
-    head = ["method", *map(_words, METRICS), "processor ms a pair"]
+    head = ["method", *map(_words, METRICS), "ms a pair"]
     rows = [
         [_named(of_kind[one]), *(f"{t.loc[one, 'mean']:.3f} ({t.loc[one, 'rank']})" for t in tables.values()), _ms(of_kind[one])]
         for one in order
     ]
     chances = ["chance", *(f"{table['chance'].mean():.3f}" for table in tables.values()), ""]
-    explained = "Means, with ranks in brackets, in the order of relevance rank:"
+    explained = "Means, with ranks in brackets, in the order of relevance rank; milliseconds of processor:"
     return [f"### {_words(kind).capitalize()}", "", explained, "", *markdown.table(head, [*rows, chances]), ""]
 
 
