@@ -30,9 +30,7 @@ PHOTOS = 1000  # of the validation part, spread evenly over its classes
 SEEDS = {kind: 170_201 + k for k, kind in enumerate(KINDS)}  # of the public half
 ADDRESS = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz"
 _AT_ONCE = 100  # pairs
-_answers: dict[
-    tuple[str, str, str, int, int], Tensor
-] = {}  # of models in this process: the next method asks them the same, which takes minutes
+_answers: dict[tuple[object, ...], Tensor] = {}  # of models in this process: a next method asks the same, which takes minutes
 
 Chosen = tuple[Pair, tuple[Tensor, Tensor], list[Tensor]]  # with truth; others (n, k, h, w); codes (n, ...)
 Drawn = tuple[Float[Tensor, "2 n 1+k"], Callable[[Int[Tensor, " m"]], Chosen]]
