@@ -25,7 +25,7 @@ import torch
 from xaicl_lib import list_models, load_model
 from xaicl_lib.augment.families import AUGMENTATIONS, Family
 from xaicl_lib.data.cue_conflict import cue_conflict
-from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, photo_mosaics
+from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo, other_photos, photo_mosaics
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes
 from xaicl_lib.evaluation.evaluate import evaluate
 from xaicl_lib.evaluation.fingerprint import model_key
@@ -46,7 +46,7 @@ from xaicl_lib.studies.localisation import localise
 from xaicl_lib.studies.similarity import two_views
 from xaicl_lib.studies.tables import choose_methods, view_pairs
 from xaicl_lib.studies.texture import choose, photo_trials, scene_trials
-from xaicl_lib.studies.truth import Masks, intervene, other_objects, other_photos
+from xaicl_lib.studies.truth import Masks, intervene, other_objects
 from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]

@@ -112,7 +112,7 @@ def _add_evaluate(commands: Commands) -> None:
 def _add_benchmark(commands: Commands) -> None:
     benchmark = commands.add_parser("benchmark", help="score a method, ours or yours, on pairs whose evidence is known")
     benchmark.add_argument("method", help="MODULE:FUNCTION of yours, called with a model and a pair, or a name, see `methods`")
-    benchmark.add_argument("--suite", default="pairs-v1", help="pairs-v1 or shortcuts-v1 (default: %(default)s)")
+    benchmark.add_argument("--suite", default="pairs-v1", help="pairs-v1, mosaics-v1 or shortcuts-v1 (default: %(default)s)")
     benchmark.add_argument("--models", nargs="+", metavar="NAME", help="a part of the suite (default: all of its models)")
     benchmark.add_argument("--kinds", nargs="+", metavar="KIND", help="likewise, of its kinds of pairs")
     benchmark.add_argument("--count", type=int, help="pairs of each model and kind (default: 200; 40 of shortcuts)")

@@ -13,7 +13,7 @@ from tests.conftest import assert_close
 from xaicl_lib import InputError
 from xaicl_lib.data.corpora import photos_of
 from xaicl_lib.data.cue_conflict import cue_conflict_folder
-from xaicl_lib.data.photos import SAMPLES, imagenette, list_images, load_image, open_photo, photo_mosaics, sample_photo
+from xaicl_lib.data.photos import SAMPLES, Mosaics, imagenette, list_images, load_image, open_photo, photo_mosaics, sample_photo
 
 RAMP = np.linspace(0, 255, 16 * 12).round().astype(np.uint8).reshape(12, 16)  # h, w
 RGB = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 100)], 2)
@@ -193,6 +193,16 @@ def test_mosaics_do_not_depend_on_how_many_there_are() -> None:
     few, many = (photo_mosaics(n, 16, photos=photos, labels=labels, generator=torch.Generator().manual_seed(3)) for n in (2, 9))
     assert torch.equal(few.a, many.a[:2])
     assert torch.equal(few.truth.b, many.truth.b[:2])
+
+
+@pytest.mark.parametrize("share", ["photo", "class"])
+def test_spare_photos_are_of_the_classes_that_neither_side_shows(share) -> None:
+    labels = flat_photos(9, 3)[1]
+    drawn = Mosaics.draw(60, labels, share)
+    shown = torch.cat([*labels[drawn.cells], labels[drawn.spare]], 1)  # 4 + 4 + 2
+    assert all(len(row.unique()) == 9 for row in shown)
+    assert set(drawn.spare.flatten().tolist()) == set(range(27)), "every photo is spare now and then"
+    assert Mosaics.draw(2, labels[:21]).spare.shape == (2, 0)
 
 
 def test_mosaics_need_no_folder_and_seven_classes() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, PairModel
-from xaicl_lib.data.photos import photo_mosaics
+from xaicl_lib.data.photos import other_photos, photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.pair import Truth
 from xaicl_lib.statistics.bootstrap import share
@@ -25,7 +25,6 @@ from xaicl_lib.studies.truth import (
     known_scenes,
     mean_over_models,
     other_objects,
-    other_photos,
     paint,
     painted_over,
     surely,

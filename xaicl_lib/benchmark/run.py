@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from xaicl_lib.benchmark import shortcuts
+from xaicl_lib.benchmark import mosaics, shortcuts
 from xaicl_lib.benchmark.guard import Method, Watch, explained
 from xaicl_lib.benchmark.result import Result
 from xaicl_lib.benchmark.scores import scored
@@ -29,8 +29,9 @@ from xaicl_lib.pair import Explanation
 from xaicl_lib.zoo import load_model
 
 DIGITS = 5
-SUITES = {  # models, kinds of pairs, and how many of each
+SUITES: dict[str, tuple[Sequence[str], Sequence[str], int]] = {  # models, kinds of pairs, and how many of each
     NAME: (MODELS, KINDS, COUNT),
+    mosaics.NAME: (mosaics.MODELS, tuple(mosaics.KINDS), mosaics.COUNT),
     shortcuts.NAME: (tuple(shortcuts.TWINS), shortcuts.KINDS, shortcuts.COUNT),
 }
 
@@ -54,7 +55,8 @@ def evaluate_method(
         method: `fn(model, pair)`, which is given one pair at a time and returns an `Explanation`, (map_a, map_b), or
             (map_a, map_b, joint); maps (i, j) of any size, joint (i, j, k, l). Or the name of a method of this library. The first line
             of a function's docstring goes to the result; if it has `packages`, names of distributions, their versions do, too.
-        suite: "pairs-v1", or "shortcuts-v1", of stickers that one model rests on and its twin does not.
+        suite: "pairs-v1"; "mosaics-v1", of photos in the folder that XAICL_IMAGENETTE names; or "shortcuts-v1", of stickers that one
+            model rests on and its twin does not.
         models, kinds: a part of the suite; by default all of it.
         count: pairs of each model and kind; None is as many as the suite has.
         seed: 0 for the public pairs; another number draws pairs that nobody has tuned a method on.
@@ -67,8 +69,8 @@ def evaluate_method(
         Values pair by pair, with `summary()` and `save(path)`.
 
     Raises:
-        InputError: an unknown suite, model, kind or method; or a method that fails, takes too long, changes the model, or gives maps
-            of another shape, number or kind than it should. The message names the pair.
+        InputError: an unknown suite, model, kind or method; no photos; or a method that fails, takes too long, changes
+            the model, or gives maps of another shape, number or kind than it should. The message names the pair.
 
     Example:
         >>> found = evaluate_method("grad_cam", models=["scenes_simclr"], kinds=["one_shared"], count=2)

@@ -10,11 +10,11 @@ from xaicl_lib.metrics.localisation import SHARES, energy
 from xaicl_lib.pair import Explanation, resize_map
 
 METRICS = {
-    "pointing_game": "the largest value of either map lies on the shared object",
-    "relevance_mass": "share of the positive values that lies on the shared object",
-    "relevance_rank": "share of the shared object among as many first pixels as it has",
-    "order": "the shared object gets more of the map, pixel for pixel, than the other object, which shares nothing",
-    "strongest_links": "share of the strongest links between cells that join the shared object with itself",
+    "pointing_game": "the largest value of either map lies on the shared thing",
+    "relevance_mass": "share of the positive values that lies on the shared thing",
+    "relevance_rank": "share of the shared thing among as many first pixels as it has",
+    "order": "the shared thing gets more of the map, pixel for pixel, than another one, which shares nothing",
+    "strongest_links": "share of the strongest links between cells that join the shared thing with itself",
 }
 GRID = 8  # cells a side of the links of a method that has maps alone
 
@@ -36,13 +36,15 @@ def scored(case: Case, made: Explanation) -> dict[str, tuple[list[float], list[f
     return {name: (value.tolist(), chance.tolist()) for name, (value, chance) in found.items()}
 
 
-def _of_side(maps: Float[Tensor, "n i j"], mask: Bool[Tensor, "n h w"], other: Bool[Tensor, "n h w"]) -> dict[str, list[Tensor]]:
+def _of_side(maps: Float[Tensor, "n i j"], mask: Bool[Tensor, "n h w"], others: Bool[Tensor, "n k h w"]) -> dict[str, list[Tensor]]:
     """Values and chances of one side; a map that is nowhere positive has found nothing."""
     maps, area = resize_map(maps, (mask.shape[1], mask.shape[2])), mask.double().mean((1, 2))
     empty = ~(maps > 0).flatten(1).any(1)
     found = {name: [share(maps, mask).double().nan_to_num(0).masked_fill(empty, 0), area] for name, share in SHARES.items()}
-    dense = [(energy(maps) * one.flatten(1)).sum(1).nan_to_num(0) / one.flatten(1).sum(1).clamp_min(1) for one in (mask, other)]
-    order = torch.where(torch.isclose(dense[0], dense[1]), 0.5, (dense[0] > dense[1]).double())
+    things = torch.cat([mask.unsqueeze(1), others], 1).flatten(2)  # (n, 1 + k, pixels)
+    dense = (energy(maps).unsqueeze(1) * things).sum(2).nan_to_num(0) / things.sum(2).clamp_min(1)
+    first, rest = dense[:, :1], dense[:, 1:]
+    order = torch.where(torch.isclose(first, rest), 0.5, (first > rest).double()).mean(1)
     return {**found, "order": [order, torch.full_like(area, 0.5)]}
 
 

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from xaicl_lib.data.drawing import Scenes, render
+from xaicl_lib.benchmark import mosaics
+from xaicl_lib.data.drawing import Scenes, Things, render
 from xaicl_lib.data.scenes import draw_pairs
 from xaicl_lib.errors import require
 from xaicl_lib.model import PairModel
@@ -37,14 +38,14 @@ class Case:
     Attributes:
         kind: what is shared.
         pair: n pairs, with the shared object as truth.
-        others: (n, h, w) masks of the other object, of either side.
-        effects: (2, n, 2) by how much the score falls without the shared and without the other object of a side.
+        others: (n, k, h, w) masks of each other thing, of either side.
+        effects: (2, n, 2) by how much the score falls without the shared thing of a side, and without the other one that costs most.
         digest: of what is drawn, the same on every machine.
     """
 
     kind: str
     pair: Pair
-    others: tuple[Bool[Tensor, "n h w"], Bool[Tensor, "n h w"]]
+    others: tuple[Bool[Tensor, "n k h w"], Bool[Tensor, "n k h w"]]
     effects: Float[Tensor, "2 n 2"]
     digest: str
 
@@ -52,26 +53,37 @@ class Case:
 def case(model: PairModel, kind: str, count: int = COUNT, seed: int = 0) -> Case | None:
     """The first `count` confirmed pairs of a kind; None if the model does not use what they share.
 
-    It does if without the shared object the score falls by `USED` more than without the other one, on average over all pairs that are
-    drawn. A pair is confirmed if its score falls by `SURE`, and by `SURE` more than without the other object, on average over its sides.
+    It does if without the shared thing the score falls by `USED` more than without an other one, on average over all pairs that are
+    drawn. A pair is confirmed if its score falls by `SURE`, and by `SURE` more than without any other thing, on average over its sides.
 
     Args:
         model: that embeds them.
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or of those of `mosaics`.
         count: at most so many.
         seed: 0 for the public half; any other number draws pairs that nobody has seen.
     """
-    require("kind of pair", KINDS, kind)
+    require("kind of pair", (*KINDS, *mosaics.KINDS), kind)
+    effects, chosen = (mosaics.drawn if kind in mosaics.KINDS else _drawn)(model, kind, count, seed)
+    most = torch.stack([effects[:, :, 0], effects[:, :, 1:].amax(2)], 2)
+    shared, other = most.mean(0).unbind(1)  # (n,) each
+    rows = ((shared > SURE) & (shared - other > SURE)).nonzero()[:count, 0]
+    if (shared - effects[:, :, 1:].mean((0, 2))).mean() < USED or not len(rows):
+        return None
+    pair, others, codes = chosen(rows)
+    return Case(kind, pair, others, most[:, rows], _digest(codes))
+
+
+def _drawn(model: PairModel, kind: str, count: int, seed: int) -> mosaics.Drawn:
+    """Scenes, as `mosaics.drawn` makes mosaics."""
     sides = draw_pairs(DRAWN * count, kind, Generator().manual_seed(SEEDS[kind] + 1_000_003 * seed))
     drawn = [render(side, model.size) for side in sides]
-    effects = _effects(model, sides, [images for images, _ in drawn])
-    shared, other = effects.mean(0).unbind(1)  # (n,) each
-    rows = ((shared > SURE) & (shared - other > SURE)).nonzero()[:count, 0]
-    if (shared - other).mean() < USED or not len(rows):
-        return None
-    (a, masks_a), (b, masks_b) = [(images[rows], masks[rows]) for images, masks in drawn]
-    pair = Pair(a, b, Truth(masks_a[:, 0], masks_b[:, 0]))
-    return Case(kind, pair, (masks_a[:, 1], masks_b[:, 1]), effects[:, rows], _digest(sides, rows))
+
+    def chosen(rows: Tensor) -> mosaics.Chosen:
+        (a, masks_a), (b, masks_b) = [(images[rows], masks[rows]) for images, masks in drawn]
+        codes = [code[rows] for side in sides for thing in side.things for code in _codes(thing)]
+        return Pair(a, b, Truth(masks_a[:, 0], masks_b[:, 0])), (masks_a[:, 1:], masks_b[:, 1:]), codes
+
+    return _effects(model, sides, [images for images, _ in drawn]), chosen
 
 
 def _effects(model: PairModel, sides: tuple[Scenes, Scenes], images: list[Tensor]) -> Float[Tensor, "2 n 2"]:
@@ -89,12 +101,14 @@ def _without(scene: Scenes) -> list[Scenes]:
     return [replace(scene, things=scene.things[1:]), replace(scene, things=scene.things[:1])]
 
 
-def _digest(sides: tuple[Scenes, Scenes], rows: Tensor) -> str:
-    """Of the labels and places of the objects: whole numbers, for pixels differ in their last bit between machines."""
+def _codes(thing: Things) -> list[Tensor]:
+    """Labels and place: whole numbers, for pixels differ in their last bit between machines."""
+    labels = torch.stack([thing.shape, thing.texture, thing.colour, thing.size], 1)
+    return [labels.to(torch.uint8), (thing.middle * 1000).round().to(torch.int16)]
+
+
+def _digest(codes: list[Tensor]) -> str:
     found = hashlib.sha256()
-    for side in sides:
-        for thing in side.things:
-            labels = torch.stack([thing.shape, thing.texture, thing.colour, thing.size], 1)[rows]
-            found.update(labels.to(torch.uint8).numpy().tobytes())
-            found.update((thing.middle[rows] * 1000).round().to(torch.int16).numpy().tobytes())
+    for code in codes:
+        found.update(code.numpy().tobytes())
     return found.hexdigest()[:16]

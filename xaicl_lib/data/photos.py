@@ -7,10 +7,11 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
 
 from xaicl_lib.errors import InputError, require
@@ -47,27 +48,50 @@ def photo_mosaics(
     Raises:
         InputError: an odd size, fewer than seven classes, or `share="class"` where a class has one photo only.
     """
-    require("thing to share", ["photo", "class"], share)
     if n < 1 or size < 16 or size % 2:
         raise InputError(f"expected at least one pair of an even size of at least 16 pixels, got {n} of {size}")
     pool = open_photo([make() for make in {**SAMPLES, **MORE_SAMPLES}.values()], size) if photos is None else photos
-    each = torch.arange(len(pool)) if labels is None else torch.as_tensor(labels)
-    members = [(each == label).nonzero()[:, 0] for label in each.unique()]
-    if len(members) < 7:
-        raise InputError(f"expected photos of at least 7 classes for mosaics that share one of them, got {len(members)}")
-    if share == "class" and min(len(m) for m in members) < 2:
-        raise InputError("expected at least two photos of each class to share a class, got one")
-    u = torch.rand(n, len(members) + 8 + 5, generator=generator or Generator().manual_seed(0))
-    cells, truth = zip(*(_mosaic_cells(row, members, share) for row in u), strict=True)
-    sides = [_tile(pool[torch.stack(side)], size) for side in zip(*cells, strict=True)]
-    masks = [_cell_mask(torch.stack(side), size) for side in zip(*truth, strict=True)]
-    return Pair(sides[0], sides[1], Truth(masks[0], masks[1]))
+    return Mosaics.draw(n, torch.arange(len(pool)) if labels is None else torch.as_tensor(labels), share, generator).tile(pool, size)
 
 
-def _mosaic_cells(u: Tensor, members: list[Tensor], share: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Photos of the four cells of either side, and which cell is shared, from one row of random numbers."""
+class Mosaics(NamedTuple):
+    """What is to be seen on either side of n pairs of mosaics, not yet tiled.
+
+    Attributes:
+        cells: (2, n, 4) numbers of photos, row by row.
+        shared: (2, n) which cell is shared.
+        spare: (n, k) a photo of each class that is on neither side.
+    """
+
+    cells: Int[Tensor, "2 n 4"]
+    shared: Int[Tensor, "2 n"]
+    spare: Int[Tensor, "n k"]
+
+    @classmethod
+    def draw(cls, n: int, labels: Int[Tensor, " m"], share: str = "photo", generator: Generator | None = None) -> "Mosaics":
+        """As for `photo_mosaics`, of photos of these classes."""
+        require("thing to share", ["photo", "class"], share)
+        members = [(labels == label).nonzero()[:, 0] for label in labels.unique()]
+        if len(members) < 7:
+            raise InputError(f"expected photos of at least 7 classes for mosaics that share one of them, got {len(members)}")
+        if share == "class" and min(len(m) for m in members) < 2:
+            raise InputError("expected at least two photos of each class to share a class, got one")
+        u = torch.rand(n, len(members) + 8 + 5, generator=generator or Generator().manual_seed(0))
+        cells, shared, spare = (torch.stack(rows) for rows in zip(*(_mosaic(row, members, share) for row in u), strict=True))
+        return cls(cells.movedim(0, 1), shared.T, spare)
+
+    def tile(self, photos: Tensor, size: int) -> Pair:
+        """The pairs in pixels, with the shared cell as truth; arguments as for `photo_mosaics`."""
+        sides = [_tile(photos[side], size) for side in self.cells]
+        masks = [_cell_mask(places, size) for places in self.shared]
+        return Pair(sides[0], sides[1], Truth(masks[0], masks[1]))
+
+
+def _mosaic(u: Tensor, members: list[Tensor], share: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Photos of the four cells of either side, which cell is shared, and photos of classes left over, from one row of random numbers."""
     order, pick, place = u.split([len(members), 8, 5])
-    chosen = [members[k] for k in order.argsort()[:7].tolist()]  # the shared class, three of side a, three of side b
+    by_chance = [members[k] for k in order.argsort().tolist()]
+    chosen = by_chance[:7]  # the shared class, three of side a, three of side b
     photo = [m[int(p * len(m))] for m, p in zip(chosen, pick, strict=False)]
     first, shift = int(pick[0] * len(chosen[0])), 1 + int(pick[7] * (len(chosen[0]) - 1))
     twin = photo[0] if share == "photo" else chosen[0][(first + shift) % len(chosen[0])]
@@ -76,7 +100,18 @@ def _mosaic_cells(u: Tensor, members: list[Tensor], share: str) -> tuple[tuple[T
     a, b = photo[1:4], photo[4:7]
     a.insert(int(at_a), photo[0])
     b.insert(int(at_b), twin)
-    return (torch.stack(a), torch.stack(b)), (at_a, at_b)
+    spare = [int(m[int(pick[7] * len(m))]) for m in by_chance[7:]]
+    return torch.stack([torch.stack(a), torch.stack(b)]), torch.stack([at_a, at_b]), torch.tensor(spare, dtype=torch.long)
+
+
+def other_photos(truth: Truth) -> tuple[Bool[Tensor, "3 n h w"], Bool[Tensor, "3 n h w"]]:
+    """Masks of the three photos that are not shared, on either side of 2 x 2 mosaics: the shared cell moved by half an image."""
+    half = [[size // 2 for size in mask.shape[1:]] for mask in (truth.a, truth.b)]
+    sides = [
+        torch.stack([mask.roll((h, 0), (1, 2)), mask.roll((0, w), (1, 2)), mask.roll((h, w), (1, 2))])
+        for mask, (h, w) in zip((truth.a, truth.b), half, strict=True)
+    ]
+    return sides[0], sides[1]
 
 
 def _tile(cells: Tensor, size: int) -> Float[Tensor, "n 3 s s"]:

@@ -1,12 +1,13 @@
 """The page of the benchmark: how to take part, and how the methods rank, from the stored results."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from xaicl_lib.benchmark import Result, ranking, shortcuts
+from xaicl_lib.benchmark import Result, mosaics, ranking, shortcuts
 from xaicl_lib.benchmark.scores import METRICS
 from xaicl_lib.benchmark.suite import DRAWN, NAME, SURE, USED
 from xaicl_lib.publishing import markdown
@@ -16,6 +17,7 @@ NULLS = {
     "centre": "the middle of the picture",
     "edges": "strength of the edges, which never saw the model",
     "one-sided Grad-CAM": "what makes an embedding long, whatever is on the other side",
+    "same pixels": "parts of one picture that are found again in the other, without a model",
 }
 TEXT = f"""# A benchmark for explanations of similarity
 
@@ -76,6 +78,29 @@ on the sticker where the model rests on it; a method that never looks past the b
 `evaluate_method(mine, "{shortcuts.NAME}")`, or `--suite {shortcuts.NAME}`. The unit is the pair: another training of the heads may
 order methods otherwise; the chapter has several of each.
 """
+MOSAICS = f"""## Mosaics of photos
+
+A suite of its own, `{mosaics.NAME}`, asks *where* of photos. A pair is two mosaics of four photos. One photo is on both sides, at
+different places (`one_photo`), or two photos of one class are (`one_class`); the other six show six other classes. Whether a model uses
+what is shared is asked with photos, too: one of an eighth class is put in the place of the shared photo, and of each other one. A kind
+counts for a model if the first costs the score {USED} more than the others do, on average over all that are drawn
+({mosaics.DRAWN} for each that is wanted). A pair counts if it costs {SURE}, and {SURE} more than any of the others.
+
+No photo is bundled. To take part, unpack [Imagenette]({mosaics.ADDRESS}), name its folder by `XAICL_IMAGENETTE`, and call
+`evaluate_method(mine, "{mosaics.NAME}")`, or give `--suite {mosaics.NAME}`. The hash of the pairs is one of the names of their photos and
+of their places: it says whether yours are the same.
+
+Its traps:
+
+- Edges, things and the middle of the picture tell nothing, for all four cells are photos: maps that never ask what is on the other side,
+  nor what the model makes of it, are right in a quarter of the pairs.
+- Who asks the model, but not the other side, may be right more often (*one-sided Grad-CAM*): pairs are chosen where the shared photo
+  counts, and a photo that counts here may count anywhere. A method that is not ahead of that row has not shown that it read the pair.
+- The very same photo is found without any model, pixel by pixel (*same pixels*). So the kinds are ranked apart: two photos of one class
+  share no pixels.
+- Pairs are chosen by what putting something else in a place does, which is what occlusion measures, here as above.
+- A mosaic is four small photos at once, which no model here was trained on.
+"""
 OTHERS = """
 Methods of others came through their own packages ({cite:t}`kokhlikyan2020captum`; xaitk-saliency, which follows
 {cite:t}`dong2019explainability`) or were written anew after their papers ({cite:t}`eberle2022building`, {cite:t}`meijer2025explainable`),
@@ -92,13 +117,13 @@ def leaderboard_page(folder: Path) -> str:
     Raises:
         InputError: a file in the folder that is no result, or results on different pairs.
     """
-    results, of_shortcuts = _stored(folder), _stored(folder / shortcuts.NAME)
+    results, of_mosaics, of_shortcuts = (_stored(folder / part) for part in ("", mosaics.NAME, shortcuts.NAME))
     says = [f"- **{_words(name)}**: {what}." for name, what in METRICS.items()]
     tables = [line for name in METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
-    nulls = [f"- *{name}*: {what}." for name, what in NULLS.items()]
-    others = _others({**of_shortcuts, **results})
+    nulls = [f"- *{name}*: {what}." for name, what in NULLS.items() if name in results or not results]
+    others = _others({**of_shortcuts, **of_mosaics, **results})
     pairs = [*says, READ, *nulls, *others, "", *(_about(results) if results else []), *tables]
-    return TEXT + "\n".join([*pairs, SHORTCUTS, *_shortcuts(of_shortcuts), ""])
+    return TEXT + "\n".join([*pairs, *_mosaics(of_mosaics), SHORTCUTS, *_shortcuts(of_shortcuts), ""])
 
 
 def _stored(folder: Path) -> dict[str, Result]:
@@ -120,6 +145,26 @@ def _shortcuts(results: Mapping[str, Result]) -> list[str]:
     says = [f"- **{_words(name)}**: {what}." for name, what in shortcuts.METRICS.items()]
     tables = [line for name in shortcuts.METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
     return [*says, "", *(_about(results) if results else []), *tables]
+
+
+def _mosaics(results: Mapping[str, Result]) -> list[str]:
+    """All measures of a kind in one table; nothing without results."""
+    kinds = [kind for kind in mosaics.KINDS if any(cell["kind"] == kind for one in results.values() for cell in one.cells)]
+    return [MOSAICS, *_about(results), *(line for kind in kinds for line in _of_kind(results, kind))] if results else []
+
+
+def _of_kind(results: Mapping[str, Result], kind: str) -> list[str]:
+    of_kind = {name: replace(one, cells=[cell for cell in one.cells if cell["kind"] == kind]) for name, one in results.items()}
+    tables = {metric: ranking({name: one for name, one in of_kind.items() if one.cells}, metric) for metric in METRICS}
+    order = tables["relevance_rank"].index
+    head = ["method", *map(_words, METRICS), "ms a pair"]
+    rows = [
+        [_named(of_kind[one]), *(f"{t.loc[one, 'mean']:.3f} ({t.loc[one, 'rank']})" for t in tables.values()), _ms(of_kind[one])]
+        for one in order
+    ]
+    chances = ["chance", *(f"{table['chance'].mean():.3f}" for table in tables.values()), ""]
+    explained = "Means, with ranks in brackets, in the order of relevance rank; milliseconds of processor:"
+    return [f"### {_words(kind).capitalize()}", "", explained, "", *markdown.table(head, [*rows, chances]), ""]
 
 
 def _words(name: str) -> str:

@@ -12,12 +12,12 @@ from torch import Generator, Tensor
 
 from xaicl_lib import augment
 from xaicl_lib.data.drawing import render
-from xaicl_lib.data.photos import photo_mosaics
+from xaicl_lib.data.photos import other_photos, photo_mosaics
 from xaicl_lib.data.scenes import KINDS as SCENE_KINDS
 from xaicl_lib.data.scenes import draw_pairs, scene_pairs
 from xaicl_lib.errors import InputError, require, unknown
 from xaicl_lib.model import PairModel
-from xaicl_lib.pair import Pair, Truth
+from xaicl_lib.pair import Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.statistics.paired import holm, interval
@@ -155,16 +155,6 @@ def other_objects(n: int, size: int = 64, generator: Generator | None = None) ->
     """Masks of the object that is not shared, on either side of the scenes of `scene_pairs(n, "one_shared", size, generator)`."""
     a, b = (render(side, size)[1] for side in draw_pairs(n, "one_shared", generator))
     return a[:, 1:].movedim(1, 0), b[:, 1:].movedim(1, 0)
-
-
-def other_photos(truth: Truth) -> Masks:
-    """Masks of the three photos that are not shared, on either side of 2 x 2 mosaics: the shared cell moved by half an image."""
-    half = [[size // 2 for size in mask.shape[1:]] for mask in (truth.a, truth.b)]
-    sides = [
-        torch.stack([mask.roll((h, 0), (1, 2)), mask.roll((0, w), (1, 2)), mask.roll((h, w), (1, 2))])
-        for mask, (h, w) in zip((truth.a, truth.b), half, strict=True)
-    ]
-    return sides[0], sides[1]
 
 
 def _confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str] = ("model", "kind"), level: float = 0.05) -> pd.DataFrame:
