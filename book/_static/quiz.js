@@ -37,7 +37,7 @@ const memory = (() => {
 
 // ---------------------------------------------------------------- one question
 
-// A kind: (question, given) -> {element, read(): what is given or null, judge(given): {right, says}}; it may show more once it was judged.
+// A kind: (question, given) -> {element, read(): what is given or null, judge(given, say): {right, says}}; it may show more once it was judged.
 const KINDS = { choice, number, order, place, control, code: (question) => codeCell(question, h) };
 
 function enliven(box, number) {
@@ -52,7 +52,7 @@ function enliven(box, number) {
     return show(given);
   };
   const show = async (given) => {
-    const { right, says } = await kind.judge(given);
+    const { right, says } = await kind.judge(given, (text) => tell(said, null, text));
     tell(said, right, says);
     kind.reveal?.(given);
     box.dataset.right = right;
