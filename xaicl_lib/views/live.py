@@ -105,8 +105,8 @@ class LivePair:
         net = load_model(model or self.model, "cpu")
         options: dict[str, Any] = {"generator": torch.Generator().manual_seed(0), **self.options}
         if self.corpus:
-            corpus, foil = (torch.cat([seen(name, net.size) for name in names]) if names else None for names in (self.corpus, self.foil))
-            options["score"] = net.like(corpus, foil=foil)
+            sets = [torch.cat([seen(name, net.size) for name in names]) for names in (self.corpus, self.foil) if names]
+            options["score"] = net.like(*sets)
         return explain(net, self.pair(model), self.method, **options)
 
     def picture(self, side: str) -> Image.Image:
