@@ -3,16 +3,19 @@
     python tests/check_editions.py [HTML] [EDITIONS]
 
 Every page of the contents is in the PDF's outline and in the ePub, every figure of the pages is a picture in both with what is to be seen
-in it, every text of the ePub is XML whose links and pictures are there, and both files stay below 30 MB.
+in it and says which of its states that is, questions about pictures have them, every text of the ePub is XML whose links and pictures are
+there, and both files stay below 30 MB.
 """
 
 import html
+import json
 import re
 import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -119,6 +122,33 @@ def check_pictures(path: Path, figures: Mapping[str, list[str]]) -> Iterator[str
                 yield f"the ePub's {slug} has other figures than the page: {len(found)} pictures of {len(told)} figures"
 
 
+def check_states(path: Path, book: Path, entries: Sequence[Entry]) -> Iterator[str]:
+    """Figures of several states of which the ePub does not say which it shows, and questions about pictures without them."""
+    with zipfile.ZipFile(path) as file:
+        for one in entries:
+            page, text = (book / one.address).read_text(encoding="utf-8"), file.read(f"book/{one.slug}.xhtml").decode()
+            held = [json.loads(found) for found in re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)]
+            wanted = {
+                'class="xaicl-state"': sum(map(states, held)),
+                'class="xaicl-photos"': sum(question.get("kind") in ("place", "control") for question in held),
+            }
+            yield from (f"the ePub's {one.slug} has {text.count(k)} of {n} {k}" for k, n in wanted.items() if text.count(k) != n)
+
+
+def states(figure: Mapping[str, Any]) -> int:
+    """Menus and sliders of a figure by which a page shows more of it; how far maps cover photos is no more.
+
+    >>> menus = [{"buttons": [{}, {}]}, {"buttons": [{}]}]
+    >>> states({"layout": {"updatemenus": menus, "sliders": [{"steps": [{"args": [{"opacity": 1}]}] * 2}]}})
+    1
+    """
+    layout = figure.get("layout", {})
+    menus = [menu["buttons"] for menu in layout.get("updatemenus", ())]
+    rails = [slider["steps"] for slider in layout.get("sliders", ())]
+    rails = [steps for steps in rails if any(list(step["args"][0]) != ["opacity"] for step in steps)]
+    return sum(len(all_) > 1 for all_ in menus + rails)
+
+
 def main() -> int:
     book, folder = (Path(given) for given in [*sys.argv[1:], ROOT / "_build" / "html", ROOT / "_build" / "editions"][:2])
     entries = contents(book)
@@ -128,6 +158,7 @@ def main() -> int:
         sys.exit(f"expected {', '.join(lacking)} in {folder}, found none; `make editions` makes them")
     problems = [f"{path.name} has {path.stat().st_size / 1e6:.0f} MB" for path in files if path.stat().st_size > HEAVIEST]
     problems += [*check_pdf(files[0].read_bytes(), entries, figures), *check_epub(files[1]), *check_pictures(files[1], figures)]
+    problems += check_states(files[1], book, entries)
     told = f"{len(entries)} pages and {sum(map(len, figures.values()))} figures of the book"
     print("\n".join(problems) if problems else f"ok: {told} in {len(_pages(files[0].read_bytes()))} pages of PDF and in the ePub")
     return 1 if problems else 0

@@ -13,14 +13,15 @@ from typing import Any
 import nbformat
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.check_pages import ROOT, served, watch
 from tests.lab_page import BOOK, PATIENCE, browser, encoded, off
 from xaicl_lib import Pair, explain, load_model, measure
 from xaicl_lib.cli import main
 from xaicl_lib.data.photos import load_image, sample_photo
-from xaicl_lib.lab.gallery import seen
+from xaicl_lib.lab.gallery import PICTURES, seen
+from xaicl_lib.pair import Explanation
 from xaicl_lib.views import LivePair
 
 LAB = BOOK / "_static" / "lab"
@@ -73,7 +74,7 @@ def chapters_pairs() -> dict[str, LivePair]:
 
 
 def results(page: Page, k: int) -> list[dict[str, Any]]:
-    plain = "r => ({score: r.score, a: Array.from(r.a.data), b: Array.from(r.b.data)})"
+    plain = "r => ({score: r.score, a: Array.from(r.a.data), b: r.b && Array.from(r.b.data)})"
     found: list[dict[str, Any]] = page.evaluate(f"k => document.querySelectorAll('xaicl-pair')[k].results.map({plain})", k)
     return found
 
@@ -87,7 +88,7 @@ def test_ten_chapters_have_a_pair_that_agrees_with_torch(foreign: Callable[..., 
     assert len(pairs) >= 10
     page = foreign(HEAD + "".join(f"<h2>{name}</h2>{pair._repr_html_()}" for name, pair in pairs.items()))
     engine = "() => performance.getEntriesByType('resource').map(e => e.name).filter(n => /gz$|onnx$|bin$|worker/.test(n))"
-    for k, (name, pair) in enumerate(pairs.items()):
+    for k, pair in enumerate(pairs.values()):
         element = page.locator("xaicl-pair").nth(k)
         element.scroll_into_view_if_needed()
         element.get_by_role("button", name=COMPUTE).wait_for()
@@ -96,15 +97,20 @@ def test_ten_chapters_have_a_pair_that_agrees_with_torch(foreign: Callable[..., 
         done(page, k)
         models = [pair.model, *([pair.beside] if pair.beside else [])]
         for model, got in zip(models, results(page, k), strict=True):
-            want = pair.explanation(model)
-            assert want.b is not None
-            assert got["score"] == pytest.approx(want.score.item(), abs=1e-4), (name, model)
-            assert off(got["a"], want.a[0].flatten()) < 1e-3, (name, model)
-            assert off(got["b"], want.b[0].flatten()) < 1e-3, (name, model)
+            agrees(got, pair.explanation(model))
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("document.querySelectorAll('xaicl-pair.xl-ready').length") <= 12
     deletion(page, list(pairs), pairs["02_metrics"])
     covering(page, list(pairs))
+    corpus_and_foil(page, list(pairs), pairs["08_corpus_attributions"])
+
+
+def agrees(got: dict[str, Any], want: Explanation, within: float = 1e-3) -> None:
+    """The browser's result is torch's."""
+    assert got["score"] == pytest.approx(want.score.item(), abs=1e-4)
+    for side, theirs in (("a", want.a), ("b", want.b)):
+        if theirs is not None:
+            assert off(got[side], theirs[0].flatten()) < within
 
 
 def deletion(page: Page, names: list[str], shown: LivePair) -> None:
@@ -139,6 +145,34 @@ def covering(page: Page, names: list[str]) -> None:
     assert off(got["a"], want.a[0].flatten()) < 1e-3
 
 
+def corpus_and_foil(page: Page, names: list[str], shown: LivePair) -> None:
+    """Chapter 8: what is chosen by key and by click is what torch says of that corpus and foil; a corpus of nothing is said to be one."""
+    k = names.index("08_corpus_attributions")
+    element = page.locator("xaicl-pair").nth(k)
+    element.scroll_into_view_if_needed()
+
+    def key(name: str, chosen: str) -> Locator:
+        return element.get_by_role("button", name=f"{PICTURES[name].title}: {chosen}", exact=True)
+
+    for name in shown.foil:
+        key(name, "foil").press("Enter")  # out of it
+    key("two_b", "foil").press("Space")  # from the corpus into the foil
+    expect(key("two_b", "corpus")).to_have_attribute("aria-pressed", "false")
+    done(page, k, "The choice has changed")
+    element.get_by_role("button", name=COMPUTE).click()
+    done(page, k, "The corpus is empty: choose at least one picture")
+    for clicks, title in ((1, PICTURES["shape_a"].title), (2, PICTURES["ground_b"].title)):
+        for _ in range(clicks):
+            element.locator(f'img[title="{title}"]').click()
+    expect(element).to_contain_text("In the corpus: 1; in the foil: 2.")
+    element.get_by_label("Method").select_option("grad_cam")
+    element.get_by_role("button", name=COMPUTE).click()
+    done(page, k)
+    want = LivePair(shown.model, "grad_cam", shown.sides[0], corpus=["shape_a"], foil=["two_b", "ground_b"])
+    agrees(results(page, k)[0], want.explanation(), 1e-4)
+    expect(element).to_contain_text("similar to the corpus than to the foil")
+
+
 def test_the_documented_page_works_anywhere(foreign: Callable[..., Page], tmp_path: Path) -> None:
     html = re.findall(r"```html\n(.*?)```", (ROOT / "book" / "lab.md").read_text(encoding="utf-8"), re.DOTALL)[0]
     assert len(html.splitlines()) <= 10
@@ -168,6 +202,8 @@ BAD = {
     '<xaicl-pair a="https://example.org/dog.png">still</xaicl-pair>': "on another host",
     '<xaicl-pair a="nothing.png">still</xaicl-pair>': "nothing.png is not there",
     '<xaicl-pair change="sepia 1">still</xaicl-pair>': 'no change "sepia"',
+    '<xaicl-pair a="cat" method="grad_cam" corpus="cat">still</xaicl-pair>': 'picture "cat" is the one that is explained',
+    '<xaicl-pair model="scenes_simclr" a="two_a" corpus="dog">still</xaicl-pair>': 'no picture "dog" here',
     '<xaicl-pair choose="change">still</xaicl-pair>': "needs an attribute change",
 }
 

@@ -4,12 +4,15 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.check_pages import served, watch
 from tests.lab_page import BOOK, PATIENCE, browser
+from xaicl_lib import load_model, measure
 from xaicl_lib.publishing.quizzes import FILE, read_quizzes
 from xaicl_lib.publishing.run import ROOT
+from xaicl_lib.views import LivePair
 
 QUIZZES = read_quizzes(ROOT / "book" / FILE)
 CHAPTER = "A2_ground_truth"  # has every kind but a number
@@ -148,14 +151,14 @@ def test_a_few_lines_of_code_are_run_when_they_are_checked_and_no_longer_than_th
     page.locator(".xaicl-quiz[data-ready]").wait_for(state="attached")
     asked = next(q for q in QUIZZES["01_methods"] if q["kind"] == "code")
     box = question(page, asked["id"])
-    lines = box.get_by_label("function (za, zb) {")
+    lines = box.get_by_label("function (z_a, z_b) {")
     check(box)
     said(box, asked["wrong"][0]["says"])  # what stands there at first is a step on the way
     for written, says in (
         ("", "Answer first"),
         ("for (;;) {}", "It ran for more than 5 seconds and was ended"),
         ("retrun 1;", 'It stops with "Unexpected'),
-        ("return za;", "instead of a number"),
+        ("return z_a;", "instead of a number"),
         ("return 0.5;", "For example 1 of 4 it gives 0.5, where 0.879 is right."),
         ("1;" * 1001, "ten lines are enough"),
         (asked["solution"], "Right. " + asked["says"]),
@@ -166,7 +169,44 @@ def test_a_few_lines_of_code_are_run_when_they_are_checked_and_no_longer_than_th
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.reload()
     box = question(page, asked["id"])
-    expect(box.get_by_label("function (za, zb) {")).to_have_value(asked["solution"])
+    expect(box.get_by_label("function (z_a, z_b) {")).to_have_value(asked["solution"])
     expect(box.locator(".xaicl-keys ~ .xaicl-said")).to_be_empty()  # what was written is shown again, and not run before it is asked for
     page.get_by_role("button", name="Forget my answers").press("Enter")
-    expect(box.get_by_label("function (za, zb) {")).to_have_value(asked["start"])
+    expect(box.get_by_label("function (z_a, z_b) {")).to_have_value(asked["start"])
+
+
+MAKES = """async ({ pair, names }) => {
+  const { arraysOf } = await import(new URL("../_static/lab/page/arrays.js", location.href));
+  return arraysOf({ ...pair, answer: "drop" }, names, { progress: () => {} });
+}"""
+
+
+def test_code_runs_on_what_the_engine_makes_of_a_pair_and_on_stored_numbers_without_it(page: Page) -> None:
+    page.goto(page.url.replace(CHAPTER, "02_metrics"))
+    page.locator(".xaicl-quiz[data-ready]").wait_for(state="attached")
+    area, drop = (next(q for q in QUIZZES["02_metrics"] if q["id"] == name) for name in ("metrics-area-code", "metrics-drop-code"))
+    page.route("**/weights.bin", lambda route: route.fulfill(status=200, body="no weights"))
+    box = question(page, area["id"])
+    box.get_by_label("function (scores) {").fill(area["solution"])
+    check(box)
+    said(box, "The first example is a stored one, for nothing can be computed here: ")
+    said(box, "Right. ")
+    page.unroute("**/weights.bin")
+    for asked in (area, drop):
+        box = question(page, asked["id"])
+        box.get_by_label("function (").fill(asked["solution"])
+        check(box)
+        said(box, "Right. ")
+        expect(box).not_to_contain_text("is a stored one")
+    live = LivePair(**{key: value for key, value in drop["pair"].items() if key != "answer"})
+    model, made = load_model(live.model, "cpu"), live.explanation()
+    found, curves = measure(model, live.pair(), made, ["CD", "CAD"], step=model.size**2 // 16, curves=True)
+    names = ["score", "map_a", "map_b", "z_a", "z_b", "scores", "dimmed"]
+    got = page.evaluate(MAKES, {"pair": drop["pair"], "names": names})
+    values = {name: torch.tensor(value) for name, value in zip(names, got["values"], strict=True)}
+    assert values["score"].item() == pytest.approx(made.score.item(), abs=1e-4)
+    assert got["answer"] == pytest.approx(found["CAD"].item(), abs=1e-4)
+    for name, want in (("map_a", made.a[0]), ("map_b", made.b[0]), ("scores", curves.points["CD"][0, 0])):
+        assert values[name].shape == want.shape
+        assert (values[name] - want).norm() <= 1e-3 * want.norm(), name
+    assert torch.cosine_similarity(values["z_a"], values["z_b"], dim=0).item() == pytest.approx(made.score.item(), abs=1e-4)

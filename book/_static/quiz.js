@@ -1,6 +1,7 @@
 // Questions at the end of a chapter, tried in the page. What a reader answers stays in this browser; without scripts the answers are folded.
 
 import { code as codeCell } from "./code_cell.js";
+import { cross, maps, paintMap } from "./quiz_maps.js";
 
 const KEY = "xaicl-quiz";
 const LAB = new URL("lab/", import.meta.url);
@@ -37,7 +38,7 @@ const memory = (() => {
 
 // ---------------------------------------------------------------- one question
 
-// A kind: (question, given) -> {element, read(): what is given or null, judge(given): {right, says}}; it may show more once it was judged.
+// A kind: (question, given) -> {element, read(): what is given or null, judge(given, say): {right, says}}; it may show more once it was judged.
 const KINDS = { choice, number, order, place, control, code: (question) => codeCell(question, h) };
 
 function enliven(box, number) {
@@ -52,7 +53,7 @@ function enliven(box, number) {
     return show(given);
   };
   const show = async (given) => {
-    const { right, says } = await kind.judge(given);
+    const { right, says } = await kind.judge(given, (text) => tell(said, null, text));
     tell(said, right, says);
     kind.reveal?.(given);
     box.dataset.right = right;
@@ -133,43 +134,6 @@ function whenNear(element, act) {
     act().catch((error) => element.append(h("p", { class: "xaicl-said" }, `The pictures could not be shown: ${error.message}`)));
   }, { rootMargin: "300px" });
   near.observe(element);
-}
-
-// The stored explanations of a pair, and what draws them.
-async function maps({ a, b, model }) {
-  const [{ gallery, unpack }, draw, { scheme }] = await Promise.all(["page/gallery.js", "page/draw.js", "page/colours.js"].map((one) => import(new URL(one, LAB))));
-  const store = gallery(new URL("gallery/", LAB));
-  const index = await store.index();
-  const stored = await store.results(index, a, b, model);
-  if (!stored) throw new Error("nothing is stored of this pair");
-  return { of: (method) => unpack(stored[method]), photo: (name) => photo(store.shown(name)), signed: (name) => index.methods.find((one) => one.name === name)?.signed, title: (name) => index.pictures[name].title, draw, scheme };
-}
-
-async function photo(url) {
-  const image = new Image();
-  image.src = url;
-  await image.decode();
-  return image;
-}
-
-function paintMap(canvas, image, result, side, { draw, scheme, signed }, method, marks = []) {
-  const diverging = signed(method) || draw.hasNegative(result.a, result.b);
-  const limit = draw.largest(result.a, result.b);
-  const colours = scheme("warm")[diverging ? "signed" : "unsigned"];
-  draw.paint(canvas, image, draw.heat(result[side], { limit, diverging, colours, opacity: 0.8, style: "glow" }), { dim: 0.2 });
-  marks.forEach((mark) => cross(canvas, mark));
-}
-
-function cross(canvas, { u, v, colour }) {
-  const context = canvas.getContext("2d");
-  const [x, y, r] = [u * canvas.width, v * canvas.height, canvas.width / 28];
-  for (const [style, width] of [["#000", 7], [colour, 3]]) {
-    context.strokeStyle = style;
-    context.lineWidth = width;
-    context.beginPath();
-    context.moveTo(x - r, y); context.lineTo(x + r, y); context.moveTo(x, y - r); context.lineTo(x, y + r);
-    context.stroke();
-  }
 }
 
 function place(question) {

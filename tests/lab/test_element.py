@@ -11,6 +11,7 @@ from xaicl_lib.lab.gallery import MODELS, PAIRS, PICTURES, menu, method_entry
 from xaicl_lib.methods import methods
 from xaicl_lib.pair import Pair
 from xaicl_lib.views import LivePair
+from xaicl_lib.views.live import TOWARDS
 
 INDEX = {
     "models": [{"name": name, "kind": "photo", "size": 96} for name in MODELS],
@@ -36,6 +37,14 @@ FAULTS = {
     "change": ({"change": "sepia 1"}, 'no change "sepia" here, but none, blur'),
     "value beyond its range": ({"method": "conditional_occlusion", "stride": "99"}, 'stride cannot be "99", but a number from 1 to 24'),
     "strength": ({"change": "blur much"}, 'blur cannot be "much", but a number from 0 to 4'),
+    "foil of nothing known": ({"method": "grad_cam", "foil": "dog"}, 'no picture "dog" here, but cat'),
+    "corpus of two": ({"corpus": "cat", "b": "coffee"}, '"b" has no meaning'),
+    "its own corpus": ({"a": "cat", "corpus": "cat"}, '"cat" is the one that is explained'),
+    "both": ({"a": "cat", "corpus": "coffee", "foil": "coffee"}, '"coffee" is in corpus and foil twice'),
+    "method for two": (
+        {"method": "interaction_cam", "corpus": "coffee"},
+        f"here, but {', '.join(name for name in menu() if name in TOWARDS)}$",
+    ),
     "choice": ({"choose": "colours"}, 'no choice "colours" here, but model, method, change'),
 }
 
@@ -68,11 +77,13 @@ def test_attributes_are_read_and_faults_are_said() -> None:
 
 def test_what_a_live_pair_writes_is_what_the_element_reads() -> None:
     pair = LivePair("supervised", a="cat", b="flower", beside="simclr", change=("hue", -0.25), choose=["change"], reduction="max")
-    html = pair._repr_html_()
-    given = dict(re.findall(r' ([\w-]+)="([^"]*)"', html[: html.index(">")]))
-    (asked,) = in_node(READ, {"asks": [given], "index": INDEX})[0]
+    towards = LivePair("scenes_simclr", "grad_cam", "two_a", corpus=["shape_a", "shape_b"])
+    htmls = [one._repr_html_() for one in (pair, towards)]
+    given = [dict(re.findall(r' ([\w-]+)="([^"]*)"', html[: html.index(">")])) for html in htmls]
+    (asked,), (one,) = in_node(READ, {"asks": given, "index": INDEX})
     assert (asked["model"], asked["method"], asked["beside"]) == ("supervised", "interaction_cam", "simclr")
     assert (asked["options"], asked["change"], asked["choose"]) == ({"reduction": "max"}, {"name": "hue", "strength": -0.25}, ["change"])
+    assert (one["b"], one["sets"]) == (None, {"corpus": ["shape_a", "shape_b"], "foil": []})
 
 
 def test_pixels_go_in_the_order_of_the_library() -> None:

@@ -52,12 +52,14 @@ RUNS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {  # what of torch
     "deep_similarity": ("deep_similarity", {}, {}),
     "integrated_jacobians": ("integrated_jacobians", {"steps": 3}, {}),
 }
+TOWARDS: dict[str, dict[str, Any]] = {"grad_cam": {}, "conditional_occlusion": {"stride": 20}, "input_x_gradient": {}}
 LIMIT = {"input_x_gradient": 3e-3, "smooth_grad": 3e-3, "averaged_transforms": 3e-3}  # a ReLU that flips by rounding; others 1e-4
 
 ALL_RUNS = """
 import { openBundle } from "lab/engine/bundle.js";
 import { makeNet } from "lab/engine/net.js";
 import { explain } from "lab/engine/methods.js";
+import { explainCorpus } from "lab/engine/corpus.js";
 const ort = await import(given.runtime);
 Object.assign(ort.env.wasm, { wasmBinary: gunzipSync(readFileSync(given.binary)).buffer, numThreads: 1 });
 const net = makeNet(await openBundle(folder(given.bundle), () => {}), ort);
@@ -68,6 +70,20 @@ for (const [label, [name, options, draws]] of Object.entries(given.runs)) {
   out[label] = await explain(net, name, Float32Array.from(given.a), Float32Array.from(given.b), options, (...step) => steps.push(step));
   out[label].steps = steps;
 }
+const [image, ...others] = [given.a, ...given.others].map((one) => Float32Array.from(one));
+for (const [name, options] of Object.entries(given.towards)) {
+  const steps = [];
+  const asked = { corpus: others.slice(0, 2), foil: others.slice(2) };
+  out[`${name}, towards a corpus`] = { ...(await explainCorpus(net, name, image, asked, options, (...step) => steps.push(step))), steps };
+}
+const refused = (name, sets, options = {}) => told(() => explainCorpus(net, name, image, { corpus: [image], foil: [], ...sets }, options));
+out.refused = { steps: [[1, 1]], said: [] };
+const wrong = [["grad_cam", { corpus: [] }], ["grad_cam", { foil: [image] }], ["deep_similarity", {}],
+  ["input_x_gradient", {}, { guided: true }],
+  ["grad_cam", {}, { stride: 3 }], ["grad_cam", { corpus: [image.slice(1)] }]];
+for (const asked of wrong) out.refused.said.push(await refused(...asked));
+const sided = { card: { name: "m", symmetric: false } };
+out.refused.said.push(await told(() => explainCorpus(sided, "grad_cam", image, { corpus: [image], foil: [] })));
 answer(out);
 """
 
@@ -115,7 +131,13 @@ def found(runtime: Path, exported: Path, pair: Pair) -> dict[str, Any]:
     """Every run of the engine."""
     given = {"runtime": (runtime / RUNTIME).as_uri(), "binary": str(runtime / BINARY), "bundle": str(exported), "runs": RUNS}
     sides = {"a": pair.a.flatten().tolist(), "b": pair.sides[1].flatten().tolist()}
-    return in_node(ALL_RUNS, {**given, **sides, **draws(pair)})
+    others = [image.flatten().tolist() for image in strangers()]
+    return in_node(ALL_RUNS, {**given, **sides, **draws(pair), "towards": TOWARDS, "others": others})
+
+
+def strangers() -> Tensor:
+    """Two pictures of a corpus and three of a foil."""
+    return scenes(5, load_model(MODEL, "cpu").size, torch.Generator().manual_seed(1))[0]
 
 
 def away(got: list[float], want: Tensor) -> float:
@@ -170,6 +192,24 @@ def test_words_and_regions_equal_torch(runtime: Path, bundle_of: Callable[[str],
         assert away(made["z"], model.embed_text([text])[0]) < 1e-5
     assert away(got["image"], model.encode(image)[0]) < 1e-5
     assert got["odd"].startswith("InputError: this model has never read “dog”")
+
+
+@pytest.mark.parametrize("name", TOWARDS)
+def test_a_corpus_and_a_foil_are_what_they_are_to_torch(name: str, found: dict[str, Any], pair: Pair) -> None:
+    model, others, got = load_model(MODEL, "cpu"), strangers(), found[f"{name}, towards a corpus"]
+    want = explain(model, Pair(pair.a), name, score=model.like(others[:2], foil=others[2:]), **TOWARDS[name])
+    assert got["score"] == pytest.approx(want.score.item(), abs=1e-6)
+    assert (got["a"]["h"], got["a"]["w"]) == tuple(want.a.shape[1:])
+    assert away(got["a"]["data"], want.a) < LIMIT.get(name, 1e-4)
+    assert "b" not in got
+
+
+def test_what_no_corpus_is_is_said(found: dict[str, Any]) -> None:
+    says = ["at least one picture", "the same embeddings", "explains two pictures", "do not add up", "no option stride"]
+    says += ["expected images of", "m has two different sides"]
+    for said, part in zip(found["refused"]["said"], says, strict=True):
+        assert said.startswith("InputError: "), said
+        assert part in said
 
 
 def test_a_bar_moves_to_its_end(found: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from tests.lab_node import in_node
+from xaicl_lib import load_model, measure
 from xaicl_lib.errors import InputError
 from xaicl_lib.lab.gallery import MODELS, PAIRS, menu
 from xaicl_lib.publishing.quizzes import FILE, _answer, _mixed, _region_of, moodle_xml, read_quizzes, section, teachers_page
@@ -95,6 +96,7 @@ def test_moodle_gets_every_question_with_its_answer() -> None:
             assert len(parts) == len(question["items"])
             continue
         if question["kind"] == "code":
+            assert json.dumps(question["cases"][0][0]) in one.findtext("questiontext/text")
             assert one.findtext("graderinfo/text") == f"<pre>{html.escape(question['solution'])}</pre>"
             continue
         assert len(full) == 1, question["id"]
@@ -127,8 +129,10 @@ for (const { id, names, cases, start, solution, wrong, says, hint } of given.que
   const gives = (code) => run(names, cases, code);
   const known = wrong.map((one) => ({ says: one.says, gives: gives(one.code) }));
   const judge = (code) => verdict(gives(code), gives(solution), { says, hint, wrong: known });
+  const [first, ...others] = gives(solution);
+  const near = verdict([first + 2e-5, ...others], [0, ...others], { says, hint, wrong: [], answer: first });
   const [right, begun, unknown, nothing, odd] = [solution, start, "return cases;", "let x = 1;", "return 7e9;"].map(judge);
-  out[id] = { values: gives(solution), right, begun, unknown, nothing, odd, wrong: wrong.map(({ code }) => judge(code)) };
+  out[id] = { values: gives(solution), right, near, begun, unknown, nothing, odd, wrong: wrong.map(({ code }) => judge(code)) };
 }
 answer(out);
 """
@@ -151,7 +155,7 @@ def test_code_is_code_on_the_teachers_page() -> None:
 def test_code_is_judged_by_what_it_gives(judged: dict[str, Any]) -> None:
     for question in (one for one in QUESTIONS if one["kind"] == "code"):
         made = judged[question["id"]]
-        assert made["right"] == {"right": True, "says": question["says"]}
+        assert made["right"] == made["near"] == {"right": True, "says": question["says"]}
         assert not made["begun"]["right"]
         assert made["wrong"] == [{"right": False, "says": one["says"]} for one in question["wrong"]], question["id"]
         assert made["nothing"]["says"] == "It returns nothing instead of a number."
@@ -161,16 +165,22 @@ def test_code_is_judged_by_what_it_gives(judged: dict[str, Any]) -> None:
 
 
 def test_code_gives_what_the_library_gives(judged: dict[str, Any]) -> None:
-    cases = {question["id"]: question["cases"] for question in QUESTIONS if question["kind"] == "code"}
+    """The first example is a pair's, stored for where no engine computes: what is right of it is what the library says of the pair."""
+    questions = {question["id"]: question for question in QUESTIONS if question["kind"] == "code"}
     values = {name: made["values"] for name, made in judged.items()}
-    assert values["methods-cosine"][0] == pytest.approx(LivePair().explanation().score.item(), abs=5e-4)
-    for got, (za, zb) in zip(values["methods-cosine"], cases["methods-cosine"], strict=True):
+    for (za, zb), got in zip(questions["methods-cosine"]["cases"], values["methods-cosine"], strict=True):
         assert got == pytest.approx(torch.cosine_similarity(torch.tensor([za]).float(), torch.tensor([zb]).float()).item(), abs=1e-6)
-    for got, (scores,) in zip(values["metrics-area-code"], cases["metrics-area-code"], strict=True):
+    for (scores,), got in zip(questions["metrics-area-code"]["cases"], values["metrics-area-code"], strict=True):
         assert got == pytest.approx(torch.trapezoid(torch.tensor(scores).float(), dx=1 / (len(scores) - 1)).item(), abs=1e-6)
-    for got, (scores, masked) in zip(values["metrics-drop-code"], cases["metrics-drop-code"], strict=True):
-        s, m = torch.tensor(scores).float(), torch.tensor(masked).float()
-        assert got == pytest.approx(((s - m).clamp_min(0) / s).mean().item(), abs=1e-6)
+    live = LivePair(**{key: value for key, value in questions["methods-cosine"]["pair"].items() if key != "answer"})
+    assert all(question["pair"] | {"answer": ""} == questions["methods-cosine"]["pair"] | {"answer": ""} for question in questions.values())
+    made, model = live.explanation(), load_model(live.model, "cpu")
+    found, curves = measure(model, live.pair(), made, ["CD", "CAD"], step=model.size**2 // 16, curves=True)
+    assert values["methods-cosine"][0] == pytest.approx(made.score.item(), abs=5e-4)
+    assert questions["metrics-area-code"]["cases"][0][0] == pytest.approx(curves.points["CD"][0, 0].tolist(), abs=6e-4)
+    assert questions["metrics-drop-code"]["cases"][0][0] == pytest.approx(made.score.item(), abs=6e-4)
+    assert values["metrics-drop-code"][0] == pytest.approx(found["CAD"].item(), abs=2e-3)
+    assert values["metrics-drop-code"][1:] == pytest.approx([0.1875, 0.25])
 
 
 def test_the_teachers_page_has_every_answer() -> None:

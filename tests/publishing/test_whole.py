@@ -1,5 +1,7 @@
 """The book as one document: its order, ids, links, answers; as an ePub, and what its PDF says of itself."""
 
+import html
+import json
 import re
 import zipfile
 from xml.etree import ElementTree
@@ -116,6 +118,19 @@ def test_answers_stand_at_the_end_and_other_folds_are_open(articles):
     assert "</p> after<div><p" in one
     assert '<p class="xaicl-folded">The recipe</p><p>stir</p></div>' in one
     assert re.search(r'id="01_a--answers".*<h3>Answers</h3>.*Solution to exercise 3</p><p>forty-two</p></div></section></article>$', one)
+
+
+def test_a_figure_of_several_states_says_which_is_shown() -> None:
+    offered = [{"shown": "<b>CD</b>", "others": ["CI &amp; SI"]}, {"shown": "level 9", "others": [*map(str, range(9))]}]
+    told = html.escape(json.dumps(offered))
+    text = f'<article><figure data-offers="{told}"><img src="1.svg"/></figure><figure data-offers="[]"/></article>'
+    first, second = article(text, Entry("a.html", "A"), {}).iter("figure")
+    assert [one.text for one in first.iter("figcaption")] == [
+        "Shown: CD. The page has 1 more: CI & SI.",
+        "Shown: level 9. The page has 9 more: 0; 1; 2; 3; 4; 5; …; 8.",
+    ]
+    assert "data-offers" not in first.attrib
+    assert len(second) == 0
 
 
 def test_one_file_has_links_to_places_and_formulas_for_mathjax(entries, articles):

@@ -20,7 +20,7 @@ KEYS = {  # of each kind, beside id, kind, ask and hint
     "order": {"items", "says"},
     "place": {"a", "b", "side", "model", "method", "at", "within", "says"},
     "control": {"a", "b", "model", "maps", "control", "says"},
-    "code": {"names", "cases", "start", "solution", "says", "wrong"},
+    "code": {"names", "pair", "cases", "start", "solution", "says", "wrong"},
 }
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 Question = Mapping[str, Any]
@@ -276,7 +276,8 @@ def _moodle_control(quiz: ElementTree.Element, question: Question) -> None:
 
 
 def _moodle_code(quiz: ElementTree.Element, question: Question) -> None:
-    made = _asked(quiz, question, "essay", f"<pre>function ({', '.join(question['names'])})</pre>")
+    examples = "\n".join(", ".join(map(json.dumps, case)) for case in question["cases"])
+    made = _asked(quiz, question, "essay", f"<pre>function ({', '.join(question['names'])})</pre><p>Examples:</p><pre>{examples}</pre>")
     _text(ElementTree.SubElement(made, "graderinfo", format="html"), f"<pre>{html.escape(question['solution'])}</pre>")
 
 

@@ -3,12 +3,14 @@
 import copy
 import hashlib
 import html
+import json
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -20,6 +22,8 @@ MATH = "http://www.w3.org/1998/Math/MathML"
 FIRST = "book/intro.html"
 OF = "of.txt"  # beside the book's files: of which pages they were made
 TEX = "data-tex"  # of a formula, beside its MathML
+OFFERS = "data-offers"  # of a figure: what its menus and sliders offer, and which of it is drawn
+LISTED = 8  # names that are all said
 
 
 @dataclass(frozen=True)
@@ -162,11 +166,29 @@ def article(text: str, entry: Entry, names: Mapping[str, str]) -> Element:
             element.set("src", names.get(element.get("src", ""), element.get("src", "")))
         if element.tag in HEADINGS:
             element.tag = f"h{min(6, int(element.tag[1]) + 1 + entry.depth)}"
+        if offered := element.attrib.pop(OFFERS, ""):
+            element.extend(_states(json.loads(offered)))
         if element.tag == "dl" and len(element) and element[0].tag.endswith("dd"):
             _lines(element)
     root.set("id", entry.slug)
     _answers_last(root, entry)
     return root
+
+
+def _states(offered: Sequence[Mapping[str, Any]]) -> list[Element]:
+    """Which state of a figure is drawn, and what its page has beside it: a caption for each menu or slider.
+
+    >>> [one.text for one in _states([{"shown": "photos", "others": ["<b>all</b>", "scenes"]}])]
+    ['Shown: photos. The page has 2 more: all; scenes.']
+    """
+    made = []
+    for one in offered:
+        shown, *others = (" ".join(html.unescape(re.sub(r"<[^>]*>", " ", name)).split()) for name in (one["shown"], *one["others"]))
+        listed = [*others[: LISTED - 2], "…", others[-1]] if len(others) > LISTED else others
+        caption = ElementTree.Element("figcaption", {"class": "xaicl-state"})
+        caption.text = f"Shown: {shown}. The page has {len(others)} more: {'; '.join(listed)}."
+        made.append(caption)
+    return made
 
 
 def _plain(element: Element) -> None:

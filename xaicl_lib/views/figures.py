@@ -53,6 +53,17 @@ class Row:
         """Name of the colour map."""
         return DIVERGING if self.diverging else UNIFORM
 
+    @classmethod
+    def of(cls, explanation: Explanation) -> "Row":
+        """Of an explanation of one pair, or of one image."""
+        maps = tuple(side[0].float().cpu().numpy() for side in (explanation.a, explanation.b) if side is not None)
+        limit = max(float(abs(side).max()) for side in maps)
+        title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
+        from xaicl_lib.methods import methods
+
+        signed = explanation.method in methods and methods[explanation.method].facts["signed"]
+        return cls(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
+
 
 def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
     """The explanations of one pair as rows of a figure.
@@ -65,17 +76,7 @@ def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
     for explanation in explanations:
         if explanation.b is None:
             raise InputError(f"expected an explanation of two sides to draw, got one of {explanation.method!r} without side b")
-    return [_row(explanation[index]) for explanation in explanations]
-
-
-def _row(explanation: Explanation) -> Row:
-    maps = tuple(side[0].float().cpu().numpy() for side in (explanation.a, explanation.b) if side is not None)
-    limit = max(float(abs(side).max()) for side in maps)
-    title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
-    from xaicl_lib.methods import methods
-
-    signed = explanation.method in methods and methods[explanation.method].facts["signed"]
-    return Row(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
+    return [Row.of(explanation[index]) for explanation in explanations]
 
 
 def label(explanation: Explanation) -> str:
@@ -95,7 +96,7 @@ def _same(value: Any, other: Any) -> bool:
 def alt_text(explanations: Sequence[Explanation], names: tuple[str, str] = ("A", "B"), index: int = 0) -> str:
     """What is seen in the figure, for readers who do not see it: where each map is strongest."""
     parts = [names[0] if explanations[0].b is None else f"Pair of {names[0]} and {names[1]}."]
-    for row in (_row(explanation[index]) for explanation in explanations):
+    for row in (Row.of(explanation[index]) for explanation in explanations):
         places = " and ".join(f"{_where(side)} of {name}" for side, name in zip(row.maps, names, strict=False))
         parts.append(f"{row.title}: strongest at the {places}.")
     return " ".join(parts)

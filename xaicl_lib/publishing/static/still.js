@@ -123,6 +123,37 @@
     }
   }
 
+  // What the menus and sliders of a drawing offer, and which of it is drawn; how far maps cover their photos is no other figure.
+  function offers({ updatemenus = [], sliders = [] }) {
+    const covers = ({ args }) => Object.keys(args?.[0] ?? {}).join() === "opacity";
+    const menus = updatemenus.filter(({ visible, buttons }) => visible && !buttons.every(({ method }) => method === "animate"));
+    const rails = sliders.filter(({ steps }) => !steps.every(covers));
+    const all = [...menus.map(({ active, buttons }) => [Math.max(0, active), buttons, ""]), ...rails.map(({ active, steps, currentvalue }) => [active, steps, currentvalue?.prefix ?? ""])];
+    return all.filter(([, one]) => one.length > 1).map(([active, one, prefix]) => ({ shown: prefix + one[active].label, others: one.filter((_, k) => k !== active).map(({ label }) => label) }));
+  }
+
+  // Pictures of the questions that are about pictures, which a page draws when they come near.
+  async function illustrate(article) {
+    const asked = [...article.querySelectorAll(".xaicl-question")].map((box) => [box, JSON.parse(box.querySelector("script").textContent)]);
+    for (const [box, question] of asked.filter(([, { kind }]) => kind === "place" || kind === "control")) {
+      const { maps, paintMap } = await import(new URL(`${document.documentElement.dataset.content_root}_static/quiz_maps.js`, document.baseURI));
+      const found = await maps(question);
+      const shown = question.kind === "place" ? ["a", "b"].map((side) => [side.toUpperCase(), question[side], null]) : question.maps.map((method, k) => [`Map ${k + 1}`, question.a, method]);
+      const drawn = shown.map(async ([name, picture, method]) => {
+        const canvas = Object.assign(document.createElement("canvas"), { width: 336, height: 336 });
+        canvas.setAttribute("aria-label", `${name}: ${found.title(picture)}`);
+        if (method) paintMap(canvas, await found.photo(picture), found.of(method), "a", found, method);
+        else found.draw.paint(canvas, await found.photo(picture), null);
+        const figure = document.createElement("figure");
+        figure.append(canvas, Object.assign(document.createElement("figcaption"), { textContent: name }));
+        return figure;
+      });
+      const photos = Object.assign(document.createElement("div"), { className: "xaicl-photos" });
+      photos.append(...(await Promise.all(drawn)));
+      box.querySelector(".xaicl-ask").after(photos);
+    }
+  }
+
   async function pictures(article) {
     for (const canvas of article.querySelectorAll("canvas")) {
       canvas.replaceWith(img(canvas.toDataURL("image/jpeg", 0.9), canvas.getAttribute("aria-label") ?? "", { width: 300, height: 300 }));
@@ -147,7 +178,11 @@
       svg.replaceWith(img(keep("svg", inlined(svg), true), svg.getAttribute("aria-label")));
     }
     unlive(article);
-    for (const [box, made] of drawn) box.replaceWith(...made);
+    for (const [box, made] of drawn) {
+      box.closest(".xaicl-figure").dataset.offers = JSON.stringify(offers(box._fullLayout));
+      box.replaceWith(...made);
+    }
+    await illustrate(article);
     article.querySelectorAll(GONE).forEach((one) => one.remove());
     await pictures(article);
     const text = new XMLSerializer().serializeToString(article);

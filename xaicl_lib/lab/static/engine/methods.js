@@ -53,12 +53,20 @@ export const METHODS = {
  * @returns {Promise<Result>}
  */
 export async function explain(net, name, a, b, given = {}, onProgress = () => {}, signal = undefined, part = WHOLE) {
+  const made = await explained(net, name, [a, b], given, onProgress, signal, (options, step) => {
+    if (part.of > 1 && !METHODS[name].splits) throw new InputError(`${name} cannot be made in parts`);
+    return METHODS[name].run(net, net.normalize(a), net.normalize(b), options, step, part);
+  });
+  return { ...made, notes: METHODS[name].gradient && made.score > 1 - 1e-6 ? [VANISHING] : [] };
+}
+
+/** What `make` makes with a method's options, with how long it took; first whatever was asked wrongly is said. */
+export async function explained(net, name, images, given, onProgress, signal, make) {
   const method = Object.hasOwn(METHODS, name) ? METHODS[name] : null;
   if (!method || !net.card.methods.includes(name)) throw new InputError(`${net.card.name} has no method ${name}`);
   const options = checked(name, method.options, given, net.card);
-  if (part.of > 1 && !method.splits) throw new InputError(`${name} cannot be made in parts`);
   const pixels = 3 * net.card.size ** 2;
-  if (a.length !== pixels || b.length !== pixels) throw new InputError(`expected images of ${net.card.size} x ${net.card.size} pixels`);
+  if (images.some(({ length }) => length !== pixels)) throw new InputError(`expected images of ${net.card.size} x ${net.card.size} pixels`);
   const began = performance.now();
   const before = { ...net.count };
   const step = async (done, total, soFar) => {
@@ -67,11 +75,10 @@ export async function explain(net, name, a, b, given = {}, onProgress = () => {}
     signal?.throwIfAborted();
   };
   signal?.throwIfAborted();
-  const made = await method.run(net, net.normalize(a), net.normalize(b), options, step, part);
-  const notes = method.gradient && made.score > 1 - 1e-6 ? [VANISHING] : [];
+  const made = await make(options, step);
   const { forwards, backwards } = net.count;
   const seconds = (performance.now() - began) / 1000;
-  return { ...made, seconds, forwards: forwards - before.forwards, backwards: backwards - before.backwards, notes };
+  return { ...made, seconds, forwards: forwards - before.forwards, backwards: backwards - before.backwards };
 }
 
 function checked(name, defaults, given, card) {
@@ -98,7 +105,7 @@ function breathe() {
 }
 
 const mapOf = (data, h, w) => ({ data, h, w });
-const squareMap = (data, net) => mapOf(data, net.card.size, net.card.size);
+export const squareMap = (data, net) => mapOf(data, net.card.size, net.card.size);
 const expect = (holds, message) => {
   if (!holds) throw new InputError(message);
 };
@@ -106,32 +113,37 @@ const whole = (value, least) => Number.isInteger(value) && value >= least;
 
 // ---------------------------------------------------------------- perturbation
 
-async function conditionalOcclusion(net, xa, xb, { window, stride }, step, part) {
+async function conditionalOcclusion(net, xa, xb, options, step, part) {
+  const [za, zb] = await embedPair(net, xa, xb);
+  const sides = [{ x: xa, name: "a", scoreOf: (z) => cosine(z, zb) }, { x: xb, name: "b", scoreOf: (z) => cosine(z, za) }];
+  return occluded(net, sides, cosine(za, zb), options, step, part);
+}
+
+/** How much of the score goes with each window of each side: `scoreOf` an embedding of that side, the other as it is. */
+export async function occluded(net, sides, score, { window, stride }, step, part = WHOLE) {
   const side = net.card.size;
   const width = window ?? Math.max(1, roundHalfEven((side * PAPER.window) / PAPER.side));
   const pace = stride ?? Math.max(1, roundHalfEven((side * PAPER.stride) / PAPER.side));
   expect(whole(width, 1) && width <= side && whole(pace, 1), `expected a window of 1 to ${side} pixels and a stride of at least 1`);
-  const [za, zb] = await embedPair(net, xa, xb);
-  const score = cosine(za, zb);
   const count = Math.floor((side - width) / pace) + 1; // places along a side
   const hide = (x, place) => hidden(x, side, { top: Math.floor(place / count) * pace, left: (place % count) * pace, height: width, width });
-  const sides = [[xa, zb, "a"], [xb, za, "b"]].map(([x, other, name]) => ({ x, other, name, drops: new Float32Array(count ** 2).fill(NaN) }));
+  const asked = sides.map((one) => ({ ...one, drops: new Float32Array(count ** 2).fill(NaN) }));
   const shares = sharesOf(side, width, pace, count);
-  const soFar = () => ({ score, ...Object.fromEntries(sides.map(({ name, drops }) => [name, laidOut(drops, shares)])) });
+  const soFar = () => ({ score, ...Object.fromEntries(asked.map(({ name, drops }) => [name, laidOut(drops, shares)])) });
   const rounds = coarseToFine(count, part);
-  const total = 2 * rounds.flat().length;
+  const total = sides.length * rounds.flat().length;
   let done = 0;
   for (const [round, places] of rounds.entries()) {
-    for (const { x, other, name, drops } of sides) {
+    for (const { x, name, scoreOf, drops } of asked) {
       for await (const [k, z] of embeddings(net, places.length, (n) => hide(x, places[n]), name)) {
-        drops[places[k]] = score - cosine(z, other);
+        drops[places[k]] = score - scoreOf(z);
         done += 1;
-        const seen = round > 0 || (name === "b" && k === places.length - 1); // a first picture, once all of it is coarsely there
+        const seen = round > 0 || (name === asked.at(-1).name && k === places.length - 1); // a first picture, once all of it is coarsely there
         if (k % IMAGES === IMAGES - 1 || k === places.length - 1) await step(done, total, seen ? soFar() : undefined);
       }
     }
   }
-  for (const { drops } of sides) for (let k = 0; k < drops.length; k++) if (Number.isNaN(drops[k])) drops[k] = 0;
+  for (const { drops } of asked) for (let k = 0; k < drops.length; k++) if (Number.isNaN(drops[k])) drops[k] = 0;
   return soFar();
 }
 
@@ -333,7 +345,7 @@ async function featuresAndGradients(net, xa, xb) {
 }
 
 /** sum over channels of f h ReLU(g); h is 1 where null, g is one number a channel where `shared` holds them. */
-function weigh(f, g, h, shared, { i, j }) {
+export function weigh(f, g, h, shared, { i, j }) {
   const cells = i * j;
   const out = new Float64Array(cells);
   for (let k = 0; k < f.length; k++) {
@@ -485,7 +497,7 @@ async function maps(s, a, b, step) {
 // ---------------------------------------------------------------- shared
 
 export const pixels = (net, images) => stack(images, [3, net.card.size, net.card.size]);
-const gridOf = (f) => ({ i: f.dims[2], j: f.dims[3] });
+export const gridOf = (f) => ({ i: f.dims[2], j: f.dims[3] });
 
 /** Features and embeddings of both images; they go through the network one by one, for their branches may differ. */
 async function encodePair(net, xa, xb) {

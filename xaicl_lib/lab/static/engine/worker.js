@@ -5,18 +5,20 @@
  *                                                                             of another one only with `elsewhere: true`
  *      {id, type: "run", model, method, options, a, b, part?}                 `model`: the id of its "load"; a, b: RGB in [0, 1], [3 h w];
  *                                                                             part: {index, of}, see methods.js
+ *      {id, type: "corpus", model, method, options, image, corpus, foil}      towards a corpus, away from a foil, both lists of images
  *      {id, type: "embed", model, image} or {id, type: "embed", model, text}
  *      {id, type: "words", model, text, image}                                which word goes with which cell
  *      {id, type: "unload", model}
  *      {id, type: "cancel", target}                                           the id of a "load" or "run"; it ends with an error
  * Out: {id, type: "progress", done, total, bytes?, soFar?}                    `bytes` is true while files arrive; `soFar`: see methods.js
  *      {id, type: "result", result}                                           of "load": {card, seconds}; of "run": see methods.js;
- *                                                                             of "embed": Float32Array; of "words": see texts.js
+ *                                                                             of "corpus": see corpus.js; of "embed": Float32Array; of "words": see texts.js
  *      {id, type: "error", message, cancelled?}
  *
  * Everything comes from the lab's folder, the one above this, and the bundle; `message` is text for a reader, and may hold names from a bundle.
  */
 import { download, fetchBundle, openBundle } from "./bundle.js";
+import { explainCorpus } from "./corpus.js";
 import { InputError } from "./errors.js";
 import { explain } from "./methods.js";
 import { makeNet } from "./net.js";
@@ -48,7 +50,7 @@ async function answer(message, signal) {
   const progress = (bytes) => (done, total, soFar) => self.postMessage({ id, type: "progress", done, total, ...(bytes && { bytes }), ...(soFar && { soFar }) });
   try {
     signal.throwIfAborted();
-    const act = { load, run, unload, embed: embedded, words }[message.type];
+    const act = { load, run, corpus: towards, unload, embed: embedded, words }[message.type];
     if (!act) throw new InputError(`unknown message ${message.type}`);
     self.postMessage({ id, type: "result", result: await act(message, progress, signal) });
   } catch (error) {
@@ -81,6 +83,10 @@ async function load({ id, base, files, elsewhere = false }, progress, signal) {
 
 async function run({ model, method, options, a, b, part }, progress, signal) {
   return explain(await awake(model), method, a, b, options ?? {}, progress(false), signal, part);
+}
+
+async function towards({ model, method, options, image, corpus, foil }, progress, signal) {
+  return explainCorpus(await awake(model), method, image, { corpus, foil }, options ?? {}, progress(false), signal);
 }
 
 const embedded = async ({ model, image, text }) => embed(await awake(model), { image, text });

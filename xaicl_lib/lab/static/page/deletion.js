@@ -37,6 +37,15 @@ export function without(pixels, places, count, mean) {
   return out;
 }
 
+// Point by point, the score while one side of {a, b} loses its pixels and the other stays whole: {k, pixels, score} of the STEPS + 1 there are.
+export async function* losing({ result, whole, side, size, mean }, scoreOf) {
+  const places = order(result[side], size);
+  for (let k = 0; k <= STEPS; k += 1) {
+    const pixels = without(whole[side], places, Math.floor((k * places.length) / STEPS), mean);
+    yield { k, pixels, score: await scoreOf({ ...whole, [side]: pixels }) };
+  }
+}
+
 // Mean of both sides' areas, trapezoids over evenly spaced points.
 export const area = (scores) => scores.reduce((sum, s) => sum + s, 0) / (scores.length - 1) - (scores[0] + scores.at(-1)) / (2 * (scores.length - 1));
 

@@ -2,6 +2,8 @@
 // comes from beside it, and only when a pair comes near the reader's view. What stands inside the element is seen until then, and without scripts.
 //
 //   model, method, a, b   of the gallery; a and b also as the address of a picture on the page's own host
+//   corpus, foil          names of the gallery, instead of b: how much more picture a is like the corpus than like the foil; both can be
+//                         chosen anew from all pictures that the model knows
 //   beside                a second model, its row below
 //   change="hue 0.3"      alters picture b; strength="…" of others: none, blur, brightness, hue, rotation, grayscale
 //   choose="model method change"   what the reader may choose

@@ -1,25 +1,48 @@
 // What the attributes of an <xaicl-pair> ask for; what they cannot mean is an error with a sentence for whoever wrote them.
 
 import { CHANGES } from "../engine/augment.js";
+import { TOWARDS } from "../engine/corpus.js";
 import { clamp, methodsFor, parsed } from "./state.js";
 
-const OWN = ["model", "method", "a", "b", "beside", "change", "choose", "curve", "cover", "when", "seconds"];
+const OWN = ["model", "method", "a", "b", "corpus", "foil", "beside", "change", "choose", "curve", "cover", "when", "seconds"];
+const OF_TWO = ["b", "beside", "change", "curve", "cover"]; // what a question about one picture has not
 const CHOICES = ["model", "method", "change"];
 const EVERYWHERE = /^(aria-|data-|on|x-)|^(id|class|style|lang|dir|title|hidden|role|tabindex|slot|part)$/; // what any element may have
 const SECONDS = 120;
 
-// {model, method, options, beside, change, a, b, choose, curve, cover, seen, seconds} from an element's attributes.
+// {model, method, options, beside, change, a, b, sets, choose, curve, cover, seen, seconds} from an element's attributes.
 export function readAsked(element, index) {
   const given = Object.fromEntries([...element.attributes].filter(({ name }) => !EVERYWHERE.test(name)).map(({ name, value }) => [name, value]));
   const model = known("model", given.model ?? index.models[0].name, index.models);
-  const method = known("method", given.method ?? index.methods[0].name, methodsFor(index, model));
+  const a = pictureAt(element, index, given.a ?? index.pairs[0].a);
+  const sets = readSets(given, index, a.name);
+  const able = askable(index, model, sets);
+  const method = known("method", given.method ?? able[0].name, able);
   return {
     model, method, options: readOptions(given, method),
     beside: given.beside === undefined ? null : known("model", given.beside, index.models),
-    a: pictureAt(element, index, given.a ?? index.pairs[0].a), b: pictureAt(element, index, given.b ?? index.pairs[0].b),
+    a, b: sets ? null : pictureAt(element, index, given.b ?? index.pairs[0].b), sets,
     change: readChange(given.change), choose: readChoices(given.choose),
     curve: "curve" in given, cover: "cover" in given, seen: given.when === "seen", seconds: clamp(given.seconds ?? SECONDS, 0.001, 3600, SECONDS),
   };
+}
+
+// Methods of a model for two pictures, or for one that is held against sets.
+export const askable = (index, model, sets) => methodsFor(index, model).filter(({ name }) => !sets || Object.hasOwn(TOWARDS, name));
+
+// {corpus, foil}: names of pictures of the gallery that picture a is held against; null where it is held against one other.
+function readSets(given, index, a) {
+  if (given.corpus === undefined && given.foil === undefined) return null;
+  const odd = OF_TWO.find((name) => name in given);
+  if (odd) throw new Error(`with a corpus one picture is explained, so "${odd}" has no meaning`);
+  const all = Object.keys(index.pictures).map((name) => ({ name }));
+  const names = (text = "") => text.split(/\s+/).filter(Boolean).map((name) => known("picture", name, all).name);
+  const sets = { corpus: names(given.corpus), foil: names(given.foil) };
+  const both = [...sets.corpus, ...sets.foil];
+  const twice = both.find((name, k) => both.indexOf(name) !== k);
+  if (twice) throw new Error(`the picture "${twice}" is in corpus and foil twice, and can be there once`);
+  if (both.includes(a)) throw new Error(`the picture "${a}" is the one that is explained, and cannot be in its own corpus or foil`);
+  return sets;
 }
 
 function known(what, name, all) {

@@ -3,40 +3,27 @@
 import { changeOf } from "../engine/augment.js";
 import { Cancelled } from "./client.js";
 import { covered, squareAt } from "./covering.js";
-import { STEPS, area, curveBox, drawCurves, order, without } from "./deletion.js";
+import { STEPS, area, curveBox, drawCurves, losing } from "./deletion.js";
 import { filled } from "./draw.js";
 import { button, field, h, select, slider } from "./element.js";
 import { loading } from "./explaining.js";
-import { gallery } from "./gallery.js";
-import { readAsked } from "./pair_asked.js";
-import { fromFile, fromGallery, shownChanged } from "./pictures.js";
-import { createResults, isChanged, windowShare } from "./results.js";
+import { opened, pictureOf } from "./opened.js";
+import { askable, readAsked } from "./pair_asked.js";
+import { shownChanged } from "./pictures.js";
+import { isChanged, windowShare } from "./results.js";
 import { createRow } from "./row.js";
-import { LOOK, methodsFor } from "./state.js";
+import { setsBox } from "./sets.js";
+import { LOOK } from "./state.js";
 import { createStatus } from "./status.js";
 import { seconds } from "./words.js";
-
-const base = new URL("../", import.meta.url);
-let page = null; // what all pairs of a page share: {index, store, results, pictures}
 
 export async function enliven(element, still) {
   try {
     style();
-    return await begin(element, await (page ??= open()));
+    return await begin(element, await opened());
   } catch (error) {
     element.replaceChildren(...still, h("p", { class: "xl-error", role: "note" }, `This pair cannot come alive: ${error.message}`));
     return { end: () => {} };
-  }
-}
-
-async function open() {
-  const store = gallery(new URL("gallery/", base));
-  try {
-    const index = await store.index();
-    return { index, store, results: createResults({ index, store, base }), pictures: new Map() };
-  } catch (error) {
-    page = null;
-    throw error;
   }
 }
 
@@ -46,14 +33,15 @@ function style() {
   document.head.append(h("link", { rel: "stylesheet", href, "data-xaicl-pair": "" }));
 }
 
-async function begin(element, { index, store, results, pictures }) {
+async function begin(element, page) {
+  const { index, results } = page;
   const asked = readAsked(element, index);
   const live = {
-    element, index, store, results, pictures, asked,
+    element, page, index, results, asked, sides: asked.sets ? ["a"] : ["a", "b"],
     state: { ...asked }, covers: { a: new Set(), b: new Set() }, means: new Map(), job: null, computing: asked.seen, touched: false, said: new Map(),
   };
   Object.assign(live, partsOf(live));
-  await Promise.all(["a", "b"].map((side) => picture(live, asked[side]))); // what is not there is said in place of all this
+  await Promise.all(live.sides.map((side) => pictureOf(page, asked[side]))); // what is not there is said in place of all this
   await renew(live);
   layOut(live);
   return { end: () => live.job?.abort() };
@@ -63,29 +51,45 @@ async function begin(element, { index, store, results, pictures }) {
 
 function partsOf(live) {
   const models = [live.asked.model, live.asked.beside].filter(Boolean);
-  const rows = models.map(() => createRow({ captions: captions(), point: (pointer) => pointed(live, pointer) }));
-  return { rows, status: createStatus({ cancel: () => live.job?.abort() }), curve: curveBox(), trail: h("p", { class: "xl-hint", role: "status", hidden: true }) };
+  const rows = models.map(() => createRow({ captions: captions(live), point: (pointer) => pointed(live, pointer) }));
+  return { rows, sets: live.asked.sets && chosenSets(live), status: createStatus({ cancel: () => live.job?.abort() }), curve: curveBox(), trail: h("p", { class: "xl-hint", role: "status", hidden: true }) };
 }
 
-const captions = () => Object.fromEntries(["a", "b"].map((side) => [side, h("figcaption", { class: "xl-caption" }, h("b", {}, side.toUpperCase()), h("span", { class: "xl-caption-text" }))]));
+const captions = ({ sides }) => Object.fromEntries(sides.map((side) => [side, h("figcaption", { class: "xl-caption" }, sides.length > 1 ? h("b", {}, side.toUpperCase()) : null, h("span", { class: "xl-caption-text" }))]));
 
 function layOut(live) {
-  const { element, asked, rows, status, curve, trail } = live;
+  const { element, asked, rows, sets, status, curve, trail } = live;
   const stage = h("div", { class: `xl-stage${rows.length > 1 ? " xl-two" : ""}` }, ...rows.map((row) => row.element));
   const keys = h("div", { class: "xl-keys" }, live.ask = button("Compute it in this browser", () => compute(live), { class: "xl-button xl-primary" }),
     asked.curve ? button("Take pixels away", () => takeAway(live)) : null,
     asked.cover ? button("Uncover all", () => { live.covers = { a: new Set(), b: new Set() }; compute(live); }) : null);
   const hint = asked.cover ? h("p", { class: "xl-hint" }, "Tap a place, or go there with the arrow keys and press Enter twice, to cover it. Once more uncovers it.") : null;
-  element.replaceChildren(chooser(live), hint ?? "", stage, trail, keys, status.element, curve.element);
+  element.replaceChildren(chooser(live), sets?.element ?? "", hint ?? "", stage, trail, keys, status.element, curve.element);
   element.classList.add("xl-lab", "xl-inline", "xl-ready");
+}
+
+// All pictures of the kind that the model knows, but the one that is explained.
+function chosenSets(live) {
+  const { asked: { a, model, sets }, index: { pictures, models }, page: { store } } = live;
+  const size = Math.max(...models.filter((one) => !one.own).map((one) => one.size)); // the finest that there is of every picture
+  const named = [...sets.corpus, ...sets.foil];
+  const choices = Object.keys(pictures).filter((name) => name !== a.name && (pictures[name].kind === model.kind || named.includes(name)));
+  return setsBox(choices.map((name) => ({ name, title: pictures[name].title, thumbnail: store.seen(name, size) })), sets, () => changed(live));
+}
+
+// What was computed of another choice fades until the reader asks anew.
+function changed({ job, rows, status }) {
+  job?.abort();
+  for (const row of rows) if (row.facts()) row.show({ fresh: false });
+  status.say("The choice has changed; it takes the button.");
 }
 
 function chooser(live) {
   const { asked, index, state } = live;
   const menu = (title, all, value, put) => field(title, select(all.map(({ name, title: text }) => [name, text]), value, put));
   const fields = {
-    model: () => menu("Model", index.models, state.model.name, (name) => set(live, { model: index.models.find((one) => one.name === name) })),
-    method: () => menu("Method", methodsFor(index, state.model), state.method.name, (name) => set(live, { method: index.methods.find((one) => one.name === name), options: {} })),
+    model: () => menu("Model", index.models.filter(({ kind }) => !asked.sets || kind === asked.model.kind), state.model.name, (name) => set(live, { model: index.models.find((one) => one.name === name) })),
+    method: () => menu("Method", askable(index, state.model, asked.sets), state.method.name, (name) => set(live, { method: index.methods.find((one) => one.name === name), options: {} })),
     change: () => strength(live),
   };
   return h("div", { class: "xl-top" }, ...asked.choose.map((one) => fields[one]()));
@@ -144,28 +148,23 @@ function failed({ status, asked }, error, { passed }) {
 }
 
 async function renewRow(live, row, model, signal) {
-  const { state, covers } = live;
-  const [a, b] = await Promise.all(["a", "b"].map((side) => picture(live, state[side])));
+  const { state, covers, page } = live;
+  const [a, b] = await Promise.all(live.sides.map((side) => pictureOf(page, state[side])));
   const mean = covers.a.size + covers.b.size ? (await meanOf(live, model)) : null;
-  const ask = { model, method: state.method, options: state.options, change: state.change, a: mean ? covered(a, covers.a, mean) : a, b: mean ? covered(b, covers.b, mean) : b };
+  const ask = { model, method: state.method, options: state.options, change: state.change, a: mean ? covered(a, covers.a, mean) : a, b: mean ? covered(b, covers.b, mean) : b, ...(live.sets && (await members(live))) };
   if (signal.aborted) return null;
   showPhotos(live, row, ask);
+  if (live.computing && live.sets && !ask.corpus.length) throw new Error("The corpus is empty: choose at least one picture to be like.");
   const stored = live.computing || mean ? null : await live.results.stored(ask);
   const found = stored ?? (live.computing || mean || live.touched ? await find(live, row, ask, signal) : null);
   if (found && !signal.aborted) showResult(row, ask, found);
   return found && { ...found, ask };
 }
 
-function picture({ pictures, store, index }, { name, url }) {
-  if (!pictures.has(name)) pictures.set(name, (url ? fetched(name, url) : fromGallery(store, index, name)).catch((error) => { pictures.delete(name); throw error; }));
-  return pictures.get(name);
-}
-
-async function fetched(name, url) {
-  const file = name.split("/").pop();
-  const answer = await fetch(url).catch(() => null);
-  if (!answer?.ok) throw new Error(`the picture ${name} is not there`);
-  return { ...(await fromFile(new File([await answer.blob()], file))), name };
+// The pictures of corpus and foil, as they are chosen now.
+async function members({ sets, page }) {
+  const pictures = Object.entries(sets.read()).map(async ([set, names]) => [set, await Promise.all(names.map((name) => pictureOf(page, { name })))]);
+  return Object.fromEntries(await Promise.all(pictures));
 }
 
 async function meanOf({ results, status, means }, model) {
@@ -174,8 +173,8 @@ async function meanOf({ results, status, means }, model) {
 }
 
 function showPhotos({ state }, row, { a, b, model, method }) {
-  const canvas = shownChanged(b, state.change, model.size);
-  const photos = { a: { canvas: a.shown, title: a.title }, b: { canvas, title: isChanged(state.change) ? `${b.title}, changed` : b.title } };
+  const photos = { a: { canvas: a.shown, title: a.title } };
+  if (b) photos.b = { canvas: shownChanged(b, state.change, model.size), title: isChanged(state.change) ? `${b.title}, changed` : b.title };
   row.show({ photos, look: LOOK, model, method, fresh: true, matches: null });
   row.element.querySelectorAll(".xl-caption-text").forEach((text, k) => { text.textContent = photos["ab"[k]].title; });
 }
@@ -183,7 +182,7 @@ function showPhotos({ state }, row, { a, b, model, method }) {
 function find(live, row, ask, signal) {
   const progress = ({ done, total, soFar }) => {
     live.status.progress(`${ask.method.title}: ${done} of ${total}`, done, total);
-    if (soFar && !signal.aborted) showResult(row, ask, { result: { ...soFar, a: filled(soFar.a), b: filled(soFar.b) } });
+    if (soFar && !signal.aborted) showResult(row, ask, { result: { ...soFar, a: filled(soFar.a), b: soFar.b && filled(soFar.b) } });
   };
   return live.results.find(ask, { live: true, signal, progress, loading: loading(live, ask.model) });
 }
@@ -253,19 +252,18 @@ async function takeAway(live) {
 const spoken = (scores) => [0, STEPS / 4, STEPS / 2, STEPS].map((k) => `${((100 * k) / STEPS).toFixed(0)} % gone ${scores[k].toFixed(2)}`).join(", ");
 
 async function deletion(live, row, result, { model }, signal) {
+  const { size } = model;
   const mean = await meanOf(live, model);
-  const whole = Object.fromEntries(await Promise.all(["a", "b"].map(async (side) => [side, await (await picture(live, live.state[side])).input(model.size)])));
+  const whole = Object.fromEntries(await Promise.all(["a", "b"].map(async (side) => [side, await (await pictureOf(live.page, live.state[side])).input(size)])));
+  const scoreOf = async (images) => (await live.results.run({ model: model.name, source: live.results.sourceOf(model), method: "deep_similarity", options: {}, ...images }, { signal })).score;
   const curves = { a: [], b: [] };
   for (const side of ["a", "b"]) {
-    const places = order(result[side], model.size);
-    for (let k = 0; k <= STEPS; k += 1) {
-      const images = { ...whole, [side]: without(whole[side], places, Math.floor((k * places.length) / STEPS), mean) };
-      const made = await live.results.run({ model: model.name, source: live.results.sourceOf(model), method: "deep_similarity", options: {}, ...images }, { signal });
+    for await (const { k, pixels, score } of losing({ result, whole, side, size, mean }, scoreOf)) {
       signal.throwIfAborted();
-      curves[side].push(made.score);
+      curves[side].push(score);
       live.status.progress(`${side.toUpperCase()} loses its pixels`, k, STEPS);
       drawCurves(live.curve.box, curves);
-      showLoss(row, side, images[side], model.size);
+      showLoss(row, side, pixels, size);
     }
   }
   return curves;

@@ -5,15 +5,14 @@ import { hasNegative, heat, largest, legend, number, paint } from "./draw.js";
 import { h, unique } from "./element.js";
 import { matchesOf, strongest, usual } from "./matches.js";
 import { OTHER, cellOf, clicked, jointOf, outlineOf, placeOf, pointedAt, pressed } from "./pointing.js";
-import { describe, place } from "./words.js";
+import { describe, describeTowards, place } from "./words.js";
 
 const PIXELS = 640; // of a canvas; the style sheet decides how large it is seen
-const SIDES = ["a", "b"];
 
-// `point(pointer)`: called with {side, u, v, pinned} or null when the reader points at a place.
+// `point(pointer)`: called with {side, u, v, pinned} or null when the reader points at a place; `captions` of sides a and b, or of a alone.
 export function createRow({ point, captions }) {
-  const row = { point, parts: partsOf(), canvases: {}, shown: null, pointer: null }; // shown: {result, method, model, photos, look, matches}
-  for (const side of SIDES) row.canvases[side] = canvasOf(row, side);
+  const row = { point, sides: Object.keys(captions), parts: partsOf(), canvases: {}, shown: null, pointer: null }; // shown: {result, method, model, photos, look, matches}
+  for (const side of row.sides) row.canvases[side] = canvasOf(row, side);
   return {
     element: layOut(row, captions),
     canvases: row.canvases,
@@ -33,13 +32,14 @@ function partsOf() {
   };
 }
 
-function layOut({ parts, canvases }, captions) {
+function layOut({ sides, parts, canvases }, captions) {
+  parts.meter.hidden = sides.length < 2; // what is held against a corpus may score below zero
   const figure = (side) => h("figure", { class: "xl-side" }, h("div", { class: "xl-frame" }, canvases[side]), captions[side]);
   return h(
     "section", { class: "xl-row" },
     parts.title,
     h("div", { class: "xl-says" }, parts.sentence, parts.meter, parts.meaning, parts.warning),
-    h("div", { class: "xl-pair" }, ...SIDES.map(figure)),
+    h("div", { class: `xl-pair${sides.length > 1 ? "" : " xl-single"}` }, ...sides.map(figure)),
     h("div", { class: "xl-scale" }, h("div", { class: "xl-bar-box" }, parts.bar, parts.ends), parts.readout),
   );
 }
@@ -76,23 +76,24 @@ function show(row, what) {
 // How the maps are coloured: both on one scale up to `limit`.
 function factsOf({ result, method, look }) {
   const colours = scheme(look.colours);
-  const diverging = method.signed || hasNegative(result.a, result.b);
-  return { colours, diverging, limit: largest(result.a, result.b), map: diverging ? colours.signed : colours.unsigned };
+  const maps = [result.a, result.b].filter(Boolean);
+  const diverging = method.signed || hasNegative(...maps);
+  return { colours, diverging, limit: largest(...maps), map: diverging ? colours.signed : colours.unsigned };
 }
 
 // ---------------------------------------------------------------- in words
 
-function label({ parts, canvases, shown }) {
+function label({ sides, parts, canvases, shown }) {
   const facts = factsOf(shown);
   sayWhatIsSeen(parts, shown, facts);
   drawScale(parts, shown.look, facts);
-  for (const side of SIDES) canvases[side].setAttribute("aria-label", spokenCanvas(shown, side, facts));
+  for (const side of sides) canvases[side].setAttribute("aria-label", spokenCanvas(shown, side, facts));
 }
 
-function sayWhatIsSeen(parts, { result, method, model }, { colours, diverging }) {
-  const said = describe({ result, method, model, colours, diverging });
+function sayWhatIsSeen(parts, { result, method, model, corpus, foil }, { colours, diverging }) {
+  const said = (corpus ? describeTowards : describe)({ result, method, model, foil, colours, diverging });
   parts.title.textContent = `${method.title} · ${model.title}`;
-  parts.sentence.replaceChildren("These two pictures are ", h("strong", {}, said.score), said.rest);
+  parts.sentence.replaceChildren(said.begins, h("strong", {}, said.score), said.rest);
   parts.meter.replaceChildren(...meter(result.score, model.typical));
   parts.meaning.textContent = said.meaning;
   parts.warning.textContent = said.warning;
@@ -123,7 +124,7 @@ function meter(score, typical) {
 
 // What is under the pointer.
 function spoken(shown, pointer) {
-  if (!pointer) return "Point at a place, or tap it, to see what it goes with.";
+  if (!pointer) return `Point at a place, or tap it, to see ${shown.result.b ? "what it goes with" : "its value"}.`;
   const map = shown.result[pointer.side];
   const value = map.data[Math.floor(pointer.v * map.h) * map.w + Math.floor(pointer.u * map.w)];
   const [i, j] = cellOf(shown, pointer);
@@ -143,7 +144,7 @@ function spokenMatch(shown, pointer, cell) {
 // ---------------------------------------------------------------- in colours
 
 function draw(row) {
-  for (const side of SIDES) drawSide(row, side);
+  for (const side of row.sides) drawSide(row, side);
   row.parts.readout.replaceChildren(row.shown.result ? spoken(row.shown, row.pointer) : "");
 }
 

@@ -10,7 +10,7 @@ export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
   let helpers = Array.from({ length: Math.min(MOST, cores) - 1 }, () => connect(url)); // a worker starts when it is first asked
 
   async function run({ model, source, ...request }, options) {
-    if (!helpers.length || !METHODS[request.method]?.splits) return first.run({ model, ...request }, options);
+    if (!helpers.length || request.type || !METHODS[request.method]?.splits) return first.run({ model, ...request }, options);
     try {
       return await together({ model, source, request }, options);
     } catch (error) {

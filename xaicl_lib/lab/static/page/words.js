@@ -26,10 +26,32 @@ export function describe({ result, method, model, colours, diverging }) {
   const isLow = model.typical !== undefined && result.score < model.typical + 0.1;
   const meaning = (MEANS[method.name] ?? (() => method.says))(words, number(highest));
   return {
+    begins: "These two pictures are ",
     score: `${result.score.toFixed(2).replace("-", "−")} similar`,
     rest: rest(result, method, words, isLow),
     meaning: meaning + (diverging ? against(method, words, lowest) : ""),
     warning: warning(result, method, { isLow, apart: diverging && lowest < -0.1, words }),
+  };
+}
+
+const TOWARDS = {
+  conditional_occlusion: (w, top) => `Hide a ${w.high} place and the score falls, by ${top} at most.`,
+  grad_cam: (w) => `More of the features at the ${w.high} places would raise the score.`,
+  input_x_gradient: (w) => `At the ${w.high} pixels, a small change of colour changes the score most.`,
+};
+
+// The same of one picture that is held against a corpus, and a foil if there is one.
+export function describeTowards({ result, method, foil, colours, diverging }) {
+  const words = { high: highWord(colours, diverging), low: colours.low };
+  const [lowest, highest] = ends(result.a);
+  const amount = Math.abs(result.score).toFixed(2);
+  const [more, than] = result.score < 0 ? ["less", "below"] : ["more", "above"];
+  return {
+    begins: "This picture is ",
+    score: foil.length ? `${amount} ${more} similar to the corpus` : `${amount} ${than} zero`,
+    rest: foil.length ? " than to the foil, by mean cosines." : " in its mean cosine with the corpus; there is no foil.",
+    meaning: `${TOWARDS[method.name](words, number(highest))} The map is strongest at ${place(result.a)}.${diverging ? against(method, words, lowest) : ""}`,
+    warning: highest <= 0 ? "No place of this map speaks for the corpus." : "",
   };
 }
 
