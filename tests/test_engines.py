@@ -1,6 +1,8 @@
 """Engines: the same numbers as eager from others, checked where they are first used, and a line where one does not do."""
 
+import os
 import pickle
+import threading
 import warnings
 
 import pytest
@@ -37,6 +39,29 @@ def test_the_same_embeddings_and_maps_by_another_engine(engine) -> None:
         assert_close(made.a, want.a, rtol=1e-4, atol=1e-5)
         assert_close(made.b, want.b, rtol=1e-4, atol=1e-5)
     assert_close(measure(other, pair, want, ["CI"])["CI"], measure(plain, pair, want, ["CI"])["CI"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="there is one core to be on")
+def test_openvino_leaves_its_caller_on_every_core(monkeypatch) -> None:
+    pytest.importorskip("openvino")
+    run, own, seen, done = (
+        engines._openvino(nn.Conv2d(3, 64, 5), torch.rand(16, 3, 96, 96)),
+        threading.get_native_id(),
+        set(),
+        threading.Event(),
+    )
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.add(frozenset(os.sched_getaffinity(own)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(5):
+        run(torch.rand(16, 3, 96, 96))
+    done.set()
+    watcher.join()
+    assert seen == {frozenset(os.sched_getaffinity(0))}
 
 
 def counted(monkeypatch, builder, name: str = "onnxruntime") -> list[tuple[int, ...]]:

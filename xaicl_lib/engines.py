@@ -204,6 +204,7 @@ def _openvino(network: nn.Module, x: Tensor, precision: str = "f32") -> Run:
     import openvino
 
     options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}
+    options["ENABLE_CPU_PINNING"] = False  # or all processes of a machine would compute on its first core, whatever cores are free
     request = openvino.compile_model(openvino.convert_model(_exported(network, x)), "CPU", options).create_infer_request()
     return lambda x: torch.from_numpy(request.infer([x.contiguous().numpy()])[0].copy())
 

@@ -70,20 +70,23 @@ for (const [label, [name, options, draws]] of Object.entries(given.runs)) {
   out[label] = await explain(net, name, Float32Array.from(given.a), Float32Array.from(given.b), options, (...step) => steps.push(step));
   out[label].steps = steps;
 }
-const [image, ...others] = [given.a, ...given.others].map((one) => Float32Array.from(one));
-for (const [name, options] of Object.entries(given.towards)) {
-  const steps = [];
-  const asked = { corpus: others.slice(0, 2), foil: others.slice(2) };
-  out[`${name}, towards a corpus`] = { ...(await explainCorpus(net, name, image, asked, options, (...step) => steps.push(step))), steps };
+if (given.others) {
+  const [image, ...others] = [given.a, ...given.others].map((one) => Float32Array.from(one));
+  for (const [name, options] of Object.entries(given.towards)) {
+    const steps = [];
+    const asked = { corpus: others.slice(0, 2), foil: others.slice(2) };
+    out[`${name}, towards a corpus`] = { ...(await explainCorpus(net, name, image, asked, options, (...step) => steps.push(step))), steps };
+  }
+  const refused = (name, sets, options = {}) =>
+    told(() => explainCorpus(net, name, image, { corpus: [image], foil: [], ...sets }, options));
+  out.refused = { steps: [[1, 1]], said: [] };
+  const wrong = [["grad_cam", { corpus: [] }], ["grad_cam", { foil: [image] }], ["deep_similarity", {}],
+    ["input_x_gradient", {}, { guided: true }],
+    ["grad_cam", {}, { stride: 3 }], ["grad_cam", { corpus: [image.slice(1)] }]];
+  for (const asked of wrong) out.refused.said.push(await refused(...asked));
+  const sided = { card: { name: "m", symmetric: false } };
+  out.refused.said.push(await told(() => explainCorpus(sided, "grad_cam", image, { corpus: [image], foil: [] })));
 }
-const refused = (name, sets, options = {}) => told(() => explainCorpus(net, name, image, { corpus: [image], foil: [], ...sets }, options));
-out.refused = { steps: [[1, 1]], said: [] };
-const wrong = [["grad_cam", { corpus: [] }], ["grad_cam", { foil: [image] }], ["deep_similarity", {}],
-  ["input_x_gradient", {}, { guided: true }],
-  ["grad_cam", {}, { stride: 3 }], ["grad_cam", { corpus: [image.slice(1)] }]];
-for (const asked of wrong) out.refused.said.push(await refused(...asked));
-const sided = { card: { name: "m", symmetric: false } };
-out.refused.said.push(await told(() => explainCorpus(sided, "grad_cam", image, { corpus: [image], foil: [] })));
 answer(out);
 """
 
