@@ -2,9 +2,10 @@
 
     python benchmarks/seeds.py [--seeds 1 2 3] [--recipes scenes_simclr ...] [--runs runs/seeds] [-o results/seeds.parquet]
 
-Some ten minutes each on one core, twenty-one of them; a run that was stopped goes on within the epoch, and two processes may share the work
-if each is given seeds or recipes of its own: what is trained is not trained again. Within a seed every recipe has the same weights to begin
-with, the same batches and the same random numbers of every augmentation; a turn, which only one recipe has, draws from a stream of its own.
+Some ten minutes each on one core, twenty-one of them; a run that was stopped goes on after its last whole epoch, and two processes may
+share the work if each is given seeds or recipes of its own: what is trained is not trained again. Within a seed every recipe has the same
+weights to begin with, the same batches and the same random numbers of every augmentation; a turn, which only one recipe has, draws from a
+stream of its own.
 The weights stay in `--runs`; the table has their checksums and accuracies.
 """
 
