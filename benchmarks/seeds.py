@@ -24,20 +24,20 @@ from tqdm import tqdm
 from twins import BASE, TURNS, measured, viewed
 
 from xaicl_lib import load_model
-from xaicl_lib.studies.dissection import LEFT_OUT
+from xaicl_lib.studies.dissection import DOSES, LEFT_OUT, WHOLE
 from xaicl_lib.studies.tables import drawn_scenes, with_provenance
 from xaicl_lib.training.data import load_data, training_labels
 from xaicl_lib.training.finish import finish
 from xaicl_lib.training.recipes import RECIPES, Recipe
 from xaicl_lib.training.train import Trainer, _pictures, normalize
 
-DOSES = {"half_jitter": 0.5, "double_jitter": 2.0}
+JITTER = dict(zip(DOSES, (0.5, 2.0), strict=True))  # times that of the base
 KEPT = ("knn_accuracy", "linear_accuracy", "sha256")  # of a card
 
 
 def recipes() -> dict[str, Recipe]:
     base = RECIPES[BASE]
-    dosed = {f"{BASE}_{name}": tuple(dose * strength for strength in base.views.jitter) for name, dose in DOSES.items()}
+    dosed = {name: tuple(dose * strength for strength in base.views.jitter) for name, dose in JITTER.items()}
     named = {name: replace(base, name=name, views=replace(base.views, jitter=jitter)) for name, jitter in dosed.items()}
     return {**{name: RECIPES[name] for name in (BASE, *LEFT_OUT)}, **named}
 
@@ -80,7 +80,7 @@ def main() -> None:
         folder = given.runs / f"{name}-{seed}"
         card = trained(replace(recipes()[name], seed=seed), folder)
         model = load_model(name, "cpu", folder=folder)
-        found = measured(model, scenes, given.explained).assign(backbone="whole", seed=seed, **{key: card[key] for key in KEPT})
+        found = measured(model, scenes, given.explained).assign(backbone=WHOLE, seed=seed, **{key: card[key] for key in KEPT})
         return with_provenance(found, model, "scenes of one object")
 
     parts = ((f"{name}-{seed}", partial(rows, seed, name)) for seed, name in product(given.seeds, given.recipes))

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 from xaicl_lib import PairModel, augment, load_model
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.scenes import scene_set
-from xaicl_lib.studies.dissection import LEFT_OUT, dissect
+from xaicl_lib.studies.dissection import LEFT_OUT, baselines, dissect
 from xaicl_lib.studies.tables import drawn_scenes, with_provenance
 from xaicl_lib.training.heads import Features, HeadRecipe, head_model
 from xaicl_lib.training.recipes import RECIPES
@@ -52,11 +52,12 @@ def features(base: PairModel, pictures: Tensor, views: Views, seed: int) -> Feat
 
 
 def measured(model: PairModel, scenes: Tensor, explained: int) -> pd.DataFrame:
-    """Means over scenes: of the scores of all, of the metrics of some."""
+    """Means over scenes: of the scores of all, of the metrics of some, and the baselines of all."""
     alone = dissect([model], scenes, variants=())
     few = dissect([model], scenes[:explained], variants=("plain",), points=POINTS)
     both = pd.concat([alone, few[few["metric"] != "score"]])
-    return both.groupby(["model", "transform", "metric"], sort=False)["value"].agg(value="mean", scenes="count").reset_index()
+    found = both.groupby(["model", "transform", "metric"], sort=False)["value"].agg(value="mean", scenes="count").reset_index()
+    return pd.concat([found, baselines(model, scenes).assign(model=model.name, scenes=len(scenes))], ignore_index=True)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Dissection: the table against the method and metric by themselves, and twins of which the answer is known."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,6 +151,27 @@ def test_twins_of_several_seeds_are_set_beside_what_seeds_do(metric, sign) -> No
     assert row["null"] == pytest.approx(np.mean(equal))
     other = dissection.beyond_seeds(own.assign(backbone="other"), "base", {"base_no_blur": (("grayscale",), sign)}).iloc[0]
     assert (other["heads"], other["ordered"], other["named"]) == ("no_blur, unseen", 0, 0)
+    whole = dissection.beyond_seeds(own.assign(backbone=dissection.WHOLE), "base", twins).iloc[0]
+    assert (whole["heads"], whole["mean"]) == ("no_blur", row["mean"])
+
+
+def test_baselines_are_those_of_a_model_that_knows_the_mean_colour() -> None:
+    given, model = photos(8), PairModel(nn.Identity(), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=24)
+    found = dissection.baselines(model, given, folds=4).set_index(["metric", "transform"])["value"]
+    assert set(found.index.get_level_values("transform")) == set(TRANSFORMS)
+    assert found["variance", "horizontal flip"] == pytest.approx(0, abs=1e-9), "no mean colour changes"
+    assert found["probe", "horizontal flip"] == 0.5, "two equal embeddings with different labels"
+    units = [[torch.nn.functional.normalize(x.mean((1, 2)), dim=0).double() for x in of(given)] for of in (lambda x: x, augment.solarize)]
+    moved = np.mean([float((a - b).square().sum()) / 2 for a, b in zip(*units, strict=True)])
+    between = np.mean([float((a - b).square().sum()) / 2 for a, b in combinations(units[0], 2)])
+    assert found["variance", "solarisation"] == pytest.approx(moved / between)
+    assert found["probe", "solarisation"] > 0.5
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("score", 1), ("SI", 1), ("SD", -1), ("SAD", -1), ("variance", -1), ("probe", -1)])
+def test_a_twin_that_became_more_invariant_gained(metric: str, sign: int) -> None:
+    own = trainings(metric, {"blur": 0.1 * sign, "grayscale": 0.0})
+    assert dissection.beyond_seeds(own, "base", {"base_no_blur": (("blur",), 1)})["ordered"].tolist() == [1]
 
 
 def ours(model: str, metric: str, variant: str, values: list[float]) -> pd.DataFrame:

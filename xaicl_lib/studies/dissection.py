@@ -18,6 +18,7 @@ from xaicl_lib.images import SAMPLES as SAMPLES
 from xaicl_lib.metrics import metrics as metric_registry
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
+from xaicl_lib.probes import probe_accuracy
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import resampled_means
 from xaicl_lib.statistics.paired import RESAMPLES, interval, summarise, tails
@@ -68,6 +69,11 @@ LEFT_OUT = {  # of the twins: the transforms that are the one changed augmentati
     "scenes_simclr_no_grayscale": (("grayscale",), -1),
     "scenes_simclr_rotation": (tuple(name for name in TRANSFORMS if name.startswith("rotation")), 1),
 }
+DOSES = {  # of the trainings with less or more jitter: what they are to be, as LEFT_OUT has it
+    "scenes_simclr_half_jitter": (("colour jitter",), -1),
+    "scenes_simclr_double_jitter": (("colour jitter",), 1),
+}
+WHOLE = "whole"
 
 
 def dissect(
@@ -128,6 +134,41 @@ def dissect(
     return pd.concat(frames).sort_values("transform", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
+@torch.no_grad()
+def baselines(model: PairModel, photos: Images, *, folds: int = 4) -> pd.DataFrame:
+    """How invariant a model is to each transform by two measures that explain nothing, to set beside `dissect`.
+
+    Args:
+        model: gives the embeddings, of side a.
+        photos: n images in [0, 1], as many as folds or more.
+        folds: of the probe; a photo and its transform are in the same one.
+
+    Returns:
+        One row per transform and metric, value: "variance", half the mean squared distance of the embeddings (of length 1) of a photo and
+        its transform, over the variance between photos: 0 for a model that is invariant; "probe", the share of held-out embeddings that a
+        linear probe puts on the right side, photo or transform: 0.5 for a model that is.
+    """
+    plain, rows = model.encode(photos, "a").cpu(), []
+    unit = nn.functional.normalize(plain.double())
+    fold = (torch.arange(len(photos)) % folds).repeat(2)
+    label = torch.arange(2).repeat_interleave(len(photos))
+    for name, transform in TRANSFORMS.items():
+        changed = model.encode(transform(photos), "a").cpu()
+        moved = (nn.functional.normalize(changed.double()) - unit).square().sum(1).mean() / 2
+        both = torch.cat([plain, changed])
+        told = [probe_accuracy(both[fold != k], label[fold != k], both[fold == k], label[fold == k]) for k in range(folds)]
+        values = {"variance": float(moved / unit.var(0).sum()), "probe": float(np.mean(told))}
+        rows += [{"transform": name, "metric": metric, "value": value} for metric, value in values.items()]
+    return pd.DataFrame(rows)
+
+
+def _sign(metric: str) -> int:
+    """1 where a larger value says that a model is more invariant, else -1."""
+    if metric in ("score", "variance", "probe"):
+        return 1 if metric == "score" else -1
+    return 1 if metric_registry[metric].facts["higher_is_better"] else -1
+
+
 def _portions(names: list[str], size: int) -> list[list[str]]:
     """At least one name a portion."""
     return [names[k : k + max(1, size)] for k in range(0, len(names), max(1, size))]
@@ -160,7 +201,7 @@ def identify(
             continue
         for (metric, variant), part in table[table["model"].isin([base, twin])].groupby(["metric", "variant"], sort=False):
             wide = part.pivot_table(index="pair", columns=["model", "transform"], values="value", sort=False)
-            better = 1 if metric == "score" or metric_registry[metric].facts["higher_is_better"] else -1
+            better = _sign(metric)
             change = (better * (wide[twin] - wide[base])).dropna()  # pairs whose score is not positive have no average drop
             if len(change) < 2:
                 continue
@@ -210,24 +251,25 @@ def beyond_seeds(
     """Whether twins differ from the recipe they are twins of by more than trainings of one recipe differ, with the training as the unit.
 
     Args:
-        table: a row for each backbone, model (the recipe of a head), seed, transform and metric: value, a mean over scenes.
+        table: a row for each backbone (WHOLE where all of a network was trained), model (the recipe), seed, transform and metric: value, a
+            mean over scenes.
         base, twins: as for `identify`.
 
     Returns:
-        One row per twin, backbone and metric: heads (the twin, and whether the backbone saw what was left out or added), metric, mean, low,
-        high (by how much more of its own transform the twin lost, or gained, than the base of the same seed, in standard deviations over
-        the seeds of a recipe; interval over seeds), ordered (share of all pairs of a training of either in which it is more; 0.5 by
-        chance), named (share of them in which the right transform changed most), null (the same of pairs of one recipe), seeds.
+        One row per twin, backbone and metric: heads (the twin, and of heads whether the backbone saw what was left out or added), metric,
+        mean, low, high (by how much more of its own transform the twin lost, or gained, than the base of the same seed, in standard
+        deviations over the seeds of a recipe; interval over seeds), ordered (share of all pairs of a training of either in which it is
+        more; 0.5 by chance), named (share of them in which the right transform changed most), null (that of pairs of one recipe), seeds.
     """
     rows = []
     for (backbone, metric), part in table.groupby(["backbone", "metric"], sort=False):
-        better = 1 if metric == "score" or metric_registry[metric].facts["higher_is_better"] else -1
+        better = _sign(metric)
         wide = better * part.pivot_table("value", ["model", "seed"], "transform", sort=False)
         known = set(wide.index.get_level_values("model"))
         for twin, (true, sign) in twins.items():
             if {base, twin} <= known:
-                seen = "seen" if sign < 0 and backbone == base else "unseen"
-                facts = {"heads": f"{twin.removeprefix(f'{base}_')}, {seen}", "metric": metric}
+                seen = "" if backbone == WHOLE else ", seen" if sign < 0 and backbone == base else ", unseen"
+                facts = {"heads": twin.removeprefix(f"{base}_") + seen, "metric": metric}
                 rows.append({**facts, **_beyond(sign * wide.loc[twin], sign * wide.loc[base], list(true))})
     return pd.DataFrame(rows).sort_values("heads", kind="stable", ignore_index=True)
 
@@ -296,7 +338,7 @@ def score_agreement(table: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation over the transforms of each metric with the score, model by model, negated for those where less is better."""
     score, found = _by_model(table, "score"), {}
     for metric in METRICS:
-        sign = 1 if metric_registry[metric].facts["higher_is_better"] else -1
+        sign = _sign(metric)
         values = _by_model(table, metric)
         found[metric] = {name: sign * values[name].corr(score[name], "spearman") for name in score if name in values}
     return pd.DataFrame(found).rename_axis("model")
