@@ -24,20 +24,19 @@ from tqdm import tqdm
 from twins import BASE, TURNS, measured, viewed
 
 from xaicl_lib import load_model
-from xaicl_lib.studies.dissection import DOSES, LEFT_OUT, WHOLE
+from xaicl_lib.studies.dissection import DOSED, JITTER_DOSES, LEFT_OUT, WHOLE
 from xaicl_lib.studies.tables import drawn_scenes, with_provenance
 from xaicl_lib.training.data import load_data, training_labels
 from xaicl_lib.training.finish import finish
 from xaicl_lib.training.recipes import RECIPES, Recipe
 from xaicl_lib.training.train import Trainer, _pictures, normalize
 
-JITTER = dict(zip(DOSES, (0.5, 2.0), strict=True))  # times that of the base
 KEPT = ("knn_accuracy", "linear_accuracy", "sha256")  # of a card
 
 
 def recipes() -> dict[str, Recipe]:
     base = RECIPES[BASE]
-    dosed = {name: tuple(dose * strength for strength in base.views.jitter) for name, dose in JITTER.items()}
+    dosed = {name: tuple(dose * strength for strength in base.views.jitter) for name, dose in JITTER_DOSES.items() if name in DOSED}
     named = {name: replace(base, name=name, views=replace(base.views, jitter=jitter)) for name, jitter in dosed.items()}
     return {**{name: RECIPES[name] for name in (BASE, *LEFT_OUT)}, **named}
 

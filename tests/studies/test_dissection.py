@@ -168,6 +168,17 @@ def test_baselines_are_those_of_a_model_that_knows_the_mean_colour() -> None:
     assert found["probe", "solarisation"] > 0.5
 
 
+def test_doses_come_in_their_order_with_the_training_as_the_unit() -> None:
+    order = list(dissection.JITTER_DOSES)[::-1]
+    rows = [(name, seed, "colour jitter", dissection.JITTER_DOSES[name] + seed) for name in order for seed in range(3)]
+    table = pd.DataFrame([*rows, (order[0], 0, "blur", 9.0)], columns=["model", "seed", "transform", "value"]).assign(metric="SI")
+    found = dissection.dose_response(pd.concat([table.assign(backbone="whole"), table.assign(backbone="scenes_simclr", value=7.0)]))
+    assert found["dose"].tolist() == [0, 0.5, 1, 2]
+    assert found["mean"].tolist() == [1, 1.5, 2, 3]
+    assert found["n"].tolist() == [3] * 4
+    assert {name: sign for name, (_, sign) in dissection.DOSED.items()} == {order[2]: -1, order[0]: 1}
+
+
 @pytest.mark.parametrize(("metric", "sign"), [("score", 1), ("SI", 1), ("SD", -1), ("SAD", -1), ("variance", -1), ("probe", -1)])
 def test_a_twin_that_became_more_invariant_gained(metric: str, sign: int) -> None:
     own = trainings(metric, {"blur": 0.1 * sign, "grayscale": 0.0})

@@ -22,6 +22,7 @@ from xaicl_lib.probes import probe_accuracy
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import resampled_means
 from xaicl_lib.statistics.paired import RESAMPLES, interval, summarise, tails
+from xaicl_lib.studies.tables import means
 
 Images = Float[Tensor, "n 3 h w"]
 METRICS = ("SI", "SD", "SAD")
@@ -69,10 +70,13 @@ LEFT_OUT = {  # of the twins: the transforms that are the one changed augmentati
     "scenes_simclr_no_grayscale": (("grayscale",), -1),
     "scenes_simclr_rotation": (tuple(name for name in TRANSFORMS if name.startswith("rotation")), 1),
 }
-DOSES = {  # of the trainings with less or more jitter: what they are to be, as LEFT_OUT has it
-    "scenes_simclr_half_jitter": (("colour jitter",), -1),
-    "scenes_simclr_double_jitter": (("colour jitter",), 1),
+JITTER_DOSES = {  # of trainings that differ in nothing but how strong their jitter is, in that of the base
+    "scenes_simclr_no_jitter": 0.0,
+    "scenes_simclr_half_jitter": 0.5,
+    "scenes_simclr": 1.0,
+    "scenes_simclr_double_jitter": 2.0,
 }
+DOSED = {name: (("colour jitter",), 1 if dose > 1 else -1) for name, dose in JITTER_DOSES.items() if dose not in (0, 1)}  # as LEFT_OUT
 WHOLE = "whole"
 
 
@@ -272,6 +276,13 @@ def beyond_seeds(
                 facts = {"heads": twin.removeprefix(f"{base}_") + seen, "metric": metric}
                 rows.append({**facts, **_beyond(sign * wide.loc[twin], sign * wide.loc[base], list(true))})
     return pd.DataFrame(rows).sort_values("heads", kind="stable", ignore_index=True)
+
+
+def dose_response(table: pd.DataFrame) -> pd.DataFrame:
+    """What jitter does to whole networks that were trained with more and more of it: metric, dose, mean, low, high over seeds."""
+    some = table[(table["transform"] == "colour jitter") & table["model"].isin(JITTER_DOSES) & (table["backbone"] == WHOLE)]
+    dosed = some.assign(dose=some["model"].astype(str).map(JITTER_DOSES)).sort_values("dose", kind="stable")
+    return means(dosed, "metric", "dose", unit="seed")
 
 
 def _beyond(twin: pd.DataFrame, base: pd.DataFrame, true: Sequence[str]) -> dict[str, float]:
