@@ -1,6 +1,6 @@
 """Our own methods, and what knows nothing, on the suite of pairs with known evidence: the rows of the leaderboard.
 
-    python benchmarks/suite.py [METHOD ...] [-s pairs-v1] [-n COUNT] [-o results/benchmark]
+    python benchmarks/suite.py [METHOD ...] [-s pairs-v1] [-n COUNT] [--seed 0] [-o results/benchmark]
 
 A file for each method; those that are there are kept, and a run that was stopped goes on where it was. Photos of `mosaics-v1` are those of
 XAICL_IMAGENETTE.
@@ -69,16 +69,20 @@ def main() -> None:
         "-s", "--suite", default="pairs-v1", help="or mosaics-v1 or shortcuts-v1, whose results are in a folder of that name"
     )
     parser.add_argument("-n", "--count", type=int, help="pairs of each model and kind (default: as many as the suite has)")
+    parser.add_argument("--seed", type=int, default=0, help="of pairs-v1: another draw of pairs, whose results are in a folder seed-N")
     parser.add_argument("-o", "--out", type=Path, default=Path("results/benchmark"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    out = arguments.out if arguments.suite == "pairs-v1" else arguments.out / arguments.suite
+    if arguments.seed and arguments.suite != "pairs-v1":
+        parser.error("other seeds are of pairs-v1")
+    folder = f"seed-{arguments.seed}" if arguments.seed else arguments.suite.replace("pairs-v1", "")
+    out = arguments.out / folder
     out.mkdir(parents=True, exist_ok=True)
     rows = MOSAICS | ROWS if arguments.suite == "mosaics-v1" else ROWS
     for name in arguments.methods or rows:
         path = out / f"{name.replace(' ', '_')}.json"
         if not path.is_file():
-            found = evaluate_method(rows[name], arguments.suite, count=arguments.count, name=name, out=path)
+            found = evaluate_method(rows[name], arguments.suite, count=arguments.count, seed=arguments.seed, name=name, out=path)
             print(name, found.summary().round(3).to_string(), sep="\n", flush=True)
 
 

@@ -258,6 +258,25 @@ def test_packages_that_are_not_there_are_told_of_before_anything_is_run(packages
         evaluate_method(mine, **SMALL)
 
 
+def test_the_page_tells_how_far_other_pairs_move_a_mean(tmp_path) -> None:
+    def of(values, seed, name="edges"):
+        cell = {"model": "m", "kind": "k", "values": dict.fromkeys(METRICS, values), "chances": dict.fromkeys(METRICS, values)}
+        cell |= {"effects": [[1, 0]] * len(values), "cost": {"seconds": 1.0}}
+        return Result(name, [cell], {"suite": "pairs-v1", "seed": seed, "count": len(values)})
+
+    for seed, low in ((0, 0.2), (1, 0.2), (2, 0.6)):
+        folder = tmp_path / (f"seed-{seed}" if seed else "")
+        folder.mkdir(exist_ok=True)
+        of([low + k / 100 for k in range(20)], seed).save(folder / "edges.json")
+    public, one, two = leaderboard_page(tmp_path).split("## With other pairs")[1].split("| *edges* | order | ")[1].split(" | ")[:3]
+    assert public.startswith("0.295 (0.2"), "interval behind the mean"
+    assert (one, two.split(" |")[0]) == ("0.295", "0.695")
+    assert f"Here it does in {len(METRICS)} cases of {2 * len(METRICS)}." in leaderboard_page(tmp_path)
+    (tmp_path / "seed-2" / "edges.json").unlink()
+    of([0.5] * 20, 2, "centre").save(tmp_path / "seed-2" / "centre.json")
+    assert "With other pairs" not in leaderboard_page(tmp_path), "what has not been run on all draws is left out"
+
+
 def test_ranks_are_shared_where_pairs_do_not_decide() -> None:
     def of(values):
         cell = {"model": "m", "kind": "k", "values": {"order": values}, "chances": {"order": [0.5] * len(values)}}
