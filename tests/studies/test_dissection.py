@@ -145,14 +145,14 @@ def test_twins_of_several_seeds_are_set_beside_what_seeds_do(metric, sign) -> No
     assert row["mean"] == pytest.approx(sign * better * (wide["base_no_blur"] - wide["base"]).mean() / spread)
     assert 0 < row["low"] < row["mean"] < row["high"]
     assert (row["ordered"], row["named"], row["seeds"]) == (1, 1, 5)
-    assert row["heads"] == f"no_blur, {'seen' if sign < 0 else 'unseen'}"
+    assert row["twin"] == f"no_blur, {'seen' if sign < 0 else 'unseen'}"
     of_seeds = sign * better * own.pivot_table("value", ["model", "seed"], "transform").to_numpy().reshape(2, 5, 3)  # blur comes first
     equal = [(one[i] - one[j]).argmax() == 0 for one in of_seeds for i in range(5) for j in range(5) if i != j]
     assert row["null"] == pytest.approx(np.mean(equal))
     other = dissection.beyond_seeds(own.assign(backbone="other"), "base", {"base_no_blur": (("grayscale",), sign)}).iloc[0]
-    assert (other["heads"], other["ordered"], other["named"]) == ("no_blur, unseen", 0, 0)
+    assert (other["twin"], other["ordered"], other["named"]) == ("no_blur, unseen", 0, 0)
     whole = dissection.beyond_seeds(own.assign(backbone=dissection.WHOLE), "base", twins).iloc[0]
-    assert (whole["heads"], whole["mean"]) == ("no_blur", row["mean"])
+    assert (whole["twin"], whole["mean"]) == ("no_blur", row["mean"])
 
 
 def test_baselines_are_those_of_a_model_that_knows_the_mean_colour() -> None:

@@ -260,7 +260,7 @@ def beyond_seeds(
         base, twins: as for `identify`.
 
     Returns:
-        One row per twin, backbone and metric: heads (the twin, and of heads whether the backbone saw what was left out or added), metric,
+        One row per twin, backbone and metric: twin (its name, and of heads whether the backbone saw what was left out or added), metric,
         mean, low, high (by how much more of its own transform the twin lost, or gained, than the base of the same seed, in standard
         deviations over the seeds of a recipe; interval over seeds), ordered (share of all pairs of a training of either in which it is
         more; 0.5 by chance), named (share of them in which the right transform changed most), null (that of pairs of one recipe), seeds.
@@ -273,9 +273,9 @@ def beyond_seeds(
         for twin, (true, sign) in twins.items():
             if {base, twin} <= known:
                 seen = "" if backbone == WHOLE else ", seen" if sign < 0 and backbone == base else ", unseen"
-                facts = {"heads": twin.removeprefix(f"{base}_") + seen, "metric": metric}
+                facts = {"twin": twin.removeprefix(f"{base}_") + seen, "metric": metric}
                 rows.append({**facts, **_beyond(sign * wide.loc[twin], sign * wide.loc[base], list(true))})
-    return pd.DataFrame(rows).sort_values("heads", kind="stable", ignore_index=True)
+    return pd.DataFrame(rows).sort_values("twin", kind="stable", ignore_index=True)
 
 
 def dose_response(table: pd.DataFrame) -> pd.DataFrame:

@@ -269,7 +269,7 @@ def paper_figure(beside: pd.DataFrame) -> go.Figure:
     kinds = [kind for kind in FAMILIES if kind in there]
     figure.add_traces([go.Scatter(x=[None], y=[None], mode="markers", marker=_marker(FAMILIES[kind]), name=kind) for kind in kinds])
     titles = [f"{name}: rank correlation {_rho(part):.2f} over {len(part)} methods" for name, part in zip(names, parts, strict=True)]
-    menus = menu([*names, *[None] * len(kinds)], "update", pad={"b": 34})
+    menus = menu([*names, *[None] * len(kinds)], "update", pad={"b": 12})  # below the title
     for button, title in zip(menus[0]["buttons"] if menus else [], titles, strict=False):
         button["args"].append({"title.text": title})
     figure.update_xaxes(**GRID, title=html.escape(f"{theirs} in the paper"))
