@@ -243,3 +243,14 @@ def test_a_question_without_one_of_both_has_no_answer() -> None:
         paired_difference(some, "method", "pair", ["model"], against="b", names=["c"])
     with pytest.raises(InputError, match="expected one value for each method, pair, got several"):
         paired_difference(some, "method", "pair", against="b")
+
+
+def test_a_test_of_ranks_alone_does_not_decide_a_difference_of_means() -> None:
+    """Thirty small gains and six large losses: the ranks speak, the interval of the mean holds 0."""
+    gains = np.r_[np.full(30, 0.1), np.full(6, -0.45)] + np.linspace(0, 1e-4, 36)
+    table = pd.concat([pd.DataFrame({"method": name, "pair": range(36), "value": v}) for name, v in (("p", gains), ("q", 0 * gains))])
+    row = paired_difference(table, "method", "pair", against="q").iloc[0]
+    assert row["p"] < 0.05
+    assert row["low"] < 0 < row["mean"] < row["high"]
+    assert not row["significant"]
+    assert paired_difference(table.assign(value=table["value"] ** 2), "method", "pair", against="q").iloc[0]["significant"]

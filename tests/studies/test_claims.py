@@ -111,6 +111,23 @@ def test_the_best_beats_each_and_falls_to_one() -> None:
     assert lost.p == pytest.approx(3 * signed_ranks(GAIN)), "Holm over the three rivals"
 
 
+def test_sides_of_which_one_was_asked_more_are_not_compared() -> None:
+    told = row("difference", where="metric=SI", between="method", first="p", second="q", better="higher")
+    twice = pd.concat([long({"p": GAIN, "q": GAIN}), long({"q": GAIN + 1})])
+    with pytest.raises(InputError, match="as many values on either side of claim 'x'"):
+        check(told, twice)
+    assert check(told, pd.concat([twice, long({"p": GAIN})])).estimate == pytest.approx(-0.5)
+
+
+def test_what_depth_does_is_beyond_what_it_does_to_a_null() -> None:
+    depths = pd.concat([long({"4": GAIN + 1, "0": GAIN}, "m"), long({"4": GAIN / 2, "0": np.zeros(40)}, "null")])
+    told = row("beyond", where="model=m|null", between="method", first="4", second="0", better="higher")
+    found = check(told, depths)
+    assert found.estimate == pytest.approx(1 - GAIN.mean() / 2)
+    assert (found.n, found.p) == (40, signed_ranks(1 - GAIN / 2))
+    assert found.note == f"beyond null, where it is {GAIN.mean() / 2:+.3f}"
+
+
 def test_halves_are_not_taken_for_draws_of_their_own() -> None:
     """The jackknife: a difference with the spread of its halves about it, not their spread over a root of their number."""
     rng = np.random.default_rng(0)

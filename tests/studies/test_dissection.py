@@ -202,6 +202,13 @@ def test_models_are_ordered_beside_the_paper() -> None:
     found = dissection.agreement(both)
     assert found.index.tolist() == ["m", "w"]
     assert found["SI, plain"].tolist() == pytest.approx([1, -1])
+    assert found["score, SI"].tolist() == pytest.approx([1, 1]), "the plain score, which explains nothing"
+    paper_sd = (
+        theirs[theirs["metric"] == "SD"].assign(transform=lambda t: t["method"].str.split(" / ").str[1]).set_index("transform")["value"]
+    )
+    assert found["score, SD"].tolist() == pytest.approx(
+        [pd.Series(order).corr(paper_sd[list(TRANSFORMS)].reset_index(drop=True), "spearman")] * 2
+    )
     assert found["SD, guided"].isna().all(), "what was not measured agrees with nothing"
     assert dissection._by_model(both, "SI")["SimCLRv2 1x"].tolist() == order
     rho = dissection.score_agreement(both)

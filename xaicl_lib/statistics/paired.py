@@ -135,8 +135,8 @@ def paired_difference(
     Returns:
         One row per question, name and name compared with: the columns of `by`, `between`, against; value and reference (means of either
         side); mean, low, high (of the difference; bootstrap over items or units), effect (the mean in standard deviations of the
-        difference), n, undefined (items or units left out because a side has no value), p (corrected), significant. Questions that lack
-        one of the two have no row.
+        difference), n, undefined (items or units left out because a side has no value), p (corrected), significant (by the test, with an
+        interval on one side of 0). Questions that lack one of the two have no row.
 
     Raises:
         InputError: a name that is not in the table, or two values for one item.
@@ -157,7 +157,12 @@ def paired_difference(
     found = pd.DataFrame(rows, columns=[*by, between, "against", *facts])
     together = found.groupby(list(within) or np.zeros(len(found)), sort=False, observed=True)
     p = together["p"].transform(lambda p: holm(p.tolist())).astype(float)
-    return found.assign(p=p, significant=p < level)
+    return found.assign(p=p).assign(significant=lambda t: decided(t, level))
+
+
+def decided(found: pd.DataFrame, level: float = 0.05) -> "pd.Series[bool]":
+    """Whether p is below the level and the interval on one side of 0: a test of ranks may speak where the mean says nothing."""
+    return (found["p"] < level) & ((found["low"] > 0) | (found["high"] < 0))
 
 
 def _questions(table: pd.DataFrame, between: str, on: list[str], by: list[str], value: str) -> Iterator[tuple[tuple, pd.DataFrame]]:

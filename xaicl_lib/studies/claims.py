@@ -112,11 +112,18 @@ def _part(table: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def _wide(row: Row, tables: Tables) -> pd.DataFrame:
-    """A line for each model and item, a column for each of what is compared; higher is better."""
+    """A line for each model and item, a column for each of what is compared; higher is better.
+
+    Raises:
+        InputError: means of a line are over different numbers of values, as where one side has not been asked all that the other has.
+    """
     rows = _part(tables[row.table], row.where)
     models = ["model"] if "model" in rows and row.between != "model" else []
-    wide = rows.pivot_table(index=[*models, *row.item.split("|")], columns=row.between, values=row.value, observed=True)
-    wide.columns = wide.columns.astype(str)
+    made = rows.groupby([*models, *row.item.split("|"), row.between], observed=True)[row.value].agg(["mean", "size"]).unstack()
+    wide, sizes = (made[name].rename(columns=str) for name in ("mean", "size"))
+    compared = [name for name in (row.first + "|" + row.second).split("|") if name in sizes]
+    if sizes[compared].dropna().nunique(axis=1).gt(1).any():
+        raise InputError(f"expected as many values on either side of claim {row.id!r}, got other numbers: name more in its `where`")
     return -wide if _lower(row) else wide
 
 
@@ -163,6 +170,16 @@ def _difference(row: Row, tables: Tables) -> _Evidence:
     wide = _wide(row, tables)
     values, note = _each(_mean(wide, row.first.split("|")) - _mean(wide, row.second.split("|")))
     return _paired(values, _unit(row), note=note)
+
+
+def _beyond(row: Row, tables: Tables) -> _Evidence:
+    """`first` against `second` on the first model of `where`, beyond what they differ by on its second, such as an untrained network."""
+    wide = _wide(row, tables)
+    gap = _mean(wide, row.first.split("|")) - _mean(wide, row.second.split("|"))
+    model, null = _conditions(row.where)["model"]
+    by_null = gap.xs(null, level="model")
+    values = (gap.xs(model, level="model") - by_null).dropna().to_numpy()
+    return _paired(values, _unit(row), note=f"beyond {null}, where it is {by_null.mean():+.3f}")
 
 
 def _halves(row: Row, tables: Tables) -> _Evidence:
@@ -287,7 +304,9 @@ def _printed_correlation(row: Row, tables: Tables) -> _Evidence:
 
 CHECKS: dict[str, Callable[[Row, Tables], _Evidence]] = {
     one.__name__.lstrip("_"): one
-    for one in (_difference, _halves, _level, _best, _correlation, _cost, _printed, _printed_each, _printed_best, _printed_correlation)
+    for one in (
+        _difference, _beyond, _halves, _level, _best, _correlation, _cost, _printed, _printed_each, _printed_best, _printed_correlation,
+    )
 }  # fmt: skip
 
 

@@ -335,14 +335,19 @@ def _by_model(table: pd.DataFrame, metric: str, variant: str = PLAIN) -> pd.Data
 
 
 def agreement(table: pd.DataFrame, reference: str = PAPER_MODEL) -> pd.DataFrame:
-    """Spearman's rank correlation over the transforms of each of our models with one of the paper's, by metric and variant."""
-    theirs = _paper()["model"].unique()
+    """Spearman's rank correlation over the transforms of each of our models with one of the paper's, by metric and variant.
+
+    The null is in the columns "score, SI", ...: that of the model's plain score with the same numbers of the paper.
+    """
+    theirs, score = _paper()["model"].unique(), _by_model(table, "score")
     rows = {
         f"{metric}, {variant}": _by_model(table, metric, variant).corr("spearman")[reference].drop(theirs)
         for metric in METRICS
         for variant in (PLAIN, GUIDED)
     }
-    return pd.DataFrame(rows).rename_axis("model").reindex([name for name in table["model"].unique() if name not in theirs])
+    nulls = {f"score, {metric}": score.corrwith(_by_model(table, metric)[reference], method="spearman") for metric in METRICS}
+    found = pd.DataFrame({**rows, **nulls}).rename_axis("model")
+    return found.reindex([name for name in table["model"].unique() if name not in theirs])
 
 
 def score_agreement(table: pd.DataFrame) -> pd.DataFrame:

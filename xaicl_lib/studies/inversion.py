@@ -18,7 +18,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
 from xaicl_lib.stages import stages, up_to
-from xaicl_lib.statistics.paired import holm, paired_difference, summarise
+from xaicl_lib.statistics.paired import decided, holm, paired_difference, summarise
 from xaicl_lib.studies.colour import colour_measures, colourless
 
 Images = Float[Tensor, "n 3 h w"]
@@ -358,7 +358,7 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: st
         InputError: a model that is not in the table.
     """
     found = [_contrasts(table, pairs, value).assign(measure=value.replace("_", " ")) for value in values]
-    return pd.concat(found, ignore_index=True).assign(significant=lambda t: t["p"] < level)
+    return pd.concat(found, ignore_index=True).assign(significant=lambda t: decided(t, level))
 
 
 def _contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str) -> pd.DataFrame:
