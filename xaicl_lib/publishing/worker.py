@@ -108,6 +108,8 @@ def _describe(error: Exception) -> str:
     """What went wrong, in one line."""
     if isinstance(error, PapermillExecutionError):
         return f"{error.ename}: {error.evalue}"
+    if isinstance(error, _Ended):
+        return str(error)
     if isinstance(error, DeadKernelError):
         return "the kernel died, as it does when memory runs out"
     if isinstance(error, OSError):
@@ -115,13 +117,21 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+class _Ended(Exception):
+    """A notebook that ended itself, as by `sys.exit(0)`, which papermill takes for its end."""
+
+
 def _execute(plan: dict[str, Any]) -> None:
     """Execute the notebook of a plan; the draft is complete or not there."""
     ahead = {"kernel_manager_class": _AheadManager} if any(sys.argv[3:]) else {}
-    papermill.execute_notebook(
+    done = papermill.execute_notebook(
         plan["source"], plan["draft"], plan["parameters"], engine_name="telling", kernel_name="python3", cwd=plan["folder"], **ahead,
         progress_bar=False, request_save_on_cell_execute=False, start_timeout=NEVER, execution_timeout=NEVER, iopub_timeout=NEVER,
     )  # fmt: skip
+    code = [cell for cell in done.cells if cell.cell_type == "code" and cell.source.strip()]
+    if code and code[-1].execution_count is None:
+        Path(plan["draft"]).unlink()
+        raise _Ended("the notebook ended itself, and what comes after this cell did not run")
 
 
 def _main() -> int:
