@@ -153,6 +153,7 @@ def test_twins_of_several_seeds_are_set_beside_what_seeds_do(metric, sign) -> No
     assert (other["twin"], other["ordered"], other["named"]) == ("no_blur, unseen", 0, 0)
     whole = dissection.beyond_seeds(own.assign(backbone=dissection.WHOLE), "base", twins).iloc[0]
     assert (whole["twin"], whole["mean"]) == ("no_blur", row["mean"])
+    assert dissection.beyond_seeds(own, "base", {"absent": (("blur",), -1)}).empty
 
 
 def test_baselines_are_those_of_a_model_that_knows_the_mean_colour() -> None:
