@@ -2,8 +2,8 @@
 # torch: antialias=True changes what is enlarged bicubically, though there is nothing to smooth: it is another cubic curve.
 #
 # An antialiasing filter widens when an image is made smaller, so one would expect the flag to do nothing when it is made larger, and for
-# bilinear that is so. Bicubic uses Keys' curve with a = -0.75 without the flag, as OpenCV does, and with a = -0.5 with it, as Pillow does
-# (and borders are treated otherwise). The page on interpolate promises Pillow's numbers "for downsampling" and names no coefficient. So a grid
+# bilinear that is so. Bicubic uses Keys' curve with a = -0.75 without the flag and with a = -0.5 with it, as Pillow does
+# (and borders are treated otherwise). The page on interpolate promises Pillow's numbers for downsampling and names no coefficient. So a grid
 # of positions enlarged for larger images, or a coarse map enlarged over a photo, is another one in a library that sets the flag everywhere;
 # beside an edge it overshoots by 11 % or by 7 %.
 #

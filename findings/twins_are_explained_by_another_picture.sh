@@ -5,7 +5,7 @@
 # or an error. pytorch-grad-cam keeps both calls and draws the first, captum and torchcam keep the last; which picture that is only the order of
 # two lines in `forward` tells, and nothing warns. Where the first call is a reference that needs no gradient, pytorch-grad-cam has one
 # gradient for two activations and draws a map of neither picture: the reference's activations weighed by the photo's gradients.
-# (captum's questions and answers say "the last execution" of layers used again; neither page on Grad-CAM does, nor does pytorch-grad-cam.)
+# (captum's questions and answers say "the last execution" of layers used again; its text on Grad-CAM does not, nor does pytorch-grad-cam's README.)
 #
 # Seen with grad-cam 1.5.7, captum 0.9.0, torchcam 0.5.0, torch 2.14.1: pair: first, last, last; reference first: the mixture, photo, photo.
 # Exits with 0 while that is so, with 1 when it has changed. OpenCV, which grad-cam brings, loads libGL.
