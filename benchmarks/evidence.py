@@ -26,6 +26,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from xaicl_lib.studies.dissection import DOSED, LEFT_OUT
+
 HERE = Path(__file__).parent
 SCENES = ("scenes_simclr", "scenes_supervised", *(f"scenes_simclr_{how}" for how in ("no_jitter", "no_grayscale", "no_blur", "rotation")))
 PHOTOS = ("simclr", "barlow_twins", "simsiam", "moco_v3", "supervised", "supcon", "triplet")
@@ -91,6 +93,7 @@ RUNS = (
     Run("shortcuts", ("shortcuts.py",), tuple(f"stickers_{share}" for share in ("none", "0", "50", "95")), 200, given=("--pairs", "200"),
         stored=False, apart=False, needs=""),
     Run("twins_seeds", ("twins.py",), (*SCENES[:1], *SCENES[2:]), 5, "seed", given=("--seeds", "5"), stored=False, apart=False, needs=""),
+    Run("seeds", ("seeds.py",), (SCENES[0], *LEFT_OUT, *DOSED), 3, "seed", given=("--seeds", "1", "2", "3"), stored=False, apart=False, needs=""),
     Run("cells", ("cells.py",), (*SCENES[:3], "simclr", "barlow_twins", "supervised"), 64, given=("-n", "64"), stored=False, apart=False),
     Run("search", ("search.py",), ("apart", "links", "measured", "words", "weights"), 80, who="part", given=("-n", "80"), stored=False,
         apart=False, needs=""),
