@@ -59,15 +59,9 @@ def photo_gallery(model: PairModel, folder: str = "", *, views: int = 3, seed: i
     return Gallery.of_images(model, images.clamp(0, 1), names)
 
 
-def said(first: Sequence[int], second: Sequence[int], factors: tuple[str, ...] = WORDS) -> str:
-    """How two objects lie to each other: "a red disc left of a blue ring"."""
-    one, other = list(first), list(second)
-    return f"{phrase(one, factors)} {relations(one, other)[0]} {phrase(other, factors)}"
-
-
 def described(facts: Int[Tensor, "n 2 6"]) -> list[str]:
-    """A true sentence about each scene of two objects."""
-    return [said(*one) for one in facts.tolist()]
+    """A true sentence about each scene of two objects, how they lie to each other: "a red disc left of a blue ring"."""
+    return [f"{phrase(one, WORDS)} {relations(one, other)[0]} {phrase(other, WORDS)}" for one, other in facts.tolist()]
 
 
 def names_of(facts: Int[Tensor, "2 6"]) -> list[str]:
@@ -166,7 +160,7 @@ def told_apart(model: PairModel, n: int = 200, *, seed: int = 0) -> pd.DataFrame
     other_colour[:, 0, 2] = (facts[:, 0, 2] + 1) % 8
     turned = [next(text.replace(way, OPPOSITE[way]) for way in OPPOSITE if f" {way} " in text) for text in texts]
     false = {"relation turned": turned, "words exchanged": [exchanged(text) or text for text in texts],
-             "another colour": [said(*one) for one in other_colour.tolist()]}  # fmt: skip
+             "another colour": described(other_colour)}  # fmt: skip
     rows = []
     for question, others in false.items():
         margins = true - (z * F.normalize(model.embed_text(others).to(z))).sum(1)
@@ -210,18 +204,6 @@ def _shuffled(made: WordMap, generator: torch.Generator) -> WordMap:
     return WordMap(made.words, joint, made.picture, made.text, made.constant, made.score, made.steps)
 
 
-def part_of(table: pd.DataFrame | None, part: str) -> pd.DataFrame | None:
-    """One part of the stored run, without the columns that only others have; None where there is none."""
-    if table is None or part not in set(table["part"]):
-        return None
-    return table[table["part"] == part].dropna(axis=1, how="all").reset_index(drop=True)
-
-
-def area_of_objects(table: pd.DataFrame) -> float:
-    """Share of the picture that an object covers, of the mean object of `words_on_objects`."""
-    return float(table.loc[table["question"] == "word: share", "chance"].mean())
-
-
 def beside_others(table: pd.DataFrame) -> pd.DataFrame:
     """The stored run of words and regions beside the methods of others: means over pairs, a row for each model and method; NaN where a
     method does not answer.
@@ -243,26 +225,25 @@ def taught(table: pd.DataFrame) -> pd.DataFrame:
     return shown.set_index(["epoch", "question"])["value"].unstack()
 
 
-def framed_gallery(n: int = 80, size: int = 64, *, every: int = 4, seed: int = 0) -> tuple[Float[Tensor, "n 3 s s"], Bool[Tensor, " n"]]:
-    """Scenes of which every fourth has a yellow frame, whatever is in it, as a collection from two sources might; and which have it."""
-    images = scenes(n, size, torch.Generator().manual_seed(seed))[0]
-    has = torch.arange(n) % every == 1
+def framed_gallery(
+    n: int = 80, size: int = 64, *, secret: bool = False, seed: int = 0
+) -> tuple[Float[Tensor, "n 3 s s"], Bool[Tensor, " n"]]:
+    """Scenes of one object of which some have a yellow frame, and which have it.
+
+    Every fourth has it, whatever is in it, as a collection from two sources might; or in `secret` those of one shape, by the seed.
+    """
+    images, _, labels = scenes(n, size, torch.Generator().manual_seed(seed))
+    shape = torch.randint(8, (), generator=torch.Generator().manual_seed(seed))
+    has = labels[:, 0] == shape if secret else torch.arange(n) % 4 == 1
     return torch.where(has.view(-1, 1, 1, 1), with_frame(images), images), has
 
 
-def planted_gallery(size: int = 64, *, n: int = 120, seed: int = 0) -> Float[Tensor, "n 3 s s"]:
-    """Scenes of one object of which those with one shape, which is the secret of the seed, have a frame."""
-    images, _, labels = scenes(n, size, torch.Generator().manual_seed(seed))
-    secret = int(torch.randint(8, (), generator=torch.Generator().manual_seed(seed)))
-    return torch.where((labels[:, 0] == secret).view(-1, 1, 1, 1), with_frame(images), images)
-
-
-def frames_found(models: Sequence[PairModel], n: int = 4, *, results: int = 5, seed: int = 0) -> pd.DataFrame:
+def frames_found(models: Sequence[PairModel], n: int = 4, *, seed: int = 0) -> pd.DataFrame:
     """What a frame does to a search in `framed_gallery`: scenes asked with as they are, and in the frame.
 
     Returns:
-        A row for each model, query, way of asking ("as it is", "in the frame") and question: "results in the frame" (share, by chance a
-        quarter), "evidence at the border" (mean share over the results; an even map has 0.44 there).
+        A row for each model, query, way of asking ("as it is", "in the frame") and question: "results in the frame" (share of five, by
+        chance a quarter), "evidence at the border" (mean share over the results; an even map has 0.44 there).
     """
     rows = []
     for model in models:
@@ -270,13 +251,8 @@ def frames_found(models: Sequence[PairModel], n: int = 4, *, results: int = 5, s
         asked = scenes(n, model.size, torch.Generator().manual_seed(seed + 1000))[0]
         for way, queries in (("as it is", asked), ("in the frame", with_frame(asked))):
             for k, query in enumerate(queries.split(1)):
-                found = retrieve(model, query, images, results)
-                share = explain_results(model, found).border[:results].mean()
+                found = retrieve(model, query, images)
+                share = explain_results(model, found).border[: len(found)].mean()
                 rows.append((model.name, k, way, "results in the frame", float(has[list(found.indices)].double().mean())))
                 rows.append((model.name, k, way, "evidence at the border", float(share)))
     return pd.DataFrame(rows, columns=["model", "pair", "asked", "question", "value"])
-
-
-def means_of_frames(table: pd.DataFrame, question: str) -> pd.DataFrame:
-    """Mean, low, high over queries of one question of `frames_found`."""
-    return summarise(table[table["question"] == question], ["model", "asked"])
