@@ -63,7 +63,6 @@ def _explain_text(
     *,
     foil: str = "other object",
     factors: tuple[str, ...] = WORDS,
-    seed: int = 0,
 ) -> Explanation:
     """Why each scene is like the text that names its first object, rather than like the foil.
 
@@ -73,7 +72,6 @@ def _explain_text(
         method: of explanation; its target follows from the foil.
         foil: "none", "other object" (the text of the second object) or "other texts" (of every other colour and shape).
         factors: that the texts name.
-        seed: of the method.
 
     Raises:
         InputError: an unknown foil, or two objects that these words do not tell apart.
@@ -86,7 +84,7 @@ def _explain_text(
         if text == other:
             raise InputError(f"expected words that tell both objects apart, got {text!r} for either; name more factors")
         corpus, against = model.embed_text([text]), [other] if foil == "other object" else _other_texts(text, factors)
-        made.append(explain_corpus(model, image, one, corpus, model.embed_text(against), seed))
+        made.append(explain_corpus(model, image, one, corpus, model.embed_text(against)))
     return Explanation.concat(made)
 
 
@@ -140,8 +138,3 @@ def shares_on_objects(table: pd.DataFrame) -> pd.DataFrame:
     part = table[(table["metric"] == "relevance_mass") & (table["foil"] == "other object")]
     long = part.rename(columns={"value": "named", "other": "not named"}).melt(["way", "pair"], ["named", "not named"], "object")
     return summarise(long, ["way", "object"])
-
-
-def pointing_by_foil(table: pd.DataFrame) -> pd.DataFrame:
-    """How often the strongest pixel lies on the object that the text names: one row per way and foil, mean, low, high over scenes."""
-    return summarise(table[table["metric"] == "pointing_game"], ["way", "foil"])
