@@ -236,25 +236,16 @@ def completed(live: Sequence[pd.DataFrame], larger: pd.DataFrame | None, models:
     return pd.concat(chosen, ignore_index=True).astype(dict.fromkeys(["model", "data", "cue", "name", "partner"], str))
 
 
-def stimuli_of(table: pd.DataFrame) -> dict[str, int]:
-    """How many photos and scenes models were asked about."""
-    return table.groupby("data", observed=True)["stimulus"].nunique().to_dict()
-
-
-def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
-    """One row per model, data and trial: the partner that shares a cue beside the one that shares the shape.
+def versus(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, data and trial: the partner that shares the texture beside the one that shares the shape.
 
     Returns:
         model, data, trial (its number), name, partner, score, wins, overlap, shape_partner, shape_score, margin (score minus
-        shape_score: positive if the cue wins).
-
-    Raises:
-        InputError: no such cue in the table.
+        shape_score: positive if the texture wins).
     """
-    require("cue of the table", table["cue"].unique(), cue)
     numbered = table.assign(trial=table.groupby(["model", "data", "cue"], sort=False, observed=True).cumcount())
     key = ["model", "data", "trial"]
-    ours = numbered.loc[numbered["cue"] == cue, [*key, "name", "partner", "score", "wins", "overlap"]]
+    ours = numbered.loc[numbered["cue"] == TEXTURE, [*key, "name", "partner", "score", "wins", "overlap"]]
     shape = numbered.loc[numbered["cue"] == SHAPE, [*key, "partner", "score"]]
     both = ours.merge(shape.rename(columns={"partner": "shape_partner", "score": "shape_score"}), on=key)
     return both.assign(margin=both["score"] - both["shape_score"])
@@ -304,12 +295,13 @@ def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cl
         table: of `choose`.
         by: columns that make a group.
         cluster: column of what is drawn again as a whole, because its rows are no separate observations: the stimulus where it was
-            asked about several times, or the photo behind it.
+            asked about several times, or the "photo" of which its texture is.
 
     Returns:
         One row per group: mean, low, high (Wilson where each cluster has one row, else percentiles of a bootstrap over clusters), n (rows)
         and clusters.
     """
+    table = _with_photo(table)
     require("column", table.columns, cluster)
     known = table.dropna(subset=["wins"])
     found = shares(known, by, "wins")
@@ -363,16 +355,15 @@ def against_references(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         By `against` and model: difference of the shares with its interval, more, fewer (trials or textures) and p.
     """
-    some = _of_texture(table)
+    some = _with_photo(table[table["cue"] == TEXTURE])
     tests = [_paired(part, base, cluster=cluster).assign(against=base) for base, cluster, part in _comparable(some)]
     found = pd.concat(tests).set_index(["against", "model"])
     return found.assign(difference=with_interval(found, "+.2f", mean="difference"))[["difference", "more", "fewer", "p"]]
 
 
-def _of_texture(table: pd.DataFrame) -> pd.DataFrame:
-    """The trials of texture, with the photo that it is of."""
-    own = table[table["cue"] == TEXTURE]
-    return own.assign(photo=own["name"].str.split("-").str[1])
+def _with_photo(table: pd.DataFrame) -> pd.DataFrame:
+    """Trials of photos with the photo that the texture is of, as their names say it."""
+    return table.assign(photo=table["name"].str.split("-").str[1]) if "name" in table else table
 
 
 def _comparable(table: pd.DataFrame) -> Iterator[tuple[str, str | None, pd.DataFrame]]:
@@ -386,19 +377,14 @@ def _comparable(table: pd.DataFrame) -> Iterator[tuple[str, str | None, pd.DataF
 
 
 def by_texture(table: pd.DataFrame) -> pd.DataFrame:
-    """How often each class of textures wins over shape, on photos: a column for each model, the textures that win most first."""
-    photos = _of_texture(table[table["data"] == "photos"])
+    """How often each class of textures wins over shape, of trials of photos: a column for each model, the textures that win most first."""
+    photos = _with_photo(table)
     by = won(photos.assign(texture=photos["photo"].str.rstrip("0123456789")), ["model", "texture"])
     grid = by.pivot_table("mean", "model", "texture").loc[by["model"].unique()]
     return grid[grid.mean().sort_values(ascending=False).index].T
 
 
-def textures_anew(table: pd.DataFrame) -> pd.DataFrame:
-    """How often texture wins over shape, on photos, with intervals over the photos of which the textures are."""
-    return won(_of_texture(table[table["data"] == "photos"]), ["model"], cluster="photo").set_index("model")
-
-
-def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, level: float = 0.05) -> pd.DataFrame:
+def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None) -> pd.DataFrame:
     """For which models a cue wins more or less often than for a reference, trial against the same trial.
 
     An exact sign test over the stimuli on which the two differ (with one draw McNemar's exact test), corrected by Holm's procedure for
@@ -409,12 +395,11 @@ def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, 
         table: of `choose`, of several models on the same trials.
         reference: the model that the others are compared with.
         cluster: column of what stimuli were made from.
-        level: of the corrected tests.
 
     Returns:
         One row per data, cue and other model: difference (of the shares), low, high (95 % bootstrap over stimuli, or sources), n (how
         many of them), more and fewer (those on which the cue wins more often for the model than for the reference, and less often),
-        p (corrected), significant.
+        p (corrected).
 
     Raises:
         InputError: the reference is not in the table.
@@ -427,25 +412,21 @@ def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, 
         if reference not in wide:
             continue
         source = None if cluster is None else part.drop_duplicates("stimulus").set_index("stimulus")[cluster]
-        found = [_against(wide[name] - wide[reference], source) for name in wide if name != reference]
         names = [name for name in wide if name != reference]
+        found = [_against(wide[name] - wide[reference], source) for name in names]
         for name, one, p in zip(names, found, holm([row["p"] for row in found]), strict=True):
-            rows.append({"data": data, "cue": cue, "model": name, **one, "p": p, "significant": p < level})
+            rows.append({"data": data, "cue": cue, "model": name, **one, "p": p})
     return pd.DataFrame(rows)
 
 
-def _sign_test(more: int, fewer: int) -> float:
+def _against(difference: pd.Series, source: pd.Series | None) -> dict[str, float]:
     from scipy.stats import binomtest  # takes half a second to import
 
-    return float(binomtest(more, more + fewer).pvalue)
-
-
-def _against(difference: pd.Series, source: pd.Series | None) -> dict[str, float]:
     known = difference.dropna()
     values = (known if source is None else known.groupby(source).mean()).to_numpy()
     low, high = interval(values)
     more, fewer = int((values > 0).sum()), int((values < 0).sum())
     p = 1.0
     if more + fewer:
-        p = _sign_test(more, fewer) if source is None else signed_ranks(values)
+        p = binomtest(more, more + fewer).pvalue if source is None else signed_ranks(values)
     return {"difference": values.mean(), "low": low, "high": high, "n": len(values), "more": more, "fewer": fewer, "p": float(p)}
