@@ -272,13 +272,12 @@ def _verdict(difference: float, sure: bool) -> str:
     return "undecided" if not sure else "holds" if difference > 0 else "contrary"
 
 
-def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.05) -> pd.DataFrame:
+def verdicts(table: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     """How many methods are significantly better, and how many worse, than each control: what a metric says of a model's maps at all.
 
     Args:
         table: as from `evaluate`.
         controls: methods of the table that do not look at the model.
-        level: of the tests of `compare`, corrected within each metric and model.
 
     Returns:
         A row for each metric, model and control: better, worse, methods (how many could be either).
@@ -288,7 +287,7 @@ def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.0
     """
     rows = []
     for metric in dict.fromkeys(table["metric"]):
-        tested = [(*names, p < level) for names, _, p in _compared(table, metric, controls)]  # without intervals, which nobody asks for
+        tested = [(*names, p < 0.05) for names, _, p in _compared(table, metric, controls)]  # without intervals, which nobody asks for
         found = pd.DataFrame(tested, columns=["model", "better", "worse", "significant"])
         for model, part in found.groupby("model", sort=False):
             sure = part[part["significant"]]

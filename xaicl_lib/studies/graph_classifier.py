@@ -61,14 +61,13 @@ class _GraphHead(nn.Module):
         classes: scores out.
         hidden: width of the middle layer; 0 for a single layer.
         graph: whether there will be one.
-        generator: of the weights of two layers; a single one begins at zero.
     """
 
-    def __init__(self, d: int, classes: int, *, hidden: int = 0, graph: bool = True, generator: Generator | None = None) -> None:
+    def __init__(self, d: int, classes: int, *, hidden: int = 0, graph: bool = True) -> None:
         super().__init__()
         widths = [d, hidden, classes] if hidden else [d, classes]
         self.layers = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in itertools.pairwise(widths))
-        generator = Generator().manual_seed(0) if generator is None else generator
+        generator = Generator().manual_seed(0)  # of the weights of two layers; a single one begins at zero
         with torch.no_grad():
             for layer in self.linears:
                 nn.init.zeros_(layer.bias)
@@ -119,7 +118,6 @@ def _fit(
     graph: _Graph | None = None,
     hidden: int = 0,
     strength: float = PROBE_C,
-    generator: Generator | None = None,
 ) -> _GraphHead:
     """A head that has learned the labels of the known items; with a graph it also saw the features of all others, but no label of theirs.
 
@@ -133,9 +131,8 @@ def _fit(
         graph: of all items, or none.
         hidden: width of the middle layer; 0 for a single layer.
         strength: C.
-        generator: of the first weights.
     """
-    head = _GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None, generator=generator).to(x)
+    head = _GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None).to(x)
     at, want = known.nonzero()[:, 0], labels[known]
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe")
     given = (x[at],) if graph is None else (x, graph, graph.some(at))

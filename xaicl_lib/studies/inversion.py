@@ -111,8 +111,6 @@ def invert(
     settings: Settings = Settings(),
     generator: Generator | None = None,
     frames: int = 0,
-    chunk: int | None = None,
-    callback: Callable[[int, Float[Tensor, " n"]], None] | None = None,
 ) -> Inversion:
     r"""Pictures whose features at a stage match those of the targets.
 
@@ -135,8 +133,6 @@ def invert(
         settings: how to search.
         generator: of the start, which is the same for every target; None is seed 0.
         frames: how many pictures of the way to keep, evenly over the logarithm of the steps, the first and the last among them.
-        chunk: targets in flight; None is what suits the model's device.
-        callback: called after each step with the number of steps done and the targets' errors before the last of them.
 
     Raises:
         InputError: images out of range, an unknown stage.
@@ -147,7 +143,7 @@ def invert(
         network = up_to(model, stage)
         start = settings.noise * torch.randn(3, h, w, generator=generator or Generator().manual_seed(0))
         at = _frame_steps(settings.steps, frames)
-        parts = [_search(model, network, part, start, settings, at, callback, stage) for part in images.split(chunk or model.chunk(h * w))]
+        parts = [_search(model, network, part, start, settings, at, stage) for part in images.split(model.chunk(h * w))]
     pixels, error, grey, curve, kept, seconds = zip(*parts, strict=True)
     joined = (torch.cat(pixels), torch.cat(error), torch.cat(grey), torch.cat(curve, 1), at, torch.cat(kept, 1))
     return Inversion(*joined, seconds=sum(seconds) / len(images))
@@ -171,7 +167,6 @@ def _search(
     start: Tensor,
     settings: Settings,
     at: Sequence[int],
-    callback: Callable[[int, Tensor], None] | None,
     stage: str,
 ) -> Found:
     """Pixels, error, error of the grey copy, curve, frames, seconds of one batch."""
@@ -200,8 +195,6 @@ def _search(
         curve.append(error)
         if step + 1 in at:
             kept.append(z)
-        if callback is not None:
-            callback(step + 1, error)
     with torch.no_grad():
         error = loss(z)
         grey = loss((augment.grayscale(targets.to(std)) - mean) / std)
@@ -339,7 +332,7 @@ def last_over_first(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return found.assign(**{column: np.exp(found[column]) for column in ("mean", "low", "high")})
 
 
-def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: str, level: float = 0.05) -> pd.DataFrame:
+def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: str) -> pd.DataFrame:
     """Differences between two models at each stage, and in the slope over the stages, target against the same target.
 
     Wilcoxon's signed-rank test for each, corrected for their number by Holm's procedure over all rows of a value together.
@@ -348,7 +341,6 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: st
         table: of `colour_table`.
         pairs: models to compare: the first minus the second. Both have the same stages and targets.
         values: the columns.
-        level: of the corrected tests.
 
     Returns:
         Columns measure (the value, in words), first, second, stage, mean, low, high (95 % bootstrap over targets), n, p (corrected) and
@@ -358,7 +350,7 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: st
         InputError: a model that is not in the table.
     """
     found = [_contrasts(table, pairs, value).assign(measure=value.replace("_", " ")) for value in values]
-    return pd.concat(found, ignore_index=True).assign(significant=lambda t: decided(t, level))
+    return pd.concat(found, ignore_index=True).assign(significant=decided)
 
 
 def _contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str) -> pd.DataFrame:

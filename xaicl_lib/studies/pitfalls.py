@@ -157,7 +157,7 @@ def _from_the_middle(masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
 CELLS_OF = ("grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians")  # methods whose maps have the cells of the features
 
 
-def where_cells_look(model: PairModel, images: Float[Tensor, "n 3 h w"], *, generator: Generator | None = None) -> tuple[float, float]:
+def where_cells_look(model: PairModel, images: Float[Tensor, "n 3 h w"]) -> tuple[float, float]:
     """How far below and right of the middle of the place where it is drawn a cell of the features of side a looks, in pixels.
 
     A map of such cells is stretched over the image, cell (i, j) to its share of it. What the cell looks at is asked of the network: the
@@ -166,11 +166,10 @@ def where_cells_look(model: PairModel, images: Float[Tensor, "n 3 h w"], *, gene
     Args:
         model: with a feature map.
         images: (n, 3, h, w) in [0, 1], of the model's size.
-        generator: of the mix; None is seed 0.
     """
     x = model.normalize(images).detach().requires_grad_()
     features = model.features_a(x)
-    mix = torch.randn(features.shape[1], generator=generator or Generator().manual_seed(0)).to(features)
+    mix = torch.randn(features.shape[1], generator=Generator().manual_seed(0)).to(features)
     rows, columns = (range(count // 4, count - count // 4) for count in features.shape[2:])
     away = []
     for i, j in itertools.product(rows, columns):
@@ -210,10 +209,10 @@ def moved_cells(model: PairModel, pair: Pair, by: tuple[float, float], methods: 
     return pd.concat(frames, ignore_index=True)
 
 
-def gains_of_moving(run: pd.DataFrame, metric: str = "relevance_rank") -> pd.DataFrame:
-    """By how much moved cells find more than cells as usual, by method and kind of pairs; the mean over models of a pair is one value."""
-    table = run[run["metric"] == metric].groupby(["pairs", "method", "cells", "pair"], observed=True)["value"].mean().reset_index()
-    return paired_difference(table, "cells", "pair", ["pairs", "method"], names=["moved"], against="as usual")
+def gains_of_moving(run: pd.DataFrame) -> pd.DataFrame:
+    """By how much the relevance rank of moved cells is higher than of cells as usual, by method and kind of pairs, over pairs."""
+    rank = run[run["metric"] == "relevance_rank"]
+    return paired_difference(rank, "cells", ["model", "pair"], ["pairs", "method"], names=["moved"], against="as usual", unit="pair")
 
 
 def _moved(maps: Float[Tensor, "n i j"], pixels: Tensor, by: tuple[float, float]) -> Float[Tensor, "n h w"]:
