@@ -21,8 +21,6 @@ def explained(method: Method, model: PairModel, pair: Pair, number: int, limit: 
     """The method's answer for one pair.
 
     Args:
-        method: that is tried.
-        model, pair: what it is given.
         number: of the pair, for messages.
         limit: seconds that it may take.
 

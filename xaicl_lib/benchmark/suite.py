@@ -57,9 +57,7 @@ def case(model: PairModel, kind: str, count: int = COUNT, seed: int = 0) -> Case
     drawn. A pair is confirmed if its score falls by `SURE`, and by `SURE` more than without any other thing, on average over its sides.
 
     Args:
-        model: that embeds them.
         kind: one of `KINDS`, or of those of `mosaics`.
-        count: at most so many.
         seed: 0 for the public half; any other number draws pairs that nobody has seen.
     """
     require("kind of pair", (*KINDS, *mosaics.KINDS), kind)

@@ -66,8 +66,6 @@ def fetch(address: str, path: Path, *, sha256: str | None = None, size: int | No
     goes on from there if the server still has that version. Of several processes one downloads, the others wait.
 
     Args:
-        address: of https.
-        path: of the file to be.
         sha256, size: of the file, where they are known; checked before it gets its name.
         transport: instead of `_https`, for tests.
 

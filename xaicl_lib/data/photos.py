@@ -38,7 +38,6 @@ def photo_mosaics(
     of random numbers: the first ten of a thousand are the same as ten.
 
     Args:
-        n: how many pairs.
         size: side of a mosaic in pixels, even; its photos are half as large.
         photos: (m, 3, s, s), bytes or float in [0, 1]; without them nine sample photos of scikit-image and scikit-learn.
         labels: the photos' classes; without them each photo is a class of its own.

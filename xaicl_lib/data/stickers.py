@@ -42,7 +42,6 @@ def stickered_pairs(n: int, carried: str = "same", kind: str = "same_object", si
     """Pairs of scenes with a sticker on either side; objects, stickers of side a and corners do not depend on what is carried.
 
     Args:
-        n: how many pairs.
         carried: whether side b carries the same sticker as side a or another one; with "none" neither side carries any.
         kind: of pair, as for `scene_pairs`, of one object a side.
         size: side in pixels.

@@ -92,9 +92,7 @@ def attention_of(
     """A map and the attention weights behind it, block by block: (n, c, i, j), and (n, heads, t, u) each, which gradients reach.
 
     Args:
-        features: from images to maps.
         x: images in the model's input space.
-        name: of the model, for the error.
         kept: what is kept of the weights of a block, instead of themselves.
 
     Raises:

@@ -60,9 +60,6 @@ def interaction_cam(
     :math:`M_a = \sum_d F_a \odot h \odot \mathrm{ReLU}(g_a)`; without, the cell-wise gradient :math:`G_a` stands for :math:`g_a`.
 
     Args:
-        model: any model.
-        pair: n pairs.
-        score: what is explained.
         reduction: "mean", "max", or "attention" (query: the mean over cells; keys and values: the cells; raw dot products).
         gradient_interaction: whether g comes from the interaction of both gradients; this needs maps of one size.
 

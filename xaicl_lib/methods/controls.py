@@ -24,12 +24,8 @@ def random_map(
     """Uniform random numbers: what any metric gives for no knowledge at all.
 
     Args:
-        model: any model; only its score is used.
-        pair: n pairs.
-        score: what would be explained.
         generator: of the numbers. Each pair has its own, drawn from the generator's seed and the pixels, so that the average over pairs is
             that of many random maps and still no pair depends on the others.
-        chunk: images in flight.
         cells: cells along the shorter side of an image.
 
     Returns:

@@ -28,8 +28,6 @@ def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, gui
 
     Args:
         model: any model; one with ReLUs, if only in its head, for `guided`.
-        pair: n pairs.
-        score: what is explained.
         guided: pass back only positive gradients at every ReLU. Where only the head has ReLUs, as in vision transformers with a
             projection head, only there: what comes back from the features on is the plain gradient of another direction.
 
@@ -71,9 +69,7 @@ def smooth_grad(
     Args:
         model: any model; one with ReLUs, if only in its head, for `guided`.
         pair: n pairs; both sides of one size.
-        score: what is explained.
         generator: of the noise, which is drawn once and used for every pair.
-        chunk: noisy images in flight.
         samples: noisy copies of the pair.
         level: standard deviation of the noise as a share of the range of the normalised pixels.
         sigma: the rule: "smoothgrad" (level * range), "published" (level / range), or the standard deviation outright, in the model's
@@ -138,9 +134,7 @@ def averaged_transforms(
     Args:
         model: any model; one with ReLUs, if only in its head, for `guided`.
         pair: n pairs; both sides of one size.
-        score: what is explained.
         generator: of the noise, which is drawn once and used for every pair.
-        chunk: images in flight.
         transform: from pixels (n, c, h, w) in [0, 1] to such pixels; takes the place of side b by the transform of side a.
         level: noise on the blends, as a share of the range of the normalised pixels (the paper's variant N).
         sigma: the rule of the noise, or its standard deviation outright, as of `smooth_grad`.

@@ -64,8 +64,6 @@ class Method:
         """Explain `pair`, on the fast form of `model`; the result records the method and its parameters.
 
         Args:
-            model: whose similarity is explained.
-            pair: n pairs.
             options: `score` (a function, or the name of one), `generator` (None is seed 0; one that was drawn from before gives, by its
                 next number, the seed of the method's own, so that `params["seed"]` always makes the same map again), `chunk` (images in
                 flight; decides memory, never the result) and the method's own parameters.

@@ -58,11 +58,7 @@ def rise(
     longer sides have more cells. Every image draws masks of its own, from the generator's seed and its pixels.
 
     Args:
-        model: any model.
         pair: n pairs; without side b for one-sided scores.
-        score: what is explained.
-        generator: of the masks.
-        chunk: masked images in flight.
         masks: K, at least 2.
         cells: of the grid along the shorter side of the image.
         keep: p, the chance of a cell to be shown.

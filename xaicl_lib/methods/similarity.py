@@ -75,7 +75,6 @@ def integrated_jacobians(model: PairModel, pair: Pair, *, steps: int = 16, refer
 
     Args:
         model: any model whose head torch can differentiate forwards.
-        pair: n pairs.
         steps: points of the quadrature.
         reference: (c, i, j) or (c, 1, 1) map r in feature space, such as a data set's mean; zeros if left out.
 

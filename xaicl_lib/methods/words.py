@@ -99,7 +99,6 @@ def explain_words(model: PairModel, images: Float[Tensor, "n 3 h w"], texts: Seq
     token and channel; and words are cut where they come in, not behind layers that have mixed them.
 
     Args:
-        model: with a text side.
         images: (n, 3, h, w) in [0, 1].
         texts: n of them, each for its image.
         steps: points of the quadrature on either side; None takes more until all adds up to the cosine within 0.001, and warns if it does

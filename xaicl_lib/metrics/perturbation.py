@@ -94,13 +94,8 @@ def perturbation(
     it. The stored tables of this project are made with "blur".
 
     Args:
-        model: whose score is watched.
-        pair: n pairs.
-        explanation: its maps.
         columns: which of SI, SD, CI, CD, SAD, CAD.
-        score: what was explained.
         generator: whose seed gives the places of the baseline "shuffle"; None is seed 0.
-        chunk: images in flight.
         step: pixels at a time; None is the image's shorter side (225 points at 224 pixels). Where the sides differ in size, it
             is that of side a, and side b changes by the same share.
         insertion: what insertion starts from: "blur", "scaled_blur" (kernel and sigma in proportion to the image's shorter side),

@@ -45,7 +45,6 @@ def adaptive(sweep: _Pointwise, tolerance: float) -> Curves:
     Measured, not proven: see `benchmarks/adaptive.py` for how often areas are within the bound, and for how many points.
 
     Args:
-        sweep: of n pairs.
         tolerance: of each area, in units of the score.
 
     Returns:

@@ -54,12 +54,7 @@ def randomisation(
     of what was learned, not because activations vanish. Statistics of batch norms stay.
 
     Args:
-        model: that was explained.
-        pair: n pairs.
         explanation: made by a method of the registry; run again at each depth as it says.
-        score: what was explained.
-        generator: of the random orders.
-        chunk: images in flight.
         every: layers between two explanations; the last depth, all layers, is always there.
 
     Raises:

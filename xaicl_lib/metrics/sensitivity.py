@@ -49,15 +49,9 @@ def max_sensitivity(
     Differs: the draws are the same for all pairs, so that a value does not depend on the pairs measured with it.
 
     Args:
-        model: that was explained.
         pair: n pairs whose sides are of one size.
         explanation: made by a method of the registry.
-        columns: `max_sensitivity`.
-        score: what was explained.
-        generator: of the noise.
-        chunk: images in flight.
         radius: of the noise, in units of the model's input space.
-        draws: of the noise.
 
     Returns:
         Values >= 0, relative to the norm of the map; NaN for a map of zeros.

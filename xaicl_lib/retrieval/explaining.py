@@ -99,10 +99,8 @@ def explain_results(model: PairModel, results: Results, *, method: str = "integr
     captions, watermarks and grounds are there, rather than what a picture is of.
 
     Args:
-        model: that was searched with.
         results: from `retrieve`.
         method: with a joint map.
-        params: of it.
 
     Raises:
         InputError: a method without a joint map.

@@ -128,7 +128,6 @@ def embed_gallery(
         folder: of image files.
         file: NAME.safetensors.
         fit: how photos that are no squares become such, as for `xaicl_lib.images.open_photo`.
-        chunk: images in flight.
 
     Raises:
         InputError: no image that can be read, or a file with embeddings of another model, fit or interpolation.

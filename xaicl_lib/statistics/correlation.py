@@ -84,8 +84,6 @@ def correlate(
         of: column with what the models are good at.
         cluster: column of what belongs together; None takes every model for independent.
         control: the method (or family) whose scores are the control.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
         A row for each of `by`, group and statistic: r, low, high, p, models, clusters, pairs. p is that of the bootstrap (see

@@ -22,9 +22,7 @@ def summarise(
 
     Args:
         table: with a column `value`, as from `evaluate`.
-        by: columns that make a group.
         confidence: of the interval (see `interval`).
-        seed: of the resampling.
 
     Returns:
         One row per group: mean, low, high, n (values that are numbers), undefined (those that are not). Without two values that are
@@ -203,7 +201,6 @@ def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), le
         against: compare with these methods only, such as the controls: fewer questions, which fewer pairs can answer. (Twelve pairs, for
             example, can never decide one of 190 comparisons: the smallest p value of their test is 2 / 2**12.)
         level: of the corrected tests; intervals hold 1 - level.
-        seed: of the intervals' resampling.
 
     Returns:
         A row for each model and two methods, the one with the better mean first: model, better, worse, difference (mean over pairs of
@@ -245,9 +242,7 @@ def claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str]
     lack one of the methods have no rows.
 
     Args:
-        table: as from `evaluate`.
         better: the method that the claim prefers.
-        worse: the other one.
         columns: metrics, whose directions are known from the registry.
         level: of the corrected tests; intervals hold 1 - level.
 
@@ -274,10 +269,6 @@ def _verdict(difference: float, sure: bool) -> str:
 
 def verdicts(table: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     """How many methods are significantly better, and how many worse, than each control: what a metric says of a model's maps at all.
-
-    Args:
-        table: as from `evaluate`.
-        controls: methods of the table that do not look at the model.
 
     Returns:
         A row for each metric, model and control: better, worse, methods (how many could be either).

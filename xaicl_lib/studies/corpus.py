@@ -114,13 +114,11 @@ def settings(
     """A question about each class, from one pool of labelled images whose parts do not overlap.
 
     Args:
-        model: that embeds the pool.
         images, labels, names: the pool, its classes 0, 1, ..., and their names.
         classes: to ask about; None is all.
         explicands: of the class and, as many, of other classes.
         corpus: images of the class; as many others to measure by.
         foil: images of other classes; as many others to measure by.
-        seed: of the choice for each class.
 
     Raises:
         InputError: one class only, labels of another number, or a class with too few images.
@@ -165,11 +163,9 @@ def explain_corpus(model: PairModel, images: Float[Tensor, "n 3 h w"], method: M
 
     Args:
         model: whose space corpus and foil are in.
-        images: to explain.
         method: of the registry, or of captum by a name of `CAPTUM`, with its parameters; among these `target`, one of `TARGETS`:
             similarity to the corpus minus that to the foil (contrastive, if none is given), to the corpus alone, to the image itself
             (label-free), or to the image itself minus that to the foil (contrastive label-free).
-        corpus, foil: embeddings.
 
     Label-free ones explain the dot product with the image's own embedding, held fixed; contrastive label-free ones the cosine with it,
     minus the mean cosine with the foil, both as in the program that :cite:t:`lin2023contrastive` published: the contrastive corpus
@@ -254,8 +250,6 @@ def evaluate_corpora(
     sample.
 
     Args:
-        model: to explain, and to watch.
-        asked: the questions.
         classifier: from embeddings to class scores.
         methods: as for `explain_corpus`, with labels such as "RISE, label-free": a method's own and, if there is one, its target.
         step: pixels at a time; None is a row's.
@@ -306,7 +300,6 @@ def between_targets(table: pd.DataFrame, one: str = "contrastive") -> pd.DataFra
     test over explicands, corrected by Holm's procedure for all rows that come back.
 
     Args:
-        table: of `evaluate_corpora`.
         one: target to compare with all others of the table; methods that have not both are left out.
 
     Returns:

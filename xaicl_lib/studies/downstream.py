@@ -66,8 +66,6 @@ def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Seque
 
     Args:
         folder: with weights and cards; `python -m xaicl_lib train NAME --keep 1,2,4` puts some into `runs/NAME/snapshots`.
-        device: where the models run.
-        names: of the models to take; None for all.
 
     Raises:
         InputError: no cards of such models there.
@@ -107,11 +105,6 @@ def downstream(
         checkpoints: networks; of networks that are equal, such as the untrained ones of runs that start alike, only the first counts.
         pair: n pairs with two sides, of the size of the models.
         data: photos with labels to fit the probes on and to measure them on; without them the accuracies are those of the cards.
-        methods: as for `evaluate`.
-        metrics: names from `list_metrics()`.
-        store: a folder where values are kept as they come; what it has is not computed again.
-        seed: of methods and metrics.
-        options: of the metrics, such as `adaptive`.
 
     Returns:
         One row per network, method, pair and metric: model, recipe, run, epoch, linear_accuracy, knn_accuracy, score (the similarity of
@@ -148,9 +141,7 @@ def _accuracies(model: PairModel, train: Data, test: Data, *, store: str | None 
     """Accuracy of a linear probe and of nearest neighbours on a model's features, measured as for the cards.
 
     Args:
-        model: whose features.
         train, test: photos (uint8), labels, names of the classes; to fit on, and to measure on.
-        store: as for `evaluate`.
 
     Returns:
         linear_accuracy and knn_accuracy.
@@ -176,9 +167,6 @@ def pair_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Scores by groups of metrics, pair by pair, higher is better: the numbers of Fig. 14 before they are averaged over pairs.
 
     Implements Sec. V-D of :cite:t:`sammani2023visualizing`: the mean of SI and CI, of 1 - SD and 1 - CD, and of 1 - SAD and 1 - CAD.
-
-    Args:
-        table: from `downstream`.
 
     Returns:
         One row per network, method, pair and group: the facts of the network, score, method, pair, group, value; NaN where a metric of

@@ -55,12 +55,6 @@ class _GraphHead(nn.Module):
 
     Differs: the graph is scaled to a mean degree of 1, so that s = 1, where it begins, gives an average item as much weight as
     its neighbours together.
-
-    Args:
-        d: features in.
-        classes: scores out.
-        hidden: width of the middle layer; 0 for a single layer.
-        graph: whether there will be one.
     """
 
     def __init__(self, d: int, classes: int, *, hidden: int = 0, graph: bool = True) -> None:
@@ -128,7 +122,6 @@ def _fit(
         x: features, standardised.
         labels: 0, 1, ...; those of items that are not known are not looked at.
         known: whose labels may be used.
-        graph: of all items, or none.
         hidden: width of the middle layer; 0 for a single layer.
         strength: C.
     """
@@ -183,12 +176,8 @@ def classify(
 
     Args:
         features: for each model those of the same n items.
-        labels: class of each item, as for `rld`.
         per_class: how many labels of each class.
         heads: by name; None is k-NN.
-        temperature: of the similarity graph.
-        repeats: how often labels are drawn.
-        seed: of the draws.
 
     Returns:
         One row per model, number of labels, draw and classifier: model, per_class, draw, classifier, value (accuracy), parameters (learned
@@ -272,7 +261,6 @@ def beside_linear(table: pd.DataFrame, linear: pd.DataFrame) -> pd.DataFrame:
     """Narrow heads with the graph beside the linear classifier: accuracy minus its, on the same labels and draws.
 
     Args:
-        table: of `by_head`.
         linear: rows of `classify` that hold the linear classifier on the same models, numbers of labels and draws.
 
     Returns:

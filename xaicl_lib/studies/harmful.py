@@ -70,12 +70,8 @@ def sweep(
     in the same way (see `against`).
 
     Args:
-        models: that give scores and maps.
         pair: at least two pairs, with truth or without.
-        augmentations: by name.
-        method: of explanation, with its defaults.
         levels: from 1, some of those the augmentations have; without them all.
-        seed: of the method's generator.
 
     Returns:
         One row per model, augmentation, level (0 is clean) and pair: strength, score, agreement, null (agreement with another pair's
@@ -98,9 +94,6 @@ def sweep_with_controls(
 
     Args:
         asked: models, and the pairs that they are asked about. The controls see no model, so the first stands for all.
-        method: of explanation.
-        seed: of the generators.
-        options: of `sweep`.
     """
     tables = [
         sweep(models[:1] if name in CONTROLS else models, pair, method=name, seed=seed, **options).assign(method=name)
@@ -201,7 +194,6 @@ def against(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.Da
 
     Args:
         table: of `sweep`, with a column `method`, for methods and controls; `lost` may be the share of several draws of a control.
-        controls: methods to compare with.
 
     Returns:
         One row per model, augmentation, method and control: lost and by_control (shares over levels from 1), mean, low, high (95 %

@@ -127,10 +127,8 @@ def invert(
     them the same for every size. Images are searched as (pixels - mean) / std of ImageNet, whatever space the model takes.
 
     Args:
-        model: stays as it is.
         targets: in [0, 1]; each is inverted by itself, together only for speed.
         stage: one of `xaicl_lib.stages.stages(model)`, or the name of a layer of the features.
-        settings: how to search.
         generator: of the start, which is the same for every target; None is seed 0.
         frames: how many pictures of the way to keep, evenly over the logarithm of the steps, the first and the last among them.
 
@@ -246,11 +244,7 @@ def invert_stages(
     """Inversions of the same targets at the stages of several models.
 
     Args:
-        models: in whose order the result is.
-        targets: in [0, 1].
         chosen: stages by name, those of `stages(model)` if left out; the tokens and blocks of a transformer count as stem and stages.
-        seed: of the start.
-        options: as for `invert`.
 
     Raises:
         InputError: a chosen stage that a model does not have.
@@ -338,9 +332,7 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: st
     Wilcoxon's signed-rank test for each, corrected for their number by Holm's procedure over all rows of a value together.
 
     Args:
-        table: of `colour_table`.
         pairs: models to compare: the first minus the second. Both have the same stages and targets.
-        values: the columns.
 
     Returns:
         Columns measure (the value, in words), first, second, stage, mean, low, high (95 % bootstrap over targets), n, p (corrected) and

@@ -50,9 +50,7 @@ def localise(
     the same images, the b sides of neighbours exchanged. What a method finds there as well has nothing to do with the similarity.
 
     Args:
-        models, methods, store, options: as for `evaluate`.
         pairs: with truth, by kind, at least two of each.
-        metrics: those of localisation.
 
     Returns:
         The rows of `evaluate` with the kind of pair, `shared` (False for mismatched pairs) and `chance`: what a map gets that knows
@@ -115,11 +113,6 @@ def ahead(added: pd.DataFrame, other: str, ones: Sequence[str] | None = None) ->
     """Whether sharing adds more by some methods than by another: couple by couple, each the mean over its models.
 
     Models explain the same images, so what can be drawn again is a couple of pairs; what is said is said of these models.
-
-    Args:
-        added: of `specific`.
-        other: method to compare with.
-        ones: methods; None for all others.
 
     Returns:
         One row per kind, metric and method of `ones`, by its short name: mean, low, high (difference to `other`; bootstrap over couples),

@@ -74,7 +74,6 @@ def twin_table(cards: Sequence[Card], base: str = "scenes_simclr") -> pd.DataFra
 
     Args:
         cards: of the model and of its twins, which are named after it, such as scenes_simclr_no_jitter.
-        base: the model.
     """
     n, known = SETS["val"][0], {card["name"]: card["factors"] for card in cards}
     rows = []

@@ -202,10 +202,7 @@ def curves(
 
     Args:
         features: for each model the embeddings of the same n items.
-        labels: class of each item, as for `rld`.
-        temperatures: as for `rld`.
         halves: how many; 0 for none, and no intervals.
-        seed: of the halves.
 
     Returns:
         One row per model, draw and temperature: model, draw (0 is all items), temperature, value, n.
@@ -238,7 +235,6 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
 
     Args:
         table: of `curves`, or differences of such rows: columns draw, value, n, and those of `by`.
-        by: columns that make a group.
 
     Returns:
         One row per group, models in the order of the book: mean (the value on all items), low, high, se, n.
@@ -278,10 +274,6 @@ def _in_order(table: pd.DataFrame) -> pd.DataFrame:
 def near_and_far(curve: pd.DataFrame, near: float, far: float) -> pd.DataFrame:
     """What a curve says in numbers, model by model: RLD near and far with its interval, where it is highest, and what part of near is
     left far.
-
-    Args:
-        curve: of `with_intervals`.
-        near, far: temperatures in it.
     """
     rows = {}
     for model, part in curve.groupby("model", sort=False, observed=True):
@@ -365,7 +357,6 @@ def modularity(graph: Float[Tensor, "n n"], labels: Labels) -> pd.DataFrame:
 
     Args:
         graph: symmetric weights >= 0, so that an edge counts twice, once from either end.
-        labels: class of each node, as for `rld`.
 
     Returns:
         One row per class and their sum: within (share of all weight that joins nodes of the class), degree (share that ends at them),

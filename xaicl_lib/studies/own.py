@@ -25,9 +25,7 @@ def agreement(model: PairModel, network: Callable[[Tensor], Tensor], pair: Pair,
     """Whether a model is the network that it was made of, and how much of the score the cells of its map add up to.
 
     Args:
-        model: that wraps the network.
         network: from the model's input space to embeddings; it runs on the model's device.
-        pair: of one.
         method: one that promises completeness.
 
     Returns:
@@ -135,11 +133,7 @@ def _said(run: Callable[[], object]) -> str:
 
 
 def families(table: pd.DataFrame) -> pd.DataFrame:
-    """The stored table of families in a few rows: for each package how many there are, and which methods explain how many of them.
-
-    Args:
-        table: `stored("families")`.
-    """
+    """The stored table of families in a few rows: for each package how many there are, and which methods explain how many of them."""
     told = table.assign(package=table["family"].str.split().str[0], yes=table["answer"] == "yes")
     whole = told.groupby(["package", "method"], sort=False)["yes"].sum().unstack("method")
     count = told.groupby("package", sort=False)["family"].nunique()

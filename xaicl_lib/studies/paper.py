@@ -48,7 +48,6 @@ def beside(summary: pd.DataFrame, model: str, paper_model: str) -> pd.DataFrame:
 
     Args:
         summary: from `summarise`.
-        model: of ours.
         paper_model: the paper's name of the model, as in `paper_tables`.
 
     Returns:
@@ -92,9 +91,6 @@ def seconds(model: PairModel, pair: Pair, *, quick: bool = False, runs: int = 1,
     """Seconds to explain a pair beside the paper's Table VI (on one RTX 3090), and how many times those of Interaction-CAM they are.
 
     Args:
-        model: that is explained.
-        pair: of one.
-        quick: without the rows that take long.
         runs: over which the mean is taken; of several, one more comes first, to warm up.
         at_least: seconds for which a method is run again and again.
     """
@@ -150,7 +146,6 @@ def orders(table: pd.DataFrame, models: Mapping[str, str] = COUNTERPARTS, *, dra
     paper, deep similarity is one of the activation methods.
 
     Args:
-        table: as from `evaluate`.
         models: by the name of ours, the paper's name of the model to put beside it; those count that the table has.
         draws: of the bootstrap over pairs of photos, and of orders by chance.
 

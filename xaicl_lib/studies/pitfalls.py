@@ -33,12 +33,6 @@ def fading(model: PairModel, pair: Pair, methods: Methods, *, mix: Sequence[floa
 
     The cosine has its maximum where both embeddings point the same way, and its gradient is zero there; a drop under occlusion is not.
 
-    Args:
-        model: that is explained.
-        pair: of one.
-        methods: as for `evaluate`.
-        mix: shares of the photo of side b, each in [0, 1].
-
     Returns:
         Rows of mix, score, method, largest: the largest absolute value in either map, in the units of the method, and `relative`, that over
         the method's largest value in the table.
@@ -162,10 +156,6 @@ def where_cells_look(model: PairModel, images: Float[Tensor, "n 3 h w"]) -> tupl
 
     A map of such cells is stretched over the image, cell (i, j) to its share of it. What the cell looks at is asked of the network: the
     centre of its squared gradient by the pixels, of a random mix of channels, over all images and the cells of the middle.
-
-    Args:
-        model: with a feature map.
-        images: (n, 3, h, w) in [0, 1], of the model's size.
     """
     x = model.normalize(images).detach().requires_grad_()
     features = model.features_a(x)
@@ -193,7 +183,6 @@ def moved_cells(model: PairModel, pair: Pair, by: tuple[float, float], methods: 
     Args:
         pair: with truth.
         by: as from `where_cells_look`.
-        methods: whose maps have the cells of the features.
 
     Returns:
         Rows of model, method, cells ("as usual", "moved"), pair, metric (those of localisation), value.

@@ -41,9 +41,7 @@ def properties(
     Args:
         classifiers: `calibrated`, for the perturbation curves are of probabilities.
         images: that all of them put into their own class (`recognised`).
-        labels: the classes.
         methods: one-sided ones.
-        samples: noisy copies for max sensitivity.
 
     Returns:
         One row per classifier (in the column judge), method, image and metric: `perturbation_gap`, the mean probability of the class

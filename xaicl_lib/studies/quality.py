@@ -65,8 +65,6 @@ def by_corpus(model: PairModel, embeddings: Float[Tensor, "m d"], labels: Int[Te
     """Any model, with the similarity to the class's corpus minus that to all others' (`xaicl_lib.scores.corpus_similarity`).
 
     Args:
-        model: which made the embeddings.
-        embeddings: of labelled images.
         labels: 0, 1, ...; no class without an image.
 
     Raises:
@@ -147,8 +145,6 @@ def contrastivity(
     Args:
         classifiers: with names that differ.
         images: each of which shows k classes.
-        classes: which.
-        masks: where.
         methods: one-sided ones.
 
     Returns:
@@ -209,7 +205,6 @@ def gains(table: pd.DataFrame, column: str, compared: Sequence[tuple[str, str, s
 
     Args:
         table: of `contrastivity`, with a column family.
-        column: of it.
         compared: family, classifier, and the one to compare with; those of a family that is not in the table are left out.
 
     Returns:

@@ -43,10 +43,8 @@ def photo_gallery(model: PairModel, folder: str = "", *, views: int = 3, seed: i
     """A gallery of photos: the sample photos at hand, in so many views each, or all in a folder.
 
     Args:
-        model: that embeds them.
         folder: with photos; its embeddings are kept in it, and go on where a killed run stopped.
         views: of each sample photo, cropped and in other colours.
-        seed: of the views.
     """
     if folder:
         return embed_gallery(model, folder, os.path.join(folder, f"{model.name.replace('/', '_')}.safetensors"))

@@ -98,7 +98,6 @@ def photo_trials(stimuli: Stimuli, *, repeats: int = 1, limit: int | None = None
         repeats: how many times each image is asked about, with other partners.
         limit: at most this many images are asked about, drawn so that every pair of shape and texture comes equally often (there are 240
             pairs among the 1,280 images, each five times): which texture it is matters more than anything else.
-        seed: of the partners.
 
     Raises:
         InputError: too few images for so many different partners.
@@ -151,10 +150,7 @@ def choose(
     the positive values of each map sum to 1.
 
     Args:
-        models: that give scores and maps.
         trials: of `scene_trials` or `photo_trials`; or some for each size of a model.
-        method: of explanation, with its defaults.
-        seed: of the method's generator.
 
     Returns:
         One row per model, cue (also "nothing", the control) and trial: data, stimulus, draw, name, partner, score, lift (score minus that
@@ -227,7 +223,6 @@ def completed(live: Sequence[pd.DataFrame], larger: pd.DataFrame | None, models:
         live: tables of `choose`.
         larger: the same with a column `method`, if it is at hand.
         models: in whose order those of the larger run come.
-        method: of explanation.
     """
     stored = [] if larger is None else [larger[(larger["method"] == method) & (larger["model"] == name)] for name in models]
     tables = [pd.concat(live), *([pd.concat(stored)] if stored else [])]
@@ -292,8 +287,6 @@ def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cl
     """How often a cue wins over shape, with a 95 % interval.
 
     Args:
-        table: of `choose`.
-        by: columns that make a group.
         cluster: column of what is drawn again as a whole, because its rows are no separate observations: the stimulus where it was
             asked about several times, or the "photo" of which its texture is.
 
@@ -393,7 +386,6 @@ def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None) 
 
     Args:
         table: of `choose`, of several models on the same trials.
-        reference: the model that the others are compared with.
         cluster: column of what stimuli were made from.
 
     Returns:

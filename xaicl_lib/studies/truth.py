@@ -77,7 +77,6 @@ def intervene(
     the other sides of all other pairs, with which it does not share it.
 
     Args:
-        models: that give the scores.
         pairs: with truth, by kind.
         fill: what is painted: "around" (a wide blur of the other pixels) or "other" (the image of the next pair at the same place).
         others: masks of other things by kind, as of `other_objects` and `other_photos`; drops are averaged over the k of a side.

@@ -99,10 +99,6 @@ def compare_views(
     part that a crop or a patch took away cannot make the photo like what is left.
 
     Args:
-        model: whose view it is.
-        photos: at least one.
-        foil: other photos.
-        methods: of explanation.
         changes: augmentations by name, (photos, generator) -> Change.
         repeats: of each augmentation, each with its own random numbers.
         seed: of the augmentations, which are the same for all methods.
