@@ -14,12 +14,12 @@ from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
 from xaicl_lib.scores import Score, cosine, two
 
-SAMMANI = {"paper": "sammani2023visualizing", "family": "gradient", "needs": "gradient of the network", "signed": False, "gradient": True}
+SAMMANI = {"paper": "sammani2023visualizing", "family": "gradient", "needs": "gradient of the network", "gradient": True}
 NOISE = ("smoothgrad", "published")  # rules for the noise's standard deviation
 BLENDS = tuple(round(1 - k / 10, 1) for k in range(1, 10))  # 0.9, ..., 0.1
 
 
-@methods.add(**SAMMANI, where="Sec. III-A1", cost="2 forwards, 2 backwards", symmetric=True, one_sided=True)
+@methods.add(**SAMMANI, where="Sec. III-A1", cost="2 forwards, 2 backwards")
 def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, guided: bool = False) -> Explanation:
     r"""Strength of the score's gradient at each pixel, times the pixel.
 
@@ -43,7 +43,7 @@ def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, gui
     return Explanation(maps[0], maps[1] if pair.b is not None else None, s)
 
 
-@methods.add(**SAMMANI, where="Sec. III-A1", cost="100 forwards, 100 backwards", symmetric=True, one_sided=True, cheap={"samples": 4})
+@methods.add(**SAMMANI, where="Sec. III-A1", cost="100 forwards, 100 backwards", cheap={"samples": 4})
 def smooth_grad(
     model: PairModel,
     pair: Pair,

@@ -18,6 +18,7 @@ from xaicl_lib.registry import Registry, summary
 from xaicl_lib.scores import cosine, resolve_score
 from xaicl_lib.trying import ROLES, Habits
 
+USUAL = {"signed": False, "symmetric": True, "one_sided": True, "gradient": False}  # facts of a method that says nothing else
 CONTEXT = {"model", "pair", "score", "generator", "chunk"}  # what any method may be given; the others are its parameters
 
 
@@ -28,9 +29,9 @@ class Method:
     Attributes:
         name: the function's name.
         function: (model, pair, *, ...) -> Explanation, as it was written.
-        facts: paper (bib key), where (section), family, needs, cost; and what views and the contract suite must know: `signed`
-            (a negative value means something), `symmetric` (swapping the pair swaps the maps), `one_sided` (works without
-            side b), `gradient` (made from gradients of the score). Where the defaults take long, `cheap`.
+        facts: paper (bib key), where (section), family, needs, cost; and what views and the contract suite must know, where it is not as
+            in `USUAL`: `signed` (a negative value means something), `symmetric` (swapping the pair swaps the maps), `one_sided` (works
+            without side b), `gradient` (made from gradients of the score). Where the defaults take long, `cheap`.
     """
 
     name: str
@@ -208,7 +209,7 @@ def _cause(model: PairModel, pair: Pair, is_finite: bool) -> str:
 
 
 def _of(function: Callable[..., Explanation], **facts: Any) -> list[Method]:
-    method = Method(function.__name__, function, facts)
+    method = Method(function.__name__, function, {**USUAL, **facts})
     functools.update_wrapper(method, function)  # its docstring and signature, for help() and doctest
     return [method]
 

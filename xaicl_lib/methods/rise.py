@@ -25,9 +25,6 @@ from xaicl_lib.scores import Score, cosine, two
     needs="embeddings",
     cost="1 forward per mask of either side (4,000), + 2",
     signed=True,
-    symmetric=True,
-    one_sided=True,
-    gradient=False,
     cheap={"masks": 64},
 )
 @torch.no_grad()
