@@ -10,7 +10,7 @@ from torch import Generator, nn
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError, PairModel, augment, load_model
-from xaicl_lib.augment.operations import LUMA
+from xaicl_lib.augment import LUMA
 from xaicl_lib.networks.resnet import ResNet50
 from xaicl_lib.stages import stages, up_to
 from xaicl_lib.studies import inversion as study
@@ -387,7 +387,7 @@ def test_examples_of_colour_kept_are_what_their_names_say() -> None:
     assert found.loc["hue turned by 90°", "saturation"] > 0.7 * found.loc["the target", "saturation"]
     assert found.loc["grey, coloured specks", "fine_saturation"] > 1.5 * found.loc["grey, coloured specks", "saturation"]
     assert abs(kept["grey, coloured specks"]) < 0.2 < 0.95 < kept["its colour, cell by cell"]
-    assert torch.allclose(pictures["grey"][0], augment.operations.luma(target[None])[0, 0])
+    assert torch.allclose(pictures["grey"][0], augment.luma(target[None])[0, 0])
     slow = torch.stack([torch.linalg.cross(torch.tensor(LUMA), _colour(target[None])[0, :, i, i]) for i in range(4)], 1)
     turned = (pictures["hue turned by 90°"] - pictures["grey"])[:, range(4), range(4)]
     assert torch.allclose(turned, slow / torch.tensor(LUMA).norm(), atol=1e-5)

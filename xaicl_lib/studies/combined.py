@@ -11,9 +11,8 @@ from xaicl_lib.augment.families import AUGMENTATIONS, Family, composition
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.statistics.bootstrap import shares
+from xaicl_lib.statistics.bootstrap import shares, with_interval
 from xaicl_lib.statistics.paired import holm, paired_difference, signed_ranks
-from xaicl_lib.statistics.texts import with_interval
 from xaicl_lib.studies.harmful import CONTROLS, against, sweep_with_controls
 
 # As recipes order them: where to look, the colours, then what happens to the pixels.

@@ -20,9 +20,8 @@ from xaicl_lib.methods import explain
 from xaicl_lib.metrics.localisation import overlap, relevance_mass
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
-from xaicl_lib.statistics.bootstrap import resampled_means, shares
+from xaicl_lib.statistics.bootstrap import resampled_means, shares, with_interval
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks, tails
-from xaicl_lib.statistics.texts import with_interval
 from xaicl_lib.studies.tables import mean_by, means
 
 SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
