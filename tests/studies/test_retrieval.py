@@ -50,13 +50,6 @@ def test_links_are_measured_for_maps_and_joint_maps() -> None:
     assert len(study.summarise(table, ["way", "metric"])) == 6
 
 
-def test_random_links_are_the_same_values_elsewhere(reader) -> None:
-    (one,) = study.explain_words(reader, torch.rand(1, 3, 64, 64), ["a red disc"])
-    other = study._shuffled(one, torch.Generator().manual_seed(0))
-    assert torch.equal(other.joint.flatten().sort().values, one.joint.flatten().sort().values)
-    assert not torch.equal(other.joint, one.joint)
-
-
 def test_others_are_beside_each_other_by_the_mean_of_what_they_answer() -> None:
     rows = [(m, w, k, q, k + 1.0) for m, w in (("b", "y"), ("a", "x")) for k in (0, 1) for q in study.OTHERS if (w, q) != ("x", "LD")]
     table = study.beside_others(pd.DataFrame(rows, columns=["model", "way", "pair", "question", "value"]))

@@ -40,7 +40,7 @@ def properties(
 
     Args:
         classifiers: `calibrated`, for the perturbation curves are of probabilities.
-        images: that all of them put into their own class (`recognised`).
+        images: that all of them put into their own class.
         methods: one-sided ones.
 
     Returns:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Generator, Tensor
+from torch import Tensor
 
 from xaicl_lib.data.scenes import scene_set
 from xaicl_lib.errors import InputError
@@ -101,36 +101,6 @@ def calibrated(classifier: Classifier, images: Float[Tensor, "n 3 h w"], labels:
         lambda log_t: F.cross_entropy(evidence / np.exp(log_t), target).item(), bounds=np.log(TEMPERATURES), method="bounded"
     )
     return replace(classifier, temperature=float(np.exp(found.x)))
-
-
-def recognised(classifiers: Sequence[Classifier], images: Float[Tensor, "n 3 h w"], labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Which images all of them put into their own class: a map of a class that a network does not see says nothing of its loss."""
-    return torch.stack([one.evidence(images).argmax(1).cpu() == labels.cpu() for one in classifiers]).all(0)
-
-
-def class_grids(
-    n: int, photos: Float[Tensor, "m 3 s s"], labels: Int[Tensor, " m"], generator: Generator | None = None
-) -> tuple[Float[Tensor, "n 3 2*s 2*s"], Int[Tensor, "n 4"], Bool[Tensor, "n 4 2*s 2*s"]]:
-    """Grids of two by two photos of four classes at their full size, as in the grid pointing game of :cite:t:`bohle2021convolutional`.
-
-    Returns:
-        Images, the class of each cell (row by row), and the masks of the cells.
-
-    Raises:
-        InputError: fewer than four classes.
-    """
-    members = [(labels == k).nonzero()[:, 0] for k in labels.unique()]
-    if len(members) < 4:
-        raise InputError(f"expected photos of at least 4 classes for a grid, got {len(members)}")
-    u = torch.rand(n, len(members) + 4, generator=generator or Generator().manual_seed(0))
-    kinds, picks = u[:, :-4].argsort(1)[:, :4].tolist(), u[:, -4:].tolist()  # no class twice
-    chosen = torch.tensor(
-        [[members[k][int(p * len(members[k]))] for k, p in zip(*row, strict=True)] for row in zip(kinds, picks, strict=True)]
-    )  # (n, 4)
-    side = photos.shape[-1]
-    images = photos[chosen].view(n, 2, 2, 3, side, side).permute(0, 3, 1, 4, 2, 5).reshape(n, 3, 2 * side, 2 * side)
-    cells = torch.eye(4, dtype=torch.bool).view(4, 2, 2).repeat_interleave(side, 1).repeat_interleave(side, 2)
-    return images, labels[chosen], cells.expand(n, 4, 2 * side, 2 * side)
 
 
 def contrastivity(

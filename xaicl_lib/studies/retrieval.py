@@ -20,7 +20,6 @@ from xaicl_lib.methods import explain
 from xaicl_lib.methods.words import WordMap
 from xaicl_lib.methods.words import explain_words as explain_words
 from xaicl_lib.metrics import measure
-from xaicl_lib.metrics.links import measure_words
 from xaicl_lib.model import PairModel
 from xaicl_lib.retrieval import Gallery, embed_gallery
 from xaicl_lib.retrieval import explain_results as explain_results
@@ -181,25 +180,6 @@ def true_links(model: PairModel, n: int = 8, *, methods: Methods = METHODS, seed
         values = measure(model, pair, made, LINKS)
         frames += [pd.DataFrame({"pair": range(n), "metric": m, "value": v.cpu().double()}).assign(way=label) for m, v in values.items()]
     return pd.concat(frames, ignore_index=True).assign(model=model.name)
-
-
-def words_measured(model: PairModel, n: int = 8, *, seed: int = 0) -> pd.DataFrame:
-    """Insertion and deletion of words with the cells that go with them, beside the same maps with cells or words in a random order."""
-    images, _, facts = two_object_scenes(n, model.size, seed=seed)
-    texts, generator = described(facts), torch.Generator().manual_seed(seed)
-    made = explain_words(model, images, texts)
-    frames = []
-    for label in ("words x regions", "random links"):
-        used = made if label == "words x regions" else [_shuffled(one, generator) for one in made]
-        for metric, values in measure_words(model, images, texts, used).items():
-            frames.append(pd.DataFrame({"pair": range(n), "metric": metric, "value": values.cpu().double()}).assign(way=label))
-    return pd.concat(frames, ignore_index=True).assign(model=model.name)
-
-
-def _shuffled(made: WordMap, generator: torch.Generator) -> WordMap:
-    flat = made.joint.flatten()
-    joint = flat[torch.randperm(len(flat), generator=generator).to(flat.device)].view_as(made.joint)
-    return WordMap(made.words, joint, made.picture, made.text, made.constant, made.score, made.steps)
 
 
 def beside_others(table: pd.DataFrame) -> pd.DataFrame:
