@@ -195,15 +195,9 @@ def family_scores(scores: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("family", key=lambda c: c.map(order.index), kind="stable", ignore_index=True)
 
 
-def similarity_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """What needs no explanation, in the form of `pair_scores`: the similarity of each pair, as the score of one more method."""
-    alone = scores.drop_duplicates(["model", "pair"])
-    return alone.assign(method="mean similarity", group="no map", value=alone["score"])
-
-
-def model_scores(scores: pd.DataFrame, by: str = "method") -> pd.DataFrame:
+def model_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per network, method and group: mean over pairs with its standard error, and the mean similarity of the pairs."""
-    groups = scores.groupby([by, "group", *FACTS], sort=False)
+    groups = scores.groupby(["method", "group", *FACTS], sort=False)
     return groups.agg(mean=("value", "mean"), error=("value", "sem"), similarity=("score", "mean"), pairs=("value", "count")).reset_index()
 
 
@@ -271,12 +265,6 @@ _PRINTED = {"insertion": 0.75, "average drop": 0.65}
 PUBLISHED = {"SimCLRv2 1x": 71.7, "SimCLRv2 2x": 75.6, "Barlow Twins": 73.3, "SimSiam": 68.1, "MoCo v3": 76.7}
 
 
-def printed_correlations() -> pd.DataFrame:
-    """The paper's correlations with the interval that five models allow: family, group, r, low, high, models."""
-    rows = [("perturbation", group, r, *fisher_interval(r, 5), 5) for group, r in _PRINTED.items()]
-    return pd.DataFrame(rows, columns=["family", "group", "r", "low", "high", "models"])
-
-
 def least_models(r: float) -> int:
     """The fewest models with which Fisher's interval of a correlation r leaves out zero."""
     return next(n for n in itertools.count(4) if fisher_interval(abs(r), n)[0] > 0)
@@ -300,10 +288,15 @@ def paper_points() -> pd.DataFrame:
     return rows.assign(**facts, knn_accuracy=np.nan, epoch="last", error=np.nan)
 
 
-def paper_correlations() -> pd.DataFrame:
-    """Pearson's r over `paper_points` by family and group: family, group, statistic, r, low, high (Fisher's for five models), models."""
-    rows = []
-    for (family, group), part in paper_points().groupby(["family", "group"], sort=False):
-        r = float(np.corrcoef(part["mean"], part["linear_accuracy"])[0, 1])
-        rows.append((family, group, "pearson", r, *fisher_interval(r, len(part)), len(part)))
+def paper_correlations(*, printed: bool = False) -> pd.DataFrame:
+    """Pearson's r over `paper_points` by family and group, or as the paper prints it.
+
+    Returns:
+        family, group, statistic, r, low, high (the interval that five models allow, Fisher's), models.
+    """
+    found = {("perturbation", group): r for group, r in _PRINTED.items()}
+    if not printed:
+        groups = paper_points().groupby(["family", "group"], sort=False)
+        found = {key: float(np.corrcoef(part["mean"], part["linear_accuracy"])[0, 1]) for key, part in groups}
+    rows = [(*key, "pearson", r, *fisher_interval(r, len(PUBLISHED)), len(PUBLISHED)) for key, r in found.items()]
     return pd.DataFrame(rows, columns=["family", "group", "statistic", "r", "low", "high", "models"])
