@@ -217,7 +217,7 @@ def _curves(sweep: "_Sweep", tolerance: float) -> Curves:
     n, count = sweep.shape
     step = max(1, AT_ONCE // (2 * count * sweep.whole[0][0].numel() * sweep.whole[0].element_size()))
     parts = [sweep.rows(slice(first, first + step)) for first in range(0, n, step)]
-    curves = Curves.stack([quadrature.adaptive(part, tolerance) if tolerance else quadrature.every_point(part) for part in parts])
+    curves = Curves.stack([quadrature.adaptive(part, tolerance) for part in parts])
     return _corrected(curves, sweep) if sweep.draft else curves
 
 

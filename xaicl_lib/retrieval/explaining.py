@@ -116,13 +116,13 @@ def explain_results(model: PairModel, results: Results, *, method: str = "integr
             raise InputError(f"expected a method with a joint map, such as integrated_jacobians, got {method!r}")
     texts = tuple((sign, tuple(explain_words(model, shown, [text] * len(shown)))) for text, sign in results.texts)
     maps = _together(photo, texts)
-    border = border_share(maps)
+    border = _border_share(maps)
     notes = tuple(_noted(note, float(share)) for note, share in zip([*results.notes, *[""] * len(more)], border, strict=True))
     names = tuple(results.gallery.name(index) for index in indices)
     return Why(results, shown, names, pairs, photo, texts, maps, border, notes)
 
 
-def border_share(maps: Float[Tensor, "n i j"]) -> Float[Tensor, " n"]:
+def _border_share(maps: Float[Tensor, "n i j"]) -> Float[Tensor, " n"]:
     """Share of the positive part of each map in the ring along its sides, an eighth of a side wide; 0 for a map without any."""
     positive = maps.clamp_min(0)
     inside = F.adaptive_avg_pool2d(_ring(maps.device).to(maps)[None, None], (maps.shape[1], maps.shape[2]))[0]

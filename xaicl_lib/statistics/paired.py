@@ -15,27 +15,21 @@ FEW = 13  # differences at most of which scipy's test is exact in the presence o
 AT_ONCE = 100_000  # numbers drawn at a time
 
 
-def summarise(
-    table: pd.DataFrame, by: Sequence[str] = ("model", "method", "metric"), *, confidence: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """Mean of each group with a bootstrap interval over its pairs.
-
-    Args:
-        table: with a column `value`, as from `evaluate`.
-        confidence: of the interval (see `interval`).
+def summarise(table: pd.DataFrame, by: Sequence[str] = ("model", "method", "metric")) -> pd.DataFrame:
+    """Mean `value` of each group, such as of `evaluate`, with a 95 % bootstrap interval over its pairs (see `interval`).
 
     Returns:
         One row per group: mean, low, high, n (values that are numbers), undefined (those that are not). Without two values that are
         numbers there is no interval.
 
     Raises:
-        InputError: an empty table, a column that is not there, or a confidence outside (0, 1).
+        InputError: an empty table, or a column that is not there.
     """
-    if table.empty or not 0 < confidence < 1:
-        raise InputError(f"expected rows and a confidence in (0, 1), got {len(table)} rows and {confidence}")
+    if table.empty:
+        raise InputError("expected rows to summarise, got none")
     require("column", table.columns, *by)
     groups = table.groupby(list(by), sort=False)["value"]
-    rows = [(*_key(key), *_interval(values.to_numpy(float), confidence, seed)) for key, values in groups]
+    rows = [(*_key(key), *_summary(values.to_numpy(float))) for key, values in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "undefined"])
 
 
@@ -43,12 +37,9 @@ def _key(key: object) -> tuple:
     return key if isinstance(key, tuple) else (key,)
 
 
-def _interval(values: np.ndarray, confidence: float, seed: int) -> tuple[float, float, float, int, int]:
+def _summary(values: np.ndarray) -> tuple[float, float, float, int, int]:
     known = values[~np.isnan(values)]
-    if not len(known):
-        return np.nan, np.nan, np.nan, 0, len(values)
-    low, high = interval(known, confidence=confidence, seed=seed)
-    return float(known.mean()), low, high, len(known), len(values) - len(known)
+    return _mean_of(known), *interval(known), len(known), len(values) - len(known)
 
 
 def interval(values: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """How alike are a photo and a view of it, and what does each method make of that?"""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,21 +49,17 @@ def view_scores(model: PairModel, *, light: float = 0.7) -> pd.DataFrame:
 
 def explained_by_all(model: PairModel, pair: Pair, *, seed: int = 0, full: bool = False) -> list[Explanation]:
     """A pair explained by every method but conditional occlusion, gradients both plain and guided; `full` takes more noisy copies."""
-    return [explained(model, pair, name, seed=seed, **params) for name, params in _methods(full)]
+    few = {} if full else {"samples": 20}
+    gradients = {"input_x_gradient": {}, "smooth_grad": few, "averaged_transforms": {}}
+    guided = [(name, {"guided": guided, **params}) for name, params in gradients.items() for guided in (False, True)]
+    plain = ("grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians", "random_map", "edges")
+    asked: list[tuple[str, dict[str, Any]]] = [("pairwise_occlusion", {}), *guided, *((name, {}) for name in plain)]
+    return [explained(model, pair, name, seed=seed, **params) for name, params in asked]
 
 
 def explained(model: PairModel, pair: Pair, method: str, *, seed: int = 0, **params: Any) -> Explanation:
     """`xaicl_lib.explain` with the random numbers of a seed."""
     return explain(model, pair, method, generator=Generator().manual_seed(seed), **params)
-
-
-def _methods(full: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "pairwise_occlusion", {}
-    for name in ("input_x_gradient", "smooth_grad", "averaged_transforms"):
-        few = {"samples": 20} if name == "smooth_grad" and not full else {}
-        yield from ((name, {"guided": guided, **few}) for guided in (False, True))
-    for name in ("grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians", "random_map", "edges"):
-        yield name, {}
 
 
 def explained_with_itself(model: PairModel, pair: Pair) -> tuple[Explanation, str]:
