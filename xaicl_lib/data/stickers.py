@@ -25,17 +25,11 @@ CARRIED = ("same", "another", "none")  # what side b carries, beside side a
 
 
 class Stickered(NamedTuple):
-    """Pairs of scenes of one object each, with stickers.
+    """Pairs of scenes of one object each, with stickers."""
 
-    Attributes:
-        pair: n pairs; their truth is where the stickers are, or would be.
-        objects: (n, h, w) masks of what is to be seen of the objects, of either side.
-        codes: (2, n) which stickers.
-    """
-
-    pair: Pair
-    objects: tuple[Bool[Tensor, "n h w"], Bool[Tensor, "n h w"]]
-    codes: Int[Tensor, "2 n"]
+    pair: Pair  #: n pairs; their truth is where the stickers are, or would be
+    objects: tuple[Bool[Tensor, "n h w"], Bool[Tensor, "n h w"]]  #: masks of what is to be seen of the objects, of either side
+    codes: Int[Tensor, "2 n"]  #: which stickers
 
 
 def stickered_pairs(n: int, carried: str = "same", kind: str = "same_object", size: int = 64, seed: int = 0) -> Stickered:

@@ -162,22 +162,14 @@ def ranks(maps: Float[Tensor, "n h w"]) -> Int[Tensor, "n h w"]:
 
 @dataclass
 class _Side:
-    """One side of n pairs, ready to be changed pixel by pixel.
+    """One side of n pairs, ready to be changed pixel by pixel."""
 
-    Attributes:
-        name: "a" or "b".
-        x, baseline: (n, c, h, w) in the model's input space; what pixels are and what they are without.
-        maps: (n, h, w) resized to the image.
-        rank: (n, h, w) place of each pixel in the order of its map.
-        counts: (k + 1,) pixels changed at each point of a curve.
-    """
-
-    name: str
-    x: Float[Tensor, "n c h w"]
-    maps: Float[Tensor, "n h w"]
-    rank: Int[Tensor, "n h w"]
-    counts: Int[Tensor, " k"]
-    baseline: Tensor
+    name: str  # "a" or "b"
+    x: Float[Tensor, "n c h w"]  # what pixels are, in the model's input space
+    maps: Float[Tensor, "n h w"]  # resized to the image
+    rank: Int[Tensor, "n h w"]  # place of each pixel in the order of its map
+    counts: Int[Tensor, " k"]  # (k + 1,) pixels changed at each point of a curve
+    baseline: Tensor  # what they are without
 
     @property
     def steps(self) -> int:

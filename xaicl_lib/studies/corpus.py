@@ -75,24 +75,15 @@ def over_all_pairs(model: PairModel, explicand: Float[Tensor, "1 3 h w"], corpus
 
 @dataclass(frozen=True)
 class Setting:
-    """One question about a class: why are these images like it?
+    """One question about a class: why are these images like it?"""
 
-    Attributes:
-        name: of the class.
-        index: of the class, for the classifier.
-        explicands: (n, 3, h, w) images to explain.
-        same: (n,) whether an explicand is of the class itself.
-        corpus, foil: images to explain with.
-        held_out: a score of side a to measure by: the similarity to other samples of corpus and foil.
-    """
-
-    name: str
-    index: int
-    explicands: Float[Tensor, "n 3 h w"]
-    same: Bool[Tensor, " n"]
-    corpus: Float[Tensor, "m 3 h w"]
-    foil: Float[Tensor, "k 3 h w"]
-    held_out: Score
+    name: str  #: of the class
+    index: int  #: of the class, for the classifier
+    explicands: Float[Tensor, "n 3 h w"]  #: images to explain
+    same: Bool[Tensor, " n"]  #: whether an explicand is of the class itself
+    corpus: Float[Tensor, "m 3 h w"]  #: images to explain with
+    foil: Float[Tensor, "k 3 h w"]  #: likewise
+    held_out: Score  #: a score of side a to measure by: the similarity to other samples of corpus and foil
 
     def embedded(self, model: PairModel) -> tuple[Float[Tensor, "m d"], Float[Tensor, "k d"]]:
         """Corpus and foil in the space of a model."""

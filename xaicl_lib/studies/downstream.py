@@ -44,21 +44,13 @@ METHODS: dict[str, Method] = {
 
 @dataclass(frozen=True, eq=False)
 class _Checkpoint:
-    """A network at one point of its training.
-
-    Attributes:
-        model: the network.
-        recipe: what it is trained by; "untrained" at epoch 0.
-        run: the training, in words: recipe and length.
-        epoch: after which this is the network.
-        accuracies: what its card says of linear_accuracy and knn_accuracy, if it does.
-    """
+    """A network at one point of its training."""
 
     model: PairModel
-    recipe: str
-    run: str
-    epoch: int
-    accuracies: Mapping[str, float]
+    recipe: str  # what it is trained by; "untrained" at epoch 0
+    run: str  # the training, in words: recipe and length
+    epoch: int  # after which this is the network
+    accuracies: Mapping[str, float]  # what its card says of linear_accuracy and knn_accuracy, if it does
 
 
 def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[_Checkpoint]:

@@ -31,49 +31,32 @@ SLOPE = "slope"  # stands in the column `stage` for the change from stage to sta
 
 @dataclass(frozen=True)
 class Inversion:
-    """What `invert` finds.
+    """What `invert` finds."""
 
-    Attributes:
-        pixels: the reconstructions, in [0, 1].
-        error: relative feature error of these very pixels: squared distance to the target's features over their squared length.
-        grey: the same of the target's grey copy, to compare with: below it an error says that colour is there.
-        curve: relative feature error before each step, and after the last one.
-        at: steps at which frames were kept.
-        frames: the pictures at these steps.
-        seconds: of the processor, for each target.
-    """
-
-    pixels: Images
+    pixels: Images  #: the reconstructions, in [0, 1]
+    #: relative feature error of these very pixels: squared distance to the target's features over their squared length
     error: Float[Tensor, " n"]
-    grey: Float[Tensor, " n"]
-    curve: Float[Tensor, "k n"]
-    at: tuple[int, ...]
-    frames: Float[Tensor, "f n 3 h w"]
-    seconds: float
+    grey: Float[Tensor, " n"]  #: the same of the target's grey copy, to compare with: below it an error says that colour is there
+    curve: Float[Tensor, "k n"]  #: relative feature error before each step, and after the last one
+    at: tuple[int, ...]  #: steps at which frames were kept
+    frames: Float[Tensor, "f n 3 h w"]  #: the pictures at these steps
+    seconds: float  #: of the processor, for each target
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to search.
+    """How to search."""
 
-    Attributes:
-        steps: of the descent.
-        step_size: in units of one over the largest curvature of the loss, so that no model and no stage needs another one; it falls to
-            zero along half a cosine.
-        momentum: of the descent.
-        total_variation: weight of the prior at the first and at the last step, geometric in between: first the coarse, then the fine.
-        alpha_norm: weight of the other prior.
-        alpha: its exponent.
-        noise: standard deviation of the start.
-    """
-
-    steps: int = 300
+    steps: int = 300  #: of gradient descent
+    #: in units of one over the largest curvature of the loss, so that no model and no stage needs another one; it falls to zero along half
+    #: a cosine
     step_size: float = 2.0
     momentum: float = 0.95
+    #: weight of the prior at the first and at the last step, geometric in between: first the coarse, then the fine
     total_variation: tuple[float, float] = (1.0, 0.01)
-    alpha_norm: float = 1e-5
-    alpha: float = 6.0
-    noise: float = 0.1
+    alpha_norm: float = 1e-5  #: weight of the other prior
+    alpha: float = 6.0  #: its exponent
+    noise: float = 0.1  #: standard deviation of the start
 
     def __post_init__(self) -> None:
         first, last = self.total_variation

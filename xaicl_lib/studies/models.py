@@ -84,19 +84,12 @@ def twin_table(cards: Sequence[Card], base: str = "scenes_simclr") -> pd.DataFra
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Pictures to look for, and pictures to look among.
+    """Pictures to look for, and pictures to look among."""
 
-    Attributes:
-        queries: (n, 3, s, s) in [0, 1].
-        asked: what each query is.
-        pictures: (m, 3, s, s) in [0, 1], the queries perhaps among them.
-        labels: what each picture is.
-    """
-
-    queries: Float[Tensor, "n 3 s s"]
-    asked: list[str]
-    pictures: Float[Tensor, "m 3 s s"]
-    labels: list[str]
+    queries: Float[Tensor, "n 3 s s"]  #: in [0, 1]
+    asked: list[str]  #: what each query is
+    pictures: Float[Tensor, "m 3 s s"]  #: in [0, 1], the queries perhaps among them
+    labels: list[str]  #: what each picture is
 
 
 def tiles(names: Sequence[str], size: int = 96) -> Gallery:

@@ -30,19 +30,12 @@ TEMPERATURES = (1e-3, 1e2)  # between which the calibrated one is looked for
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A network and its score for each class.
+    """A network and its score for each class."""
 
-    Attributes:
-        name: in tables, such as "supervised, logit".
-        model: whose embeddings the scores take.
-        scores: one-sided, one for each class.
-        temperature: that evidence is divided by before a softmax makes probabilities of it; see `calibrated`.
-    """
-
-    name: str
-    model: PairModel
-    scores: tuple[Score, ...]
-    temperature: float = 1.0
+    name: str  #: in tables, such as "supervised, logit"
+    model: PairModel  #: whose embeddings the scores take
+    scores: tuple[Score, ...]  #: one-sided, one for each class
+    temperature: float = 1.0  #: that evidence is divided by before a softmax makes probabilities of it; see `calibrated`
 
     @torch.no_grad()
     def evidence(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:

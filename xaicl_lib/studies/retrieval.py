@@ -99,15 +99,10 @@ def _answers(made: WordMap, names: Sequence[str], masks: Bool[Tensor, "2 h w"]) 
 
 @dataclass(frozen=True, eq=False)
 class Orders:
-    """A scene's true sentence and the same words the other way round, both explained.
+    """A scene's true sentence and the same words the other way round, both explained."""
 
-    Attributes:
-        image: (3, s, s).
-        right, wrong: maps of either sentence.
-    """
-
-    image: Float[Tensor, "3 s s"]
-    right: WordMap
+    image: Float[Tensor, "3 s s"]  #:
+    right: WordMap  #: maps of either sentence
     wrong: WordMap
 
     @property

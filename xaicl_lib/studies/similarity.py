@@ -102,21 +102,14 @@ def common_channels(activations: Mapping[str, pd.DataFrame], share: float = 0.1)
 
 @dataclass(frozen=True)
 class Blends:
-    """Averaged Transforms of one pair, blend by blend.
+    """Averaged Transforms of one pair, blend by blend."""
 
-    Attributes:
-        image: image a, in [0, 1].
-        pictures: the blends, with more and more of image b.
-        own: max_c |x_a * gradient of a blend's score / 9|, of one blend alone.
-        so_far: the same of the gradients up to that blend, added; the last is the method's map of side a.
-        table: a row for each blend, with lambda, score s(x_a, blend), and adds: the share of the whole sum that lies along its gradient;
-            shares add up to 1, and one below 0 works against the others.
-    """
-
-    image: Float[Tensor, "3 h w"]
-    pictures: Float[Tensor, "k 3 h w"]
-    own: Float[Tensor, "k h w"]
-    so_far: Float[Tensor, "k h w"]
+    image: Float[Tensor, "3 h w"]  #: image a, in [0, 1]
+    pictures: Float[Tensor, "k 3 h w"]  #: the blends, with more and more of image b
+    own: Float[Tensor, "k h w"]  #: max_c |x_a * gradient of a blend's score / 9|, of one blend alone
+    so_far: Float[Tensor, "k h w"]  #: the same of the gradients up to that blend, added; the last is the method's map of side a
+    #: a row for each blend, with lambda, score s(x_a, blend), and adds: the share of the whole sum that lies along its gradient; shares add
+    #: up to 1, and one below 0 works against the others
     table: pd.DataFrame
 
 

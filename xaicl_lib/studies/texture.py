@@ -38,23 +38,15 @@ REFERENCES = (  # data, the model that others are compared with, and column of w
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """n images, each with one partner for every cue.
+    """n images, each with one partner for every cue."""
 
-    Attributes:
-        data: what they are, for tables: "photos" or "scenes".
-        images: (m, 3, h, w) in [0, 1], of all images and partners.
-        names: of the m images.
-        stimulus: (n,) which of the images each trial asks about.
-        partners: for every cue (n,) which of the images shares that cue with the stimulus and nothing else; always "shape" and "nothing".
-        objects: (n, h, w) where the object of the stimulus is, if that is known.
-    """
-
-    data: str
-    images: Float[Tensor, "m 3 h w"]
-    names: Sequence[str]
-    stimulus: Int[Tensor, " n"]
+    data: str  #: what they are, for tables: "photos" or "scenes"
+    images: Float[Tensor, "m 3 h w"]  #: in [0, 1], of all images and partners
+    names: Sequence[str]  #: of the m images
+    stimulus: Int[Tensor, " n"]  #: which of the images each trial asks about
+    #: for every cue (n,) which of the images shares that cue with the stimulus and nothing else; always "shape" and "nothing"
     partners: Mapping[str, Int[Tensor, " n"]]
-    objects: Bool[Tensor, "n h w"] | None = None
+    objects: Bool[Tensor, "n h w"] | None = None  #: where the object of the stimulus is, if that is known
 
     def __post_init__(self) -> None:
         for cue in (SHAPE, NOTHING):

@@ -31,15 +31,10 @@ Masks = tuple[Bool[Tensor, "k n h w"], Bool[Tensor, "k n h w"]]  # of either sid
 
 
 class _Known(NamedTuple):
-    """Pairs whose shared evidence is known.
+    """Pairs whose shared evidence is known."""
 
-    Attributes:
-        pairs: with truth, by kind.
-        others: masks of other things than the evidence, of the kinds that have such.
-    """
-
-    pairs: dict[str, Pair]
-    others: dict[str, Masks]
+    pairs: dict[str, Pair]  # with truth, by kind
+    others: dict[str, Masks]  # masks of other things than the evidence, of the kinds that have such
 
 
 def known_scenes(n: int, size: int, seed: int = 0) -> _Known:
