@@ -115,18 +115,13 @@ def check(path: Path, sha256: str | None, size: int | None, *, name: str | None 
     """
     name, found = name or path.name, path.stat().st_size
     problem = f"{size:,} bytes in {name!r}, got {found:,}" if size not in (None, found) else ""
-    digest = "" if problem else file_sha256(path)
+    with path.open("rb") as file:
+        digest = "" if problem else hashlib.file_digest(file, "sha256").hexdigest()
     if not problem and sha256 not in (None, digest):
         problem = f"sha256 {sha256} of {name!r}, got {digest}"
     if problem:
         raise InputError(f"expected {problem}: truncated, changed or another file, not loaded")
     return digest
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(address: str, part: Path, size: int | None, transport: Transport) -> None:

@@ -60,8 +60,6 @@ def max_sensitivity(
         InputError: maps made by no method of the registry, sides of two sizes, no draws or a radius under 0.
     """
     check_maps(pair, explanation)
-    if explanation.method not in methods:
-        raise InputError(f"expected an explanation of a registered method, which can be run again, got one of {explanation.method!r}")
     if len({side.shape for side in pair.sides}) > 1:
         raise InputError(
             f"expected sides of one size, which get the same noise, got {' and '.join(str(tuple(s.shape)) for s in pair.sides)}"
@@ -78,7 +76,13 @@ def max_sensitivity(
 
 
 def explain_again(model: PairModel, pair: Pair, explanation: Explanation, score: Score, chunk: int | None) -> Explanation:
-    """An explanation of other images or another model, made as this one was."""
+    """An explanation of other images or another model, made as this one was.
+
+    Raises:
+        InputError: maps made by no method of the registry.
+    """
+    if explanation.method not in methods:
+        raise InputError(f"expected an explanation of a registered method, which can be run again, got one of {explanation.method!r}")
     own = {name: value for name, value in explanation.params.items() if name != "seed"}
     generator = Generator().manual_seed(explanation.params.get("seed", 0))
     method = methods[explanation.method]

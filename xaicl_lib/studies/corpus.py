@@ -149,7 +149,9 @@ def shape_settings(
     return settings(model, images.float() / 255, labels[:, 0], SHAPES, classes=classes, **sizes), probe
 
 
-def explain_corpus(model: PairModel, images: Float[Tensor, "n 3 h w"], method: Method, corpus: Tensor, foil: Tensor) -> Explanation:
+def explain_corpus(
+    model: PairModel, images: Float[Tensor, "n 3 h w"], method: Method, corpus: Tensor, foil: Tensor, target: str = ""
+) -> Explanation:
     """A one-sided explanation of what makes each image like a corpus rather than like its foil.
 
     Args:
@@ -157,6 +159,7 @@ def explain_corpus(model: PairModel, images: Float[Tensor, "n 3 h w"], method: M
         method: of the registry, or of captum by a name of `CAPTUM`, with its parameters; among these `target`, one of `TARGETS`:
             similarity to the corpus minus that to the foil (contrastive, if none is given), to the corpus alone, to the image itself
             (label-free), or to the image itself minus that to the foil (contrastive label-free).
+        target: instead of the method's own.
 
     Label-free ones explain the dot product with the image's own embedding, held fixed; contrastive label-free ones the cosine with it,
     minus the mean cosine with the foil, both as in the program that :cite:t:`lin2023contrastive` published: the contrastive corpus
@@ -166,7 +169,7 @@ def explain_corpus(model: PairModel, images: Float[Tensor, "n 3 h w"], method: M
         InputError: an unknown target or method.
     """
     (given,) = method_specs([method]).values()
-    target = str(given.params.get("target", TARGETS[0]))
+    target = target or str(given.params.get("target", TARGETS[0]))
     spec = MethodSpec(given.name, {name: value for name, value in given.params.items() if name != "target"})
     require("target", TARGETS, target)
     if spec.name not in CAPTUM and spec.name not in registry:
@@ -176,12 +179,6 @@ def explain_corpus(model: PairModel, images: Float[Tensor, "n 3 h w"], method: M
         own = [corpus_similarity(embed_corpus(model, image), against, normalize=against is not None) for image in images.split(1)]
         return Explanation.concat([_explain(model, Pair(x), spec, score) for x, score in zip(images.split(1), own, strict=True)])
     return _explain(model, Pair(images), spec, corpus_similarity(corpus, foil if target == TARGETS[0] else None))
-
-
-def with_target(method: Method, target: str) -> MethodSpec:
-    """The same method with another target."""
-    (spec,) = method_specs([method]).values()
-    return MethodSpec(spec.name, {**spec.params, "target": target})
 
 
 def _explain(model: PairModel, pair: Pair, spec: MethodSpec, score: Score) -> Explanation:
@@ -355,8 +352,8 @@ def vary_sizes(
         for varied, sizes in (("corpus", corpus_sizes), ("foil", foil_sizes)):
             for size in sizes:
                 for draw in range(repeats):
-                    one = with_target(method, "corpus") if varied == "foil" and not size else method
-                    made = explain_corpus(model, setting.explicands, one, *_cut(*z, varied, size, generator))
+                    target = "corpus" if varied == "foil" and not size else ""
+                    made = explain_corpus(model, setting.explicands, method, *_cut(*z, varied, size, generator), target)
                     rows = _measured(model, setting, first, made, classifier, step, whole)
                     frames.append(rows.assign(varied=varied, size=size, draw=draw))
     return pd.concat(frames, ignore_index=True)[["model", "varied", "size", "draw", "pair", "metric", "value"]]

@@ -219,15 +219,10 @@ def without_each(scores: pd.DataFrame, statistic: str = "above control") -> pd.D
     """
     rest = {name: correlate(scores[scores["recipe"] != name]) for name in scores["recipe"].unique()}
     each = pd.concat([found.assign(left_out=name) for name, found in rest.items()])
-    rows = {}
-    for method, part in each[each["statistic"] == statistic].groupby("method", sort=False):
-        names = part["left_out"][part["low"] <= 0]
-        rows[method] = {
-            "min r": part["r"].min(),
-            "max r": part["r"].max(),
-            "interval holds zero without": ", ".join(names) or "none of them",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    some = each[each["statistic"] == statistic]
+    ends = some.groupby("method", sort=False)["r"].agg(["min", "max"]).add_suffix(" r")
+    zero = some[some["low"] <= 0].groupby("method")["left_out"].agg(", ".join).reindex(ends.index).fillna("none of them")
+    return ends.assign(**{"interval holds zero without": zero})
 
 
 class _Shifted(nn.Module):

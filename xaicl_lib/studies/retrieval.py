@@ -101,7 +101,7 @@ def _answers(made: WordMap, names: Sequence[str], masks: Bool[Tensor, "2 h w"]) 
 class Orders:
     """A scene's true sentence and the same words the other way round, both explained."""
 
-    image: Float[Tensor, "3 s s"]  #:
+    image: Float[Tensor, "3 s s"]
     right: WordMap  #: maps of either sentence
     wrong: WordMap
 

@@ -16,7 +16,7 @@ from xaicl_lib.metrics import measure
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, Truth
 from xaicl_lib.statistics.paired import summarise
-from xaicl_lib.studies.corpus import explain_corpus, with_target
+from xaicl_lib.studies.corpus import explain_corpus
 from xaicl_lib.studies.truth import METRICS
 from xaicl_lib.zoo import model_card
 
@@ -75,14 +75,14 @@ def _explain_text(
         InputError: an unknown foil, or two objects that these words do not tell apart.
     """
     require("foil", FOILS, foil)
-    one = with_target(method, "corpus" if foil == "none" else "contrastive")
+    target = "corpus" if foil == "none" else "contrastive"
     made = []
     for image, (first, second) in zip(images.split(1), facts.tolist(), strict=True):
         text, other = phrase(first, factors), phrase(second, factors)
         if text == other:
             raise InputError(f"expected words that tell both objects apart, got {text!r} for either; name more factors")
         corpus, against = model.embed_text([text]), [other] if foil == "other object" else _other_texts(text, factors)
-        made.append(explain_corpus(model, image, one, corpus, model.embed_text(against)))
+        made.append(explain_corpus(model, image, method, corpus, model.embed_text(against), target))
     return Explanation.concat(made)
 
 
