@@ -1,7 +1,7 @@
 """The registry of metrics, and what a metric returns."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xaicl_lib.annotations import parameters, require
-from xaicl_lib.registry import Registry
+from xaicl_lib.registry import Entry, Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,19 +66,11 @@ class Measured:
     curves: Curves | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Metric:
-    """One column of a table of metrics.
+class Metric(Entry):
+    """One column of a table of metrics; several may share a function, (model, pair, explanation, columns, *, ...) -> Measured.
 
-    Attributes:
-        name: of the column.
-        function: (model, pair, explanation, columns, *, ...) -> Measured; several columns may share one.
-        facts: `higher_is_better`; `low` and `high`, between which values usually lie; `says`; `needs`; `paper` (bib key), `where`.
+    Its facts: `higher_is_better`; `low` and `high`, between which values usually lie; `says`; `needs`; `paper` (bib key), `where`.
     """
-
-    name: str
-    function: Callable[..., Measured]
-    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -60,9 +60,8 @@ def beyond(table: pd.DataFrame) -> pd.DataFrame:
     Zero is not what chance gives: of maps that are lost by the toss of a coin each time, half are lost together and three quarters by at
     least one alone. So the difference of a control, by the same table of its own, is what to compare with.
 
-    Args:
-        table: of `harmful.sweep` with `compositions`, and with the single ones on the same models and pairs; with a column `method`, for
-            one method and the controls.
+    The table is of `harmful.sweep` with `compositions`, and with the single ones on the same models and pairs; with a column `method`, for
+    one method and the controls.
 
     Returns:
         One row per model, augmentation ("first + second") and level from 1: together and by_control (the share lost together minus that

@@ -260,8 +260,7 @@ def gain_by_width(table: pd.DataFrame) -> pd.DataFrame:
 def beside_linear(table: pd.DataFrame, linear: pd.DataFrame) -> pd.DataFrame:
     """Narrow heads with the graph beside the linear classifier: accuracy minus its, on the same labels and draws.
 
-    Args:
-        linear: rows of `classify` that hold the linear classifier on the same models, numbers of labels and draws.
+    The rows of `linear`, of `classify`, hold the linear classifier on the same models, numbers of labels and draws.
 
     Returns:
         A row per model and classifier: numbers (that it learns), of linear, mean, low, high, p (see `_tested`).

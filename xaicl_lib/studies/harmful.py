@@ -92,8 +92,7 @@ def sweep_with_controls(
 ) -> pd.DataFrame:
     """The tables of `sweep` for a method and each of `CONTROLS`, with a column `method`.
 
-    Args:
-        asked: models, and the pairs that they are asked about. The controls see no model, so the first stands for all.
+    Models are `asked` about the pairs beside them. The controls see no model, so the first stands for all.
     """
     tables = [
         sweep(models[:1] if name in CONTROLS else models, pair, method=name, seed=seed, **options).assign(method=name)
@@ -192,8 +191,7 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
 def against(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
     """Does a method lose fewer maps than one that never saw the model, or more? Asked pair by pair, of the same pairs.
 
-    Args:
-        table: of `sweep`, with a column `method`, for methods and controls; `lost` may be the share of several draws of a control.
+    The table is of `sweep`, with a column `method`, for methods and controls; `lost` may be the share of several draws of a control.
 
     Returns:
         One row per model, augmentation, method and control: lost and by_control (shares over levels from 1), mean, low, high (95 %
@@ -218,8 +216,7 @@ def against(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.Da
 def ranked_beside(table: pd.DataFrame) -> pd.DataFrame:
     """Which augmentation a recipe should weaken first, by one method, beside what the controls lose.
 
-    Args:
-        table: of `sweep`, with a column `method`, for one method and the controls.
+    The table is of `sweep`, with a column `method`, for one method and the controls.
 
     Returns:
         One row per model and augmentation, the most harmful first: mean, low, high (share of maps lost over levels 1 to 5, 95 %

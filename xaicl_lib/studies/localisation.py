@@ -49,8 +49,7 @@ def localise(
     A map that finds an object may look for what is shared, or for objects. So everything is measured a second time on mismatched pairs:
     the same images, the b sides of neighbours exchanged. What a method finds there as well has nothing to do with the similarity.
 
-    Args:
-        pairs: with truth, by kind, at least two of each.
+    The pairs are with truth, by kind, at least two of each.
 
     Returns:
         The rows of `evaluate` with the kind of pair, `shared` (False for mismatched pairs) and `chance`: what a map gets that knows

@@ -69,8 +69,7 @@ def twin_table(cards: Sequence[Card], base: str = "scenes_simclr") -> pd.DataFra
     `low` and `high` are a 95 % interval of the difference over test scenes, (p - q) -/+ 1.96 sqrt(p (1 - p) / n + q (1 - q) / n).
     It knows nothing of how another seed of the training would have come out.
 
-    Args:
-        cards: of the model and of its twins, which are named after it, such as scenes_simclr_no_jitter.
+    Twins are named after their model, such as scenes_simclr_no_jitter.
     """
     n, known = SETS["val"][0], {card["name"]: card["factors"] for card in cards}
     rows = []

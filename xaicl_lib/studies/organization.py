@@ -233,8 +233,7 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
     times m / (n - m), which is 1 for halves. It is about the value on all items, because RLD at low temperatures depends a little on
     how many there are. It knows about the choice of items, not about the training of the model.
 
-    Args:
-        table: of `curves`, or differences of such rows: columns draw, value, n, and those of `by`.
+    The table is of `curves`, or of differences of such rows: columns draw, value, n, and those of `by`.
 
     Returns:
         One row per group, models in the order of the book: mean (the value on all items), low, high, se, n.
@@ -355,8 +354,7 @@ def _pooled(output: Tensor) -> Float[Tensor, "n c"]:
 def modularity(graph: Float[Tensor, "n n"], labels: Labels) -> pd.DataFrame:
     """What each class adds to the modularity of a graph, term by term (:cite:t:`newman2004finding`); `rld` is the sum for its own graph.
 
-    Args:
-        graph: symmetric weights >= 0, so that an edge counts twice, once from either end.
+    Weights are symmetric and >= 0, so that an edge counts twice, once from either end.
 
     Returns:
         One row per class and their sum: within (share of all weight that joins nodes of the class), degree (share that ends at them),

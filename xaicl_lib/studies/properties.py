@@ -126,8 +126,7 @@ def differences(table: pd.DataFrame, compared: Mapping[str, tuple[str, str]]) ->
 def claims_seen(found: pd.DataFrame) -> pd.DataFrame:
     """Claim by claim, whether the better explanations are seen, with every metric and method that stands for it.
 
-    Args:
-        found: from `differences`; rows of `random_map`, which nothing can make better, are left out.
+    Of the rows of `differences` those of `random_map`, which nothing can make better, are left out.
 
     Returns:
         A row per comparison (judge) and property of `CLAIMS`: judge, property, verdict ("seen": better in all rows; "seen in part": in

@@ -57,8 +57,7 @@ def by_logits(name: str, device: str = "auto") -> Classifier:
 def by_corpus(model: PairModel, embeddings: Float[Tensor, "m d"], labels: Int[Tensor, " m"]) -> Classifier:
     """Any model, with the similarity to the class's corpus minus that to all others' (`xaicl_lib.scores.corpus_similarity`).
 
-    Args:
-        labels: 0, 1, ...; no class without an image.
+    Labels are 0, 1, ...; no class is without an image.
 
     Raises:
         InputError: one class only, a class without images, or labels of another number than embeddings.

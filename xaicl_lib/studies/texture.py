@@ -140,8 +140,7 @@ def choose(
     energy that the map for this partner and the map for the shape partner have in common, the sum of the smaller of both values where
     the positive values of each map sum to 1.
 
-    Args:
-        trials: of `scene_trials` or `photo_trials`; or some for each size of a model.
+    Trials are of `scene_trials` or `photo_trials`; or some for each size of a model.
 
     Returns:
         One row per model, cue (also "nothing", the control) and trial: data, stimulus, draw, name, partner, score, lift (score minus that
