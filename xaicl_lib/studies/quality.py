@@ -177,18 +177,13 @@ def gains(table: pd.DataFrame, column: str, compared: Sequence[tuple[str, str, s
         InputError: a classifier that is not in the table.
     """
     real = table[table["method"] != "random_map"]
-    parts = {str(family): _each(part, column) for family, part in real.groupby("family", sort=False, observed=True)}
+    each = real.groupby(["family", "judge", "method", "image"], sort=False, observed=True)[column].mean().rename("value").reset_index()
     found = [
-        paired_difference(parts[family], "judge", "image", ["method"], names=[one], against=other)
+        paired_difference(each[each["family"] == family], "judge", "image", ["method"], names=[one], against=other)
         for family, one, other in compared
-        if family in parts
+        if family in set(each["family"])
     ]
     return pd.concat(found, ignore_index=True)[["judge", "against", "method", "mean", "low", "high", "n", "p"]]
-
-
-def _each(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    keys = ["judge", "method", "image"]
-    return table.groupby(keys, sort=False, observed=True)[column].mean().rename("value").reset_index()
 
 
 def _check(classifiers: Sequence[Classifier], images: Tensor, classes: Tensor, masks: Tensor) -> None:
