@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -98,11 +97,6 @@ class _GraphHead(nn.Module):
         learned = [layer.weight for layer in self.linears] + ([] if self.log_self is None else [self.log_self])
         return torch.stack([p.square().sum() for p in learned]).sum()
 
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned."""
-        return sum(p.numel() for p in self.parameters())
-
 
 def _fit(
     x: Float[Tensor, "n d"],
@@ -140,22 +134,11 @@ def _fit(
     return head.requires_grad_(False)
 
 
-@dataclass(frozen=True)
-class Head:
-    """A kind of classifier: with or without the graph, of one layer (hidden = 0) or two."""
-
-    graph: bool
-    hidden: int = 0
-
-
-HEADS: dict[str, Head | None] = {"k-NN": None, "linear": Head(False), "GCN": Head(True)}
-WIDTHS: dict[str, Head | None] = {
-    **HEADS,
-    **{f"perceptron {h}": Head(False, h) for h in (2, 4, 8, 16)},
-    **{f"GCN {h}": Head(True, h) for h in (2, 4, 8, 16)},
-}
-
-NARROW: dict[str, Head | None] = {label: WIDTHS[label] for h in (2, 4, 8) for label in (f"perceptron {h}", f"GCN {h}")}
+Head = tuple[bool, int] | None  # whether with the graph, and the width of the middle layer, 0 for a single one; None is k-NN
+Heads = Mapping[str, Head]
+HEADS: Heads = {"k-NN": None, "linear": (False, 0), "GCN": (True, 0)}
+WIDTHS: Heads = {**HEADS, **{f"{name} {h}": (name == "GCN", h) for name in ("perceptron", "GCN") for h in (2, 4, 8, 16)}}
+NARROW: Heads = {label: WIDTHS[label] for h in (2, 4, 8) for label in (f"perceptron {h}", f"GCN {h}")}
 
 
 def classify(
@@ -163,7 +146,7 @@ def classify(
     labels: Labels,
     *,
     per_class: Sequence[int] = (1, 2, 5, 10, 25, 50),
-    heads: Mapping[str, Head | None] = HEADS,
+    heads: Heads = HEADS,
     temperature: float = TEMPERATURE,
     repeats: int = 20,
     seed: int = 0,
@@ -177,7 +160,7 @@ def classify(
     Args:
         features: for each model those of the same n items.
         per_class: how many labels of each class.
-        heads: by name; None is k-NN.
+        heads: by name, as `HEADS`.
 
     Returns:
         One row per model, number of labels, draw and classifier: model, per_class, draw, classifier, value (accuracy), parameters (learned
@@ -195,7 +178,7 @@ def classify(
     for name, z in features.items():
         directions(z)  # before any work
         x = _standardised(z)
-        graph = _graph_of(z, temperature) if any(head is not None and head.graph for head in heads.values()) else None
+        graph = _graph_of(z, temperature) if any(head and head[0] for head in heads.values()) else None
         for draw, (order, most) in enumerate(plans):
             for count in per_class:
                 known = torch.zeros(len(y), dtype=torch.bool)
@@ -289,16 +272,18 @@ def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tenso
     return order, left
 
 
-def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: _Graph | None, head: Head | None) -> dict[str, float]:
+def _try(
+    z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: _Graph | None, head: tuple[bool, int] | None
+) -> dict[str, float]:
     if head is None:
         k = min(_NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
         return {"value": knn_accuracy(z[known], y[known], z[left], y[left], k), "parameters": 0, "own": torch.nan}
-    used = graph if head.graph else None
-    fitted = _fit(x, y, known, graph=used, hidden=head.hidden)
+    used = graph if head[0] else None
+    fitted = _fit(x, y, known, graph=used, hidden=head[1])
     scores = fitted(x[left]) if used is None else fitted(x, used, used.some(left.nonzero()[:, 0]))
     right = scores.argmax(1) == y[left]
     own = torch.nan if fitted.log_self is None else fitted.log_self.exp().item()
-    return {"value": right.float().mean().item(), "parameters": fitted.parameter_count, "own": own}
+    return {"value": right.float().mean().item(), "parameters": sum(p.numel() for p in fitted.parameters()), "own": own}
 
 
 def _standardised(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
