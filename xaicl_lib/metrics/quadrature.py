@@ -44,9 +44,9 @@ def adaptive(sweep: _Pointwise, tolerance: float) -> Curves:
     """
     n, count = sweep.shape
     if not tolerance:
-        scores, encoded = sweep.points(torch.arange(n).repeat_interleave(count), torch.arange(count).repeat(n))
-        nothing = scores.new_zeros(n)
-        return _curves(scores.view(n, count, -1).mT, encoded.view(n, count).sum(1), nothing, nothing)
+        whole, images = sweep.points(torch.arange(n).repeat_interleave(count), torch.arange(count).repeat(n))
+        nothing = whole.new_zeros(n)
+        return _curves(whole.view(n, count, -1).mT, images.view(n, count).sum(1), nothing, nothing)
     asked = torch.zeros(n, count, dtype=torch.bool)
     todo = asked.clone()
     todo[:, torch.linspace(0, count - 1, max(3, (count - 1) // FIRST + 1)).round().long()] = True
