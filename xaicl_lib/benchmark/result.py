@@ -22,17 +22,12 @@ COLUMNS = ["model", "kind", "pair", "metric", "value", "chance"]
 
 @dataclass(frozen=True)
 class Result:
-    """What one method is worth on the suite.
+    """What one method is worth on the suite."""
 
-    Attributes:
-        method: its name.
-        cells: for each model and kind what was measured: `digest` of the pairs, `effects`, `values` and `chances` by metric, costs.
-        facts: suite, seed, count, device, versions, date.
-    """
-
-    method: str
+    method: str  #: its name
+    #: for each model and kind what was measured: `digest` of the pairs, `effects`, `values` and `chances` by metric, costs
     cells: list[dict[str, Any]]
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)  #: suite, seed, count, device, versions, date
 
     @property
     def table(self) -> pd.DataFrame:

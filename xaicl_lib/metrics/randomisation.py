@@ -20,19 +20,12 @@ from xaicl_lib.scores import Score, cosine
 
 @dataclass(frozen=True, eq=False)
 class Cascade:
-    """Explanations of a model whose layers lose what they learned, one after the other from the top.
+    """Explanations of a model whose layers lose what they learned, one after the other from the top."""
 
-    Attributes:
-        layers: (k) name of the layer that was randomised last.
-        explanations: (k) of the model thus changed.
-        rank_correlation: (n, k) Spearman's, with the maps of the intact model, mean over the sides; 0 for a constant map.
-        ssim: (n, k) structural similarity with them, each map scaled to [0, 1] and resized to its image, mean over the sides.
-    """
-
-    layers: list[str]
-    explanations: list[Explanation]
-    rank_correlation: Float[Tensor, "n k"]
-    ssim: Float[Tensor, "n k"]
+    layers: list[str]  #: (k) name of the layer that was randomised last
+    explanations: list[Explanation]  #: (k) of the model thus changed
+    rank_correlation: Float[Tensor, "n k"]  #: Spearman's, with the maps of the intact model, mean over the sides; 0 for a constant map
+    ssim: Float[Tensor, "n k"]  #: structural similarity with them, each map scaled to [0, 1] and resized to its image, mean over the sides
 
 
 def randomisation(

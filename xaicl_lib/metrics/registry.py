@@ -14,17 +14,13 @@ from xaicl_lib.registry import Entry, Registry
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Insertion and deletion curves of n pairs.
+    """Insertion and deletion curves of n pairs."""
 
-    Attributes:
-        points: column to scores (n, sides, k + 1), evenly spaced over the share of pixels changed; one side for simultaneous
-            metrics, where both images change.
-        encoded: (n,) images encoded for them, beside the whole and the empty ones.
-        error: column to (n,) bound on the error of the area against that of all points; 0 where every point was encoded.
-    """
-
+    #: column to scores (n, sides, k + 1), evenly spaced over the share of pixels changed; one side for simultaneous metrics, where both
+    #: images change
     points: dict[str, Float[Tensor, "n s k"]]
-    encoded: Int[Tensor, " n"]
+    encoded: Int[Tensor, " n"]  #: images encoded for them, beside the whole and the empty ones
+    #: column to (n,) bound on the error of the area against that of all points; 0 where every point was encoded
     error: dict[str, Float[Tensor, " n"]]
 
     @staticmethod
