@@ -137,11 +137,7 @@ def _download() -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> str:
-    """Write the images of the archive into a folder, by names of ours; the checksum of them all.
-
-    Raises:
-        InputError: not as many images as there are, or one of an impossible size.
-    """
+    """Write the images of the archive into a folder, by names of ours; the checksum of them all."""
     shutil.rmtree(folder, ignore_errors=True)
     digest = hashlib.sha256()
     with zipfile.ZipFile(archive) as opened:
@@ -160,11 +156,7 @@ def _unpack(archive: Path, folder: Path) -> str:
 
 
 def _pin(digest: str, record: Path) -> None:
-    """Keep the checksum of the first images that came; the authors publish none.
-
-    Raises:
-        InputError: these are others than the first.
-    """
+    """Keep the checksum of the first images that came; the authors publish none."""
     if record.is_file() and (first := record.read_text().strip()) != digest:
         raise InputError(
             f"expected images of sha256 {first[:12]}..., as noted in {str(record)!r}, got {digest[:12]}...: changed, not taken"

@@ -39,11 +39,7 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
 
 
 def _require_https(address: str) -> None:
-    """Raise unless the address is one of https.
-
-    Raises:
-        InputError: another scheme.
-    """
+    """Raise unless the address is one of https."""
     if urlsplit(address).scheme != "https":
         raise InputError(f"expected an address that begins with https://, got {address!r}")
 
@@ -203,11 +199,7 @@ def _read(reply: Any) -> bytes:
 
 
 def _begins(reply: Any, have: int) -> bool:
-    """Whether a partial reply goes on exactly where we are.
-
-    Raises:
-        InputError: it does not.
-    """
+    """Whether a partial reply goes on exactly where we are."""
     if not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         raise InputError(f"expected the bytes from {have}, the server sends {reply.headers.get('Content-Range')!r}; delete the .part file")
     return True

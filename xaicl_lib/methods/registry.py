@@ -138,11 +138,7 @@ class Method:
         return wanted
 
     def _run(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
-        """What the function finds.
-
-        Raises:
-            InputError: a score that lets no gradient through; the network was looked at before.
-        """
+        """What the function finds."""
         try:
             return self._in_portions(model, pair, options)
         except RuntimeError as error:

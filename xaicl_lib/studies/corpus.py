@@ -208,7 +208,7 @@ def _measured(
         correlation of the maps with those.
     """
     scores = {"similarity": setting.held_out, "class probability": class_evidence(classifier, setting.index, probability=True)}
-    values = {}
+    values: dict[str, Tensor] = {}
     for what, score in scores.items():
         areas = measure(model, Pair(setting.explicands), made, ["SI", "SD"], step, score=score)
         values |= {f"{name}, {what}": area for name, area in zip(("insertion", "deletion"), areas.values(), strict=True)}

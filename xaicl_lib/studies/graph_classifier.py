@@ -35,11 +35,7 @@ class _Graph(NamedTuple):
 
 
 def _graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -> _Graph:
-    """The graph of `similarity_graph`, scaled to a mean degree of 1.
-
-    Raises:
-        InputError: as `rld`.
-    """
+    """The graph of `similarity_graph`, scaled to a mean degree of 1."""
     weights = similarity_graph(features, temperature)
     weights = (weights * (len(weights) / weights.sum())).float()
     return _Graph(weights, weights.sum(1), torch.arange(len(weights)))

@@ -176,11 +176,7 @@ def classes_of(labels: Labels, n: int) -> Int[Tensor, " n"]:
 
 
 def _temperatures_of(temperature: float | Sequence[float]) -> Float[Tensor, " t"]:
-    """Temperatures as float64.
-
-    Raises:
-        InputError: none, or one that is not a number above 0.
-    """
+    """Temperatures as float64."""
     t = torch.as_tensor(temperature, dtype=torch.float64).cpu()
     if t.ndim > 1 or not t.numel() or not bool((t.isfinite() & (t > 0)).all()):
         raise InputError(f"expected temperatures above 0, got {temperature!r}")

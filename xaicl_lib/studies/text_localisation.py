@@ -70,9 +70,6 @@ def _explain_text(
         images, facts: scenes of two objects, as from `two_object_scenes`.
         method: of explanation; its target follows from the foil.
         foil: "none", "other object" (the text of the second object) or "other texts" (of every other colour and shape).
-
-    Raises:
-        InputError: an unknown foil, or two objects that these words do not tell apart.
     """
     require("foil", FOILS, foil)
     target = "corpus" if foil == "none" else "contrastive"

@@ -382,9 +382,6 @@ def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None) 
         One row per data, cue and other model: difference (of the shares), low, high (95 % bootstrap over stimuli, or sources), n (how
         many of them), more and fewer (those on which the cue wins more often for the model than for the reference, and less often),
         p (corrected).
-
-    Raises:
-        InputError: the reference is not in the table.
     """
     require("model of the table", table["model"].unique(), reference)
     rows = []
