@@ -63,8 +63,6 @@ def _stick(
     """Pictures with a sticker over one of their corners, and where the stickers are.
 
     Args:
-        images: values in [0, 1].
-        codes: which of the `STICKERS`.
         corners: 0 upper left, 1 upper right, 2 lower left, 3 lower right.
     """
     h, w = images.shape[2:]

@@ -70,7 +70,6 @@ def smooth_grad(
         model: any model; one with ReLUs, if only in its head, for `guided`.
         pair: n pairs; both sides of one size.
         generator: of the noise, which is drawn once and used for every pair.
-        samples: noisy copies of the pair.
         level: standard deviation of the noise as a share of the range of the normalised pixels.
         sigma: the rule: "smoothgrad" (level * range), "published" (level / range), or the standard deviation outright, in the model's
             input space, whatever the level.

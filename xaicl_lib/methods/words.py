@@ -68,11 +68,7 @@ class WordMap:
         return self.joint[self.places(phrase)].sum(0)
 
     def what(self, region: Bool[Tensor, "h w"] | Float[Tensor, "h w"]) -> Float[Tensor, " w"]:
-        """Which words a region is about: what each word adds together with its cells.
-
-        Args:
-            region: a mask of any size; a cell counts by how much of it is covered.
-        """
+        """Which words a region, a mask of any size, is about: what each adds together with its cells, by how much of these is covered."""
         cover = F.adaptive_avg_pool2d(region.to(self.joint)[None], (self.joint.shape[1], self.joint.shape[2]))[0]
         return (self.joint * cover).sum((1, 2))
 

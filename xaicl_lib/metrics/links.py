@@ -165,9 +165,7 @@ def link_localisation(model: PairModel, pair: Pair, explanation: Explanation, co
     A cell counts by the share of it that the evidence covers, so by chance the product of both areas is had. Of several links that are
     strongest, as of a map of one value, the mean.
 
-    Args:
-        pair: n pairs with `truth`.
-        explanation: of them; of one without a joint map, the product of both maps is taken.
+    Of an explanation without a joint map the product of both maps is taken.
 
     Returns:
         Shares in [0, 1]; NaN where a side has no evidence, and of one side alone, which has no links.
@@ -201,7 +199,6 @@ def measure_words(
 
     Args:
         images, texts: n of each.
-        made: their explanations.
         points, insertion, deletion: as for `link_perturbation`.
 
     Raises:

@@ -73,7 +73,6 @@ def localisation(model: PairModel, pair: Pair, explanation: Explanation, columns
     :cite:t:`arras2022clevr`. Maps are resized to their image (bilinear); negative values count as no evidence.
 
     Args:
-        pair: n pairs with `truth`.
         columns: which of pointing_game, relevance_mass, relevance_rank.
 
     Returns:

@@ -50,7 +50,6 @@ def max_sensitivity(
 
     Args:
         pair: n pairs whose sides are of one size.
-        explanation: made by a method of the registry.
         radius: of the noise, in units of the model's input space.
 
     Returns:

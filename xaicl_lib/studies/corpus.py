@@ -287,8 +287,7 @@ def between_targets(table: pd.DataFrame, one: str = "contrastive") -> pd.DataFra
     Counts of tests against a control do not answer this: two ways may both beat it, and one of them the other. Wilcoxon's signed-rank
     test over explicands, corrected by Holm's procedure for all rows that come back.
 
-    Args:
-        one: target to compare with all others of the table; methods that have not both are left out.
+    The target `one` is compared with all others of the table; methods that have not both are left out.
 
     Returns:
         One row per other target, model, metric, scenario and method: mean, low, high (of the difference, signed so that more is better for

@@ -56,8 +56,7 @@ class _Checkpoint:
 def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[_Checkpoint]:
     """The models of photos in a folder, in the order of recipe and epoch: the bundled ones, or the snapshots of a training.
 
-    Args:
-        folder: with weights and cards; `python -m xaicl_lib train NAME --keep 1,2,4` puts some into `runs/NAME/snapshots`.
+    The folder is of weights and cards; `python -m xaicl_lib train NAME --keep 1,2,4` puts some into `runs/NAME/snapshots`.
 
     Raises:
         InputError: no cards of such models there.
@@ -132,8 +131,7 @@ def _similarities(model: PairModel, pair: Pair) -> pd.DataFrame:
 def _accuracies(model: PairModel, train: Data, test: Data, *, store: str | None = None) -> dict[str, float]:
     """Accuracy of a linear probe and of nearest neighbours on a model's features, measured as for the cards.
 
-    Args:
-        train, test: photos (uint8), labels, names of the classes; to fit on, and to measure on.
+    Both parts are photos (uint8), labels and names of the classes.
 
     Returns:
         linear_accuracy and knn_accuracy.

@@ -111,9 +111,7 @@ def _fit(
     Args:
         x: features, standardised.
         labels: 0, 1, ...; those of items that are not known are not looked at.
-        known: whose labels may be used.
         hidden: width of the middle layer; 0 for a single layer.
-        strength: C.
     """
     head = _GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None).to(x)
     at, want = known.nonzero()[:, 0], labels[known]
@@ -156,7 +154,6 @@ def classify(
     Args:
         features: for each model those of the same n items.
         per_class: how many labels of each class.
-        heads: by name, as `HEADS`.
 
     Returns:
         One row per model, number of labels, draw and classifier: model, per_class, draw, classifier, value (accuracy), parameters (learned

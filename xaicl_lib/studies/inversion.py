@@ -226,8 +226,7 @@ def invert_stages(
 ) -> Inversions:
     """Inversions of the same targets at the stages of several models.
 
-    Args:
-        chosen: stages by name, those of `stages(model)` if left out; the tokens and blocks of a transformer count as stem and stages.
+    Stages are `chosen` by name, those of `stages(model)` if left out; the tokens and blocks of a transformer count as stem and stages.
 
     Raises:
         InputError: a chosen stage that a model does not have.
@@ -314,8 +313,7 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: st
 
     Wilcoxon's signed-rank test for each, corrected for their number by Holm's procedure over all rows of a value together.
 
-    Args:
-        pairs: models to compare: the first minus the second. Both have the same stages and targets.
+    Of each pair of models the first minus the second; both have the same stages and targets.
 
     Returns:
         Columns measure (the value, in words), first, second, stage, mean, low, high (95 % bootstrap over targets), n, p (corrected) and

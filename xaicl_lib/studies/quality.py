@@ -105,7 +105,6 @@ def contrastivity(
     """How well maps of one image for the classes in it tell these apart.
 
     Args:
-        classifiers: with names that differ.
         images: each of which shows k classes.
         methods: one-sided ones.
 

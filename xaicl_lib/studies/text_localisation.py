@@ -67,8 +67,6 @@ def _explain_text(
     """Why each scene is like the text that names its first object, rather than like the foil.
 
     Args:
-        images, facts: scenes of two objects, as from `two_object_scenes`.
-        method: of explanation; its target follows from the foil.
         foil: "none", "other object" (the text of the second object) or "other texts" (of every other colour and shape).
     """
     require("foil", FOILS, foil)

@@ -374,10 +374,6 @@ def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None) 
     the number of models compared. Stimuli made from the same source are no independent trials: with `cluster`, sources take the
     place of stimuli, each with the mean difference of its stimuli, and Wilcoxon's signed-rank test that of the sign test.
 
-    Args:
-        table: of `choose`, of several models on the same trials.
-        cluster: column of what stimuli were made from.
-
     Returns:
         One row per data, cue and other model: difference (of the shares), low, high (95 % bootstrap over stimuli, or sources), n (how
         many of them), more and fewer (those on which the cue wins more often for the model than for the reference, and less often),
