@@ -19,15 +19,10 @@ Answer = Callable[..., Any]  # a function, as the reader wrote it
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says; in a notebook it shows itself as text.
+    """What a check says; in a notebook it shows itself as text."""
 
-    Attributes:
-        right: True or False, or None as long as the cell still holds its placeholder.
-        text: what was expected in words, where the answer first differs, and a nudge.
-    """
-
-    right: bool | None
-    text: str
+    right: bool | None  #: True or False, or None as long as the cell still holds its placeholder
+    text: str  #: what was expected in words, where the answer first differs, and a nudge
 
     def __repr__(self) -> str:
         return self.text
