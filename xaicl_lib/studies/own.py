@@ -79,7 +79,7 @@ class _Small(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.gives != "no gradient"):
-            f = self.first(x)
+            f = self.first(x).relu()
             made = self.second(f)
         named = {"map": f, "logits": f.mean((2, 3))}
         return {"vector": made.mean((2, 3)), "jump": (made + f).mean((2, 3)), "names": named, "no gradient": f}[self.gives]
