@@ -25,7 +25,7 @@ from xaicl_lib.data.scenes import SHAPES, scene_set
 from xaicl_lib.evaluation.method_spec import Method
 from xaicl_lib.evaluation.store import code_version
 from xaicl_lib.probes import linear_probe
-from xaicl_lib.studies.corpus import TARGETS, Setting, evaluate_corpora, sanity, settings, vary_sizes
+from xaicl_lib.studies.corpus import TARGETS, Setting, evaluate_corpora, settings, vary_sizes
 from xaicl_lib.studies.text_localisation import locate_texts
 from xaicl_lib.studies.views_of_photos import compare_views
 
@@ -90,7 +90,7 @@ def random_model() -> pd.DataFrame:
     model, given, probe = asked("scenes_simclr", 8, 5)
     asked_about = ("RISE, contrastive", "IG, contrastive", "occlusion, contrastive", "Grad-CAM, contrastive", "random map")
     some = {label: methods(model.size)[label] for label in asked_about}
-    return sanity(model, given, probe, some, step=step_of(model))
+    return evaluate_corpora(model, given, probe, some, step=step_of(model), shuffled=True)
 
 
 def views() -> pd.DataFrame:

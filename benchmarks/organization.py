@@ -23,7 +23,7 @@ from studies import with_provenance
 
 from xaicl_lib import list_models, load_model
 from xaicl_lib.data.photos import imagenette
-from xaicl_lib.studies.graph_classifier import HEADS, TEMPERATURE, WIDTHS, Head, classify
+from xaicl_lib.studies.graph_classifier import HEADS, TEMPERATURE, WIDTHS, classify
 from xaicl_lib.studies.organization import TEMPERATURES, curves, layer_features, rld
 from xaicl_lib.zoo import untrained
 
@@ -70,7 +70,7 @@ def widths(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
 
 
 def temperatures(name: str, features: Features, labels: torch.Tensor) -> pd.DataFrame:
-    some = {"GCN": Head(True)}
+    some = {"GCN": HEADS["GCN"]}
     tables = [classify({name: features["features"]}, labels, per_class=(5,), heads=some, temperature=t, repeats=4).assign(temperature=t)
               for t in (0.03, 0.05, 0.2)]  # fmt: skip
     return pd.concat(tables)

@@ -6,13 +6,16 @@ Photos are those of XAICL_IMAGENETTE.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
+from jaxtyping import Bool, Float, Int
 from studies import seeded, with_provenance
+from torch import Generator, Tensor
 
-from xaicl_lib import load_model
+from xaicl_lib import InputError, load_model
 from xaicl_lib.data.corpora import embed_corpus
 from xaicl_lib.data.photos import imagenette
 from xaicl_lib.data.scenes import scene_set
@@ -23,9 +26,7 @@ from xaicl_lib.studies.quality import (
     by_corpus,
     by_logits,
     calibrated,
-    class_grids,
     contrastivity,
-    recognised,
     two_object_scenes,
 )
 
@@ -52,6 +53,36 @@ def classifiers_of(names: list[str], device: str, images: torch.Tensor, labels: 
             found.append(by_logits(name, device))
         found.append(by_corpus(model, embed_corpus(model, images), labels))
     return found
+
+
+def recognised(classifiers: Sequence[Classifier], images: Float[Tensor, "n 3 h w"], labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Which images all of them put into their own class: a map of a class that a network does not see says nothing of its loss."""
+    return torch.stack([one.evidence(images).argmax(1).cpu() == labels.cpu() for one in classifiers]).all(0)
+
+
+def class_grids(
+    n: int, photos: Float[Tensor, "m 3 s s"], labels: Int[Tensor, " m"], generator: Generator | None = None
+) -> tuple[Float[Tensor, "n 3 2*s 2*s"], Int[Tensor, "n 4"], Bool[Tensor, "n 4 2*s 2*s"]]:
+    """Grids of two by two photos of four classes at their full size, as in the grid pointing game of :cite:t:`bohle2021convolutional`.
+
+    Returns:
+        Images, the class of each cell (row by row), and the masks of the cells.
+
+    Raises:
+        InputError: fewer than four classes.
+    """
+    members = [(labels == k).nonzero()[:, 0] for k in labels.unique()]
+    if len(members) < 4:
+        raise InputError(f"expected photos of at least 4 classes for a grid, got {len(members)}")
+    u = torch.rand(n, len(members) + 4, generator=generator or Generator().manual_seed(0))
+    kinds, picks = u[:, :-4].argsort(1)[:, :4].tolist(), u[:, -4:].tolist()  # no class twice
+    chosen = torch.tensor(
+        [[members[k][int(p * len(members[k]))] for k, p in zip(*row, strict=True)] for row in zip(kinds, picks, strict=True)]
+    )  # (n, 4)
+    side = photos.shape[-1]
+    images = photos[chosen].view(n, 2, 2, 3, side, side).permute(0, 3, 1, 4, 2, 5).reshape(n, 3, 2 * side, 2 * side)
+    cells = torch.eye(4, dtype=torch.bool).view(4, 2, 2).repeat_interleave(side, 1).repeat_interleave(side, 2)
+    return images, labels[chosen], cells.expand(n, 4, 2 * side, 2 * side)
 
 
 def quality(models: list[str], n: int, device: str) -> dict[str, pd.DataFrame]:

@@ -102,8 +102,8 @@ def truth(models: list[str], n: int, store: str | None, device: str) -> Tables:
     drops = []
     for name in models:
         model, pairs = load_model(name, device), known_pairs(name, n)
-        given = {"others": other_things(name, pairs, n), "generator": seeded()}
-        drops += [intervene([model], pairs, fill=fill, **given).assign(fill=fill) for fill in ("around", "other")]
+        others = other_things(name, pairs, n)
+        drops += [intervene([model], pairs, fill=fill, others=others).assign(fill=fill) for fill in ("around", "other")]
         print(f"{name}: done", flush=True)
     return {"truth": pd.concat(drops, ignore_index=True)}
 

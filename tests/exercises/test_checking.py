@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xaicl_lib import InputError
-from xaicl_lib.exercises import Mistake, check, check_function, check_number
+from xaicl_lib.exercises import check, check_function, check_number
 
 
 def double(x):
@@ -17,7 +17,10 @@ TASK = {
     "cases": [(X,)],
     "expected": "twice the input",
     "nudge": "multiply by two",
-    "mistakes": [Mistake(lambda x: x**2, "this is the square"), Mistake(lambda x: x, "nothing happens yet")],
+    "mistakes": {
+        "this is the square": lambda x: x**2,
+        "nothing happens yet": lambda x: x,
+    },
     "afterword": "Well done.",
 }
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.lab_node import in_node
 from xaicl_lib import Explanation, load_model
 from xaicl_lib.lab import search
-from xaicl_lib.retrieval.explaining import border_share
+from xaicl_lib.retrieval.explaining import _border_share
 from xaicl_lib.retrieval.search import _notes, nearest
 from xaicl_lib.views.matches import _strongest_matches
 
@@ -98,7 +98,7 @@ def test_links_and_borders_are_those_of_the_library() -> None:
     assert [(tuple(one["from"]), tuple(one["to"])) for one in links] == [(a, b) for a, b, _ in want]
     assert [one["value"] for one in links] == pytest.approx([value for *_, value in want], abs=1e-6)
     assert most == 10
-    assert shares == pytest.approx(border_share(maps).tolist(), abs=1e-6)
+    assert shares == pytest.approx(_border_share(maps).tolist(), abs=1e-6)
 
 
 LINKS = {

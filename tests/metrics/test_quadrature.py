@@ -9,7 +9,7 @@ import torch
 from tests.conftest import assert_close, random_pair
 from tests.metrics.test_perturbation import random_maps
 from xaicl_lib.metrics import measure
-from xaicl_lib.metrics.quadrature import adaptive, every_point
+from xaicl_lib.metrics.quadrature import adaptive
 
 
 class Known:
@@ -39,7 +39,7 @@ def rough_and_steep(n: int = 300, points: int = 225, seed: int = 0) -> torch.Ten
 def test_within_the_bound_and_the_bound_within_the_tolerance() -> None:
     sweep = Known(rough_and_steep())
     got = adaptive(sweep, 0.005)
-    want = every_point(Known(sweep.curves)).areas()
+    want = adaptive(Known(sweep.curves), 0).areas()
     for name in "SC":
         error = (got.areas()[name] - want[name]).abs()
         assert (got.error[name] <= 0.005).all()
@@ -81,19 +81,19 @@ def test_rough_curves_get_every_point_if_they_need_it() -> None:
     got = adaptive(Known(noise), 1e-6)
     assert got.encoded.tolist() == [2 * 65] * 2
     assert got.error["S"].tolist() == [0, 0]
-    assert_close(got.areas()["C"], every_point(Known(noise)).areas()["C"])
+    assert_close(got.areas()["C"], adaptive(Known(noise), 0).areas()["C"])
 
 
 def test_a_cliff_is_found() -> None:
     step = (torch.arange(225) < 101).double().view(1, 225, 1).expand(1, 225, 3)
     got = adaptive(Known(step), 0.003)
-    assert math.isclose(got.areas()["S"].item(), every_point(Known(step)).areas()["S"].item(), abs_tol=0.003)
+    assert math.isclose(got.areas()["S"].item(), adaptive(Known(step), 0).areas()["S"].item(), abs_tol=0.003)
 
 
 @pytest.mark.parametrize("points", [2, 3, 5])
 def test_very_short_curves(points) -> None:
     curves = torch.rand(2, points, 3, generator=torch.Generator().manual_seed(1)).double()
-    assert_close(adaptive(Known(curves), 1e-9).areas()["S"], every_point(Known(curves)).areas()["S"])
+    assert_close(adaptive(Known(curves), 1e-9).areas()["S"], adaptive(Known(curves), 0).areas()["S"])
 
 
 def test_measure_adaptively(model) -> None:

@@ -9,7 +9,7 @@ from tests.retrieval.test_gallery import small
 from xaicl_lib import InputError, PairModel, load_model
 from xaicl_lib.data.captions import captioned_set
 from xaicl_lib.retrieval import explain_results, retrieve
-from xaicl_lib.retrieval.explaining import border_share
+from xaicl_lib.retrieval.explaining import _border_share
 
 
 def test_differences_of_scores_are_those_of_the_cells_of_the_query() -> None:
@@ -54,7 +54,7 @@ def test_a_picture_minus_words_is_explained_by_both() -> None:
 def test_a_border_is_noticed() -> None:
     even, ring, middle = torch.ones(16, 16), torch.zeros(16, 16), torch.zeros(16, 16)
     ring[:2], middle[6:10, 6:10] = 1, 1
-    assert border_share(torch.stack([even, ring, middle, -even])).tolist() == pytest.approx([1 - 0.75**2, 1, 0, 0])
+    assert _border_share(torch.stack([even, ring, middle, -even])).tolist() == pytest.approx([1 - 0.75**2, 1, 0, 0])
     model, framed = PairModel(nn.Conv2d(3, 3, 2, 2), size=16), torch.full((3, 3, 16, 16), 0.5)
     with torch.no_grad():
         model.features_a.weight.zero_()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaicl_lib.statistics.bootstrap import resampled_means, share, shares
+from xaicl_lib.statistics.bootstrap import resampled_means, share, shares, with_interval
 
 
 def test_rows_are_drawn_whole() -> None:
@@ -29,3 +29,9 @@ def test_groups() -> None:
     hits = shares(table, ["m"], "hit").set_index("m")
     assert hits["mean"].to_dict() == {"a": 0.5, "b": 1.0}
     assert hits["n"].to_dict() == {"a": 2, "b": 1}
+
+
+def test_numbers_with_their_intervals() -> None:
+    table = pd.DataFrame({"mean": [0.5], "low": [0.25], "high": [0.754], "difference": [-0.5]})
+    assert with_interval(table) == ["50% (25% to 75%)"]
+    assert with_interval(table, "+.1f", mean="difference") == ["-0.5 (+0.2 to +0.8)"]

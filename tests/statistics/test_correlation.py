@@ -11,8 +11,6 @@ from xaicl_lib.statistics.correlation import (
     _midranks,
     _partial,
     _weighted_correlation,
-    chance_within,
-    concordance,
     corrected,
     correlate,
     fisher_interval,
@@ -201,29 +199,3 @@ def test_what_cannot_be_correlated() -> None:
         correlate(scores, cluster="seed")
     with pytest.raises(InputError, match="at least three models to correlate, got 2"):
         correlate(scores[scores["model"].isin(["m0", "m1"])])
-
-
-def test_concordance_is_kendalls_tau_split_in_two() -> None:
-    x, y, groups = RNG.normal(size=(3, 9)), RNG.normal(size=9), list("aaabbbccc")
-    within, across = concordance(x, y, groups)
-    for k in range(3):
-        assert (9 * within[k] + 27 * across[k]) / 36 == pytest.approx(stats.kendalltau(x[k], y)[0])
-        each = [stats.kendalltau(x[k, 3 * g : 3 * g + 3], y[3 * g : 3 * g + 3])[0] for g in range(3)]
-        assert within[k] == pytest.approx(np.mean(each)), "groups of one size count alike"
-    assert np.isnan(concordance(x, y, range(9))[0]).all()
-
-
-def test_groups_alone_order_nothing_within() -> None:
-    groups = np.repeat([0, 10, 20], 4)
-    y = groups + np.tile([1.0, 2, 3, 4], 3)
-    against = groups - np.tile([1.0, 2, 3, 4], 3)
-    within, across = concordance(np.stack([y, against]), y, groups)
-    assert (within.tolist(), across.tolist()) == ([1, -1], [1, 1])
-    draws = 4000
-    exact = 2 / 24**3  # all three groups in order, or all against it
-    assert chance_within(y, y, groups, draws=draws) <= 5 / draws
-    assert chance_within(against, y, groups, draws=draws) <= 5 / draws, "both ways"
-    assert exact < 5 / draws
-    short = np.array([1.0, 2, 3]), np.array([1.0, 2, 3])
-    assert chance_within(*short, ["a"] * 3, draws=6000) == pytest.approx(1 / 3, abs=0.03), "2 of 6 orders"
-    assert np.isnan(chance_within(*short, range(3)))

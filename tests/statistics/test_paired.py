@@ -157,8 +157,8 @@ def test_bad_input() -> None:
     some = table({"a": np.arange(3.0)})
     with pytest.raises(InputError, match="unknown column 'colour'"):
         summarise(some, ["colour"])
-    with pytest.raises(InputError, match=r"got 3 rows and 1\.5"):
-        summarise(some, confidence=1.5)
+    with pytest.raises(InputError, match="expected rows to summarise"):
+        summarise(some[:0])
     with pytest.raises(InputError, match="unknown metric of the table 'SD'; there are: SI"):
         compare(some, "SD")
 

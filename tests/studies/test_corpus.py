@@ -14,7 +14,6 @@ from xaicl_lib.metrics.randomisation import randomised
 from xaicl_lib.probes import linear_probe
 from xaicl_lib.scores import class_evidence, corpus_similarity, dot
 from xaicl_lib.statistics.paired import holm
-from xaicl_lib.studies import side_by_side
 from xaicl_lib.studies.corpus import (
     METHODS as BOOK,
 )
@@ -27,8 +26,6 @@ from xaicl_lib.studies.corpus import (
     installed,
     likeness,
     over_all_pairs,
-    parts_of,
-    sanity,
     settings,
     shape_corpus,
     shape_settings,
@@ -200,13 +197,14 @@ def test_targets_are_compared_explicand_by_explicand() -> None:
         p.append(float(stats.wilcoxon(difference).pvalue))
     assert found["p"].tolist() == pytest.approx(holm(p))
     assert found["better"].all()
-    assert between_targets(table, "label-free", ["contrastive"])["worse"].all()
-    assert set(between_targets(table, "label-free")["other"]) == {"contrastive"}, "of all that there are"
+    back = between_targets(table, "label-free")
+    assert back["worse"].all()
+    assert set(back["other"]) == {"contrastive"}, "of all that there are"
     counts = tally(found.reset_index(), ["scenario"]).iloc[0]
     assert (counts["better"], counts["worse"], counts["questions"]) == (2, 0, 2)
     assert counts["effect"] == pytest.approx(found["effect"].median())
     with pytest.raises(InputError, match="unknown target of the table 'corpus'"):
-        between_targets(table, others=["corpus"])
+        between_targets(table, "corpus")
 
 
 def test_the_whole_corpus_agrees_with_itself(model, asked, probe) -> None:
@@ -227,7 +225,8 @@ def test_the_whole_corpus_agrees_with_itself(model, asked, probe) -> None:
 
 
 def test_a_random_model_is_asked_with_its_own_corpora(model, asked, probe) -> None:
-    table = sanity(model, asked[:1], probe, {k: METHODS[k] for k in ("Grad-CAM", "random map")}, step=STEP)
+    some = {k: METHODS[k] for k in ("Grad-CAM", "random map")}
+    table = evaluate_corpora(model, asked[:1], probe, some, step=STEP, shuffled=True)
     one = asked[0]
     shuffled = randomised(model, Pair(one.explicands[:1], one.explicands[:1]))
     made = explain_corpus(shuffled, one.explicands, METHODS["Grad-CAM"], *one.embedded(shuffled))
@@ -299,16 +298,6 @@ def _ring(count: int) -> torch.Tensor:
     return scenes_of("shape", "ring", 50, 24, generator=torch.Generator().manual_seed(1))[:count]
 
 
-def test_tables_of_the_page() -> None:
-    stored = pd.DataFrame({"part": ["p", "p", "q"], "x": [1.0, 2.0, np.nan], "way": ["u", "v", "w"]}).astype(
-        {"part": "category", "way": "category"}
-    )
-    parts = parts_of(stored)
-    assert parts["q"].columns.tolist() == ["part", "way"]
-    assert (parts["p"]["way"].tolist(), parts["p"]["way"].dtype) == (["u", "v"], object)
-    assert parts_of(None) == {}
-
-
 def test_what_is_gained_without_learning() -> None:
     def of(values: dict[str, list[float]]) -> pd.DataFrame:
         frames = [pd.DataFrame({"way": way, "pair": range(len(v)), "metric": "m", "value": v}) for way, v in values.items()]
@@ -352,9 +341,3 @@ def test_questions_about_shapes(model) -> None:
     learned, known, _ = scene_set("train", 24, 600)
     want = linear_probe(embed_corpus(model, learned.float() / 255), known[:, 0])
     assert_close(probe(model.encode(one.explicands)), want(model.encode(one.explicands)))
-
-
-def test_tables_below_each_other_say_where_they_are_from() -> None:
-    both = side_by_side({"one": pd.DataFrame({"x": [1, 2]}), "two": pd.DataFrame({"x": [3]})}, "source")
-    assert both.to_dict("list") == {"x": [1, 2, 3], "source": ["one", "one", "two"]}
-    assert both.index.is_unique

@@ -26,9 +26,7 @@ from xaicl_lib.studies.downstream import (
     pair_scores,
     paper_correlations,
     paper_points,
-    printed_correlations,
     shifted,
-    similarity_scores,
     widths,
     without_each,
 )
@@ -97,9 +95,7 @@ def test_families_average_their_methods(measured) -> None:
 
     two = [at(scores, method=name) for name in ("grad_cam", "interaction_cam")]
     assert at(families, family="activation") == pytest.approx(sum(two) / 2)
-    alone = similarity_scores(scores)
-    assert len(alone) == 9
-    assert (alone["value"] == alone["score"]).all()
+
     means = model_scores(scores)
     row = means[(means["model"] == "projected") & (means["method"] == "grad_cam") & (means["group"] == "insertion")].iloc[0]
     values = scores.query("model == 'projected' and method == 'grad_cam' and group == 'insertion'")
@@ -200,7 +196,7 @@ def test_bundled_stages_are_the_models_of_photos() -> None:
 
 
 def test_the_papers_correlations() -> None:
-    printed = printed_correlations().set_index("group")
+    printed = paper_correlations(printed=True).set_index("group")
     assert printed["r"].to_dict() == {"insertion": 0.75, "average drop": 0.65}
     assert printed.loc["insertion", "low"] == pytest.approx(np.tanh(np.arctanh(0.75) - 1.96 / 2**0.5), abs=1e-4)
     assert least_models(0.75) == least_models(-0.75) == 8, "tanh(artanh 0.75 - 1.96 / sqrt 5) = 0.097, with 7 models -0.007"

@@ -9,7 +9,7 @@ from scipy import stats
 from tests.conftest import build
 from tests.studies.test_truth import drops_of, marked, window_model
 from xaicl_lib import InputError, explain
-from xaicl_lib.studies.localisation import _mismatched, ahead, among_confirmed, by_sharing, localise, specific, used
+from xaicl_lib.studies.localisation import _mismatched, ahead, among_confirmed, localise, specific, used
 from xaicl_lib.studies.tables import means
 from xaicl_lib.studies.truth import known_scenes
 from xaicl_lib.views.gallery import known_figure
@@ -94,11 +94,8 @@ def test_methods_are_compared_over_couples_of_images_not_over_models() -> None:
         ahead(added, "none", ["one"])
 
 
-def test_what_was_found_is_told_over_guessing_and_by_sharing() -> None:
-    found = pd.concat([found_of(np.array([0.6, 0.8]), np.array([0.2, 0.4])).assign(chance=0.1, kind=kind) for kind in ("k", "other")])
-    rows = by_sharing(found, "k").set_index("pairs")
-    assert rows["mean"].to_dict() == pytest.approx({"it is shared": 0.7, "it is not": 0.3})
-    assert set(rows["chance"]) == {0.1}
+def test_pairs_that_are_used_are_counted_by_kind() -> None:
+    found = pd.concat([found_of(np.array([0.6, 0.8]), np.array([0.2, 0.4])).assign(kind=kind) for kind in ("k", "other")])
     drops = drops_of({"k": [0.2, -0.2], "other": [0.2, 0.2]}).assign(other=0.1)
     assert used(found, drops).T.to_dict() == {"k": {"used": 1, "pairs": 2}, "other": {"used": 2, "pairs": 2}}
 

@@ -8,13 +8,13 @@ from xaicl_lib.data.photos import sample_photo
 from xaicl_lib.data.scenes import FACTORS
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.models import (
+    SPREAD,
     Gallery,
     card_table,
     cards,
     factor_table,
     many_scenes,
     nearest_by,
-    spread_table,
     tiles,
     twin_table,
     validation_photos,
@@ -34,7 +34,7 @@ def test_card_table_reads_old_cards_too() -> None:
     assert table.loc["old", "backbone"] == "slim_resnet"
     assert table.loc["old", "minutes"] == 1.5
     assert table["linear probe"].isna().tolist() == [True, False]
-    assert spread_table([card("x")]).loc["x"].tolist() == [0.9, 3.5, 4]
+    assert table.loc["old", SPREAD].tolist() == [0.9, 3.5, 4]
 
 
 def test_factor_table_knows_what_guessing_gives() -> None:

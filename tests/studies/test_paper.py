@@ -1,13 +1,29 @@
 """Our numbers beside the paper's: which lie inside, in which order, and how long it took."""
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tests.conftest import random_pair
 from xaicl_lib import InputError
 from xaicl_lib.data.paper import paper_tables
-from xaicl_lib.studies.paper import agreement, as_published, beside, methods_in, orders, seconds, sensitivity, transforms, transforms_table
+from xaicl_lib.studies.paper import (
+    _chance_within,
+    _concordance,
+    agreement,
+    as_published,
+    beside,
+    methods_in,
+    orders,
+    seconds,
+    sensitivity,
+    transforms,
+    transforms_table,
+)
 from xaicl_lib.studies.tables import PAPER_METHODS
+
+RNG = np.random.default_rng(0)
 
 
 def test_rows_of_each_table(projected) -> None:
@@ -95,3 +111,29 @@ def test_occlusion_beside_the_paper_is_that_of_its_program(projected) -> None:
     ours = table[table["method"] != "conditional_occlusion(grid=published)"]
     assert as_published(ours) is ours  # there is no other
     assert methods_in(projected)["conditional_occlusion"].params == {"grid": "published"}
+
+
+def test_concordance_is_kendalls_tau_split_in_two() -> None:
+    x, y, groups = RNG.normal(size=(3, 9)), RNG.normal(size=9), list("aaabbbccc")
+    within, across = _concordance(x, y, groups)
+    for k in range(3):
+        assert (9 * within[k] + 27 * across[k]) / 36 == pytest.approx(stats.kendalltau(x[k], y)[0])
+        each = [stats.kendalltau(x[k, 3 * g : 3 * g + 3], y[3 * g : 3 * g + 3])[0] for g in range(3)]
+        assert within[k] == pytest.approx(np.mean(each)), "groups of one size count alike"
+    assert np.isnan(_concordance(x, y, range(9))[0]).all()
+
+
+def test_groups_alone_order_nothing_within() -> None:
+    groups = np.repeat([0, 10, 20], 4)
+    y = groups + np.tile([1.0, 2, 3, 4], 3)
+    against = groups - np.tile([1.0, 2, 3, 4], 3)
+    within, across = _concordance(np.stack([y, against]), y, groups)
+    assert (within.tolist(), across.tolist()) == ([1, -1], [1, 1])
+    draws = 4000
+    exact = 2 / 24**3  # all three groups in order, or all against it
+    assert _chance_within(y, y, groups, draws) <= 5 / draws
+    assert _chance_within(against, y, groups, draws) <= 5 / draws, "both ways"
+    assert exact < 5 / draws
+    short = np.array([1.0, 2, 3]), np.array([1.0, 2, 3])
+    assert _chance_within(*short, ["a"] * 3, 6000) == pytest.approx(1 / 3, abs=0.03), "2 of 6 orders"
+    assert np.isnan(_chance_within(*short, range(3), 10))

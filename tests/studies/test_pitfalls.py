@@ -1,7 +1,6 @@
 """The pitfalls are real where they can be computed by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -10,17 +9,12 @@ from tests.conftest import random_pair
 from xaicl_lib import Pair, PairModel, explain
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
-from xaicl_lib.studies.harmful import against, lost_shares
 from xaicl_lib.studies.pitfalls import (
     _lost_by_noise,
-    _moved,
-    darkened,
     fading,
     likeness,
-    moved_cells,
     near_the_border,
     noise_shares,
-    where_cells_look,
 )
 from xaicl_lib.views.pitfalls import fading_figure, scales_figure
 from xaicl_lib.views.render import alt_of
@@ -86,18 +80,6 @@ def test_maps_of_pairs_stand_on_their_own_scales_and_on_one(projected) -> None:
     assert f"strong {made.a.max().item():.2f} and {made.b.max().item():.2f}" in alt_of(figure)
 
 
-def test_the_darkest_level_is_set_against_noise_and_edges() -> None:
-    """Maps of a model lost half the time, as noise is; edges never."""
-    lost = {"interaction_cam": [1, 0] * 10, "random_map": [0, 1] * 10, "edges": [0] * 20}
-    rows = [("simclr", name, augmentation, level, k, v) for augmentation in ("blur", "blur + darkening") for level in (4, 5)
-            for name, values in {**lost, "grad_cam": [0] * 20}.items() for k, v in enumerate(values)]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["model", "method", "augmentation", "level", "pair", "lost"]).astype({"method": "category"})
-    bars = lost_shares(darkened(table), ["method"]).set_index("model")["mean"]
-    assert bars.to_dict() == {"simclr": 0.5, "random_map, photos": 0.5, "edges, photos": 0.0}
-    found = against(darkened(table)).set_index("control")["mean"]
-    assert found.to_dict() == {"random_map": 0.0, "edges": 0.5}
-
-
 def test_noise_on_scenes_is_told_in_words() -> None:
     found = noise_shares(seed=1).set_index(["cells", "measure"])
     masks = scene_pairs(200, "same_object", 64).truth.b
@@ -115,25 +97,3 @@ def test_the_pair_near_the_border_is_the_one_whose_objects_are() -> None:
         away = [(mask.nonzero().double().mean(0) + 0.5 - 16).abs().max() for mask in (a, b)]
         far.append(sum(away).item())
     assert torch.equal(found.a[0], pairs.a[far.index(max(far))])
-
-
-@pytest.mark.parametrize(("kernel", "padding", "away"), [(3, 1, -0.5), (2, 0, 0.0), (4, 0, 1.0)])
-def test_cells_look_where_their_kernels_lie(kernel, padding, away) -> None:
-    """A kernel of three with a border of one is centred half a pixel before the middle of two pixels, each step of two."""
-    net = torch.nn.Conv2d(3, 4, kernel, stride=2, padding=padding)
-    torch.nn.init.constant_(net.weight, 0.1)
-    side = 32 if kernel < 4 else 34  # so that there are sixteen cells of two pixels, nearly
-    down, right = where_cells_look(PairModel(net, size=side), torch.rand(2, 3, side, side))
-    scale = side / 16 / 2  # cells are stretched to the whole image, so that the drawn middle moves a little
-    assert down == pytest.approx(right, abs=1e-4)
-    assert down == pytest.approx(away if scale == 1 else away - np.mean(np.arange(4, 12) + 0.5) * (side / 16 - 2), abs=1e-3)
-
-
-def test_moved_maps_find_what_was_moved_away(projected) -> None:
-    pair = scene_pairs(3, "one_shared", 24, torch.Generator().manual_seed(0))
-    pair = Pair(pair.a.double(), pair.b.double(), pair.truth)
-    found = moved_cells(projected, pair, (0.0, 0.0), ["grad_cam"]).pivot(index=["pair", "metric"], columns="cells", values="value")
-    assert found["moved"].to_numpy() == pytest.approx(found["as usual"].to_numpy(), abs=1e-9)
-    one = torch.zeros(1, 8, 8, dtype=torch.float64)
-    one[0, 4, 4] = 1
-    assert _moved(one, torch.zeros(1, 3, 8, 8), (1, -2)).nonzero().tolist() == [[0, 5, 2]]

@@ -17,11 +17,9 @@ from xaicl_lib.studies.quality import (
     by_corpus,
     by_logits,
     calibrated,
-    class_grids,
     contrastivity,
     gains,
     measures,
-    recognised,
     scene_classifiers,
     two_object_scenes,
 )
@@ -85,23 +83,6 @@ def test_a_map_without_evidence_is_undefined() -> None:
     assert all(got[key][0, 1].isnan() for key in ("share", "contrast", "pointing", "overlap"))
 
 
-def test_a_grid_shows_each_photo_where_its_mask_says() -> None:
-    labels = torch.tensor([0, 0, 1, 2, 3, 4])
-    photos = (torch.arange(6.0) / 10).view(6, 1, 1, 1).expand(6, 3, 4, 4)
-    images, classes, masks = class_grids(20, photos, labels, torch.Generator().manual_seed(1))
-    assert images.shape == (20, 3, 8, 8)
-    for image, kinds, cells in zip(images, classes, masks, strict=True):
-        assert len(set(kinds.tolist())) == 4
-        assert (cells.sum(0) == 1).all(), "every pixel is in one cell"
-        for kind, cell in zip(kinds.tolist(), cells, strict=True):
-            (value,) = image[0][cell].unique().tolist()
-            assert labels[round(value * 10)] == kind
-    again = class_grids(3, photos, labels, torch.Generator().manual_seed(1))
-    assert torch.equal(again[0], images[:3])
-    with pytest.raises(InputError, match="at least 4 classes"):
-        class_grids(1, photos[:3], labels[:3])
-
-
 def test_scenes_of_two_objects_differ_in_shape() -> None:
     images, masks, facts = two_object_scenes(12)
     assert images.shape == (12, 3, 64, 64)
@@ -131,14 +112,6 @@ def test_calibration_finds_the_temperature_of_made_up_labels() -> None:
     true = 0.2
     labels = torch.multinomial((judge.evidence(images) / true).softmax(1), 1, generator=torch.Generator().manual_seed(1))[:, 0]
     assert calibrated(judge, images, labels).temperature == pytest.approx(true, rel=0.1)
-
-
-def test_recognised_by_all() -> None:
-    images, _, _ = halves(2)
-    red = images.clone()
-    red[:, 1] = 0
-    assert recognised([colours()], red, torch.tensor([0, 1])).tolist() == [True, False]
-    assert not recognised([colours(), blind()], red, torch.tensor([1, 1])).any()
 
 
 def test_evidence_of_a_classifier_is_its_logit() -> None:

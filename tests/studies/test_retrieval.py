@@ -6,6 +6,7 @@ import torch
 
 from xaicl_lib import InputError, load_model
 from xaicl_lib.data.captions import exchanged
+from xaicl_lib.data.scenes import scenes
 from xaicl_lib.data.stickers import MARK
 from xaicl_lib.studies import retrieval as study
 from xaicl_lib.views.render import alt_of
@@ -49,13 +50,6 @@ def test_links_are_measured_for_maps_and_joint_maps() -> None:
     assert len(study.summarise(table, ["way", "metric"])) == 6
 
 
-def test_random_links_are_the_same_values_elsewhere(reader) -> None:
-    (one,) = study.explain_words(reader, torch.rand(1, 3, 64, 64), ["a red disc"])
-    other = study._shuffled(one, torch.Generator().manual_seed(0))
-    assert torch.equal(other.joint.flatten().sort().values, one.joint.flatten().sort().values)
-    assert not torch.equal(other.joint, one.joint)
-
-
 def test_others_are_beside_each_other_by_the_mean_of_what_they_answer() -> None:
     rows = [(m, w, k, q, k + 1.0) for m, w in (("b", "y"), ("a", "x")) for k in (0, 1) for q in study.OTHERS if (w, q) != ("x", "LD")]
     table = study.beside_others(pd.DataFrame(rows, columns=["model", "way", "pair", "question", "value"]))
@@ -67,14 +61,15 @@ def test_others_are_beside_each_other_by_the_mean_of_what_they_answer() -> None:
 
 def test_a_search_in_a_frame_finds_frames(reader) -> None:
     table = study.frames_found([reader], 2)
-    means = study.means_of_frames(table, "results in the frame").set_index("asked")["mean"]
+    means = study.summarise(table[table["question"] == "results in the frame"], ["asked"]).set_index("asked")["mean"]
     assert means["in the frame"] > 0.75 > means["as it is"]
     images, has = study.framed_gallery(8)
     assert has.tolist() == [False, True, False, False, False, True, False, False]
     assert torch.equal(images[has][:, :, 0], torch.tensor(MARK).view(1, 3, 1).expand(2, 3, 64))
-    planted = study.planted_gallery(32, n=40, seed=3)
-    marked = (planted[:, :, 0] == torch.tensor(MARK).view(1, 3, 1)).all((1, 2))
-    assert 0 < marked.sum() < 20
+    planted, has = study.framed_gallery(40, 32, secret=True, seed=3)
+    assert torch.equal((planted[:, :, 0] == torch.tensor(MARK).view(1, 3, 1)).all((1, 2)), has)
+    assert 0 < has.sum() < 20
+    assert scenes(40, 32, torch.Generator().manual_seed(3))[2][has, 0].unique().numel() == 1, "of one shape"
     with pytest.raises(InputError, match="at least 16 pixels a side"):
         study.with_frame(torch.rand(1, 3, 8, 8))
 
@@ -87,11 +82,7 @@ def test_the_gallery_of_photos_has_views_of_each_by_name() -> None:
     assert study.retrieve(model, "cat", gallery, 2).name(0).startswith("cat")
 
 
-def test_stored_parts_and_what_was_taught() -> None:
-    table = pd.DataFrame({"part": ["a", "b"], "x": [1.0, None], "y": [None, 2.0]})
-    assert study.part_of(table, "a").columns.tolist() == ["part", "x"]
-    assert study.part_of(table, "c") is None
-    assert study.part_of(None, "a") is None
+def test_what_was_taught() -> None:
     rows = [
         ("hard", e, q, v) for e in (0, 1) for q, v in (("order", 0.5), ("opposite", 0.4), ("colour", 1.0), ("shape", 0.9), ("size", 0.1))
     ]

@@ -18,7 +18,6 @@ from xaicl_lib.studies.text_localisation import (
     card_and_factors,
     explain_either,
     locate_texts,
-    pointing_by_foil,
     shares_on_objects,
     two_object_scenes,
 )
@@ -94,9 +93,6 @@ def test_tables_of_objects_and_foils(reader) -> None:
     on = shares_on_objects(table).set_index("object")["mean"]
     mass = table[(table["metric"] == "relevance_mass") & (table["foil"] == "other object")]
     assert (on["named"], on["not named"]) == pytest.approx((mass["value"].mean(), mass["other"].mean()))
-    found = pointing_by_foil(table).set_index("foil")["mean"]
-    part = table[(table["metric"] == "pointing_game") & (table["foil"] == "none")]
-    assert found["none"] == pytest.approx(part["value"].mean())
     card, knows = card_and_factors("scenes_clip")
     assert knows.loc["colour", "zero-shot"] == card["zero_shot"]["colour"]
     assert knows.loc["place", "chance"] == pytest.approx(1 / 9)

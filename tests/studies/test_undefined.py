@@ -10,7 +10,7 @@ from tests.conftest import build, random_pair
 from xaicl_lib.metrics.randomisation import rank_correlation
 from xaicl_lib.statistics.paired import compare, interval, rank_agreements, signed_ranks, summarise
 from xaicl_lib.studies import harmful, truth
-from xaicl_lib.studies.combined import _only_together
+from xaicl_lib.studies.combined import _each
 from xaicl_lib.studies.corpus import against
 from xaicl_lib.studies.inversion import contrasts, last_over_first
 from xaicl_lib.studies.properties import differences
@@ -119,9 +119,8 @@ def test_lost_together_is_of_the_same_pairs_throughout() -> None:
         return pd.DataFrame({"model": "m", "augmentation": name, "level": 1, "pair": range(len(hits)), "lost": hits})
 
     table = pd.concat([lost("a + b", [1, 1, 1, 0]), lost("a", [0, 0, np.nan, 0]), lost("b", [0, 1, 1, 0])])
-    found = _only_together(table).iloc[0]
-    assert found["n"] == 3
-    assert found["lost"] - found["either"] == pytest.approx(found["mean"])
+    found = _each(table.assign(method="cam"))[["lost", "either", "value"]]
+    assert found.isna().to_numpy().tolist() == [[False] * 3, [False] * 3, [True] * 3, [False] * 3]
 
 
 def test_a_rank_correlation_in_a_title_is_over_what_is_known() -> None:

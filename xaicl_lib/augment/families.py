@@ -17,19 +17,12 @@ OUTSIDE = 2.0  # a coordinate that no image has: they reach from -1 to 1
 
 @dataclass(frozen=True)
 class Family:
-    """An augmentation at growing strengths.
+    """An augmentation at growing strengths."""
 
-    Attributes:
-        unit: what the strengths are.
-        strengths: from hardly to hardly recognisable; level k is the k-th, level 0 is none.
-        apply: (images, strength) to images.
-        grid: (images, strength) to where each pixel comes from, for those that move pixels.
-    """
-
-    unit: str
-    strengths: tuple[float, ...]
-    apply: Callable[[Tensor, float], Tensor]
-    grid: Grid | None = None
+    unit: str  #: what the strengths are
+    strengths: tuple[float, ...]  #: from hardly to hardly recognisable; level k is the k-th, level 0 is none
+    apply: Callable[[Tensor, float], Tensor]  #: (images, strength) to images
+    grid: Grid | None = None  #: (images, strength) to where each pixel comes from, for those that move pixels
 
 
 def _blur(images: Images, share: float) -> Images:

@@ -21,8 +21,6 @@ def explained(method: Method, model: PairModel, pair: Pair, number: int, limit: 
     """The method's answer for one pair.
 
     Args:
-        method: that is tried.
-        model, pair: what it is given.
         number: of the pair, for messages.
         limit: seconds that it may take.
 
@@ -40,9 +38,9 @@ def explained(method: Method, model: PairModel, pair: Pair, number: int, limit: 
         raise InputError(f"{where}: the method failed: {type(error).__name__}: {line}") from error
     made = given if isinstance(given, Explanation) else _from_maps(given, where)
     for name in ("a", "b"):
-        _check_map(getattr(made, name), name, where)
+        _check(getattr(made, name), f"map {name}", "i, j", where)
     if made.joint is not None:
-        _check_joint(made.joint, where)
+        _check(made.joint, "joint", "i, j, k, l", where)
     return made
 
 
@@ -59,29 +57,16 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor) or hasattr(value, "__array__")
 
 
-def _check_map(side: Any, name: str, where: str) -> None:
-    if not isinstance(side, Tensor) or side.ndim != 3 or len(side) != 1 or 0 in side.shape:
-        raise InputError(f"{where}: expected map {name} of shape (i, j) or (1, i, j), got {_shape(side)}")
-    _check_values(side, f"map {name}", where)
-
-
-def _check_joint(joint: Any, where: str) -> None:
-    if not isinstance(joint, Tensor) or joint.ndim != 5 or len(joint) != 1 or 0 in joint.shape:
-        raise InputError(f"{where}: expected joint of shape (i, j, k, l) or (1, i, j, k, l), got {_shape(joint)}")
-    _check_values(joint, "joint", where)
-
-
-def _check_values(values: Tensor, name: str, where: str) -> None:
+def _check(values: Any, name: str, axes: str, where: str) -> None:
+    if not isinstance(values, Tensor) or values.ndim != 2 + axes.count(",") or len(values) != 1 or 0 in values.shape:
+        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise InputError(f"{where}: expected {name} of shape ({axes}) or (1, {axes}), got {shape}")
     if values.dtype == torch.bool or values.is_complex():
         raise InputError(f"{where}: expected numbers in {name}, got {values.dtype}")
     if not values.isfinite().all():
         raise InputError(
             f"{where}: expected finite numbers in {name}, got {int((~values.isfinite()).sum())} of {values.numel()} that are not"
         )
-
-
-def _shape(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 @contextmanager

@@ -40,7 +40,6 @@ def drawn(model: PairModel, kind: str, count: int, seed: int) -> Drawn:
     """What a model makes of mosaics.
 
     Args:
-        model: that embeds them.
         kind: one of `KINDS`.
         count: pairs that are wanted; `DRAWN` times as many are drawn.
         seed: 0 for the public half.

@@ -22,17 +22,12 @@ COLUMNS = ["model", "kind", "pair", "metric", "value", "chance"]
 
 @dataclass(frozen=True)
 class Result:
-    """What one method is worth on the suite.
+    """What one method is worth on the suite."""
 
-    Attributes:
-        method: its name.
-        cells: for each model and kind what was measured: `digest` of the pairs, `effects`, `values` and `chances` by metric, costs.
-        facts: suite, seed, count, device, versions, date.
-    """
-
-    method: str
+    method: str  #: its name
+    #: for each model and kind what was measured: `digest` of the pairs, `effects`, `values` and `chances` by metric, costs
     cells: list[dict[str, Any]]
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)  #: suite, seed, count, device, versions, date
 
     @property
     def table(self) -> pd.DataFrame:
@@ -93,7 +88,7 @@ class Result:
         return made
 
 
-def ranking(results: Mapping[str, Result], metric: str, level: float = 0.05) -> pd.DataFrame:
+def ranking(results: Mapping[str, Result], metric: str) -> pd.DataFrame:
     """Methods in the order of their means, with ranks that are shared where the pairs do not decide.
 
     A method's rank is one more than the number of methods that are better than it: by Wilcoxon's signed-rank test over the pairs that both
@@ -113,7 +108,7 @@ def ranking(results: Mapping[str, Result], metric: str, level: float = 0.05) -> 
     pairs = [(x, y) for x in results for y in results if x < y]
     gains = {(x, y): (values[x] - values[y]).dropna() for x, y in pairs}
     p = dict(zip(pairs, holm([signed_ranks(gain.to_numpy()) for gain in gains.values()]), strict=True))
-    better = [(x, y) if gains[x, y].mean() > 0 else (y, x) for x, y in pairs if p[x, y] < level]
+    better = [(x, y) if gains[x, y].mean() > 0 else (y, x) for x, y in pairs if p[x, y] < 0.05]
     rows = {name: {"rank": 1 + sum(worse == name for _, worse in better), **one.summary().loc[metric]} for name, one in results.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").drop(columns="decided").sort_values(["rank", "mean"], ascending=[True, False])
     return table.astype({"rank": int, "n": int})

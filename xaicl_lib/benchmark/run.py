@@ -63,7 +63,6 @@ def evaluate_method(
         limit: seconds that one pair may take.
         name: of the method; by default that of the function.
         out: FILE.json. What is done is kept beside it as FILE.json.part, and a run that was stopped goes on from there.
-        device: where the models are.
 
     Returns:
         Values pair by pair, with `summary()` and `save(path)`.

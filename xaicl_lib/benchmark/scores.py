@@ -23,7 +23,6 @@ def scored(case: Case, made: Explanation) -> dict[str, tuple[list[float], list[f
     """By metric, for each pair of a case the value and what is expected by chance: of a map of independent random pixels.
 
     Args:
-        case: n pairs.
         made: their explanation. One without `joint` says nothing of links: it is scored as if every cell of one map went with every cell
             of the other, by the product of both values.
     """

@@ -6,7 +6,6 @@ set beside a twin that saw the same stickers where they said nothing. A method t
 both.
 """
 
-import hashlib
 import time
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from xaicl_lib.benchmark.guard import Method, Watch, explained
-from xaicl_lib.benchmark.suite import SURE, USED
+from xaicl_lib.benchmark.suite import SURE, USED, _digest
 from xaicl_lib.data.stickers import Stickered, stickered_pairs
 from xaicl_lib.evaluation.fingerprint import model_key
 from xaicl_lib.metrics.localisation import mass_inside
@@ -57,21 +56,13 @@ def _shortcut(model: PairModel, twin: PairModel, count: int = COUNT, seed: int =
     rows = (more > SURE).nonzero()[:count, 0]
     if more.mean() < USED or not len(rows):
         return None
-    return _Shortcut(same, rows.tolist(), effects[rows], _digest(same, another, rows))
+    codes = [same.codes[:, rows].to(torch.uint8), another.codes[1:, rows].to(torch.uint8), rows.to(torch.int32)]
+    return _Shortcut(same, rows.tolist(), effects[rows], _digest(codes))
 
 
 def _fall(model: PairModel, same: Stickered, another: Stickered) -> Float[Tensor, " n"]:
     a, b, changed = (model.encode(x, side) for x, side in zip((*same.pair.sides, another.pair.sides[1]), "abb", strict=True))
     return (cosine(a, b) - cosine(a, changed)).cpu()
-
-
-def _digest(same: Stickered, another: Stickered, rows: Tensor) -> str:
-    """Of the stickers and of how much is to be seen of the objects; whole numbers, the same on every machine."""
-    found = hashlib.sha256()
-    for codes in (same.codes[:, rows], another.codes[1:, rows]):
-        found.update(codes.to(torch.uint8).numpy().tobytes())
-    found.update(rows.to(torch.int32).numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 def measured(run: Method, model: PairModel, kind: str, count: int, seed: int, limit: float) -> dict[str, Any] | None:

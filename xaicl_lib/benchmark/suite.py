@@ -33,21 +33,14 @@ SEEDS = {kind: 170_001 + k for k, kind in enumerate(KINDS)}  # of the public hal
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Pairs of one kind that a model was found to treat as the kind says.
+    """Pairs of one kind that a model was found to treat as the kind says."""
 
-    Attributes:
-        kind: what is shared.
-        pair: n pairs, with the shared object as truth.
-        others: (n, k, h, w) masks of each other thing, of either side.
-        effects: (2, n, 2) by how much the score falls without the shared thing of a side, and without the other one that costs most.
-        digest: of what is drawn, the same on every machine.
-    """
-
-    kind: str
-    pair: Pair
-    others: tuple[Bool[Tensor, "n k h w"], Bool[Tensor, "n k h w"]]
+    kind: str  #: what is shared
+    pair: Pair  #: n pairs, with the shared object as truth
+    others: tuple[Bool[Tensor, "n k h w"], Bool[Tensor, "n k h w"]]  #: masks of each other thing, of either side
+    #: by how much the score falls without the shared thing of a side, and without the other one that costs most
     effects: Float[Tensor, "2 n 2"]
-    digest: str
+    digest: str  #: of what is drawn, the same on every machine
 
 
 def case(model: PairModel, kind: str, count: int = COUNT, seed: int = 0) -> Case | None:
@@ -57,9 +50,7 @@ def case(model: PairModel, kind: str, count: int = COUNT, seed: int = 0) -> Case
     drawn. A pair is confirmed if its score falls by `SURE`, and by `SURE` more than without any other thing, on average over its sides.
 
     Args:
-        model: that embeds them.
         kind: one of `KINDS`, or of those of `mosaics`.
-        count: at most so many.
         seed: 0 for the public half; any other number draws pairs that nobody has seen.
     """
     require("kind of pair", (*KINDS, *mosaics.KINDS), kind)

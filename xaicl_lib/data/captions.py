@@ -26,7 +26,6 @@ def captioned_set(split: str, size: int = 64, pairs: int | None = None) -> tuple
 
     Args:
         split: "train" or "val".
-        size: side in pixels.
         pairs: of each kind, two scenes a pair; None is all of them.
 
     Returns:

@@ -30,7 +30,6 @@ def photos_of(
 
     Args:
         name: of one of Imagenette's classes, or of a folder in `root/split`.
-        count: how many.
         size: side in pixels.
         root: folder with `split/class/`; without it the one named by XAICL_IMAGENETTE.
         split: "train" or "val".

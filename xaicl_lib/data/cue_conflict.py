@@ -34,23 +34,15 @@ RECORD = "cue-conflict.sha256"  # of the first images that came, beside their fo
 
 @dataclass(frozen=True, eq=False)
 class Stimuli:
-    """Images and the cues in them.
+    """Images and the cues in them."""
 
-    Attributes:
-        images: (n, 3, s, s) in [0, 1].
-        names: as "cat7-elephant1": shape of the photo cat7, texture of the photo elephant1.
-        classes: names of the classes, sorted.
-        shape, texture: (n,) index of the class that each cue is of.
-        shape_photo, texture_photo: (n,) number of the photo that each cue was taken from, different for every photo.
-    """
-
-    images: Float[Tensor, "n 3 s s"]
-    names: list[str]
-    classes: list[str]
-    shape: Int[Tensor, " n"]
-    texture: Int[Tensor, " n"]
-    shape_photo: Int[Tensor, " n"]
-    texture_photo: Int[Tensor, " n"]
+    images: Float[Tensor, "n 3 s s"]  #: in [0, 1]
+    names: list[str]  #: as "cat7-elephant1": shape of the photo cat7, texture of the photo elephant1
+    classes: list[str]  #: names of the classes, sorted
+    shape: Int[Tensor, " n"]  #: index of the class that this cue is of
+    texture: Int[Tensor, " n"]  #: likewise
+    shape_photo: Int[Tensor, " n"]  #: number of the photo that this cue was taken from, different for every photo
+    texture_photo: Int[Tensor, " n"]  #: likewise
 
     def __len__(self) -> int:
         return len(self.names)
@@ -145,11 +137,7 @@ def _download() -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> str:
-    """Write the images of the archive into a folder, by names of ours; the checksum of them all.
-
-    Raises:
-        InputError: not as many images as there are, or one of an impossible size.
-    """
+    """Write the images of the archive into a folder, by names of ours; the checksum of them all."""
     shutil.rmtree(folder, ignore_errors=True)
     digest = hashlib.sha256()
     with zipfile.ZipFile(archive) as opened:
@@ -168,11 +156,7 @@ def _unpack(archive: Path, folder: Path) -> str:
 
 
 def _pin(digest: str, record: Path) -> None:
-    """Keep the checksum of the first images that came; the authors publish none.
-
-    Raises:
-        InputError: these are others than the first.
-    """
+    """Keep the checksum of the first images that came; the authors publish none."""
     if record.is_file() and (first := record.read_text().strip()) != digest:
         raise InputError(
             f"expected images of sha256 {first[:12]}..., as noted in {str(record)!r}, got {digest[:12]}...: changed, not taken"

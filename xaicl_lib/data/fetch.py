@@ -39,11 +39,7 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
 
 
 def _require_https(address: str) -> None:
-    """Raise unless the address is one of https.
-
-    Raises:
-        InputError: another scheme.
-    """
+    """Raise unless the address is one of https."""
     if urlsplit(address).scheme != "https":
         raise InputError(f"expected an address that begins with https://, got {address!r}")
 
@@ -66,8 +62,6 @@ def fetch(address: str, path: Path, *, sha256: str | None = None, size: int | No
     goes on from there if the server still has that version. Of several processes one downloads, the others wait.
 
     Args:
-        address: of https.
-        path: of the file to be.
         sha256, size: of the file, where they are known; checked before it gets its name.
         transport: instead of `_https`, for tests.
 
@@ -117,18 +111,13 @@ def check(path: Path, sha256: str | None, size: int | None, *, name: str | None 
     """
     name, found = name or path.name, path.stat().st_size
     problem = f"{size:,} bytes in {name!r}, got {found:,}" if size not in (None, found) else ""
-    digest = "" if problem else file_sha256(path)
+    with path.open("rb") as file:
+        digest = "" if problem else hashlib.file_digest(file, "sha256").hexdigest()
     if not problem and sha256 not in (None, digest):
         problem = f"sha256 {sha256} of {name!r}, got {digest}"
     if problem:
         raise InputError(f"expected {problem}: truncated, changed or another file, not loaded")
     return digest
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(address: str, part: Path, size: int | None, transport: Transport) -> None:
@@ -210,11 +199,7 @@ def _read(reply: Any) -> bytes:
 
 
 def _begins(reply: Any, have: int) -> bool:
-    """Whether a partial reply goes on exactly where we are.
-
-    Raises:
-        InputError: it does not.
-    """
+    """Whether a partial reply goes on exactly where we are."""
     if not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         raise InputError(f"expected the bytes from {have}, the server sends {reply.headers.get('Content-Range')!r}; delete the .part file")
     return True

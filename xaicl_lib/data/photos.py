@@ -38,7 +38,6 @@ def photo_mosaics(
     of random numbers: the first ten of a thousand are the same as ten.
 
     Args:
-        n: how many pairs.
         size: side of a mosaic in pixels, even; its photos are half as large.
         photos: (m, 3, s, s), bytes or float in [0, 1]; without them nine sample photos of scikit-image and scikit-learn.
         labels: the photos' classes; without them each photo is a class of its own.
@@ -55,17 +54,11 @@ def photo_mosaics(
 
 
 class Mosaics(NamedTuple):
-    """What is to be seen on either side of n pairs of mosaics, not yet tiled.
+    """What is to be seen on either side of n pairs of mosaics, not yet tiled."""
 
-    Attributes:
-        cells: (2, n, 4) numbers of photos, row by row.
-        shared: (2, n) which cell is shared.
-        spare: (n, k) a photo of each class that is on neither side.
-    """
-
-    cells: Int[Tensor, "2 n 4"]
-    shared: Int[Tensor, "2 n"]
-    spare: Int[Tensor, "n k"]
+    cells: Int[Tensor, "2 n 4"]  #: numbers of photos, row by row
+    shared: Int[Tensor, "2 n"]  #: which cell is shared
+    spare: Int[Tensor, "n k"]  #: a photo of each class that is on neither side
 
     @classmethod
     def draw(cls, n: int, labels: Int[Tensor, " m"], share: str = "photo", generator: Generator | None = None) -> "Mosaics":

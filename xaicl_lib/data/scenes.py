@@ -44,7 +44,6 @@ def scene_pairs(n: int, kind: str = "same_object", size: int = 64, generator: Ge
     """Pairs of scenes that share exactly what the kind says, with the masks of it as `truth`.
 
     Args:
-        n: how many pairs.
         kind: `same_object` (elsewhere, on another background), `same_shape`, `same_texture`, `same_colour`: one object a side;
             `same_background`: under two objects that differ in everything; `one_shared`, `one_shape`, `one_texture`, `one_colour`: two
             objects a side, of which one is the same, or the same in that; `nothing_shared`.
@@ -70,7 +69,6 @@ def scenes(
     """Scenes of one object each: images in [0, 1], masks of the object, and labels in the order of `FACTORS`.
 
     Args:
-        n: how many.
         size: side in pixels.
         generator: None is seed 0.
     """

@@ -25,24 +25,17 @@ CARRIED = ("same", "another", "none")  # what side b carries, beside side a
 
 
 class Stickered(NamedTuple):
-    """Pairs of scenes of one object each, with stickers.
+    """Pairs of scenes of one object each, with stickers."""
 
-    Attributes:
-        pair: n pairs; their truth is where the stickers are, or would be.
-        objects: (n, h, w) masks of what is to be seen of the objects, of either side.
-        codes: (2, n) which stickers.
-    """
-
-    pair: Pair
-    objects: tuple[Bool[Tensor, "n h w"], Bool[Tensor, "n h w"]]
-    codes: Int[Tensor, "2 n"]
+    pair: Pair  #: n pairs; their truth is where the stickers are, or would be
+    objects: tuple[Bool[Tensor, "n h w"], Bool[Tensor, "n h w"]]  #: masks of what is to be seen of the objects, of either side
+    codes: Int[Tensor, "2 n"]  #: which stickers
 
 
 def stickered_pairs(n: int, carried: str = "same", kind: str = "same_object", size: int = 64, seed: int = 0) -> Stickered:
     """Pairs of scenes with a sticker on either side; objects, stickers of side a and corners do not depend on what is carried.
 
     Args:
-        n: how many pairs.
         carried: whether side b carries the same sticker as side a or another one; with "none" neither side carries any.
         kind: of pair, as for `scene_pairs`, of one object a side.
         size: side in pixels.
@@ -70,8 +63,6 @@ def _stick(
     """Pictures with a sticker over one of their corners, and where the stickers are.
 
     Args:
-        images: values in [0, 1].
-        codes: which of the `STICKERS`.
         corners: 0 upper left, 1 upper right, 2 lower left, 3 lower right.
     """
     h, w = images.shape[2:]

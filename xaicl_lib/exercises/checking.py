@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,31 +19,13 @@ Answer = Callable[..., Any]  # a function, as the reader wrote it
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says; in a notebook it shows itself as text.
+    """What a check says; in a notebook it shows itself as text."""
 
-    Attributes:
-        right: True or False, or None as long as the cell still holds its placeholder.
-        text: what was expected in words, where the answer first differs, and a nudge.
-    """
-
-    right: bool | None
-    text: str
+    right: bool | None  #: True or False, or None as long as the cell still holds its placeholder
+    text: str  #: what was expected in words, where the answer first differs, and a nudge
 
     def __repr__(self) -> str:
         return self.text
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A wrong answer that is often given.
-
-    Attributes:
-        wrong: computes it, from the same arguments as the right function.
-        hint: what to tell whoever computes it; it points the way without giving the answer.
-    """
-
-    wrong: Callable[..., Any]
-    hint: str
 
 
 _TASKS: dict[str, Callable[[Answer], Verdict]] = {}
@@ -71,7 +54,7 @@ def check_function(
     *,
     expected: str,
     nudge: str,
-    mistakes: Sequence[Mistake] = (),
+    mistakes: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
     afterword: str = "",
     tolerance: float = 1e-5,
 ) -> Verdict:
@@ -83,7 +66,8 @@ def check_function(
         cases: arguments for each trial, simplest first; the answer gets copies.
         expected: what the function should return, in words, as "one map for each pair: ...".
         nudge: for an answer that is wrong in no known way.
-        mistakes: known wrong answers with their hints, the most particular first.
+        mistakes: wrong answers that are often given, the most particular first: for each a hint, which points the way without giving the
+            answer, and what computes it.
         afterword: to add when it is right, such as what to notice.
         tolerance: relative to the largest expected value, and absolute for smaller ones.
     """
@@ -126,12 +110,12 @@ def _unanswered() -> Verdict:
     return Verdict(None, f"{NOT_YET}: replace the placeholder and run the cell again")
 
 
-def _hint(got: Any, case: tuple[Any, ...], mistakes: Sequence[Mistake], tolerance: float) -> str:
+def _hint(got: Any, case: tuple[Any, ...], mistakes: Mapping[str, Callable[..., Any]], tolerance: float) -> str:
     """The hint of the first known mistake that makes the same values."""
-    for mistake in mistakes:
+    for hint, wrong in mistakes.items():
         try:
-            if not _compare(got, mistake.wrong(*copy.deepcopy(case)), tolerance):
-                return mistake.hint
+            if not _compare(got, wrong(*copy.deepcopy(case)), tolerance):
+                return hint
         except Exception:  # a mistake that this case does not allow
             continue
     return ""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from xaicl_lib.exercises.checking import Answer, Mistake, Verdict, check_function, seeded, task
+from xaicl_lib.exercises.checking import Answer, Verdict, check_function, seeded, task
 
 
 @task
@@ -16,17 +16,16 @@ def _signed_cam(answer: Answer) -> Verdict:
         [(f, g)],
         expected="one map (n, i, j) for each pair: in every cell, the sum over channels of feature times gradient",
         nudge="multiply cell by cell and channel by channel, then add over the channels (dimension 1)",
-        mistakes=[
-            Mistake(lambda f, g: (f * g.clamp(min=0)).sum(1), "this is Grad-CAM with its ReLU: leave the negative gradients in"),
-            Mistake(lambda f, g: (f * g).sum(1).clamp(min=0), "the sum is right, and then the sign is clipped away"),
-            Mistake(lambda f, g: f.sum(1), "the gradients are not used yet"),
-            Mistake(lambda f, g: (f * g).mean(1), "add over the channels, do not average: the scale carries meaning here"),
-            Mistake(lambda f, g: f * g, "this still has its channels; add them up"),
-            Mistake(
-                lambda f, g: (f * g.mean((2, 3), keepdim=True)).sum(1),
-                "one weight a channel is the Grad-CAM of classifiers; here every cell keeps its own gradient",
-            ),
-        ],
+        mistakes={
+            "this is Grad-CAM with its ReLU: leave the negative gradients in": lambda f, g: (f * g.clamp(min=0)).sum(1),
+            "the sum is right, and then the sign is clipped away": lambda f, g: (f * g).sum(1).clamp(min=0),
+            "the gradients are not used yet": lambda f, g: f.sum(1),
+            "add over the channels, do not average: the scale carries meaning here": lambda f, g: (f * g).mean(1),
+            "this still has its channels; add them up": lambda f, g: f * g,
+            "one weight a channel is the Grad-CAM of classifiers; here every cell keeps its own gradient": lambda f, g: (
+                f * g.mean((2, 3), keepdim=True)
+            ).sum(1),
+        },
         afterword="Unlike Grad-CAM it can be negative: it also shows the cells that speak against the similarity.",
     )
 
@@ -44,14 +43,14 @@ def _area(answer: Answer) -> Verdict:
         [(torch.tensor([1.0, 0.0, 0.5]),), (torch.tensor([1.0, 0.5, 0.2, 0.4, 0.9]),), seeded((12,))],
         expected="one number: the area under straight lines through the points, over a width of 1 in total",
         nudge="between two neighbours lies a trapezoid; its width is 1 / (number of points - 1)",
-        mistakes=[
-            Mistake(lambda s: s.mean(), "the mean gives the two ends as much weight as the others; each borders on one trapezoid only"),
-            Mistake(lambda s: s.sum(), "this grows with the number of points; how wide is one step?"),
-            Mistake(lambda s: s.sum() / (len(s) - 1), "the width of a step is right, but the two ends count half"),
-            Mistake(lambda s: s[:-1].mean(), "this is a sum of rectangles, each as high as its left end; the right end is left out"),
-            Mistake(lambda s: s[1:].mean(), "this is a sum of rectangles, each as high as its right end; the left end is left out"),
-            Mistake(lambda s: area(s) * (len(s) - 1), "the steps are one wide here; in all they should be one wide"),
-        ],
+        mistakes={
+            "the mean gives the two ends as much weight as the others; each borders on one trapezoid only": lambda s: s.mean(),
+            "this grows with the number of points; how wide is one step?": lambda s: s.sum(),
+            "the width of a step is right, but the two ends count half": lambda s: s.sum() / (len(s) - 1),
+            "this is a sum of rectangles, each as high as its left end; the right end is left out": lambda s: s[:-1].mean(),
+            "this is a sum of rectangles, each as high as its right end; the left end is left out": lambda s: s[1:].mean(),
+            "the steps are one wide here; in all they should be one wide": lambda s: area(s) * (len(s) - 1),
+        },
         afterword="This is how SI, SD, CI and CD become single numbers.",
     )
 
@@ -70,16 +69,18 @@ def _box(answer: Answer) -> Verdict:
         [(0.25,), (1.0,), (0.49,)],
         expected="four numbers in shares of the side: left, top, width, height of a square in the middle",
         nudge="which side has a square of that area? What is left over goes to both edges alike",
-        mistakes=[
-            Mistake(lambda a: ((1 - a) / 2, (1 - a) / 2, a, a), "the area of a square is its side squared; you use the area as the side"),
-            Mistake(lambda a: (0.0, 0.0, a**0.5, a**0.5), "the size is right, but the square stands in the corner"),
-            Mistake(lambda a: (1 - a**0.5, 1 - a**0.5, a**0.5, a**0.5), "what is left over is shared by two edges"),
-            Mistake(
-                lambda a: ((1 - a**0.5) / 2, (1 - a**0.5) / 2, (1 + a**0.5) / 2, (1 + a**0.5) / 2),
-                "the last two are width and height, not the right and lower edge",
+        mistakes={
+            "the area of a square is its side squared; you use the area as the side": lambda a: ((1 - a) / 2, (1 - a) / 2, a, a),
+            "the size is right, but the square stands in the corner": lambda a: (0.0, 0.0, a**0.5, a**0.5),
+            "what is left over is shared by two edges": lambda a: (1 - a**0.5, 1 - a**0.5, a**0.5, a**0.5),
+            "the last two are width and height, not the right and lower edge": lambda a: (
+                (1 - a**0.5) / 2,
+                (1 - a**0.5) / 2,
+                (1 + a**0.5) / 2,
+                (1 + a**0.5) / 2,
             ),
-            Mistake(lambda a: (0.0, 0.0, 1.0, 1.0), "this is the whole image, whatever the area"),
-        ],
+            "this is the whole image, whatever the area": lambda a: (0.0, 0.0, 1.0, 1.0),
+        },
         afterword="A crop of half the area keeps 71 % of each side: areas sound harsher than they look.",
     )
 
@@ -94,13 +95,13 @@ def _solarised(answer: Answer) -> Verdict:
         [(x,)],
         expected="an image of the same shape: values below a half as they are, the others as one minus themselves",
         nudge="torch.where(condition, one, other) chooses value by value",
-        mistakes=[
-            Mistake(lambda x: 1 - x, "this inverts every value, which is a negative; only the bright ones are meant"),
-            Mistake(lambda x: torch.where(x >= 0.5, x, 1 - x), "the two branches are the wrong way round: the dark values change"),
-            Mistake(lambda x: x.clamp(max=0.5), "bright values are cut off at a half; they should come down again, the brightest to black"),
-            Mistake(lambda x: (x >= 0.5).float(), "this is the condition; use it to choose between x and 1 - x"),
-            Mistake(lambda x: x, "nothing changes yet"),
-        ],
+        mistakes={
+            "this inverts every value, which is a negative; only the bright ones are meant": lambda x: 1 - x,
+            "the two branches are the wrong way round: the dark values change": lambda x: torch.where(x >= 0.5, x, 1 - x),
+            "bright values are cut off at a half; they should come down again, the brightest to black": lambda x: x.clamp(max=0.5),
+            "this is the condition; use it to choose between x and 1 - x": lambda x: (x >= 0.5).float(),
+            "nothing changes yet": lambda x: x,
+        },
         afterword="Nothing is above a half any more: the brightest spots became black.",
     )
 
@@ -115,14 +116,14 @@ def _target(answer: Answer) -> Verdict:
         [(z, z_b), (3 * z, z_b)],
         expected="one number in [-1, 1]: the dot product over the product of both lengths",
         nudge="what must not change when one embedding is made three times as long?",
-        mistakes=[
-            Mistake(lambda z, z_b: (z * z_b).sum(), "this is the dot product; divide by both lengths"),
-            Mistake(lambda z, z_b: (z * z_b).sum() / z.norm() ** 2, "both lengths are needed, each of them once"),
-            Mistake(lambda z, z_b: (z * z_b).sum() / z_b.norm(), "the length of the first embedding still matters"),
-            Mistake(lambda z, z_b: (z * z_b).sum() / z.norm(), "the length of the second embedding still matters"),
-            Mistake(lambda z, z_b: z * z_b / (z.norm() * z_b.norm()), "these are the terms of the sum; a target is one number"),
-            Mistake(lambda z, z_b: (z - z_b).norm(), "this is a distance: it is small where the images are alike"),
-        ],
+        mistakes={
+            "this is the dot product; divide by both lengths": lambda z, z_b: (z * z_b).sum(),
+            "both lengths are needed, each of them once": lambda z, z_b: (z * z_b).sum() / z.norm() ** 2,
+            "the length of the first embedding still matters": lambda z, z_b: (z * z_b).sum() / z_b.norm(),
+            "the length of the second embedding still matters": lambda z, z_b: (z * z_b).sum() / z.norm(),
+            "these are the terms of the sum; a target is one number": lambda z, z_b: z * z_b / (z.norm() * z_b.norm()),
+            "this is a distance: it is small where the images are alike": lambda z, z_b: (z - z_b).norm(),
+        },
         afterword="A target that is a number is all that a library for classifiers needs to explain a pair.",
     )
 
@@ -142,17 +143,16 @@ def _pointing(answer: Answer) -> Verdict:
         [(m, t)],
         expected="n values, true where the largest value of that map lies on that mask",
         nudge="flatten maps and masks, take the place of the largest value, look the mask up there",
-        mistakes=[
-            Mistake(lambda m, t: t[:, 0, 0], "this looks at the corner of each mask, wherever the largest value is"),
-            Mistake(lambda m, t: t.flatten(1).gather(1, m.flatten(1).argmin(1, keepdim=True))[:, 0], "this is the smallest value's place"),
-            Mistake(
-                lambda m, t: t.flatten(1).gather(1, m.abs().sum(0).flatten().argmax().expand(len(m), 1))[:, 0],
-                "every map has its own largest value; you use one place for all",
-            ),
-            Mistake(lambda m, t: (m * t).flatten(1).amax(1), "this is the largest value on the mask; is it the largest of the whole map?"),
-            Mistake(lambda m, t: m.flatten(1).argmax(1), "these are the places; now look at the masks there"),
-            Mistake(lambda m, t: pointing(m, t).float().mean(), "one answer for each pair, not their mean"),
-        ],
+        mistakes={
+            "this looks at the corner of each mask, wherever the largest value is": lambda m, t: t[:, 0, 0],
+            "this is the smallest value's place": lambda m, t: t.flatten(1).gather(1, m.flatten(1).argmin(1, keepdim=True))[:, 0],
+            "every map has its own largest value; you use one place for all": lambda m, t: t.flatten(1).gather(
+                1, m.abs().sum(0).flatten().argmax().expand(len(m), 1)
+            )[:, 0],
+            "this is the largest value on the mask; is it the largest of the whole map?": lambda m, t: (m * t).flatten(1).amax(1),
+            "these are the places; now look at the masks there": lambda m, t: m.flatten(1).argmax(1),
+            "one answer for each pair, not their mean": lambda m, t: pointing(m, t).float().mean(),
+        },
         afterword="One pixel decides, so a single value says little; its mean over many pairs is what counts.",
     )
 
@@ -172,24 +172,16 @@ def _interval(answer: Answer) -> Verdict:
         [(values, draws)],
         expected="two numbers: the 2.5 % and 97.5 % quantiles of the means of the drawn samples",
         nudge="values[draws] is (b, n): one sample a row. Take each row's mean, then two quantiles of those means",
-        mistakes=[
-            Mistake(
-                lambda v, d: ends(v, 0.025, 0.975), "these are quantiles of the values: how far pairs differ, not how sure their mean is"
+        mistakes={
+            "these are quantiles of the values: how far pairs differ, not how sure their mean is": lambda v, d: ends(v, 0.025, 0.975),
+            "take the mean of every sample first; now the single values are counted": lambda v, d: ends(v[d].flatten(), 0.025, 0.975),
+            "between these ends lie 90 %; half of the remaining 5 % belongs to either side": lambda v, d: ends(v[d].mean(1), 0.05, 0.95),
+            "this averages over the samples; the mean belongs over the pairs within one": lambda v, d: ends(v[d].mean(0), 0.025, 0.975),
+            "this is the spread of the pairs; it would not shrink however many pairs you took": lambda v, d: (
+                v.mean() - 2 * v.std(),
+                v.mean() + 2 * v.std(),
             ),
-            Mistake(
-                lambda v, d: ends(v[d].flatten(), 0.025, 0.975), "take the mean of every sample first; now the single values are counted"
-            ),
-            Mistake(
-                lambda v, d: ends(v[d].mean(1), 0.05, 0.95), "between these ends lie 90 %; half of the remaining 5 % belongs to either side"
-            ),
-            Mistake(
-                lambda v, d: ends(v[d].mean(0), 0.025, 0.975), "this averages over the samples; the mean belongs over the pairs within one"
-            ),
-            Mistake(
-                lambda v, d: (v.mean() - 2 * v.std(), v.mean() + 2 * v.std()),
-                "this is the spread of the pairs; it would not shrink however many pairs you took",
-            ),
-        ],
+        },
         tolerance=1e-4,
         afterword="Resample the pairs, never the pixels: it is the pairs that we have too few of.",
     )
@@ -215,14 +207,14 @@ def _normalised(answer: Answer) -> Verdict:
         [(images, mean, 0.2 + std), (images[:, :1], mean[:1], 0.2 + std[:1])],
         expected="images of the same shape: from each channel its mean taken away, and what is left divided by its deviation",
         nudge="give mean and std the shape (c, 1, 1), so that they meet the second axis of (n, c, h, w) and not the last",
-        mistakes=[
-            Mistake(lambda x, m, s: (x - m) / s, "this runs because the images are as wide as they have channels, and means each column"),
-            Mistake(lambda x, m, s: x * s.view(-1, 1, 1) + m.view(-1, 1, 1), "this is the way back, from the input space to pixels"),
-            Mistake(lambda x, m, s: (x - m.view(-1, 1, 1)) / s.view(-1, 1, 1) ** 2, "divide by the deviation, not by the variance"),
-            Mistake(lambda x, m, s: x / s.view(-1, 1, 1) - m.view(-1, 1, 1), "the mean is one of pixels: take it away first"),
-            Mistake(lambda x, m, s: (x - x.mean()) / x.std(), "the numbers given belong to the network; these are of the images at hand"),
-            Mistake(lambda x, m, s: x - m.view(-1, 1, 1), "the deviation is not used yet"),
-        ],
+        mistakes={
+            "this runs because the images are as wide as they have channels, and means each column": lambda x, m, s: (x - m) / s,
+            "this is the way back, from the input space to pixels": lambda x, m, s: x * s.view(-1, 1, 1) + m.view(-1, 1, 1),
+            "divide by the deviation, not by the variance": lambda x, m, s: (x - m.view(-1, 1, 1)) / s.view(-1, 1, 1) ** 2,
+            "the mean is one of pixels: take it away first": lambda x, m, s: x / s.view(-1, 1, 1) - m.view(-1, 1, 1),
+            "the numbers given belong to the network; these are of the images at hand": lambda x, m, s: (x - x.mean()) / x.std(),
+            "the deviation is not used yet": lambda x, m, s: x - m.view(-1, 1, 1),
+        },
         afterword="`PairModel(..., mean=, std=)` does it on the way in, so pairs stay pixels in [0, 1].",
     )
 
@@ -248,13 +240,11 @@ def _shared_scale(answer: Answer) -> Verdict:
         [(a, 0.2 * b), (-a, b)],
         expected="both maps over one number, the largest absolute value in either, so that zero stays zero",
         nudge="find one limit for the two maps first, then divide both by it",
-        mistakes=[
-            Mistake(
-                lambda a, b: (a / a.abs().max(), b / b.abs().max()), "each map has a scale of its own here: the weak map looks as strong"
-            ),
-            Mistake(lambda a, b: (minmax(a), minmax(b)), "this moves zero, so that evidence against the similarity can look like nothing"),
-            Mistake(lambda a, b: (a / largest(a, b), b / largest(a, b)), "the largest value may be a negative one: mind the sign"),
-            Mistake(lambda a, b: (a, b), "nothing is scaled yet"),
-        ],
+        mistakes={
+            "each map has a scale of its own here: the weak map looks as strong": lambda a, b: (a / a.abs().max(), b / b.abs().max()),
+            "this moves zero, so that evidence against the similarity can look like nothing": lambda a, b: (minmax(a), minmax(b)),
+            "the largest value may be a negative one: mind the sign": lambda a, b: (a / largest(a, b), b / largest(a, b)),
+            "nothing is scaled yet": lambda a, b: (a, b),
+        },
         afterword="Print the limit beside the figure: it is the one thing the colours cannot say.",
     )

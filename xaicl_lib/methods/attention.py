@@ -15,12 +15,9 @@ from xaicl_lib.scores import Score, cosine, two
 from xaicl_lib.tokens import attention_seen
 
 PREFIX = 64  # tokens before those of patches that a model may have, more than any does
-ATTENTION = {"family": "attention", "signed": False, "symmetric": True}
 
 
-@methods.add(
-    **ATTENTION, needs="attention", paper="abnar2020quantifying", where="Sec. 3", cost="2 forwards", one_sided=False, gradient=False
-)
+@methods.add(family="attention", needs="attention", paper="abnar2020quantifying", where="Sec. 3", cost="2 forwards", one_sided=False)
 @torch.no_grad()
 def attention_rollout(model: PairModel, pair: Pair) -> Explanation:
     r"""Share of each patch in what the embedding is read from, followed through the attention of all blocks; it knows no score.
@@ -47,12 +44,11 @@ def attention_rollout(model: PairModel, pair: Pair) -> Explanation:
 
 
 @methods.add(
-    **ATTENTION,
+    family="attention",
     needs="attention, gradient of the network",
     paper="bousselham2025legrad",
     where="its method",
     cost="2 forwards, 1 backward of the network",
-    one_sided=True,
     gradient=True,
 )
 def legrad(model: PairModel, pair: Pair, *, score: Score = cosine) -> Explanation:
@@ -92,9 +88,7 @@ def attention_of(
     """A map and the attention weights behind it, block by block: (n, c, i, j), and (n, heads, t, u) each, which gradients reach.
 
     Args:
-        features: from images to maps.
         x: images in the model's input space.
-        name: of the model, for the error.
         kept: what is kept of the weights of a block, instead of themselves.
 
     Raises:

@@ -10,18 +10,13 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, cosine, two
 
+ACTIVATION = {  # not signed where features are not negative, as after a ReLU
+    "paper": "sammani2023visualizing", "family": "activation", "needs": "feature map, gradient of the head", "gradient": True,
+    "cost": "2 forwards, 1 backward through the head",
+}  # fmt: skip
 
-@methods.add(
-    paper="sammani2023visualizing",
-    where="Sec. III-C1, Eq. 1",
-    family="activation",
-    needs="feature map, gradient of the head",
-    cost="2 forwards, 1 backward through the head",
-    signed=False,  # where features are not negative, as after a ReLU
-    symmetric=True,
-    one_sided=True,
-    gradient=True,
-)
+
+@methods.add(**ACTIVATION, where="Sec. III-C1, Eq. 1")
 def grad_cam(model: PairModel, pair: Pair, *, score: Score = cosine) -> Explanation:
     r"""Feature maps weighted cell by cell with their positive gradients, either side on its own.
 
@@ -38,17 +33,7 @@ def grad_cam(model: PairModel, pair: Pair, *, score: Score = cosine) -> Explanat
     return Explanation(weighted[0], weighted[1] if pair.b is not None else None, s)
 
 
-@methods.add(
-    paper="sammani2023visualizing",
-    where="Sec. III-C2, Eq. 2",
-    family="activation",
-    needs="feature map, gradient of the head",
-    cost="2 forwards, 1 backward through the head",
-    signed=False,  # where features are not negative, as after a ReLU
-    symmetric=True,
-    one_sided=False,
-    gradient=True,
-)
+@methods.add(**ACTIVATION, where="Sec. III-C2, Eq. 2", one_sided=False)
 def interaction_cam(
     model: PairModel, pair: Pair, *, score: Score = cosine, reduction: str = "mean", gradient_interaction: bool = True
 ) -> Explanation:
@@ -60,9 +45,6 @@ def interaction_cam(
     :math:`M_a = \sum_d F_a \odot h \odot \mathrm{ReLU}(g_a)`; without, the cell-wise gradient :math:`G_a` stands for :math:`g_a`.
 
     Args:
-        model: any model.
-        pair: n pairs.
-        score: what is explained.
         reduction: "mean", "max", or "attention" (query: the mean over cells; keys and values: the cells; raw dot products).
         gradient_interaction: whether g comes from the interaction of both gradients; this needs maps of one size.
 

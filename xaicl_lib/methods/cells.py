@@ -42,7 +42,6 @@ def cell_vectors(head: Head, f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i 
     Args:
         head: from maps to embeddings, row by row.
         f, r: a batch of maps, and where the way begins.
-        steps: points of the quadrature.
     """
     alpha, weight = _points_of(steps, f)
     away = f - r

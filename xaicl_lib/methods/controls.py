@@ -13,10 +13,10 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, cosine
 
-CONTROL = {"family": "control", "needs": "nothing", "cost": "2 forwards, for the score alone", "one_sided": True, "gradient": False}
+CONTROL = {"family": "control", "needs": "nothing", "cost": "2 forwards, for the score alone", "paper": "adebayo2018sanity"}
 
 
-@methods.add(**CONTROL, paper="adebayo2018sanity", where="a chance level", signed=False, symmetric=False)  # sides draw in turn
+@methods.add(**CONTROL, where="a chance level", symmetric=False)  # sides draw in turn
 @torch.no_grad()
 def random_map(
     model: PairModel, pair: Pair, *, score: Score = cosine, generator: Generator | None = None, chunk: int | None = None, cells: int = 7
@@ -24,12 +24,8 @@ def random_map(
     """Uniform random numbers: what any metric gives for no knowledge at all.
 
     Args:
-        model: any model; only its score is used.
-        pair: n pairs.
-        score: what would be explained.
         generator: of the numbers. Each pair has its own, drawn from the generator's seed and the pixels, so that the average over pairs is
             that of many random maps and still no pair depends on the others.
-        chunk: images in flight.
         cells: cells along the shorter side of an image.
 
     Returns:
@@ -52,7 +48,7 @@ def _noise(image: Float[Tensor, "c h w"], cells: int, seed: int) -> Float[Tensor
     return torch.rand(shape, generator=generator)
 
 
-@methods.add(**CONTROL, paper="adebayo2018sanity", where="Sec. 4.2", signed=False, symmetric=True)
+@methods.add(**CONTROL, where="Sec. 4.2")
 @torch.no_grad()
 def edges(model: PairModel, pair: Pair, *, score: Score = cosine, chunk: int | None = None) -> Explanation:
     r"""Strength of the edges in either image: vivid maps that never saw the model.

@@ -14,12 +14,12 @@ from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
 from xaicl_lib.scores import Score, cosine, two
 
-SAMMANI = {"paper": "sammani2023visualizing", "family": "gradient", "needs": "gradient of the network", "signed": False, "gradient": True}
+SAMMANI = {"paper": "sammani2023visualizing", "family": "gradient", "needs": "gradient of the network", "gradient": True}
 NOISE = ("smoothgrad", "published")  # rules for the noise's standard deviation
 BLENDS = tuple(round(1 - k / 10, 1) for k in range(1, 10))  # 0.9, ..., 0.1
 
 
-@methods.add(**SAMMANI, where="Sec. III-A1", cost="2 forwards, 2 backwards", symmetric=True, one_sided=True)
+@methods.add(**SAMMANI, where="Sec. III-A1", cost="2 forwards, 2 backwards")
 def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, guided: bool = False) -> Explanation:
     r"""Strength of the score's gradient at each pixel, times the pixel.
 
@@ -28,8 +28,6 @@ def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, gui
 
     Args:
         model: any model; one with ReLUs, if only in its head, for `guided`.
-        pair: n pairs.
-        score: what is explained.
         guided: pass back only positive gradients at every ReLU. Where only the head has ReLUs, as in vision transformers with a
             projection head, only there: what comes back from the features on is the plain gradient of another direction.
 
@@ -45,7 +43,7 @@ def input_x_gradient(model: PairModel, pair: Pair, *, score: Score = cosine, gui
     return Explanation(maps[0], maps[1] if pair.b is not None else None, s)
 
 
-@methods.add(**SAMMANI, where="Sec. III-A1", cost="100 forwards, 100 backwards", symmetric=True, one_sided=True, cheap={"samples": 4})
+@methods.add(**SAMMANI, where="Sec. III-A1", cost="100 forwards, 100 backwards", cheap={"samples": 4})
 def smooth_grad(
     model: PairModel,
     pair: Pair,
@@ -71,10 +69,7 @@ def smooth_grad(
     Args:
         model: any model; one with ReLUs, if only in its head, for `guided`.
         pair: n pairs; both sides of one size.
-        score: what is explained.
         generator: of the noise, which is drawn once and used for every pair.
-        chunk: noisy images in flight.
-        samples: noisy copies of the pair.
         level: standard deviation of the noise as a share of the range of the normalised pixels.
         sigma: the rule: "smoothgrad" (level * range), "published" (level / range), or the standard deviation outright, in the model's
             input space, whatever the level.
@@ -138,9 +133,7 @@ def averaged_transforms(
     Args:
         model: any model; one with ReLUs, if only in its head, for `guided`.
         pair: n pairs; both sides of one size.
-        score: what is explained.
         generator: of the noise, which is drawn once and used for every pair.
-        chunk: images in flight.
         transform: from pixels (n, c, h, w) in [0, 1] to such pixels; takes the place of side b by the transform of side a.
         level: noise on the blends, as a share of the range of the normalised pixels (the paper's variant N).
         sigma: the rule of the noise, or its standard deviation outright, as of `smooth_grad`.

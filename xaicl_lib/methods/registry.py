@@ -18,6 +18,7 @@ from xaicl_lib.registry import Registry, summary
 from xaicl_lib.scores import cosine, resolve_score
 from xaicl_lib.trying import ROLES, Habits
 
+USUAL = {"signed": False, "symmetric": True, "one_sided": True, "gradient": False}  # facts of a method that says nothing else
 CONTEXT = {"model", "pair", "score", "generator", "chunk"}  # what any method may be given; the others are its parameters
 
 
@@ -28,9 +29,9 @@ class Method:
     Attributes:
         name: the function's name.
         function: (model, pair, *, ...) -> Explanation, as it was written.
-        facts: paper (bib key), where (section), family, needs, cost; and what views and the contract suite must know: `signed`
-            (a negative value means something), `symmetric` (swapping the pair swaps the maps), `one_sided` (works without
-            side b), `gradient` (made from gradients of the score). Where the defaults take long, `cheap`.
+        facts: paper (bib key), where (section), family, needs, cost; and what views and the contract suite must know, where it is not as
+            in `USUAL`: `signed` (a negative value means something), `symmetric` (swapping the pair swaps the maps), `one_sided` (works
+            without side b), `gradient` (made from gradients of the score). Where the defaults take long, `cheap`.
     """
 
     name: str
@@ -64,8 +65,6 @@ class Method:
         """Explain `pair`, on the fast form of `model`; the result records the method and its parameters.
 
         Args:
-            model: whose similarity is explained.
-            pair: n pairs.
             options: `score` (a function, or the name of one), `generator` (None is seed 0; one that was drawn from before gives, by its
                 next number, the seed of the method's own, so that `params["seed"]` always makes the same map again), `chunk` (images in
                 flight; decides memory, never the result) and the method's own parameters.
@@ -139,11 +138,7 @@ class Method:
         return wanted
 
     def _run(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> Explanation:
-        """What the function finds.
-
-        Raises:
-            InputError: a score that lets no gradient through; the network was looked at before.
-        """
+        """What the function finds."""
         try:
             return self._in_portions(model, pair, options)
         except RuntimeError as error:
@@ -210,7 +205,7 @@ def _cause(model: PairModel, pair: Pair, is_finite: bool) -> str:
 
 
 def _of(function: Callable[..., Explanation], **facts: Any) -> list[Method]:
-    method = Method(function.__name__, function, facts)
+    method = Method(function.__name__, function, {**USUAL, **facts})
     functools.update_wrapper(method, function)  # its docstring and signature, for help() and doctest
     return [method]
 

@@ -25,9 +25,6 @@ from xaicl_lib.scores import Score, cosine, two
     needs="embeddings",
     cost="1 forward per mask of either side (4,000), + 2",
     signed=True,
-    symmetric=True,
-    one_sided=True,
-    gradient=False,
     cheap={"masks": 64},
 )
 @torch.no_grad()
@@ -58,11 +55,7 @@ def rise(
     longer sides have more cells. Every image draws masks of its own, from the generator's seed and its pixels.
 
     Args:
-        model: any model.
         pair: n pairs; without side b for one-sided scores.
-        score: what is explained.
-        generator: of the masks.
-        chunk: masked images in flight.
         masks: K, at least 2.
         cells: of the grid along the shorter side of the image.
         keep: p, the chance of a cell to be shown.

@@ -12,17 +12,8 @@ from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import cosine
 
 
-@methods.add(
-    paper="stylianou2019visualizing",
-    where="Sec. 3",
-    family="similarity",
-    needs="feature map",
-    cost="2 forwards",
-    signed=False,  # where features are not negative, as after a ReLU
-    symmetric=True,
-    one_sided=False,
-    gradient=False,
-)
+# Not signed where features are not negative, as after a ReLU.
+@methods.add(paper="stylianou2019visualizing", where="Sec. 3", family="similarity", needs="feature map", cost="2 forwards", one_sided=False)
 @torch.no_grad()
 def deep_similarity(model: PairModel, pair: Pair) -> Explanation:
     r"""Share of the pooled features' similarity that each cell of either feature map carries.
@@ -52,9 +43,7 @@ def deep_similarity(model: PairModel, pair: Pair) -> Explanation:
     needs="feature map, Jacobian of the head",
     cost="2 forwards, the Jacobian of the head along the way",
     signed=True,
-    symmetric=True,
     one_sided=False,
-    gradient=False,
     cheap={"steps": 2},
 )
 @torch.no_grad()
@@ -75,7 +64,6 @@ def integrated_jacobians(model: PairModel, pair: Pair, *, steps: int = 16, refer
 
     Args:
         model: any model whose head torch can differentiate forwards.
-        pair: n pairs.
         steps: points of the quadrature.
         reference: (c, i, j) or (c, 1, 1) map r in feature space, such as a data set's mean; zeros if left out.
 

@@ -68,11 +68,7 @@ class WordMap:
         return self.joint[self.places(phrase)].sum(0)
 
     def what(self, region: Bool[Tensor, "h w"] | Float[Tensor, "h w"]) -> Float[Tensor, " w"]:
-        """Which words a region is about: what each word adds together with its cells.
-
-        Args:
-            region: a mask of any size; a cell counts by how much of it is covered.
-        """
+        """Which words a region, a mask of any size, is about: what each adds together with its cells, by how much of these is covered."""
         cover = F.adaptive_avg_pool2d(region.to(self.joint)[None], (self.joint.shape[1], self.joint.shape[2]))[0]
         return (self.joint * cover).sum((1, 2))
 
@@ -99,7 +95,6 @@ def explain_words(model: PairModel, images: Float[Tensor, "n 3 h w"], texts: Seq
     token and channel; and words are cut where they come in, not behind layers that have mixed them.
 
     Args:
-        model: with a text side.
         images: (n, 3, h, w) in [0, 1].
         texts: n of them, each for its image.
         steps: points of the quadrature on either side; None takes more until all adds up to the cosine within 0.001, and warns if it does

@@ -92,13 +92,8 @@ def link_perturbation(
     Of one side alone, which has no links, both are NaN.
 
     Args:
-        model: whose score is watched.
-        pair: n pairs.
         explanation: with a joint map; of one without, the product of both maps is taken.
         columns: which of LI, LD.
-        score: what was explained.
-        generator: as for `perturbation`.
-        chunk: images in flight.
         points: steps of a curve; no more than the smaller side has cells.
         link_insertion, link_deletion: what insertion starts from and deletion goes to, as for `perturbation`.
 
@@ -170,11 +165,7 @@ def link_localisation(model: PairModel, pair: Pair, explanation: Explanation, co
     A cell counts by the share of it that the evidence covers, so by chance the product of both areas is had. Of several links that are
     strongest, as of a map of one value, the mean.
 
-    Args:
-        model: not used.
-        pair: n pairs with `truth`.
-        explanation: of them; of one without a joint map, the product of both maps is taken.
-        columns: link_pointing.
+    Of an explanation without a joint map the product of both maps is taken.
 
     Returns:
         Shares in [0, 1]; NaN where a side has no evidence, and of one side alone, which has no links.
@@ -207,10 +198,7 @@ def measure_words(
     As `link_perturbation`; words that are not there are blank, as `explain_words` has them.
 
     Args:
-        model: with a text side.
         images, texts: n of each.
-        made: their explanations.
-        score: that is watched.
         points, insertion, deletion: as for `link_perturbation`.
 
     Raises:

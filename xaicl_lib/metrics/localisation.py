@@ -73,9 +73,6 @@ def localisation(model: PairModel, pair: Pair, explanation: Explanation, columns
     :cite:t:`arras2022clevr`. Maps are resized to their image (bilinear); negative values count as no evidence.
 
     Args:
-        model: not used.
-        pair: n pairs with `truth`.
-        explanation: of them.
         columns: which of pointing_game, relevance_mass, relevance_rank.
 
     Returns:

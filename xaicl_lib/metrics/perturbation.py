@@ -94,13 +94,8 @@ def perturbation(
     it. The stored tables of this project are made with "blur".
 
     Args:
-        model: whose score is watched.
-        pair: n pairs.
-        explanation: its maps.
         columns: which of SI, SD, CI, CD, SAD, CAD.
-        score: what was explained.
         generator: whose seed gives the places of the baseline "shuffle"; None is seed 0.
-        chunk: images in flight.
         step: pixels at a time; None is the image's shorter side (225 points at 224 pixels). Where the sides differ in size, it
             is that of side a, and side b changes by the same share.
         insertion: what insertion starts from: "blur", "scaled_blur" (kernel and sigma in proportion to the image's shorter side),
@@ -167,22 +162,14 @@ def ranks(maps: Float[Tensor, "n h w"]) -> Int[Tensor, "n h w"]:
 
 @dataclass
 class _Side:
-    """One side of n pairs, ready to be changed pixel by pixel.
+    """One side of n pairs, ready to be changed pixel by pixel."""
 
-    Attributes:
-        name: "a" or "b".
-        x, baseline: (n, c, h, w) in the model's input space; what pixels are and what they are without.
-        maps: (n, h, w) resized to the image.
-        rank: (n, h, w) place of each pixel in the order of its map.
-        counts: (k + 1,) pixels changed at each point of a curve.
-    """
-
-    name: str
-    x: Float[Tensor, "n c h w"]
-    maps: Float[Tensor, "n h w"]
-    rank: Int[Tensor, "n h w"]
-    counts: Int[Tensor, " k"]
-    baseline: Tensor
+    name: str  # "a" or "b"
+    x: Float[Tensor, "n c h w"]  # what pixels are, in the model's input space
+    maps: Float[Tensor, "n h w"]  # resized to the image
+    rank: Int[Tensor, "n h w"]  # place of each pixel in the order of its map
+    counts: Int[Tensor, " k"]  # (k + 1,) pixels changed at each point of a curve
+    baseline: Tensor  # what they are without
 
     @property
     def steps(self) -> int:
@@ -222,7 +209,7 @@ def _curves(sweep: "_Sweep", tolerance: float) -> Curves:
     n, count = sweep.shape
     step = max(1, AT_ONCE // (2 * count * sweep.whole[0][0].numel() * sweep.whole[0].element_size()))
     parts = [sweep.rows(slice(first, first + step)) for first in range(0, n, step)]
-    curves = Curves.stack([quadrature.adaptive(part, tolerance) if tolerance else quadrature.every_point(part) for part in parts])
+    curves = Curves.stack([quadrature.adaptive(part, tolerance) for part in parts])
     return _corrected(curves, sweep) if sweep.draft else curves
 
 

@@ -25,16 +25,8 @@ class _Pointwise(Protocol):
         """Scores of pair `item` at point `k`, one simultaneous and one conditional for each side; and how many images each took."""
 
 
-def every_point(sweep: _Pointwise) -> Curves:
-    """The curves of a sweep, point by point."""
-    n, count = sweep.shape
-    scores, encoded = sweep.points(torch.arange(n).repeat_interleave(count), torch.arange(count).repeat(n))
-    nothing = scores.new_zeros(n)
-    return _curves(scores.view(n, count, -1).mT, encoded.view(n, count).sum(1), nothing, nothing)
-
-
 def adaptive(sweep: _Pointwise, tolerance: float) -> Curves:
-    r"""The curves of a sweep from few of their points, so that the areas are those of all points up to `tolerance`.
+    r"""The curves of a sweep from few of their points, so that the areas are those of all points up to `tolerance`; from all if it is 0.
 
     Between known points a curve is taken for a Brownian bridge: over an interval of L steps whose variance per step is
     :math:`\sigma^2`, the straight line misses its area by :math:`\sigma \sqrt{(L^3 - L) / 12}` (one standard deviation).
@@ -45,13 +37,16 @@ def adaptive(sweep: _Pointwise, tolerance: float) -> Curves:
     Measured, not proven: see `benchmarks/adaptive.py` for how often areas are within the bound, and for how many points.
 
     Args:
-        sweep: of n pairs.
         tolerance: of each area, in units of the score.
 
     Returns:
         Curves of all points; `error` holds the bound, at most `tolerance` (0 if every point was needed).
     """
     n, count = sweep.shape
+    if not tolerance:
+        whole, images = sweep.points(torch.arange(n).repeat_interleave(count), torch.arange(count).repeat(n))
+        nothing = whole.new_zeros(n)
+        return _curves(whole.view(n, count, -1).mT, images.view(n, count).sum(1), nothing, nothing)
     asked = torch.zeros(n, count, dtype=torch.bool)
     todo = asked.clone()
     todo[:, torch.linspace(0, count - 1, max(3, (count - 1) // FIRST + 1)).round().long()] = True

@@ -10,7 +10,6 @@ from torch import Generator, Tensor, nn
 
 from xaicl_lib.devices import widest
 from xaicl_lib.errors import InputError
-from xaicl_lib.methods import methods
 from xaicl_lib.metrics.perturbation import check_maps, unit_scale
 from xaicl_lib.metrics.sensitivity import explain_again
 from xaicl_lib.model import PairModel
@@ -21,19 +20,12 @@ from xaicl_lib.scores import Score, cosine
 
 @dataclass(frozen=True, eq=False)
 class Cascade:
-    """Explanations of a model whose layers lose what they learned, one after the other from the top.
+    """Explanations of a model whose layers lose what they learned, one after the other from the top."""
 
-    Attributes:
-        layers: (k) name of the layer that was randomised last.
-        explanations: (k) of the model thus changed.
-        rank_correlation: (n, k) Spearman's, with the maps of the intact model, mean over the sides; 0 for a constant map.
-        ssim: (n, k) structural similarity with them, each map scaled to [0, 1] and resized to its image, mean over the sides.
-    """
-
-    layers: list[str]
-    explanations: list[Explanation]
-    rank_correlation: Float[Tensor, "n k"]
-    ssim: Float[Tensor, "n k"]
+    layers: list[str]  #: (k) name of the layer that was randomised last
+    explanations: list[Explanation]  #: (k) of the model thus changed
+    rank_correlation: Float[Tensor, "n k"]  #: Spearman's, with the maps of the intact model, mean over the sides; 0 for a constant map
+    ssim: Float[Tensor, "n k"]  #: structural similarity with them, each map scaled to [0, 1] and resized to its image, mean over the sides
 
 
 def randomisation(
@@ -54,20 +46,13 @@ def randomisation(
     of what was learned, not because activations vanish. Statistics of batch norms stay.
 
     Args:
-        model: that was explained.
-        pair: n pairs.
         explanation: made by a method of the registry; run again at each depth as it says.
-        score: what was explained.
-        generator: of the random orders.
-        chunk: images in flight.
         every: layers between two explanations; the last depth, all layers, is always there.
 
     Raises:
         InputError: maps made by no method of the registry, or `every` under 1.
     """
     check_maps(pair, explanation)
-    if explanation.method not in methods:
-        raise InputError(f"expected an explanation of a registered method, which can be run again, got one of {explanation.method!r}")
     if every < 1:
         raise InputError(f"expected at least one layer between explanations, got every={every}")
     generator = generator or Generator().manual_seed(0)

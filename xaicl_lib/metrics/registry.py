@@ -1,7 +1,7 @@
 """The registry of metrics, and what a metric returns."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,22 +9,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xaicl_lib.annotations import parameters, require
-from xaicl_lib.registry import Registry
+from xaicl_lib.registry import Entry, Registry
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Insertion and deletion curves of n pairs.
+    """Insertion and deletion curves of n pairs."""
 
-    Attributes:
-        points: column to scores (n, sides, k + 1), evenly spaced over the share of pixels changed; one side for simultaneous
-            metrics, where both images change.
-        encoded: (n,) images encoded for them, beside the whole and the empty ones.
-        error: column to (n,) bound on the error of the area against that of all points; 0 where every point was encoded.
-    """
-
+    #: column to scores (n, sides, k + 1), evenly spaced over the share of pixels changed; one side for simultaneous metrics, where both
+    #: images change
     points: dict[str, Float[Tensor, "n s k"]]
-    encoded: Int[Tensor, " n"]
+    encoded: Int[Tensor, " n"]  #: images encoded for them, beside the whole and the empty ones
+    #: column to (n,) bound on the error of the area against that of all points; 0 where every point was encoded
     error: dict[str, Float[Tensor, " n"]]
 
     @staticmethod
@@ -66,19 +62,11 @@ class Measured:
     curves: Curves | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Metric:
-    """One column of a table of metrics.
+class Metric(Entry):
+    """One column of a table of metrics; several may share a function, (model, pair, explanation, columns, *, ...) -> Measured.
 
-    Attributes:
-        name: of the column.
-        function: (model, pair, explanation, columns, *, ...) -> Measured; several columns may share one.
-        facts: `higher_is_better`; `low` and `high`, between which values usually lie; `says`; `needs`; `paper` (bib key), `where`.
+    Its facts: `higher_is_better`; `low` and `high`, between which values usually lie; `says`; `needs`; `paper` (bib key), `where`.
     """
-
-    name: str
-    function: Callable[..., Measured]
-    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:

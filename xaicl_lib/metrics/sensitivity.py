@@ -49,15 +49,8 @@ def max_sensitivity(
     Differs: the draws are the same for all pairs, so that a value does not depend on the pairs measured with it.
 
     Args:
-        model: that was explained.
         pair: n pairs whose sides are of one size.
-        explanation: made by a method of the registry.
-        columns: `max_sensitivity`.
-        score: what was explained.
-        generator: of the noise.
-        chunk: images in flight.
         radius: of the noise, in units of the model's input space.
-        draws: of the noise.
 
     Returns:
         Values >= 0, relative to the norm of the map; NaN for a map of zeros.
@@ -66,8 +59,6 @@ def max_sensitivity(
         InputError: maps made by no method of the registry, sides of two sizes, no draws or a radius under 0.
     """
     check_maps(pair, explanation)
-    if explanation.method not in methods:
-        raise InputError(f"expected an explanation of a registered method, which can be run again, got one of {explanation.method!r}")
     if len({side.shape for side in pair.sides}) > 1:
         raise InputError(
             f"expected sides of one size, which get the same noise, got {' and '.join(str(tuple(s.shape)) for s in pair.sides)}"
@@ -84,7 +75,13 @@ def max_sensitivity(
 
 
 def explain_again(model: PairModel, pair: Pair, explanation: Explanation, score: Score, chunk: int | None) -> Explanation:
-    """An explanation of other images or another model, made as this one was."""
+    """An explanation of other images or another model, made as this one was.
+
+    Raises:
+        InputError: maps made by no method of the registry.
+    """
+    if explanation.method not in methods:
+        raise InputError(f"expected an explanation of a registered method, which can be run again, got one of {explanation.method!r}")
     own = {name: value for name, value in explanation.params.items() if name != "seed"}
     generator = Generator().manual_seed(explanation.params.get("seed", 0))
     method = methods[explanation.method]

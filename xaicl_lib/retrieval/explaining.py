@@ -21,51 +21,30 @@ AT_BORDER = 2 / 3  # share of the evidence from which on a result is said to be 
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Why one result lies before another: the difference of their scores, taken apart.
+    """Why one result lies before another: the difference of their scores, taken apart."""
 
-    Attributes:
-        names: of both.
-        difference: of the scores.
-        query: (i, j) what each cell of the picture asked with adds to the difference; None without a picture.
-        words: for each text its words with what each adds.
-        first, second: (i, j) what each cell of either result adds to its own score.
-        residual: what neither cells nor words explain of the difference.
-    """
-
-    names: tuple[str, str]
-    difference: float
-    query: Float[Tensor, "i j"] | None
-    words: tuple[tuple[tuple[str, float], ...], ...]
-    first: Float[Tensor, "i j"]
-    second: Float[Tensor, "i j"]
-    residual: float
+    names: tuple[str, str]  #: of both
+    difference: float  #: of the scores
+    query: Float[Tensor, "i j"] | None  #: what each cell of the picture asked with adds to the difference; None without a picture
+    words: tuple[tuple[tuple[str, float], ...], ...]  #: for each text its words with what each adds
+    first: Float[Tensor, "i j"]  #: what each cell of either result adds to its own score
+    second: Float[Tensor, "i j"]  #: likewise
+    residual: float  #: what neither cells nor words explain of the difference
 
 
 @dataclass(frozen=True, eq=False)
 class Why:
-    """Results explained, the runner-up among them.
+    """Results explained, the runner-up among them."""
 
-    Attributes:
-        results: that are explained.
-        shown: (m, 3, s, s) results, then the runner-up, if there is one.
-        names: of them.
-        pairs: the picture asked with beside each; None without one.
-        photo: its explanation with a joint map; None without a picture.
-        texts: for each text, with its sign, a map of words and regions of each of them.
-        maps: (m, i, j) what each cell adds to the score, by the picture and all texts together.
-        border: (m,) share of the positive part of `maps` that lies at the border.
-        notes: for each result what should be known of it.
-    """
-
-    results: Results
-    shown: Float[Tensor, "m c s s"]
-    names: tuple[str, ...]
-    pairs: Pair | None
-    photo: Explanation | None
-    texts: tuple[tuple[int, tuple[WordMap, ...]], ...]
-    maps: Float[Tensor, "m i j"]
-    border: Float[Tensor, " m"]
-    notes: tuple[str, ...]
+    results: Results  #: that are explained
+    shown: Float[Tensor, "m c s s"]  #: results, then the runner-up, if there is one
+    names: tuple[str, ...]  #: of them
+    pairs: Pair | None  #: the picture asked with beside each; None without one
+    photo: Explanation | None  #: its explanation with a joint map; None without a picture
+    texts: tuple[tuple[int, tuple[WordMap, ...]], ...]  #: for each text, with its sign, a map of words and regions of each of them
+    maps: Float[Tensor, "m i j"]  #: what each cell adds to the score, by the picture and all texts together
+    border: Float[Tensor, " m"]  #: share of the positive part of `maps` that lies at the border
+    notes: tuple[str, ...]  #: for each result what should be known of it
 
     def instead(self, first: int = 0, second: int | None = None) -> Contrast:
         """Why result `first` lies before result `second`, both counted from 0; None is the last that was explained, the runner-up.
@@ -99,10 +78,8 @@ def explain_results(model: PairModel, results: Results, *, method: str = "integr
     captions, watermarks and grounds are there, rather than what a picture is of.
 
     Args:
-        model: that was searched with.
         results: from `retrieve`.
         method: with a joint map.
-        params: of it.
 
     Raises:
         InputError: a method without a joint map.
@@ -118,13 +95,13 @@ def explain_results(model: PairModel, results: Results, *, method: str = "integr
             raise InputError(f"expected a method with a joint map, such as integrated_jacobians, got {method!r}")
     texts = tuple((sign, tuple(explain_words(model, shown, [text] * len(shown)))) for text, sign in results.texts)
     maps = _together(photo, texts)
-    border = border_share(maps)
+    border = _border_share(maps)
     notes = tuple(_noted(note, float(share)) for note, share in zip([*results.notes, *[""] * len(more)], border, strict=True))
     names = tuple(results.gallery.name(index) for index in indices)
     return Why(results, shown, names, pairs, photo, texts, maps, border, notes)
 
 
-def border_share(maps: Float[Tensor, "n i j"]) -> Float[Tensor, " n"]:
+def _border_share(maps: Float[Tensor, "n i j"]) -> Float[Tensor, " n"]:
     """Share of the positive part of each map in the ring along its sides, an eighth of a side wide; 0 for a map without any."""
     positive = maps.clamp_min(0)
     inside = F.adaptive_avg_pool2d(_ring(maps.device).to(maps)[None, None], (maps.shape[1], maps.shape[2]))[0]

@@ -38,22 +38,14 @@ AT_ONCE = 4096  # rows that are copied at a time
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gallery:
-    """Images to search, by the unit vectors of their embeddings.
+    """Images to search, by the unit vectors of their embeddings."""
 
-    Attributes:
-        embeddings: (n, d), of side b, in memory or in a file.
-        of: what the fingerprint of the model is that embedded them.
-        folder: where the images are; None for images in memory.
-        images: (n, c, h, w) in memory.
-        skipped: what could not be read, and why, by name.
-    """
-
-    embeddings: np.ndarray
-    of: str
-    folder: Path | None = None
+    embeddings: np.ndarray  #: (n, d), of side b, in memory or in a file
+    of: str  #: what the fingerprint of the model is that embedded them
+    folder: Path | None = None  #: where the images are; None for images in memory
     fit: str = "crop"
-    images: Tensor | None = None
-    skipped: dict[str, str] = field(default_factory=dict)
+    images: Tensor | None = None  #: (n, c, h, w) in memory
+    skipped: dict[str, str] = field(default_factory=dict)  #: what could not be read, and why, by name
     _names: tuple[np.ndarray, np.ndarray] = (np.empty(0, np.uint8), np.empty(0, np.int64))  # bytes one after the other, and where each ends
     _keys: np.ndarray | None = None
 
@@ -128,7 +120,6 @@ def embed_gallery(
         folder: of image files.
         file: NAME.safetensors.
         fit: how photos that are no squares become such, as for `xaicl_lib.images.open_photo`.
-        chunk: images in flight.
 
     Raises:
         InputError: no image that can be read, or a file with embeddings of another model, fit or interpolation.

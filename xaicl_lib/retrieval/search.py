@@ -25,27 +25,16 @@ NEAR, FAR = 0.03, 0.25  # mean and largest difference of their values, in [0, 1]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Results:
-    """What came back, the most alike first, and the runner-up.
+    """What came back, the most alike first, and the runner-up."""
 
-    Attributes:
-        query: (1, 3, s, s) the picture that was asked with; None where words alone were.
-        texts: what else was asked for, each with its sign: 1 to be like, -1 to be unlike.
-        gallery: where it was looked for.
-        indices: of the results in the gallery.
-        scores: the sum of `terms`.
-        terms: (k, t) cosines with the picture (if there is one) and with each text, times its sign.
-        runner_up: index of the image that would be next; None if there is none.
-        notes: for each result what should be known of it, such as whose near-duplicate it is.
-    """
-
-    query: Float[Tensor, "1 c s s"] | None
-    texts: tuple[tuple[str, int], ...]
-    gallery: Gallery
-    indices: tuple[int, ...]
-    scores: tuple[float, ...]
-    terms: Float[Tensor, "k t"]
-    runner_up: int | None
-    notes: tuple[str, ...]
+    query: Float[Tensor, "1 c s s"] | None  #: the picture that was asked with; None where words alone were
+    texts: tuple[tuple[str, int], ...]  #: what else was asked for, each with its sign: 1 to be like, -1 to be unlike
+    gallery: Gallery  #: where it was looked for
+    indices: tuple[int, ...]  #: of the results in the gallery
+    scores: tuple[float, ...]  #: the sum of `terms`
+    terms: Float[Tensor, "k t"]  #: cosines with the picture (if there is one) and with each text, times its sign
+    runner_up: int | None  #: index of the image that would be next; None if there is none
+    notes: tuple[str, ...]  #: for each result what should be known of it, such as whose near-duplicate it is
 
     def __len__(self) -> int:
         return len(self.indices)

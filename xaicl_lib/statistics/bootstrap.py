@@ -34,3 +34,9 @@ def shares(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
         mean, low, high = share(int(part[value].astype(bool).sum()), len(part))
         rows.append({**dict(zip(by, key, strict=True)), "mean": mean, "low": low, "high": high, "n": len(part)})
     return pd.DataFrame(rows)
+
+
+def with_interval(table: pd.DataFrame, form: str = ".0%", *, mean: str = "mean") -> list[str]:
+    """Each mean with its interval, as in "50% (40% to 60%)"; `form` is that of each number, `mean`, low and high are columns."""
+    ends = zip(table[mean], table["low"], table["high"], strict=True)
+    return [f"{middle:{form}} ({low:{form}} to {high:{form}})" for middle, low, high in ends]

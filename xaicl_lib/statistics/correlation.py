@@ -61,41 +61,6 @@ def fisher_interval(r: float, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def concordance(
-    x: Values, y: Float[np.ndarray, " m"], groups: Sequence[Hashable]
-) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
-    """How far two orders of m things agree on two of one group, and on two of different groups.
-
-    Kendall's tau split in two: of all pairs of things, the share that x and y order alike minus the share that they order against each
-    other; equal values count for neither.
-
-    Returns:
-        Within and across groups, each (d,) from -1 to 1; NaN where there are no such pairs.
-    """
-    of = pd.factorize(np.asarray(groups))[0]
-    i, j = np.triu_indices(len(of), 1)
-    alike = np.sign(x[:, i] - x[:, j]) * np.sign(y[i] - y[j])
-    return tuple(alike[:, same].mean(1) if same.any() else np.full(len(x), np.nan) for same in (of[i] == of[j], of[i] != of[j]))  # type: ignore[return-value]
-
-
-def chance_within(
-    x: Float[np.ndarray, " m"], y: Float[np.ndarray, " m"], groups: Sequence[Hashable], *, draws: int = RESAMPLES, seed: int = 0
-) -> float:
-    """How often orders within the groups that know nothing of each other agree, or disagree, as much: a p value, both ways.
-
-    Values of x change places within their group, so that what the groups themselves are worth stays as it is.
-
-    Returns:
-        (1 + draws as far from 0) / (1 + draws); NaN without a group of two.
-    """
-    of, generator = pd.factorize(np.asarray(groups))[0], np.random.default_rng(seed)
-    shuffled = np.tile(x, (draws, 1))
-    for group in range(of.max() + 1):
-        shuffled[:, of == group] = generator.permuted(shuffled[:, of == group], axis=1)
-    found, chance = concordance(x[None], y, groups)[0][0], concordance(shuffled, y, groups)[0]
-    return float((1 + (np.abs(chance) >= abs(found) - 1e-12).sum()) / (1 + draws)) if np.isfinite(found) else np.nan
-
-
 def correlate(
     scores: pd.DataFrame,
     *,
@@ -119,8 +84,6 @@ def correlate(
         of: column with what the models are good at.
         cluster: column of what belongs together; None takes every model for independent.
         control: the method (or family) whose scores are the control.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
         A row for each of `by`, group and statistic: r, low, high, p, models, clusters, pairs. p is that of the bootstrap (see
@@ -158,14 +121,12 @@ def _bootstrap_p(drawn: Float[np.ndarray, " d"]) -> float:
     return min(1.0, 2 * (1 + float(beyond)) / (1 + len(known)))
 
 
-def corrected(
-    found: pd.DataFrame, statistics: Sequence[str] = ("pearson", "partial", "above control"), level: float = 0.05
-) -> pd.DataFrame:
-    """The rows of `correlate` with these statistics: p corrected after Holm for all of them, decided (whether it is below the level), and
+def corrected(found: pd.DataFrame, statistics: Sequence[str] = ("pearson", "partial", "above control")) -> pd.DataFrame:
+    """The rows of `correlate` with these statistics: p corrected after Holm for all of them, decided (whether it is below 0.05), and
     alone, the p of each by itself."""
     rows = found[found["statistic"].isin(statistics)]
     p = np.array(holm(rows["p"].tolist()))
-    return rows.assign(alone=rows["p"], p=p, decided=p < level)
+    return rows.assign(alone=rows["p"], p=p, decided=p < 0.05)
 
 
 def _statistics(x: Values, y: Values, z: Values, base: Values | None, counts: Counts) -> dict[str, Float[np.ndarray, " d"]]:
@@ -191,16 +152,16 @@ def _wide(rows: pd.DataFrame, column: str, models: Sequence[str]) -> Float[np.nd
     return rows.pivot(index="model", columns="pair", values=column).reindex(models).sort_index(axis=1).to_numpy(float)
 
 
-def leave_out(scores: pd.DataFrame, *, by: str = "method", of: str = "linear_accuracy", cluster: str = "recipe") -> pd.DataFrame:
-    """Pearson's correlation with one cluster left out at a time: how much hangs on it.
+def leave_out(scores: pd.DataFrame, *, by: str = "method") -> pd.DataFrame:
+    """Pearson's correlation with one recipe left out at a time: how much hangs on it.
 
     Returns:
-        A row for each of `by` and group: all (of all clusters together), lowest, highest, and what these two are without.
+        A row for each of `by` and group: all (of all recipes together), lowest, highest, and what these two are without.
     """
     models, facts = _models(scores)
-    names = facts[cluster].unique()
-    there: Bool[np.ndarray, "c m"] = np.stack([np.ones(len(models), bool), *((facts[cluster] != name).to_numpy() for name in names)])
-    y, counts = facts[of].to_numpy(float)[None], there.astype(int)
+    names = facts["recipe"].unique()
+    there: Bool[np.ndarray, "c m"] = np.stack([np.ones(len(models), bool), *((facts["recipe"] != name).to_numpy() for name in names)])
+    y, counts = facts["linear_accuracy"].to_numpy(float)[None], there.astype(int)
     rows = {}
     for key, part in scores.groupby([by, "group"], sort=False):
         x = np.nanmean(_wide(part, "value", models), 1)[None]

@@ -15,29 +15,21 @@ FEW = 13  # differences at most of which scipy's test is exact in the presence o
 AT_ONCE = 100_000  # numbers drawn at a time
 
 
-def summarise(
-    table: pd.DataFrame, by: Sequence[str] = ("model", "method", "metric"), *, confidence: float = 0.95, seed: int = 0
-) -> pd.DataFrame:
-    """Mean of each group with a bootstrap interval over its pairs.
-
-    Args:
-        table: with a column `value`, as from `evaluate`.
-        by: columns that make a group.
-        confidence: of the interval (see `interval`).
-        seed: of the resampling.
+def summarise(table: pd.DataFrame, by: Sequence[str] = ("model", "method", "metric")) -> pd.DataFrame:
+    """Mean `value` of each group, such as of `evaluate`, with a 95 % bootstrap interval over its pairs (see `interval`).
 
     Returns:
         One row per group: mean, low, high, n (values that are numbers), undefined (those that are not). Without two values that are
         numbers there is no interval.
 
     Raises:
-        InputError: an empty table, a column that is not there, or a confidence outside (0, 1).
+        InputError: an empty table, or a column that is not there.
     """
-    if table.empty or not 0 < confidence < 1:
-        raise InputError(f"expected rows and a confidence in (0, 1), got {len(table)} rows and {confidence}")
+    if table.empty:
+        raise InputError("expected rows to summarise, got none")
     require("column", table.columns, *by)
     groups = table.groupby(list(by), sort=False)["value"]
-    rows = [(*_key(key), *_interval(values.to_numpy(float), confidence, seed)) for key, values in groups]
+    rows = [(*_key(key), *_summary(values.to_numpy(float))) for key, values in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "undefined"])
 
 
@@ -45,12 +37,9 @@ def _key(key: object) -> tuple:
     return key if isinstance(key, tuple) else (key,)
 
 
-def _interval(values: np.ndarray, confidence: float, seed: int) -> tuple[float, float, float, int, int]:
+def _summary(values: np.ndarray) -> tuple[float, float, float, int, int]:
     known = values[~np.isnan(values)]
-    if not len(known):
-        return np.nan, np.nan, np.nan, 0, len(values)
-    low, high = interval(known, confidence=confidence, seed=seed)
-    return float(known.mean()), low, high, len(known), len(values) - len(known)
+    return _mean_of(known), *interval(known), len(known), len(values) - len(known)
 
 
 def interval(values: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
@@ -203,7 +192,6 @@ def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), le
         against: compare with these methods only, such as the controls: fewer questions, which fewer pairs can answer. (Twelve pairs, for
             example, can never decide one of 190 comparisons: the smallest p value of their test is 2 / 2**12.)
         level: of the corrected tests; intervals hold 1 - level.
-        seed: of the intervals' resampling.
 
     Returns:
         A row for each model and two methods, the one with the better mean first: model, better, worse, difference (mean over pairs of
@@ -245,9 +233,7 @@ def claimed(table: pd.DataFrame, better: str, worse: str, columns: Sequence[str]
     lack one of the methods have no rows.
 
     Args:
-        table: as from `evaluate`.
         better: the method that the claim prefers.
-        worse: the other one.
         columns: metrics, whose directions are known from the registry.
         level: of the corrected tests; intervals hold 1 - level.
 
@@ -272,13 +258,8 @@ def _verdict(difference: float, sure: bool) -> str:
     return "undecided" if not sure else "holds" if difference > 0 else "contrary"
 
 
-def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.05) -> pd.DataFrame:
+def verdicts(table: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     """How many methods are significantly better, and how many worse, than each control: what a metric says of a model's maps at all.
-
-    Args:
-        table: as from `evaluate`.
-        controls: methods of the table that do not look at the model.
-        level: of the tests of `compare`, corrected within each metric and model.
 
     Returns:
         A row for each metric, model and control: better, worse, methods (how many could be either).
@@ -288,7 +269,7 @@ def verdicts(table: pd.DataFrame, controls: Sequence[str], *, level: float = 0.0
     """
     rows = []
     for metric in dict.fromkeys(table["metric"]):
-        tested = [(*names, p < level) for names, _, p in _compared(table, metric, controls)]  # without intervals, which nobody asks for
+        tested = [(*names, p < 0.05) for names, _, p in _compared(table, metric, controls)]  # without intervals, which nobody asks for
         found = pd.DataFrame(tested, columns=["model", "better", "worse", "significant"])
         for model, part in found.groupby("model", sort=False):
             sure = part[part["significant"]]

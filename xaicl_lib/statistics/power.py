@@ -13,16 +13,15 @@ def _least_pairs(level: float = 0.05) -> int:
     return math.ceil(1 - math.log2(level) - 1e-9)
 
 
-def pairs_needed(mean: float, deviation: float, *, level: float = 0.05, power: float = POWER) -> float:
+def pairs_needed(mean: float, deviation: float, *, level: float = 0.05) -> float:
     """Pairs that Wilcoxon's signed-rank test needs to find a mean difference.
 
-    n = (z(1 - level / 2) + z(power))^2 (deviation / mean)^2 / (3 / pi), rounded up, and never fewer than `_least_pairs`.
+    n = (z(1 - level / 2) + z(0.8))^2 (deviation / mean)^2 / (3 / pi), rounded up, and never fewer than `_least_pairs`.
 
     Args:
         mean: of the paired differences.
         deviation: their standard deviation.
         level: of the two-sided test, already divided by the number of tests where several are corrected for.
-        power: chance that the test speaks if the differences are as given.
 
     Returns:
         The number; infinite where the mean is 0, NaN where it is not known.
@@ -31,18 +30,18 @@ def pairs_needed(mean: float, deviation: float, *, level: float = 0.05, power: f
         return math.nan
     if mean == 0:
         return math.inf
-    n = (_reach(level, power) * deviation / mean) ** 2 / EFFICIENCY
+    n = (_reach(level) * deviation / mean) ** 2 / EFFICIENCY
     return max(float(math.ceil(n)), _least_pairs(level))
 
 
-def models_needed(r: float, *, level: float = 0.05, power: float = POWER) -> float:
-    """Models that a test of a correlation r against 0 needs: ((z(1 - level / 2) + z(power)) / artanh r)^2 + 3, rounded up (Fisher)."""
+def models_needed(r: float, *, level: float = 0.05) -> float:
+    """Models that a test of a correlation r against 0 needs: ((z(1 - level / 2) + z(0.8)) / artanh r)^2 + 3, rounded up (Fisher)."""
     if math.isnan(r):
         return math.nan
     if r == 0:
         return math.inf
-    return float(math.ceil((_reach(level, power) / math.atanh(min(abs(r), 1 - 1e-12))) ** 2 + 3))
+    return float(math.ceil((_reach(level) / math.atanh(min(abs(r), 1 - 1e-12))) ** 2 + 3))
 
 
-def _reach(level: float, power: float) -> float:
-    return float(special.ndtri(1 - level / 2) + special.ndtri(power))
+def _reach(level: float) -> float:
+    return float(special.ndtri(1 - level / 2) + special.ndtri(POWER))

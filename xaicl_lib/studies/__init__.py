@@ -30,3 +30,9 @@ def side_by_side(tables: "Mapping[str, pd.DataFrame]", column: str) -> "pd.DataF
     import pandas as pd
 
     return pd.concat([table.assign(**{column: name}) for name, table in tables.items()], ignore_index=True)
+
+
+def parts_of(table: "pd.DataFrame | None") -> "dict[str, pd.DataFrame]":
+    """The tables that a stored run holds, by their names, each without the columns that only others have; none of None."""
+    groups = [] if table is None else table.groupby("part", sort=False, observed=True)
+    return {str(name): part.dropna(axis=1, how="all").reset_index(drop=True) for name, part in groups}

@@ -101,14 +101,14 @@ def colourless(images: Images, cells: int = CELLS) -> Bool[Tensor, " n"]:
     return _saturation(_coarse(images, cells)) < COLOURLESS
 
 
-def examples(target: Float[Tensor, "3 h w"], *, seed: int = 0) -> tuple[dict[str, Float[Tensor, "3 h w"]], pd.DataFrame]:
+def examples(target: Float[Tensor, "3 h w"]) -> tuple[dict[str, Float[Tensor, "3 h w"]], pd.DataFrame]:
     """What the measures say of changes that everybody can see: the pictures by name, and `colour_measures` of each in rows.
 
     The specks are colours drawn pixel by pixel.
     """
     image = target[None].double().cpu()
     grey, own = luma(image), _colour(image)
-    specks = _colour(torch.rand(image.shape, generator=Generator().manual_seed(seed), dtype=image.dtype) - 0.5)
+    specks = _colour(torch.rand(image.shape, generator=Generator().manual_seed(0), dtype=image.dtype) - 0.5)
     cells = F.interpolate(_coarse(own), image.shape[2:])
     made = {"the target": image, "half its colour": grey + own / 2, "grey": grey.expand_as(image), "hue turned by 90°": grey + _turned(own)}
     made |= {"grey, coloured specks": grey + specks, "its colour, cell by cell": grey + cells}

@@ -2,18 +2,17 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from xaicl_lib.augment.families import AUGMENTATIONS, Family, composition
-from xaicl_lib.errors import InputError, require
+from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.statistics.bootstrap import shares
-from xaicl_lib.statistics.paired import holm, signed_ranks, summarise
-from xaicl_lib.statistics.texts import with_interval
+from xaicl_lib.statistics.bootstrap import shares, with_interval
+from xaicl_lib.statistics.paired import holm, paired_difference, signed_ranks
 from xaicl_lib.studies.harmful import CONTROLS, against, sweep_with_controls
 
 # As recipes order them: where to look, the colours, then what happens to the pixels.
@@ -24,20 +23,13 @@ ORDER = (
 AND = " + "
 
 
-def compositions(names: Sequence[str] = ORDER) -> dict[str, Family]:
+def compositions() -> dict[str, Family]:
     """All compositions of two augmentations, named "first + second", for `harmful.sweep`; the paper's blur and darkening is one of them.
 
     :cite:t:`chen2020simple`, Sec. 3.1, compare compositions of two by the accuracy that a training with them reaches; here a finished model
     is asked.
-
-    Args:
-        names: of `harmful.AUGMENTATIONS`, in the order in which they are applied.
-
-    Raises:
-        InputError: no such augmentation.
     """
-    require("augmentation", AUGMENTATIONS, *names)
-    return {f"{a}{AND}{b}": composition(AUGMENTATIONS[a], AUGMENTATIONS[b]) for a, b in itertools.combinations(names, 2)}
+    return {f"{a}{AND}{b}": composition(AUGMENTATIONS[a], AUGMENTATIONS[b]) for a, b in itertools.combinations(ORDER, 2)}
 
 
 def sweep_twos(models: Sequence[PairModel], pair: Pair, *, level: int, method: str, seed: int = 0) -> pd.DataFrame:
@@ -46,33 +38,12 @@ def sweep_twos(models: Sequence[PairModel], pair: Pair, *, level: int, method: s
     return sweep_with_controls((models, pair), method=method, seed=seed, augmentations=augmentations, levels=[level])
 
 
-def _only_together(table: pd.DataFrame) -> pd.DataFrame:
-    """Do two augmentations lose maps that neither loses alone?
-
-    Zero is not what chance gives: of maps that are lost by the toss of a coin each time, half are lost together and three quarters by at
-    least one alone. So the difference of a control (`harmful.CONTROLS`), by the same tables of its own, is what to compare with.
-
-    Args:
-        table: of `harmful.sweep` with `compositions`, and with the single ones on the same models and pairs.
-
-    Returns:
-        One row per model, augmentation ("first + second") and level from 1: mean, low, high (95 % bootstrap over pairs) and n of
-        the difference lost together minus lost by at least one of them alone, from -1 to 1; `lost`, the share lost together;
-        `either`, the share lost by at least one alone.
-
-    Raises:
-        InputError: an augmentation that was not swept alone on the same models, levels and pairs.
-    """
-    each, by = _each(table), ["model", "augmentation", "level"]
-    means = summarise(each, by).drop(columns="undefined")
-    return means.merge(each.groupby(by, as_index=False)[["lost", "either"]].mean(), on=by)
-
-
 def by_method(table: pd.DataFrame) -> pd.DataFrame:
-    """Means of `_only_together` over all compositions, for each model and method of a table of several methods."""
-    methods = table["method"].unique()
-    found = pd.concat(_only_together(table[table["method"] == name]).assign(method=name) for name in methods)
-    means = found.groupby(["model", "method"], sort=False)[["either", "lost", "mean"]].mean()
+    """Shares of maps lost by one alone, by both, and only together: means over compositions, by model and method."""
+    keys = ["model", "method"]
+    each = pd.concat([_each(part) for _, part in table.groupby("method", sort=False)])
+    shares = each.groupby([*keys, "augmentation", "level"], sort=False)[["either", "lost", "value"]].mean()
+    means = shares.groupby(keys, sort=False).mean()
     return means.set_axis(["by one alone", "by both", "together"], axis=1).reset_index("method")
 
 
@@ -83,33 +54,34 @@ def beside_controls(table: pd.DataFrame) -> pd.DataFrame:
     return asked.groupby(keys, sort=False)[["lost", "by_control"]].mean().join(counts).reset_index("control")
 
 
-def beyond(table: pd.DataFrame, control: str = "random_map", *, level: float = 0.05) -> pd.DataFrame:
-    """Is more lost only together than a map loses that never saw the model? Asked pair by pair, of the same pairs.
+def beyond(table: pd.DataFrame) -> pd.DataFrame:
+    """Do two augmentations lose maps that neither loses alone, more than a random map does? Asked pair by pair, of the same pairs.
 
-    Args:
-        table: as for `_only_together`, with a column `method`, for one method and controls.
-        control: the method to compare with.
-        level: of the tests.
+    Zero is not what chance gives: of maps that are lost by the toss of a coin each time, half are lost together and three quarters by at
+    least one alone. So the difference of a control, by the same table of its own, is what to compare with.
+
+    The table is of `harmful.sweep` with `compositions`, and with the single ones on the same models and pairs; with a column `method`, for
+    one method and the controls.
 
     Returns:
-        One row per model, augmentation and level: together and by_control (the differences of `_only_together`), mean, low, high (95 %
-        bootstrap over pairs of together minus by_control) and n; p, of Wilcoxon's signed-rank test over pairs that this is zero, and
-        p_zero, that `together` is, each corrected after Holm for the compositions of a model at a level; verdict by p: "more", "less" or
-        "undecided".
+        One row per model, augmentation ("first + second") and level from 1: together and by_control (the share lost together minus that
+        lost by at least one of them alone, from -1 to 1), mean, low, high (95 % bootstrap over pairs of together minus by_control) and n;
+        p, of Wilcoxon's signed-rank test over pairs that this is zero, and p_zero, that `together` is, each corrected after Holm for the
+        compositions of a model at a level; verdict by p: "more", "less" or "undecided".
+
+    Raises:
+        InputError: an augmentation that was not swept alone on the same models, levels and pairs.
     """
-    key = ["model", "augmentation", "level", "pair"]
+    by, within = ["model", "augmentation", "level"], ["model", "level"]
     method = next(name for name in table["method"] if name not in CONTROLS)
-    sides = [_each(table[table["method"] == name]).set_index(key)["value"] for name in (method, control)]
-    pairs = pd.concat(sides, axis=1, keys=["together", "by_control"]).dropna().reset_index()
-    pairs["value"] = pairs["together"] - pairs["by_control"]
-    groups = pairs.groupby(key[:3], sort=False)
-    tests = groups[["value", "together"]].agg(lambda v: signed_ranks(v.to_numpy())).set_axis(["p", "p_zero"], axis=1)
-    found = groups[["together", "by_control"]].mean().join(tests).reset_index()
-    corrected = found.groupby(["model", "level"], sort=False)[["p", "p_zero"]]
-    found[["p", "p_zero"]] = corrected.transform(lambda p: holm(p.tolist()))
-    found = found.merge(summarise(pairs, key[:3]).drop(columns="undefined"), on=key[:3])
+    each = _each(table[table["method"].isin([method, "random_map"])])
+    found = paired_difference(each, "method", "pair", by, against="random_map", names=[method], within=within)
+    both = each.pivot(index=[*by, "pair"], columns="method", values="value").dropna()
+    zero = both.groupby(by)[method].agg(lambda v: signed_ranks(v.to_numpy())).rename("p_zero")
+    found = found.rename(columns={"value": "together", "reference": "by_control"}).join(zero, on=by)
+    corrected = found.groupby(within, sort=False)["p_zero"].transform(lambda p: holm(p.tolist()))
     said = (found["mean"] > 0).map({True: "more", False: "less"})
-    return found.assign(verdict=said.where(found["p"] < level, "undecided"))
+    return found.assign(p_zero=corrected, verdict=said.where(found["significant"], "undecided"))
 
 
 def extremes(found: pd.DataFrame, count: int = 3) -> pd.DataFrame:
@@ -128,41 +100,36 @@ def _twos(table: pd.DataFrame) -> pd.DataFrame:
 
 def _each(table: pd.DataFrame) -> pd.DataFrame:
     """For each composition, level and pair: lost together, lost by one alone (either), and the one minus the other (value)."""
-    both, alone = _twos(table), table[~table["augmentation"].str.contains(AND, regex=False)]
-    key = ["model", "level", "pair"]
-    single = {str(name): part.set_index(key)["lost"].astype(float) for name, part in alone.groupby("augmentation", observed=True)}
-    rows = [_against(str(name), part.set_index(key)["lost"].astype(float), single) for name, part in both[both["level"] > 0].groupby(
-        "augmentation", sort=False, observed=True)]  # fmt: skip
-    return pd.concat(rows, ignore_index=True)
+    both, alone = _twos(table[table["level"] > 0]), table[~table["augmentation"].str.contains(AND, regex=False)]
+    keys, either = ["model", "method", "level", "pair"], []
+    for k in (0, 1):
+        asked = both[keys].assign(augmentation=both["augmentation"].str.split(AND, regex=False).str[k])
+        found = asked.merge(alone[[*asked, "lost"]], "left", on=list(asked), indicator=True)
+        missing = (found["_merge"] == "left_only").to_numpy()
+        if missing.any():
+            one, two = asked["augmentation"][missing].iloc[0], both["augmentation"][missing].iloc[0]
+            raise InputError(f"expected {one!r} alone on the same models, levels and pairs, to compare {two!r} with")
+        either.append(found["lost"].to_numpy(float))
+    each = both[[*keys, "augmentation"]].assign(lost=both["lost"].astype(float), either=np.maximum(*either))
+    undefined = each[["lost", "either"]].isna().any(axis=1)
+    each.loc[undefined, ["lost", "either"]] = np.nan  # all three means are of the same pairs
+    return each.assign(value=each["lost"] - each["either"])
 
 
-def _against(name: str, lost: pd.Series, single: Mapping[str, pd.Series]) -> pd.DataFrame:
-    first, second = name.split(AND)
-    missing = [one for one in (first, second) if one not in single or not lost.index.isin(single[one].index).all()]
-    if missing:
-        raise InputError(f"expected {missing[0]!r} alone on the same models, levels and pairs, to compare {name!r} with")
-    either = np.maximum(single[first], single[second]).loc[lost.index]
-    table = pd.DataFrame({"lost": lost, "either": either})
-    table = table.where(table.notna().all(axis=1))  # all three means are of the same pairs
-    return table.assign(value=table["lost"] - table["either"], augmentation=name).reset_index()
-
-
-def square(
-    table: pd.DataFrame, model: str, level: int, method: str, minus: str | None = None, names: Sequence[str] = ORDER
-) -> pd.DataFrame:
+def square(table: pd.DataFrame, model: str, level: int, method: str, minus: str | None = None) -> pd.DataFrame:
     """Shares of maps lost as a square: below the diagonal by two augmentations together, on it by one alone; NaN above.
 
     `minus` is a method whose shares are taken away, such as a control.
     """
     own = table[(table["model"] == model) & (table["level"] == level)]
-    shown = _square(own[own["method"] == method], names)
-    return shown if minus is None else shown - _square(own[own["method"] == minus], names)
+    shown = _square(own[own["method"] == method])
+    return shown if minus is None else shown - _square(own[own["method"] == minus])
 
 
-def _square(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def _square(table: pd.DataFrame) -> pd.DataFrame:
     found = shares(table, ["augmentation"], "lost").set_index("augmentation")["mean"]
     cells = {
-        a: {b: found.get(b if a == b else f"{a}{AND}{b}", math.nan) if k <= m else math.nan for m, b in enumerate(names)}
-        for k, a in enumerate(names)
+        a: {b: found.get(b if a == b else f"{a}{AND}{b}", math.nan) if k <= m else math.nan for m, b in enumerate(ORDER)}
+        for k, a in enumerate(ORDER)
     }
     return pd.DataFrame(cells)

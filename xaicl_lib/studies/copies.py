@@ -21,15 +21,10 @@ from xaicl_lib.studies.truth import paint
 
 
 class _Copies(NamedTuple):
-    """Pairs of scenes whose sides b hold an object that sides a hold once or twice.
+    """Pairs of scenes whose sides b hold an object that sides a hold once or twice."""
 
-    Attributes:
-        pairs: "once" and "twice", n each; the truth of a is all that is shared: one copy or both.
-        single: masks of either copy, (2, n, h, w).
-    """
-
-    pairs: dict[str, Pair]
-    single: Bool[Tensor, "2 n h w"]
+    pairs: dict[str, Pair]  # "once" and "twice", n each; the truth of a is all that is shared: one copy or both
+    single: Bool[Tensor, "2 n h w"]  # masks of either copy, (2, n, h, w)
 
 
 def once_and_twice(n: int, size: int, seed: int = 0) -> _Copies:

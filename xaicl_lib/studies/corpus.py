@@ -5,7 +5,8 @@ similarity to *another* sample of the corpus, and the probability that a linear 
 """
 
 import importlib.util
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +44,10 @@ METHODS: dict[str, Method] = {
 }
 
 
-def installed(methods: Methods = METHODS) -> dict[str, MethodSpec]:
+def installed() -> dict[str, MethodSpec]:
     """The methods whose packages are installed: those of captum need captum."""
     there = importlib.util.find_spec("captum") is not None
-    return {label: spec for label, spec in method_specs(methods).items() if there or spec.name not in CAPTUM}
+    return {label: spec for label, spec in method_specs(METHODS).items() if there or spec.name not in CAPTUM}
 
 
 def shape_corpus(shape: str, size: int = 64, *, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,24 +75,15 @@ def over_all_pairs(model: PairModel, explicand: Float[Tensor, "1 3 h w"], corpus
 
 @dataclass(frozen=True)
 class Setting:
-    """One question about a class: why are these images like it?
+    """One question about a class: why are these images like it?"""
 
-    Attributes:
-        name: of the class.
-        index: of the class, for the classifier.
-        explicands: (n, 3, h, w) images to explain.
-        same: (n,) whether an explicand is of the class itself.
-        corpus, foil: images to explain with.
-        held_out: a score of side a to measure by: the similarity to other samples of corpus and foil.
-    """
-
-    name: str
-    index: int
-    explicands: Float[Tensor, "n 3 h w"]
-    same: Bool[Tensor, " n"]
-    corpus: Float[Tensor, "m 3 h w"]
-    foil: Float[Tensor, "k 3 h w"]
-    held_out: Score
+    name: str  #: of the class
+    index: int  #: of the class, for the classifier
+    explicands: Float[Tensor, "n 3 h w"]  #: images to explain
+    same: Bool[Tensor, " n"]  #: whether an explicand is of the class itself
+    corpus: Float[Tensor, "m 3 h w"]  #: images to explain with
+    foil: Float[Tensor, "k 3 h w"]  #: likewise
+    held_out: Score  #: a score of side a to measure by: the similarity to other samples of corpus and foil
 
     def embedded(self, model: PairModel) -> tuple[Float[Tensor, "m d"], Float[Tensor, "k d"]]:
         """Corpus and foil in the space of a model."""
@@ -113,13 +105,11 @@ def settings(
     """A question about each class, from one pool of labelled images whose parts do not overlap.
 
     Args:
-        model: that embeds the pool.
         images, labels, names: the pool, its classes 0, 1, ..., and their names.
         classes: to ask about; None is all.
         explicands: of the class and, as many, of other classes.
         corpus: images of the class; as many others to measure by.
         foil: images of other classes; as many others to measure by.
-        seed: of the choice for each class.
 
     Raises:
         InputError: one class only, labels of another number, or a class with too few images.
@@ -160,18 +150,16 @@ def shape_settings(
 
 
 def explain_corpus(
-    model: PairModel, images: Float[Tensor, "n 3 h w"], method: Method, corpus: Tensor, foil: Tensor, seed: int = 0
+    model: PairModel, images: Float[Tensor, "n 3 h w"], method: Method, corpus: Tensor, foil: Tensor, target: str = ""
 ) -> Explanation:
     """A one-sided explanation of what makes each image like a corpus rather than like its foil.
 
     Args:
         model: whose space corpus and foil are in.
-        images: to explain.
         method: of the registry, or of captum by a name of `CAPTUM`, with its parameters; among these `target`, one of `TARGETS`:
             similarity to the corpus minus that to the foil (contrastive, if none is given), to the corpus alone, to the image itself
             (label-free), or to the image itself minus that to the foil (contrastive label-free).
-        corpus, foil: embeddings.
-        seed: of the method.
+        target: instead of the method's own.
 
     Label-free ones explain the dot product with the image's own embedding, held fixed; contrastive label-free ones the cosine with it,
     minus the mean cosine with the foil, both as in the program that :cite:t:`lin2023contrastive` published: the contrastive corpus
@@ -180,37 +168,22 @@ def explain_corpus(
     Raises:
         InputError: an unknown target or method.
     """
-    spec, target = _split(method)
+    (given,) = method_specs([method]).values()
+    target = target or str(given.params.get("target", TARGETS[0]))
+    spec = MethodSpec(given.name, {name: value for name, value in given.params.items() if name != "target"})
     require("target", TARGETS, target)
     if spec.name not in CAPTUM and spec.name not in registry:
         raise unknown("method", spec.name, [*(m.name for m in registry), *CAPTUM])
     if target in _ITSELF:
         against = None if target == "label-free" else foil
-        return Explanation.concat([_explain_itself(model, image, spec, against, seed) for image in images.split(1)])
-    return _explain(model, Pair(images), spec, corpus_similarity(corpus, foil if target == TARGETS[0] else None), seed)
+        own = [corpus_similarity(embed_corpus(model, image), against, normalize=against is not None) for image in images.split(1)]
+        return Explanation.concat([_explain(model, Pair(x), spec, score) for x, score in zip(images.split(1), own, strict=True)])
+    return _explain(model, Pair(images), spec, corpus_similarity(corpus, foil if target == TARGETS[0] else None))
 
 
-def _split(method: Method) -> tuple[MethodSpec, str]:
-    """A method with its own parameters alone, and its target."""
-    (spec,) = method_specs([method]).values()
-    own = {name: value for name, value in spec.params.items() if name != "target"}
-    return MethodSpec(spec.name, own), str(spec.params.get("target", TARGETS[0]))
-
-
-def with_target(method: Method, target: str) -> MethodSpec:
-    """The same method with another target."""
-    spec, _ = _split(method)
-    return MethodSpec(spec.name, {**spec.params, "target": target})
-
-
-def _explain_itself(model: PairModel, image: Float[Tensor, "1 3 h w"], spec: MethodSpec, foil: Tensor | None, seed: int) -> Explanation:
-    own = embed_corpus(model, image)
-    return _explain(model, Pair(image), spec, corpus_similarity(own, foil, normalize=foil is not None), seed)
-
-
-def _explain(model: PairModel, pair: Pair, spec: MethodSpec, score: Score, seed: int) -> Explanation:
+def _explain(model: PairModel, pair: Pair, spec: MethodSpec, score: Score) -> Explanation:
     if spec.name not in CAPTUM:
-        return spec.explain(model, pair, score=score, generator=Generator().manual_seed(seed))
+        return spec.explain(model, pair, score=score)
     import captum.attr
 
     from xaicl_lib.adapters import captum_explain
@@ -220,33 +193,34 @@ def _explain(model: PairModel, pair: Pair, spec: MethodSpec, score: Score, seed:
     for k in range(len(pair)):  # one at a time, so that the random numbers of one image do not depend on the others
         if spec.name == "gradient_shap":
             params["baselines"] = tuple(torch.zeros_like(model.normalize(side[:1])) for side in pair.sides)
-        made.append(captum_explain(model, pair[k], attribution, score=score, generator=Generator().manual_seed(seed), **params))
+        made.append(captum_explain(model, pair[k], attribution, score=score, generator=Generator().manual_seed(0), **params))
     return Explanation.concat(made)
 
 
-def _insertion_deletion(
-    model: PairModel,
-    setting: Setting,
-    explanation: Explanation,
-    classifier: nn.Module,
-    *,
-    step: int | None = None,
-    chunk: int | None = None,
+def _measured(
+    model: PairModel, setting: Setting, first: int, made: Explanation, classifier: nn.Module, step: int | None, whole: Explanation | None
 ) -> pd.DataFrame:
     """Insertion and deletion of the held-out corpus similarity and of the probability of the corpus's class, image by image.
 
     Returns:
-        One row per explicand and metric: item, scenario (same class, other class), metric (such as "insertion, similarity"), value: the
-        area under the curve, in units of the score.
+        One row per explicand and metric: model, pair (the explicand, counted from `first`), scenario (same class, other class), metric
+        (such as "insertion, similarity"), value: the area under the curve, in units of the score. With `whole` also `agreement`, the rank
+        correlation of the maps with those.
     """
     scores = {"similarity": setting.held_out, "class probability": class_evidence(classifier, setting.index, probability=True)}
-    frames = []
+    values: dict[str, Tensor] = {}
     for what, score in scores.items():
-        values = measure(model, Pair(setting.explicands), explanation, ["SI", "SD"], step, score=score, chunk=chunk)
-        for name, area in zip(("insertion", "deletion"), values.values(), strict=True):
-            frames.append(pd.DataFrame({"metric": f"{name}, {what}", "item": range(len(area)), "value": area.cpu().double().numpy()}))
-    scenario = np.where(setting.same.numpy(), "same class", "other class")
-    return pd.concat(frames, ignore_index=True).assign(scenario=lambda t: scenario[t["item"]])
+        areas = measure(model, Pair(setting.explicands), made, ["SI", "SD"], step, score=score)
+        values |= {f"{name}, {what}": area for name, area in zip(("insertion", "deletion"), areas.values(), strict=True)}
+    values |= {} if whole is None else {"agreement": rank_correlation(made.a, whole.a)}
+    facts = {"pair": range(first, first + len(made)), "scenario": np.where(setting.same.numpy(), "same class", "other class")}
+    wide = pd.DataFrame({**facts, **{name: value.cpu().double().numpy() for name, value in values.items()}})
+    return wide.melt(list(facts), var_name="metric").assign(model=model.name)
+
+
+def _numbered(asked: Sequence[Setting]) -> Iterator[tuple[int, Setting]]:
+    """Each question with the number of its first explicand among those of all."""
+    return zip(itertools.accumulate([len(one.explicands) for one in asked], initial=0), asked, strict=False)
 
 
 def evaluate_corpora(
@@ -256,8 +230,7 @@ def evaluate_corpora(
     methods: Methods = METHODS,
     *,
     step: int | None = None,
-    seed: int = 0,
-    chunk: int | None = None,
+    shuffled: bool = False,
 ) -> pd.DataFrame:
     """The evaluation of :cite:t:`lin2023contrastive`: every method's maps, measured by insertion and deletion.
 
@@ -265,39 +238,32 @@ def evaluate_corpora(
     sample.
 
     Args:
-        model: to explain, and to watch.
-        asked: the questions.
         classifier: from embeddings to class scores.
         methods: as for `explain_corpus`, with labels such as "RISE, label-free": a method's own and, if there is one, its target.
         step: pixels at a time; None is a row's.
-        seed: of the methods.
-        chunk: images in flight.
+        shuffled: explain a model whose weights are in a random order, which embeds corpus and foil anew, and measure its maps on the intact
+            one; after :cite:t:`adebayo2018sanity`. A method whose maps come from what was learned must lose what it gained; one that keeps
+            it draws edges.
 
     Returns:
         One row per model, method and its target (in the column way), corpus (the class asked about), pair (the explicand, counted over
         all classes), scenario (same class, other class) and metric ("insertion, similarity" and so on): value, the area under the curve.
+        With `shuffled` `agreement` is among the metrics: the rank correlation with the map of the intact model.
     """
-    frames, first = [], 0
-    for setting in asked:
-        z = setting.embedded(model)
+    one = asked[0].explicands[:1]
+    explained = randomised(model, Pair(one, one)) if shuffled else model
+    frames = []
+    for first, setting in _numbered(asked):
+        z, z_intact = setting.embedded(explained), setting.embedded(model) if shuffled else None
         for label, method in method_specs(methods).items():
-            made = explain_corpus(model, setting.explicands, method, *z, seed)
-            rows = _insertion_deletion(model, setting, made, classifier, step=step, chunk=chunk)
-            frames.append(rows.assign(model=model.name, way=label, corpus=setting.name, pair=rows["item"] + first))
-        first += len(setting.explicands)
-    order = ["model", "way", "corpus", "pair", "scenario", "metric", "value"]
-    return pd.concat(frames, ignore_index=True)[order]
+            made = explain_corpus(explained, setting.explicands, method, *z)
+            intact = None if z_intact is None else explain_corpus(model, setting.explicands, method, *z_intact)
+            rows = _measured(model, setting, first, made, classifier, step, intact)
+            frames.append(rows.assign(way=label, corpus=setting.name))
+    return pd.concat(frames, ignore_index=True)[["model", "way", "corpus", "pair", "scenario", "metric", "value"]]
 
 
-def parts_of(table: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
-    """The tables that results/corpus.parquet holds, by their names; none where it is not there."""
-    if table is None:
-        return {}
-    table = table.astype(dict.fromkeys(table.select_dtypes("category"), object))
-    return {str(name): part.dropna(axis=1, how="all") for name, part in table.groupby("part", sort=False)}
-
-
-def against(table: pd.DataFrame, control: str = "random map", level: float = 0.05) -> pd.DataFrame:
+def against(table: pd.DataFrame, control: str = "random map") -> pd.DataFrame:
     """Every way against one control: the mean difference over the same explicands, its interval, and a paired test.
 
     Wilcoxon's signed-rank test, corrected by Holm's procedure over the ways of a model, metric and scenario.
@@ -311,22 +277,17 @@ def against(table: pd.DataFrame, control: str = "random map", level: float = 0.0
         InputError: no such control in the table.
     """
     by = ["model", "metric", "scenario"]
-    found = paired_difference(_more_is_better(table), "way", "pair", by, against=control, within=by, level=level)
+    found = paired_difference(_more_is_better(table), "way", "pair", by, against=control, within=by)
     return _decided(found.assign(target=found["way"].str.split(", ").str[1]).drop(columns="against"))
 
 
-def between_targets(
-    table: pd.DataFrame, one: str = "contrastive", others: Sequence[str] | None = None, level: float = 0.05
-) -> pd.DataFrame:
+def between_targets(table: pd.DataFrame, one: str = "contrastive") -> pd.DataFrame:
     """What explaining one target rather than another gains: the same method, explicand by explicand.
 
     Counts of tests against a control do not answer this: two ways may both beat it, and one of them the other. Wilcoxon's signed-rank
     test over explicands, corrected by Holm's procedure for all rows that come back.
 
-    Args:
-        table: of `evaluate_corpora`.
-        one, others: targets, None for all others of the table; methods that have not both are left out.
-        level: of the corrected test.
+    The target `one` is compared with all others of the table; methods that have not both are left out.
 
     Returns:
         One row per other target, model, metric, scenario and method: mean, low, high (of the difference, signed so that more is better for
@@ -336,11 +297,11 @@ def between_targets(
     Raises:
         InputError: a target that no way of the table has.
     """
+    by = ["model", "metric", "scenario", "method"]
     split = table["way"].astype(str).str.split(", ", n=1)
     table = _more_is_better(table).assign(method=split.str[0], target=split.str[1]).dropna(subset=["target"])
-    named = [target for target in TARGETS if target in set(table["target"]) and target != one] if others is None else others
-    by = ["model", "metric", "scenario", "method"]
-    found = paired_difference(table, "target", "pair", by, against=named, names=[one], level=level).rename(columns={"against": "other"})
+    others = [target for target in TARGETS if target in set(table["target"]) and target != one]
+    found = paired_difference(table, "target", "pair", by, against=others, names=[one]).rename(columns={"against": "other"})
     return _decided(found.assign(way=found["method"] + ", " + found["model"]))
 
 
@@ -371,7 +332,6 @@ def vary_sizes(
     repeats: int = 2,
     method: Method = "conditional_occlusion",
     step: int | None = None,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """How small a corpus, and how small a foil, still gives the map of the whole one.
 
@@ -384,24 +344,18 @@ def vary_sizes(
     Raises:
         InputError: a size that is larger than the set, or an empty corpus.
     """
-    generator, frames, first = Generator().manual_seed(seed), [], 0
-    for setting in asked:
+    generator, frames = Generator().manual_seed(0), []
+    for first, setting in _numbered(asked):
         z = setting.embedded(model)
         whole = explain_corpus(model, setting.explicands, method, *z)
         for varied, sizes in (("corpus", corpus_sizes), ("foil", foil_sizes)):
             for size in sizes:
                 for draw in range(repeats):
-                    one = with_target(method, "corpus") if varied == "foil" and not size else method
-                    made = explain_corpus(model, setting.explicands, one, *_cut(*z, varied, size, generator))
-                    rows = _insertion_deletion(model, setting, made, classifier, step=step)
-                    rows = pd.concat([rows, _agreement(made, whole)], ignore_index=True).drop(columns="scenario")
-                    frames.append(rows.assign(model=model.name, varied=varied, size=size, draw=draw, pair=rows["item"] + first))
-        first += len(setting.explicands)
+                    target = "corpus" if varied == "foil" and not size else ""
+                    made = explain_corpus(model, setting.explicands, method, *_cut(*z, varied, size, generator), target)
+                    rows = _measured(model, setting, first, made, classifier, step, whole)
+                    frames.append(rows.assign(varied=varied, size=size, draw=draw))
     return pd.concat(frames, ignore_index=True)[["model", "varied", "size", "draw", "pair", "metric", "value"]]
-
-
-def _agreement(made: Explanation, whole: Explanation) -> pd.DataFrame:
-    return pd.DataFrame({"metric": "agreement", "item": range(len(made)), "value": rank_correlation(made.a, whole.a).cpu().numpy()})
 
 
 def _cut(corpus: Tensor, foil: Tensor, varied: str, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -413,49 +367,14 @@ def _cut(corpus: Tensor, foil: Tensor, varied: str, size: int, generator: Genera
     return (part, foil) if varied == "corpus" else (corpus, part)
 
 
-def sanity(
-    model: PairModel,
-    asked: Sequence[Setting],
-    classifier: nn.Module,
-    methods: Methods,
-    *,
-    step: int | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """The same methods on a model whose weights are in a random order, measured on the intact one; after :cite:t:`adebayo2018sanity`.
+def gains_without_learning(table: pd.DataFrame, checked: pd.DataFrame, metric: str = "insertion, class probability") -> pd.DataFrame:
+    """What is gained over random maps with learned weights, and with weights in a random order.
 
-    A method whose maps come from what was learned must lose what it gained; one that keeps it draws edges. The random model embeds corpus
-    and foil anew.
-
-    Returns:
-        Rows as of `evaluate_corpora`, with `agreement` among the metrics: the rank correlation with the map of the intact model.
-    """
-    one = asked[0].explicands[:1]
-    shuffled = randomised(model, Pair(one, one), Generator().manual_seed(seed))
-    frames, first = [], 0
-    for setting in asked:
-        z, z_shuffled = setting.embedded(model), setting.embedded(shuffled)
-        scenario = np.where(setting.same.numpy(), "same class", "other class")
-        for label, method in method_specs(methods).items():
-            intact = explain_corpus(model, setting.explicands, method, *z, seed)
-            made = explain_corpus(shuffled, setting.explicands, method, *z_shuffled, seed)
-            measured = _insertion_deletion(model, setting, made, classifier, step=step)
-            rows = pd.concat([measured, _agreement(made, intact).assign(scenario=scenario)], ignore_index=True)
-            frames.append(rows.assign(model=model.name, way=label, corpus=setting.name, pair=rows["item"] + first))
-        first += len(setting.explicands)
-    return pd.concat(frames, ignore_index=True)[["model", "way", "corpus", "pair", "scenario", "metric", "value"]]
-
-
-def gains_without_learning(
-    table: pd.DataFrame, checked: pd.DataFrame, metric: str = "insertion, class probability", control: str = "random map"
-) -> pd.DataFrame:
-    """What is gained over the control with learned weights, and with weights in a random order.
-
-    The tables are of `evaluate_corpora` and of `sanity` on one model.
+    The tables are of `evaluate_corpora` on one model, the second with its weights `shuffled`.
 
     Returns:
         One row per weights ("learned", "random order") and way: mean, low, high (of the difference to the control on the same explicand).
     """
     both = pd.concat([table.assign(weights="learned"), checked.assign(weights="random order")])
     both = both[(both["metric"] == metric) & both["way"].isin(checked["way"].unique())]
-    return paired_difference(both, "way", "pair", ["weights"], against=control)
+    return paired_difference(both, "way", "pair", ["weights"], against="random map")

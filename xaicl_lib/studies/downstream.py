@@ -44,30 +44,19 @@ METHODS: dict[str, Method] = {
 
 @dataclass(frozen=True, eq=False)
 class _Checkpoint:
-    """A network at one point of its training.
-
-    Attributes:
-        model: the network.
-        recipe: what it is trained by; "untrained" at epoch 0.
-        run: the training, in words: recipe and length.
-        epoch: after which this is the network.
-        accuracies: what its card says of linear_accuracy and knn_accuracy, if it does.
-    """
+    """A network at one point of its training."""
 
     model: PairModel
-    recipe: str
-    run: str
-    epoch: int
-    accuracies: Mapping[str, float]
+    recipe: str  # what it is trained by; "untrained" at epoch 0
+    run: str  # the training, in words: recipe and length
+    epoch: int  # after which this is the network
+    accuracies: Mapping[str, float]  # what its card says of linear_accuracy and knn_accuracy, if it does
 
 
 def checkpoints(folder: str | Path = WEIGHTS, device: str = "auto", names: Sequence[str] | None = None) -> list[_Checkpoint]:
     """The models of photos in a folder, in the order of recipe and epoch: the bundled ones, or the snapshots of a training.
 
-    Args:
-        folder: with weights and cards; `python -m xaicl_lib train NAME --keep 1,2,4` puts some into `runs/NAME/snapshots`.
-        device: where the models run.
-        names: of the models to take; None for all.
+    The folder is of weights and cards; `python -m xaicl_lib train NAME --keep 1,2,4` puts some into `runs/NAME/snapshots`.
 
     Raises:
         InputError: no cards of such models there.
@@ -107,11 +96,6 @@ def downstream(
         checkpoints: networks; of networks that are equal, such as the untrained ones of runs that start alike, only the first counts.
         pair: n pairs with two sides, of the size of the models.
         data: photos with labels to fit the probes on and to measure them on; without them the accuracies are those of the cards.
-        methods: as for `evaluate`.
-        metrics: names from `list_metrics()`.
-        store: a folder where values are kept as they come; what it has is not computed again.
-        seed: of methods and metrics.
-        options: of the metrics, such as `adaptive`.
 
     Returns:
         One row per network, method, pair and metric: model, recipe, run, epoch, linear_accuracy, knn_accuracy, score (the similarity of
@@ -147,10 +131,7 @@ def _similarities(model: PairModel, pair: Pair) -> pd.DataFrame:
 def _accuracies(model: PairModel, train: Data, test: Data, *, store: str | None = None) -> dict[str, float]:
     """Accuracy of a linear probe and of nearest neighbours on a model's features, measured as for the cards.
 
-    Args:
-        model: whose features.
-        train, test: photos (uint8), labels, names of the classes; to fit on, and to measure on.
-        store: as for `evaluate`.
+    Both parts are photos (uint8), labels and names of the classes.
 
     Returns:
         linear_accuracy and knn_accuracy.
@@ -176,9 +157,6 @@ def pair_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Scores by groups of metrics, pair by pair, higher is better: the numbers of Fig. 14 before they are averaged over pairs.
 
     Implements Sec. V-D of :cite:t:`sammani2023visualizing`: the mean of SI and CI, of 1 - SD and 1 - CD, and of 1 - SAD and 1 - CAD.
-
-    Args:
-        table: from `downstream`.
 
     Returns:
         One row per network, method, pair and group: the facts of the network, score, method, pair, group, value; NaN where a metric of
@@ -207,15 +185,9 @@ def family_scores(scores: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("family", key=lambda c: c.map(order.index), kind="stable", ignore_index=True)
 
 
-def similarity_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """What needs no explanation, in the form of `pair_scores`: the similarity of each pair, as the score of one more method."""
-    alone = scores.drop_duplicates(["model", "pair"])
-    return alone.assign(method="mean similarity", group="no map", value=alone["score"])
-
-
-def model_scores(scores: pd.DataFrame, by: str = "method") -> pd.DataFrame:
+def model_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per network, method and group: mean over pairs with its standard error, and the mean similarity of the pairs."""
-    groups = scores.groupby([by, "group", *FACTS], sort=False)
+    groups = scores.groupby(["method", "group", *FACTS], sort=False)
     return groups.agg(mean=("value", "mean"), error=("value", "sem"), similarity=("score", "mean"), pairs=("value", "count")).reset_index()
 
 
@@ -245,15 +217,10 @@ def without_each(scores: pd.DataFrame, statistic: str = "above control") -> pd.D
     """
     rest = {name: correlate(scores[scores["recipe"] != name]) for name in scores["recipe"].unique()}
     each = pd.concat([found.assign(left_out=name) for name, found in rest.items()])
-    rows = {}
-    for method, part in each[each["statistic"] == statistic].groupby("method", sort=False):
-        names = part["left_out"][part["low"] <= 0]
-        rows[method] = {
-            "min r": part["r"].min(),
-            "max r": part["r"].max(),
-            "interval holds zero without": ", ".join(names) or "none of them",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    some = each[each["statistic"] == statistic]
+    ends = some.groupby("method", sort=False)["r"].agg(["min", "max"]).add_suffix(" r")
+    zero = some[some["low"] <= 0].groupby("method")["left_out"].agg(", ".join).reindex(ends.index).fillna("none of them")
+    return ends.assign(**{"interval holds zero without": zero})
 
 
 class _Shifted(nn.Module):
@@ -283,12 +250,6 @@ _PRINTED = {"insertion": 0.75, "average drop": 0.65}
 PUBLISHED = {"SimCLRv2 1x": 71.7, "SimCLRv2 2x": 75.6, "Barlow Twins": 73.3, "SimSiam": 68.1, "MoCo v3": 76.7}
 
 
-def printed_correlations() -> pd.DataFrame:
-    """The paper's correlations with the interval that five models allow: family, group, r, low, high, models."""
-    rows = [("perturbation", group, r, *fisher_interval(r, 5), 5) for group, r in _PRINTED.items()]
-    return pd.DataFrame(rows, columns=["family", "group", "r", "low", "high", "models"])
-
-
 def least_models(r: float) -> int:
     """The fewest models with which Fisher's interval of a correlation r leaves out zero."""
     return next(n for n in itertools.count(4) if fisher_interval(abs(r), n)[0] > 0)
@@ -312,10 +273,15 @@ def paper_points() -> pd.DataFrame:
     return rows.assign(**facts, knn_accuracy=np.nan, epoch="last", error=np.nan)
 
 
-def paper_correlations() -> pd.DataFrame:
-    """Pearson's r over `paper_points` by family and group: family, group, statistic, r, low, high (Fisher's for five models), models."""
-    rows = []
-    for (family, group), part in paper_points().groupby(["family", "group"], sort=False):
-        r = float(np.corrcoef(part["mean"], part["linear_accuracy"])[0, 1])
-        rows.append((family, group, "pearson", r, *fisher_interval(r, len(part)), len(part)))
+def paper_correlations(*, printed: bool = False) -> pd.DataFrame:
+    """Pearson's r over `paper_points` by family and group, or as the paper prints it.
+
+    Returns:
+        family, group, statistic, r, low, high (the interval that five models allow, Fisher's), models.
+    """
+    found = {("perturbation", group): r for group, r in _PRINTED.items()}
+    if not printed:
+        groups = paper_points().groupby(["family", "group"], sort=False)
+        found = {key: float(np.corrcoef(part["mean"], part["linear_accuracy"])[0, 1]) for key, part in groups}
+    rows = [(*key, "pearson", r, *fisher_interval(r, len(PUBLISHED)), len(PUBLISHED)) for key, r in found.items()]
     return pd.DataFrame(rows, columns=["family", "group", "statistic", "r", "low", "high", "models"])

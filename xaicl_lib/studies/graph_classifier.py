@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -36,11 +35,7 @@ class _Graph(NamedTuple):
 
 
 def _graph_of(features: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -> _Graph:
-    """The graph of `similarity_graph`, scaled to a mean degree of 1.
-
-    Raises:
-        InputError: as `rld`.
-    """
+    """The graph of `similarity_graph`, scaled to a mean degree of 1."""
     weights = similarity_graph(features, temperature)
     weights = (weights * (len(weights) / weights.sum())).float()
     return _Graph(weights, weights.sum(1), torch.arange(len(weights)))
@@ -55,20 +50,13 @@ class _GraphHead(nn.Module):
 
     Differs: the graph is scaled to a mean degree of 1, so that s = 1, where it begins, gives an average item as much weight as
     its neighbours together.
-
-    Args:
-        d: features in.
-        classes: scores out.
-        hidden: width of the middle layer; 0 for a single layer.
-        graph: whether there will be one.
-        generator: of the weights of two layers; a single one begins at zero.
     """
 
-    def __init__(self, d: int, classes: int, *, hidden: int = 0, graph: bool = True, generator: Generator | None = None) -> None:
+    def __init__(self, d: int, classes: int, *, hidden: int = 0, graph: bool = True) -> None:
         super().__init__()
         widths = [d, hidden, classes] if hidden else [d, classes]
         self.layers = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in itertools.pairwise(widths))
-        generator = Generator().manual_seed(0) if generator is None else generator
+        generator = Generator().manual_seed(0)  # of the weights of two layers; a single one begins at zero
         with torch.no_grad():
             for layer in self.linears:
                 nn.init.zeros_(layer.bias)
@@ -105,11 +93,6 @@ class _GraphHead(nn.Module):
         learned = [layer.weight for layer in self.linears] + ([] if self.log_self is None else [self.log_self])
         return torch.stack([p.square().sum() for p in learned]).sum()
 
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned."""
-        return sum(p.numel() for p in self.parameters())
-
 
 def _fit(
     x: Float[Tensor, "n d"],
@@ -119,7 +102,6 @@ def _fit(
     graph: _Graph | None = None,
     hidden: int = 0,
     strength: float = PROBE_C,
-    generator: Generator | None = None,
 ) -> _GraphHead:
     """A head that has learned the labels of the known items; with a graph it also saw the features of all others, but no label of theirs.
 
@@ -129,13 +111,9 @@ def _fit(
     Args:
         x: features, standardised.
         labels: 0, 1, ...; those of items that are not known are not looked at.
-        known: whose labels may be used.
-        graph: of all items, or none.
         hidden: width of the middle layer; 0 for a single layer.
-        strength: C.
-        generator: of the first weights.
     """
-    head = _GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None, generator=generator).to(x)
+    head = _GraphHead(x.shape[1], int(labels.max()) + 1, hidden=hidden, graph=graph is not None).to(x)
     at, want = known.nonzero()[:, 0], labels[known]
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe")
     given = (x[at],) if graph is None else (x, graph, graph.some(at))
@@ -150,22 +128,11 @@ def _fit(
     return head.requires_grad_(False)
 
 
-@dataclass(frozen=True)
-class Head:
-    """A kind of classifier: with or without the graph, of one layer (hidden = 0) or two."""
-
-    graph: bool
-    hidden: int = 0
-
-
-HEADS: dict[str, Head | None] = {"k-NN": None, "linear": Head(False), "GCN": Head(True)}
-WIDTHS: dict[str, Head | None] = {
-    **HEADS,
-    **{f"perceptron {h}": Head(False, h) for h in (2, 4, 8, 16)},
-    **{f"GCN {h}": Head(True, h) for h in (2, 4, 8, 16)},
-}
-
-NARROW: dict[str, Head | None] = {label: WIDTHS[label] for h in (2, 4, 8) for label in (f"perceptron {h}", f"GCN {h}")}
+Head = tuple[bool, int] | None  # whether with the graph, and the width of the middle layer, 0 for a single one; None is k-NN
+Heads = Mapping[str, Head]
+HEADS: Heads = {"k-NN": None, "linear": (False, 0), "GCN": (True, 0)}
+WIDTHS: Heads = {**HEADS, **{f"{name} {h}": (name == "GCN", h) for name in ("perceptron", "GCN") for h in (2, 4, 8, 16)}}
+NARROW: Heads = {label: WIDTHS[label] for h in (2, 4, 8) for label in (f"perceptron {h}", f"GCN {h}")}
 
 
 def classify(
@@ -173,7 +140,7 @@ def classify(
     labels: Labels,
     *,
     per_class: Sequence[int] = (1, 2, 5, 10, 25, 50),
-    heads: Mapping[str, Head | None] = HEADS,
+    heads: Heads = HEADS,
     temperature: float = TEMPERATURE,
     repeats: int = 20,
     seed: int = 0,
@@ -186,12 +153,7 @@ def classify(
 
     Args:
         features: for each model those of the same n items.
-        labels: class of each item, as for `rld`.
         per_class: how many labels of each class.
-        heads: by name; None is k-NN.
-        temperature: of the similarity graph.
-        repeats: how often labels are drawn.
-        seed: of the draws.
 
     Returns:
         One row per model, number of labels, draw and classifier: model, per_class, draw, classifier, value (accuracy), parameters (learned
@@ -209,7 +171,7 @@ def classify(
     for name, z in features.items():
         directions(z)  # before any work
         x = _standardised(z)
-        graph = _graph_of(z, temperature) if any(head is not None and head.graph for head in heads.values()) else None
+        graph = _graph_of(z, temperature) if any(head and head[0] for head in heads.values()) else None
         for draw, (order, most) in enumerate(plans):
             for count in per_class:
                 known = torch.zeros(len(y), dtype=torch.bool)
@@ -274,9 +236,7 @@ def gain_by_width(table: pd.DataFrame) -> pd.DataFrame:
 def beside_linear(table: pd.DataFrame, linear: pd.DataFrame) -> pd.DataFrame:
     """Narrow heads with the graph beside the linear classifier: accuracy minus its, on the same labels and draws.
 
-    Args:
-        table: of `by_head`.
-        linear: rows of `classify` that hold the linear classifier on the same models, numbers of labels and draws.
+    The rows of `linear`, of `classify`, hold the linear classifier on the same models, numbers of labels and draws.
 
     Returns:
         A row per model and classifier: numbers (that it learns), of linear, mean, low, high, p (see `_tested`).
@@ -305,16 +265,18 @@ def _draw(y: Tensor, per_class: Sequence[int], k: int, seed: int) -> tuple[Tenso
     return order, left
 
 
-def _try(z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: _Graph | None, head: Head | None) -> dict[str, float]:
+def _try(
+    z: Tensor, x: Tensor, y: Tensor, known: Tensor, left: Tensor, graph: _Graph | None, head: tuple[bool, int] | None
+) -> dict[str, float]:
     if head is None:
         k = min(_NEIGHBOURS, int(known.sum()) // (int(y.max()) + 1))
         return {"value": knn_accuracy(z[known], y[known], z[left], y[left], k), "parameters": 0, "own": torch.nan}
-    used = graph if head.graph else None
-    fitted = _fit(x, y, known, graph=used, hidden=head.hidden)
+    used = graph if head[0] else None
+    fitted = _fit(x, y, known, graph=used, hidden=head[1])
     scores = fitted(x[left]) if used is None else fitted(x, used, used.some(left.nonzero()[:, 0]))
     right = scores.argmax(1) == y[left]
     own = torch.nan if fitted.log_self is None else fitted.log_self.exp().item()
-    return {"value": right.float().mean().item(), "parameters": fitted.parameter_count, "own": own}
+    return {"value": right.float().mean().item(), "parameters": sum(p.numel() for p in fitted.parameters()), "own": own}
 
 
 def _standardised(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

@@ -70,12 +70,8 @@ def sweep(
     in the same way (see `against`).
 
     Args:
-        models: that give scores and maps.
         pair: at least two pairs, with truth or without.
-        augmentations: by name.
-        method: of explanation, with its defaults.
         levels: from 1, some of those the augmentations have; without them all.
-        seed: of the method's generator.
 
     Returns:
         One row per model, augmentation, level (0 is clean) and pair: strength, score, agreement, null (agreement with another pair's
@@ -96,11 +92,7 @@ def sweep_with_controls(
 ) -> pd.DataFrame:
     """The tables of `sweep` for a method and each of `CONTROLS`, with a column `method`.
 
-    Args:
-        asked: models, and the pairs that they are asked about. The controls see no model, so the first stands for all.
-        method: of explanation.
-        seed: of the generators.
-        options: of `sweep`.
+    Models are `asked` about the pairs beside them. The controls see no model, so the first stands for all.
     """
     tables = [
         sweep(models[:1] if name in CONTROLS else models, pair, method=name, seed=seed, **options).assign(method=name)
@@ -196,32 +188,24 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     return order.sort_values("model", key=lambda c: c.map(list(dict.fromkeys(table["model"])).index), kind="stable", ignore_index=True)
 
 
-def against(
-    table: pd.DataFrame, by: Sequence[str] = ("model", "augmentation"), *, controls: Sequence[str] = CONTROLS, level: float = 0.05
-) -> pd.DataFrame:
+def against(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
     """Does a method lose fewer maps than one that never saw the model, or more? Asked pair by pair, of the same pairs.
 
-    Args:
-        table: of `sweep`, with a column `method`, for methods and controls; `lost` may be the share of several draws of a control.
-        by: columns that make a question, `model` first.
-        controls: methods to compare with.
-        level: of the tests.
+    The table is of `sweep`, with a column `method`, for methods and controls; `lost` may be the share of several draws of a control.
 
     Returns:
-        One row per question, method and control: lost and by_control (shares over levels from 1), mean, low, high (95 % bootstrap over
-        pairs of the difference, lost minus lost by the control) and n; p, of Wilcoxon's signed-rank test over pairs, corrected after Holm
-        for all questions of a model; verdict: "fewer", "more" or "undecided".
+        One row per model, augmentation, method and control: lost and by_control (shares over levels from 1), mean, low, high (95 %
+        bootstrap over pairs of the difference, lost minus lost by the control) and n; p, of Wilcoxon's signed-rank test over pairs,
+        corrected after Holm for all questions of a model; verdict: "fewer", "more" or "undecided".
 
     Raises:
         InputError: a control that is not in the table.
     """
     require("method of the table", table["method"].unique(), *controls)
-    hit, by = table[table["level"] > 0], list(by)
+    hit, by = table[table["level"] > 0], ["model", "augmentation"]
     names = [name for name in dict.fromkeys(table["method"]) if name not in (*controls, *CONTROLS)]
-    averaged = [column for column in ("augmentation", "level") if column not in by and hit[column].nunique() > 1]
-    asked: dict[str, Any] = {"against": controls, "names": names, "value": "lost", "unit": "pair" if averaged else None, "level": level}
-    cells = hit[[*by, *averaged, "pair", "method", "lost"]]
-    found = paired_difference(cells, "method", [*averaged, "pair"], by, within=["model"], **asked)
+    asked: dict[str, Any] = {"against": controls, "names": names, "value": "lost", "unit": "pair", "within": ["model"]}
+    found = paired_difference(hit, "method", ["level", "pair"], by, **asked)
     found = found.rename(columns={"value": "lost", "reference": "by_control", "against": "control"})
     told = (found["mean"] < 0).map({True: "fewer", False: "more"}).where(found["significant"], "undecided")
     order = [*names, *controls]
@@ -229,12 +213,10 @@ def against(
     return found.assign(verdict=told).sort_values(["method", "control", *by], ignore_index=True, **place)
 
 
-def ranked_beside(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
+def ranked_beside(table: pd.DataFrame) -> pd.DataFrame:
     """Which augmentation a recipe should weaken first, by one method, beside what the controls lose.
 
-    Args:
-        table: of `sweep`, with a column `method`, for one method and the controls.
-        controls: methods to compare with.
+    The table is of `sweep`, with a column `method`, for one method and the controls.
 
     Returns:
         One row per model and augmentation, the most harmful first: mean, low, high (share of maps lost over levels 1 to 5, 95 %
@@ -242,8 +224,8 @@ def ranked_beside(table: pd.DataFrame, *, controls: Sequence[str] = CONTROLS) ->
         (of the score against the clean one); and for each control a column of its name (the share it loses), "p, NAME" and
         "than NAME" (of `against`).
     """
-    order = _ranked(table[~table["method"].isin(controls)])
-    keys, found = ["model", "augmentation"], against(table, controls=controls)
+    order = _ranked(table[~table["method"].isin(CONTROLS)])
+    keys, found = ["model", "augmentation"], against(table)
     for name, part in found.groupby("control", sort=False):
         words = {"by_control": name, "p": f"p, {name}", "verdict": f"than {name}"}
         order = order.merge(part[[*keys, *words]].rename(columns=words), on=keys)
@@ -273,9 +255,9 @@ def lost_shares(table: pd.DataFrame, by: Sequence[str] = ("augmentation", "level
     return pd.DataFrame(rows, columns=["model", *by, "mean", "low", "high", "n"])
 
 
-def at_strongest(table: pd.DataFrame, control: str = "random_map") -> pd.DataFrame:
-    """What each augmentation costs each model at level 5, and whether that is told from what a control loses."""
-    asked = against(table[table["level"] == 5], controls=[control])
+def at_strongest(table: pd.DataFrame) -> pd.DataFrame:
+    """What each augmentation costs each model at level 5, and whether that is told from what random maps lose."""
+    asked = against(table[table["level"] == 5], controls=["random_map"])
     numbers = zip(asked["lost"], asked["by_control"], asked["verdict"], strict=True)
     told = asked.assign(cell=[f"{lost:.2f}, noise {by_control:.2f}: {verdict}" for lost, by_control, verdict in numbers])
     wide = told.pivot(index="augmentation", columns="model", values="cell")

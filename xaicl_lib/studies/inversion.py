@@ -31,49 +31,32 @@ SLOPE = "slope"  # stands in the column `stage` for the change from stage to sta
 
 @dataclass(frozen=True)
 class Inversion:
-    """What `invert` finds.
+    """What `invert` finds."""
 
-    Attributes:
-        pixels: the reconstructions, in [0, 1].
-        error: relative feature error of these very pixels: squared distance to the target's features over their squared length.
-        grey: the same of the target's grey copy, to compare with: below it an error says that colour is there.
-        curve: relative feature error before each step, and after the last one.
-        at: steps at which frames were kept.
-        frames: the pictures at these steps.
-        seconds: of the processor, for each target.
-    """
-
-    pixels: Images
+    pixels: Images  #: the reconstructions, in [0, 1]
+    #: relative feature error of these very pixels: squared distance to the target's features over their squared length
     error: Float[Tensor, " n"]
-    grey: Float[Tensor, " n"]
-    curve: Float[Tensor, "k n"]
-    at: tuple[int, ...]
-    frames: Float[Tensor, "f n 3 h w"]
-    seconds: float
+    grey: Float[Tensor, " n"]  #: the same of the target's grey copy, to compare with: below it an error says that colour is there
+    curve: Float[Tensor, "k n"]  #: relative feature error before each step, and after the last one
+    at: tuple[int, ...]  #: steps at which frames were kept
+    frames: Float[Tensor, "f n 3 h w"]  #: the pictures at these steps
+    seconds: float  #: of the processor, for each target
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to search.
+    """How to search."""
 
-    Attributes:
-        steps: of the descent.
-        step_size: in units of one over the largest curvature of the loss, so that no model and no stage needs another one; it falls to
-            zero along half a cosine.
-        momentum: of the descent.
-        total_variation: weight of the prior at the first and at the last step, geometric in between: first the coarse, then the fine.
-        alpha_norm: weight of the other prior.
-        alpha: its exponent.
-        noise: standard deviation of the start.
-    """
-
-    steps: int = 300
+    steps: int = 300  #: of gradient descent
+    #: in units of one over the largest curvature of the loss, so that no model and no stage needs another one; it falls to zero along half
+    #: a cosine
     step_size: float = 2.0
     momentum: float = 0.95
+    #: weight of the prior at the first and at the last step, geometric in between: first the coarse, then the fine
     total_variation: tuple[float, float] = (1.0, 0.01)
-    alpha_norm: float = 1e-5
-    alpha: float = 6.0
-    noise: float = 0.1
+    alpha_norm: float = 1e-5  #: weight of the other prior
+    alpha: float = 6.0  #: its exponent
+    noise: float = 0.1  #: standard deviation of the start
 
     def __post_init__(self) -> None:
         first, last = self.total_variation
@@ -111,8 +94,6 @@ def invert(
     settings: Settings = Settings(),
     generator: Generator | None = None,
     frames: int = 0,
-    chunk: int | None = None,
-    callback: Callable[[int, Float[Tensor, " n"]], None] | None = None,
 ) -> Inversion:
     r"""Pictures whose features at a stage match those of the targets.
 
@@ -129,14 +110,10 @@ def invert(
     them the same for every size. Images are searched as (pixels - mean) / std of ImageNet, whatever space the model takes.
 
     Args:
-        model: stays as it is.
         targets: in [0, 1]; each is inverted by itself, together only for speed.
         stage: one of `xaicl_lib.stages.stages(model)`, or the name of a layer of the features.
-        settings: how to search.
         generator: of the start, which is the same for every target; None is seed 0.
         frames: how many pictures of the way to keep, evenly over the logarithm of the steps, the first and the last among them.
-        chunk: targets in flight; None is what suits the model's device.
-        callback: called after each step with the number of steps done and the targets' errors before the last of them.
 
     Raises:
         InputError: images out of range, an unknown stage.
@@ -147,7 +124,7 @@ def invert(
         network = up_to(model, stage)
         start = settings.noise * torch.randn(3, h, w, generator=generator or Generator().manual_seed(0))
         at = _frame_steps(settings.steps, frames)
-        parts = [_search(model, network, part, start, settings, at, callback, stage) for part in images.split(chunk or model.chunk(h * w))]
+        parts = [_search(model, network, part, start, settings, at, stage) for part in images.split(model.chunk(h * w))]
     pixels, error, grey, curve, kept, seconds = zip(*parts, strict=True)
     joined = (torch.cat(pixels), torch.cat(error), torch.cat(grey), torch.cat(curve, 1), at, torch.cat(kept, 1))
     return Inversion(*joined, seconds=sum(seconds) / len(images))
@@ -171,7 +148,6 @@ def _search(
     start: Tensor,
     settings: Settings,
     at: Sequence[int],
-    callback: Callable[[int, Tensor], None] | None,
     stage: str,
 ) -> Found:
     """Pixels, error, error of the grey copy, curve, frames, seconds of one batch."""
@@ -200,8 +176,6 @@ def _search(
         curve.append(error)
         if step + 1 in at:
             kept.append(z)
-        if callback is not None:
-            callback(step + 1, error)
     with torch.no_grad():
         error = loss(z)
         grey = loss((augment.grayscale(targets.to(std)) - mean) / std)
@@ -252,12 +226,7 @@ def invert_stages(
 ) -> Inversions:
     """Inversions of the same targets at the stages of several models.
 
-    Args:
-        models: in whose order the result is.
-        targets: in [0, 1].
-        chosen: stages by name, those of `stages(model)` if left out; the tokens and blocks of a transformer count as stem and stages.
-        seed: of the start.
-        options: as for `invert`.
+    Stages are `chosen` by name, those of `stages(model)` if left out; the tokens and blocks of a transformer count as stem and stages.
 
     Raises:
         InputError: a chosen stage that a model does not have.
@@ -339,16 +308,12 @@ def last_over_first(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return found.assign(**{column: np.exp(found[column]) for column in ("mean", "low", "high")})
 
 
-def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: str, level: float = 0.05) -> pd.DataFrame:
+def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: str) -> pd.DataFrame:
     """Differences between two models at each stage, and in the slope over the stages, target against the same target.
 
     Wilcoxon's signed-rank test for each, corrected for their number by Holm's procedure over all rows of a value together.
 
-    Args:
-        table: of `colour_table`.
-        pairs: models to compare: the first minus the second. Both have the same stages and targets.
-        values: the columns.
-        level: of the corrected tests.
+    Of each pair of models the first minus the second; both have the same stages and targets.
 
     Returns:
         Columns measure (the value, in words), first, second, stage, mean, low, high (95 % bootstrap over targets), n, p (corrected) and
@@ -358,7 +323,7 @@ def contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *values: st
         InputError: a model that is not in the table.
     """
     found = [_contrasts(table, pairs, value).assign(measure=value.replace("_", " ")) for value in values]
-    return pd.concat(found, ignore_index=True).assign(significant=lambda t: decided(t, level))
+    return pd.concat(found, ignore_index=True).assign(significant=decided)
 
 
 def _contrasts(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], value: str) -> pd.DataFrame:

@@ -14,7 +14,6 @@ from xaicl_lib.evaluation.method_spec import Methods, short
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 from xaicl_lib.statistics.paired import paired_difference
-from xaicl_lib.studies.tables import means
 from xaicl_lib.studies.truth import METRICS
 
 
@@ -50,10 +49,7 @@ def localise(
     A map that finds an object may look for what is shared, or for objects. So everything is measured a second time on mismatched pairs:
     the same images, the b sides of neighbours exchanged. What a method finds there as well has nothing to do with the similarity.
 
-    Args:
-        models, methods, store, options: as for `evaluate`.
-        pairs: with truth, by kind, at least two of each.
-        metrics: those of localisation.
+    The pairs are with truth, by kind, at least two of each.
 
     Returns:
         The rows of `evaluate` with the kind of pair, `shared` (False for mismatched pairs) and `chance`: what a map gets that knows
@@ -69,13 +65,6 @@ def localise(
             chance = torch.stack([mask.double().mean((1, 2)) for mask in (these.truth.a, these.truth.b)]).mean(0)
             frames.append(table.assign(kind=kind, shared=shared, chance=chance.numpy()[table["pair"]]))
     return pd.concat(frames, ignore_index=True)
-
-
-def by_sharing(found: pd.DataFrame, kind: str, metric: str = "relevance_rank") -> pd.DataFrame:
-    """What `localise` found where the evidence is shared and where it is not: method, pairs, mean, low, high, n, and chance."""
-    rows = found[(found["kind"] == kind) & (found["metric"] == metric)]
-    said = rows["shared"].map({True: "it is shared", False: "it is not"})
-    return means(rows.assign(pairs=said), "method", "pairs").assign(chance=rows["chance"].mean())
 
 
 def specific(found: pd.DataFrame) -> pd.DataFrame:
@@ -100,15 +89,14 @@ def _couples(pairs: pd.Series) -> list[int]:
     return [group[pair] for pair in pairs]
 
 
-def among_confirmed(found: pd.DataFrame, drops: pd.DataFrame, control: str = "other") -> pd.DataFrame:
-    """The rows of `localise` with NaN as the value of pairs whose evidence costs no more than the control, or is not in `drops`.
+def among_confirmed(found: pd.DataFrame, drops: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `localise` with NaN as the value of pairs whose evidence costs no more than another thing, or is not in `drops`.
 
     The drops are of `intervene`, of the same pairs.
-
     Only where a model uses what is shared do the masks say where its explanations should be.
     """
     by = ["model", "kind", "pair"]
-    used = (drops["evidence"] > drops[control]).set_axis(pd.MultiIndex.from_frame(drops[by].astype({"model": str, "kind": str})))
+    used = (drops["evidence"] > drops["other"]).set_axis(pd.MultiIndex.from_frame(drops[by].astype({"model": str, "kind": str})))
     rows = pd.MultiIndex.from_frame(found[by].astype({"model": str, "kind": str}))
     return found.assign(value=found["value"].where(used.reindex(rows, fill_value=False).to_numpy()))
 
@@ -120,16 +108,10 @@ def used(found: pd.DataFrame, drops: pd.DataFrame) -> pd.DataFrame:
     return counts.set_axis(["used", "pairs"], axis=1)
 
 
-def ahead(added: pd.DataFrame, other: str, ones: Sequence[str] | None = None, level: float = 0.05) -> pd.DataFrame:
+def ahead(added: pd.DataFrame, other: str, ones: Sequence[str] | None = None) -> pd.DataFrame:
     """Whether sharing adds more by some methods than by another: couple by couple, each the mean over its models.
 
     Models explain the same images, so what can be drawn again is a couple of pairs; what is said is said of these models.
-
-    Args:
-        added: of `specific`.
-        other: method to compare with.
-        ones: methods; None for all others.
-        level: of the corrected test.
 
     Returns:
         One row per kind, metric and method of `ones`, by its short name: mean, low, high (difference to `other`; bootstrap over couples),
@@ -139,11 +121,10 @@ def ahead(added: pd.DataFrame, other: str, ones: Sequence[str] | None = None, le
     Raises:
         InputError: a method that is not in the table.
     """
-    found = paired_difference(
-        added, "method", ["model", "couple"], ["kind", "metric"], against=other, names=ones, unit="couple", level=level
-    )
-    columns = ["kind", "metric", "method", "mean", "low", "high", "n", "p", "significant", "ahead on"]
-    found = found.join(_ahead_on(added, other), on=["kind", "metric", "method"])[columns]
+    by = ["kind", "metric"]
+    found = paired_difference(added, "method", ["model", "couple"], by, against=other, names=ones, unit="couple")
+    columns = [*by, "method", "mean", "low", "high", "n", "p", "significant", "ahead on"]
+    found = found.join(_ahead_on(added, other), on=[*by, "method"])[columns]
     return found.assign(method=found["method"].map(short))
 
 

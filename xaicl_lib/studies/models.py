@@ -14,11 +14,11 @@ from torch import Tensor
 from xaicl_lib import augment
 from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
 from xaicl_lib.data.scenes import FACTORS, SETS
-from xaicl_lib.model import PairModel
 from xaicl_lib.studies.tables import drawn_scenes
 from xaicl_lib.zoo import list_models, load_model, model_card
 
 Card = dict[str, Any]
+SPREAD = ["std", "effective_rank", "dimensions"]  # columns of a table of cards
 _TILES = [(x, y, 0.4, 0.4) for y in (0, 0.3, 0.6) for x in (0, 0.3, 0.6)]  # left, top, width, height of the parts of a photo
 
 
@@ -29,30 +29,27 @@ def cards(of: str | None = None) -> list[Card]:
 
 
 def card_table(cards: Sequence[Card]) -> pd.DataFrame:
-    """One row per model: how it was trained and how well it does."""
-    rows = []
-    for card in cards:
-        recipe = card["recipe"]
-        rows.append(
-            {
-                "model": card["name"],
-                "data": recipe.get("data", "photos"),
-                "backbone": recipe.get("architecture", "slim_resnet"),
-                "parameters": card["parameters"],
-                "loss": recipe["loss"],
-                "epochs": card["epochs"],
-                "minutes": round(card["seconds"] / 60, 1),
-                "k-NN": card["knn_accuracy"],
-                "k-NN untrained": card["knn_accuracy_untrained"],
-                "linear probe": card.get("linear_accuracy", float("nan")),
-            }
-        )
-    return pd.DataFrame(rows).set_index("model")
+    """One row per model: how it was trained, how well it does, and how far its embeddings spread (`SPREAD`).
 
-
-def spread_table(cards: Sequence[Card]) -> pd.DataFrame:
-    """One row per model: how far its embeddings spread; 1 and the number of dimensions if they fill the sphere evenly."""
-    rows = [{"model": card["name"], **card["spread"], "dimensions": card["recipe"]["embedding"]} for card in cards]
+    Embeddings that fill the sphere evenly have a std of 1 and an effective_rank that is the number of dimensions.
+    """
+    rows = [
+        {
+            "model": card["name"],
+            "data": card["recipe"].get("data", "photos"),
+            "backbone": card["recipe"].get("architecture", "slim_resnet"),
+            "parameters": card["parameters"],
+            "loss": card["recipe"]["loss"],
+            "epochs": card["epochs"],
+            "minutes": round(card["seconds"] / 60, 1),
+            "k-NN": card["knn_accuracy"],
+            "k-NN untrained": card["knn_accuracy_untrained"],
+            "linear probe": card.get("linear_accuracy", float("nan")),
+            **card["spread"],
+            "dimensions": card["recipe"]["embedding"],
+        }
+        for card in cards
+    ]
     return pd.DataFrame(rows).set_index("model")
 
 
@@ -72,9 +69,7 @@ def twin_table(cards: Sequence[Card], base: str = "scenes_simclr") -> pd.DataFra
     `low` and `high` are a 95 % interval of the difference over test scenes, (p - q) -/+ 1.96 sqrt(p (1 - p) / n + q (1 - q) / n).
     It knows nothing of how another seed of the training would have come out.
 
-    Args:
-        cards: of the model and of its twins, which are named after it, such as scenes_simclr_no_jitter.
-        base: the model.
+    Twins are named after their model, such as scenes_simclr_no_jitter.
     """
     n, known = SETS["val"][0], {card["name"]: card["factors"] for card in cards}
     rows = []
@@ -88,19 +83,12 @@ def twin_table(cards: Sequence[Card], base: str = "scenes_simclr") -> pd.DataFra
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Pictures to look for, and pictures to look among.
+    """Pictures to look for, and pictures to look among."""
 
-    Attributes:
-        queries: (n, 3, s, s) in [0, 1].
-        asked: what each query is.
-        pictures: (m, 3, s, s) in [0, 1], the queries perhaps among them.
-        labels: what each picture is.
-    """
-
-    queries: Float[Tensor, "n 3 s s"]
-    asked: list[str]
-    pictures: Float[Tensor, "m 3 s s"]
-    labels: list[str]
+    queries: Float[Tensor, "n 3 s s"]  #: in [0, 1]
+    asked: list[str]  #: what each query is
+    pictures: Float[Tensor, "m 3 s s"]  #: in [0, 1], the queries perhaps among them
+    labels: list[str]  #: what each picture is
 
 
 def tiles(names: Sequence[str], size: int = 96) -> Gallery:
@@ -129,22 +117,18 @@ def many_scenes(count: int, seed: int = 0) -> Gallery:
 Found = dict[str, tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]]
 
 
-def nearest_by(names: Sequence[str], gallery: Gallery, k: int = 6, device: str = "auto") -> Found:
-    """For each of these models the `k` pictures of a gallery that it finds most similar to each query: their places and scores."""
-    return {name: _nearest(load_model(name, device), gallery.queries, gallery.pictures, k) for name in names}
-
-
 @torch.no_grad()
-def _nearest(
-    model: PairModel, queries: Float[Tensor, "n 3 h w"], gallery: Float[Tensor, "m 3 h w"], k: int = 6
-) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
-    """The `k` images of a gallery that a model finds most similar to each query, and their scores (cosine), best first.
+def nearest_by(names: Sequence[str], gallery: Gallery, k: int = 6, device: str = "auto") -> Found:
+    """For each of these models the `k` pictures of a gallery that it finds most similar to each query: their places and scores.
 
-    Queries are side a, the gallery is side b. An image does not find itself: equal pictures are left out.
+    Scores are cosines, best first. Queries are side a, the gallery is side b. An image does not find itself: equal pictures are left out.
     """
-    z_a, z_b = (F.normalize(model.encode(images, side)).cpu() for images, side in ((queries, "a"), (gallery, "b")))
-    scores = z_a @ z_b.T  # (n, m)
-    for row, query in enumerate(queries):
-        scores[row, (gallery == query).flatten(1).all(1).cpu()] = -2
-    best = scores.topk(k, 1)
-    return best.indices, best.values
+    same = torch.stack([(gallery.pictures == query).flatten(1).all(1) for query in gallery.queries])  # (n, m)
+    found = {}
+    for name in names:
+        model = load_model(name, device)
+        sides = (gallery.queries, "a"), (gallery.pictures, "b")
+        z_a, z_b = (F.normalize(model.encode(images, side)).cpu() for images, side in sides)
+        best = (z_a @ z_b.T).masked_fill(same, -2).topk(k, 1)
+        found[name] = best.indices, best.values
+    return found

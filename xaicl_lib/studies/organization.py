@@ -50,9 +50,7 @@ def layers_of(
     return {model.name: layer_features(model, images) for model in models}
 
 
-def rld(
-    embeddings: Float[Tensor, "n d"], labels: Labels, temperature: float | Sequence[float], *, block: int = BLOCK
-) -> Float[Tensor, "*t"]:
+def rld(embeddings: Float[Tensor, "n d"], labels: Labels, temperature: float | Sequence[float]) -> Float[Tensor, "*t"]:
     """Relative local density: how well the classes are communities of the similarity graph, at each temperature.
 
     Implements Sec. 3 of :cite:t:`zhang2023organize`. With S_ij = -|x_i - x_j| / mean distance and E = exp(S / T), E_ii = 0, the graph is
@@ -68,7 +66,6 @@ def rld(
             that knows no float64).
         labels: class of each item: n whole numbers or texts. Those under 0 count as missing.
         temperature: one or several, > 0; 1 is the scale of the mean distance.
-        block: distances in work at once; the result does not depend on it.
 
     Returns:
         One value per temperature in [-1/2, 1], float64, on the CPU; without an axis for a single temperature.
@@ -79,10 +76,10 @@ def rld(
     """
     x, classes, t = checked(embeddings), classes_of(labels, len(embeddings)), _temperatures_of(temperature)
     y = classes.to(x.device)
-    mean, log_sums = _row_sums(x, t, block)
+    mean, log_sums = _row_sums(x, t)
     within = torch.zeros(len(t), dtype=torch.float64, device=x.device)
     degrees = torch.zeros(len(t), int(y.max()) + 1, dtype=torch.float64, device=x.device)  # of whole classes
-    for rows, distance in _strips(x, block):
+    for rows, distance in _strips(x):
         same = y[rows, None] == y
         for k, weight in enumerate(_weights(distance.div_(-mean), rows, t, log_sums)):
             degrees[k].index_add_(0, y[rows], weight.sum(1))
@@ -92,21 +89,21 @@ def rld(
     return value if isinstance(temperature, Sequence | Tensor | np.ndarray) else value[0]
 
 
-def similarity_graph(embeddings: Float[Tensor, "n d"], temperature: float, *, block: int = BLOCK) -> Float[Tensor, "n n"]:
+def similarity_graph(embeddings: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
     """The graph that `rld` is the modularity of, as a whole: A_ij >= 0, symmetric, zero diagonal; n^2 numbers of 8 bytes.
 
     Raises:
         InputError: as `rld`.
     """
     x, t = checked(embeddings), _temperatures_of(temperature)
-    mean, log_sums = _row_sums(x, t, block)
-    parts = [next(_weights(d.div_(-mean), rows, t, log_sums)) for rows, d in _strips(x, block)]
+    mean, log_sums = _row_sums(x, t)
+    parts = [next(_weights(d.div_(-mean), rows, t, log_sums)) for rows, d in _strips(x)]
     return torch.cat(parts) * len(x) ** 2
 
 
-def _strips(x: Tensor, block: int) -> Iterator[tuple[slice, Tensor]]:
+def _strips(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Distances of some points to all of them, (b, n) at a time; 0 from a point to itself."""
-    step, squares = max(1, block // len(x)), x.square().sum(1)
+    step, squares = max(1, BLOCK // len(x)), x.square().sum(1)
     for start in range(0, len(x), step):
         rows = slice(start, min(start + step, len(x)))
         distance = torch.addmm(squares, x[rows], x.T, alpha=-2).add_(squares[rows, None]).clamp_min_(0).sqrt_()
@@ -119,14 +116,14 @@ def _with_self(strip: Tensor, start: int, value: float) -> Tensor:
     return strip
 
 
-def _row_sums(x: Tensor, t: Tensor, block: int) -> tuple[Tensor, Tensor]:
+def _row_sums(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """The mean distance of two points, and log sum_k E_ik at each temperature, (t, n)."""
     n = len(x)
-    mean = torch.stack([d.sum() for _, d in _strips(x, block)]).sum() / (n * (n - 1))
+    mean = torch.stack([d.sum() for _, d in _strips(x)]).sum() / (n * (n - 1))
     if not mean > 0:
         raise InputError(f"expected embeddings of at least two different points, got {n} that are all alike")
     log_sums = torch.empty(len(t), n, dtype=torch.float64, device=x.device)
-    for rows, d in _strips(x, block):
+    for rows, d in _strips(x):
         s = _with_self(d.div_(-mean), rows.start, -torch.inf)
         nearest = s.amax(1, keepdim=True)  # taken out of the sums, so that the largest term is 1
         s.sub_(nearest)
@@ -142,15 +139,15 @@ def _weights(s: Tensor, rows: slice, t: Tensor, log_sums: Tensor) -> Iterator[Te
         yield (s * (2 / value)).sub_(sums[rows, None]).sub_(sums).exp_()
 
 
-def checked(embeddings: Float[Tensor, "n d"], *, least: int = 3) -> Float[Tensor, "n d"]:
+def checked(embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Embeddings as float64 about their mean, which keeps distances exact however far from the origin they are.
 
     Raises:
-        InputError: not (n, d) with n >= `least`, or values that are no numbers.
+        InputError: not (n, d) with n >= 3, or values that are no numbers.
     """
     x = torch.as_tensor(embeddings).detach()
-    if x.ndim != 2 or len(x) < least or not x.shape[1]:
-        raise InputError(f"expected embeddings (n, d) of at least {least} items, got shape {tuple(x.shape)}")
+    if x.ndim != 2 or len(x) < 3 or not x.shape[1]:
+        raise InputError(f"expected embeddings (n, d) of at least 3 items, got shape {tuple(x.shape)}")
     x = (x.cpu() if x.device.type == "mps" else x).double()
     if not bool(x.isfinite().all()):
         bad = int((~x.isfinite()).any(1).sum())
@@ -179,11 +176,7 @@ def classes_of(labels: Labels, n: int) -> Int[Tensor, " n"]:
 
 
 def _temperatures_of(temperature: float | Sequence[float]) -> Float[Tensor, " t"]:
-    """Temperatures as float64.
-
-    Raises:
-        InputError: none, or one that is not a number above 0.
-    """
+    """Temperatures as float64."""
     t = torch.as_tensor(temperature, dtype=torch.float64).cpu()
     if t.ndim > 1 or not t.numel() or not bool((t.isfinite() & (t > 0)).all()):
         raise InputError(f"expected temperatures above 0, got {temperature!r}")
@@ -205,10 +198,7 @@ def curves(
 
     Args:
         features: for each model the embeddings of the same n items.
-        labels: class of each item, as for `rld`.
-        temperatures: as for `rld`.
         halves: how many; 0 for none, and no intervals.
-        seed: of the halves.
 
     Returns:
         One row per model, draw and temperature: model, draw (0 is all items), temperature, value, n.
@@ -239,9 +229,7 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
     times m / (n - m), which is 1 for halves. It is about the value on all items, because RLD at low temperatures depends a little on
     how many there are. It knows about the choice of items, not about the training of the model.
 
-    Args:
-        table: of `curves`, or differences of such rows: columns draw, value, n, and those of `by`.
-        by: columns that make a group.
+    The table is of `curves`, or of differences of such rows: columns draw, value, n, and those of `by`.
 
     Returns:
         One row per group, models in the order of the book: mean (the value on all items), low, high, se, n.
@@ -281,10 +269,6 @@ def _in_order(table: pd.DataFrame) -> pd.DataFrame:
 def near_and_far(curve: pd.DataFrame, near: float, far: float) -> pd.DataFrame:
     """What a curve says in numbers, model by model: RLD near and far with its interval, where it is highest, and what part of near is
     left far.
-
-    Args:
-        curve: of `with_intervals`.
-        near, far: temperatures in it.
     """
     rows = {}
     for model, part in curve.groupby("model", sort=False, observed=True):
@@ -366,9 +350,7 @@ def _pooled(output: Tensor) -> Float[Tensor, "n c"]:
 def modularity(graph: Float[Tensor, "n n"], labels: Labels) -> pd.DataFrame:
     """What each class adds to the modularity of a graph, term by term (:cite:t:`newman2004finding`); `rld` is the sum for its own graph.
 
-    Args:
-        graph: symmetric weights >= 0, so that an edge counts twice, once from either end.
-        labels: class of each node, as for `rld`.
+    Weights are symmetric and >= 0, so that an edge counts twice, once from either end.
 
     Returns:
         One row per class and their sum: within (share of all weight that joins nodes of the class), degree (share that ends at them),
@@ -392,12 +374,11 @@ def two_triangles() -> tuple[Float[Tensor, "6 6"], dict[str, list[str]]]:
     return graph, {"by triangle": list("AAABBB"), "one moved": list("AABBBB"), "two swapped": list("AABABB")}
 
 
-def toy_spaces(each: int = 8, *, seed: int = 0) -> tuple[dict[str, Float[Tensor, "n 2"]], Int[Tensor, " n"]]:
+def toy_spaces(each: int = 8) -> tuple[dict[str, Float[Tensor, "n 2"]], Int[Tensor, " n"]]:
     """Two spaces in the plane in which two classes are equally dense near, and only in the first also far.
 
     Args:
         each: images in a group; a class has eight groups.
-        seed: of where they lie in it.
 
     Returns:
         By name the places of the same n images: groups of a class side by side, or among those of the other, like the fields of a
@@ -408,6 +389,6 @@ def toy_spaces(each: int = 8, *, seed: int = 0) -> tuple[dict[str, Float[Tensor,
     rank = torch.cat([(labels == c).nonzero()[:, 0] for c in (0, 1)]).argsort()  # groups of class 0 first: they get the left half
     fields = torch.stack([column, row], 1).float()
     beside = torch.stack([rank // 4, rank % 4], 1).float() + torch.stack([1.0 * labels, torch.zeros(16)], 1)
-    spread = 0.12 * torch.randn(16, each, 2, generator=Generator().manual_seed(seed))
+    spread = 0.12 * torch.randn(16, each, 2, generator=Generator().manual_seed(0))
     made = {"one group a class": beside, "many small groups": fields}
     return {name: (centres[:, None] + spread).flatten(0, 1) for name, centres in made.items()}, labels.repeat_interleave(each)

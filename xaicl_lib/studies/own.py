@@ -25,9 +25,7 @@ def agreement(model: PairModel, network: Callable[[Tensor], Tensor], pair: Pair,
     """Whether a model is the network that it was made of, and how much of the score the cells of its map add up to.
 
     Args:
-        model: that wraps the network.
         network: from the model's input space to embeddings; it runs on the model's device.
-        pair: of one.
         method: one that promises completeness.
 
     Returns:
@@ -73,38 +71,18 @@ def random_dinov2(device: str = "cpu") -> PairModel:
 
 
 class _Small(nn.Module):
-    """A network with a layer that something jumps over, if it is told so."""
+    """A network that gives a vector, or what does not fit: past a layer that it jumps over, by name, or without a gradient."""
 
-    def __init__(self, channels: int = 3, jumps: bool = False) -> None:
+    def __init__(self, gives: str = "vector") -> None:
         super().__init__()
-        self.first, self.second, self.jumps = nn.Conv2d(channels, 8, 7, 4, 3), nn.Conv2d(8, 8, 3, 1, 1), jumps
+        self.first, self.second, self.gives = nn.Conv2d(3, 8, 7, 4, 3), nn.Conv2d(8, 8, 3, 1, 1), gives
 
-    def forward(self, x: Tensor) -> Tensor:
-        f = self.first(x).relu()
-        made = self.second(f)
-        return (made + f if self.jumps else made).mean((2, 3))
-
-
-class _Named(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Conv2d(3, 8, 7, 4, 3)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        f = self.body(x)
-        return {"map": f, "logits": f.mean((2, 3))}
-
-
-class _Momentum(nn.Module):
-    """A branch that no gradient goes through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Conv2d(3, 8, 7, 4, 3)
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+    def forward(self, x: Tensor) -> Any:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.gives != "no gradient"):
+            f = self.first(x).relu()
+            made = self.second(f)
+        named = {"map": f, "logits": f.mean((2, 3))}
+        return {"vector": made.mean((2, 3)), "jump": (made + f).mean((2, 3)), "names": named, "no gradient": f}[self.gives]
 
 
 def mistakes(size: int = 96) -> pd.DataFrame:
@@ -113,12 +91,12 @@ def mistakes(size: int = 96) -> pd.DataFrame:
     conv = nn.Conv2d(3, 8, 7, 4, 3)
     batch = nn.Sequential(conv, nn.BatchNorm2d(8, track_running_stats=False))
     runs: dict[str, Callable[[], object]] = {
-        "no output chosen": lambda: explain(PairModel(_Named(), size=size), pair, "grad_cam"),
-        "a layer that is bypassed": lambda: PairModel.from_module(_Small(jumps=True), "second", size=size),
+        "no output chosen": lambda: explain(PairModel(_Small("names"), size=size), pair, "grad_cam"),
+        "a layer that is bypassed": lambda: PairModel.from_module(_Small("jump"), "second", size=size),
         "no such layer": lambda: PairModel.from_module(_Small(), "layer4", size=size),
-        "other channels": lambda: explain(PairModel(_Small(channels=5).first, size=size), pair, "grad_cam"),
+        "other channels": lambda: explain(PairModel(nn.Conv2d(5, 8, 7, 4, 3), size=size), pair, "grad_cam"),
         "a size that is not square": lambda: PairModel(conv, size=(size, 2 * size)),
-        "no gradient": lambda: explain(PairModel(_Momentum(), size=size), pair, "input_x_gradient"),
+        "no gradient": lambda: explain(PairModel(_Small("no gradient"), size=size), pair, "input_x_gradient"),
         "a batch norm over the batch": lambda: explain(PairModel(batch, size=size), pair, "grad_cam"),
     }
     return pd.DataFrame({"what is said": {what: _said(run) for what, run in runs.items()}}).rename_axis("mistake")
@@ -135,11 +113,7 @@ def _said(run: Callable[[], object]) -> str:
 
 
 def families(table: pd.DataFrame) -> pd.DataFrame:
-    """The stored table of families in a few rows: for each package how many there are, and which methods explain how many of them.
-
-    Args:
-        table: `stored("families")`.
-    """
+    """The stored table of families in a few rows: for each package how many there are, and which methods explain how many of them."""
     told = table.assign(package=table["family"].str.split().str[0], yes=table["answer"] == "yes")
     whole = told.groupby(["package", "method"], sort=False)["yes"].sum().unstack("method")
     count = told.groupby("package", sort=False)["family"].nunique()

@@ -1,10 +1,11 @@
 """What we measure beside the paper's Tables I to VII: the rows of its tables, and how far our numbers and orders are its own."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.errors import InputError, require
@@ -12,7 +13,7 @@ from xaicl_lib.evaluation.method_spec import MethodSpec, possible, short
 from xaicl_lib.methods import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
-from xaicl_lib.statistics.correlation import chance_within, concordance, resampled, weighted_means
+from xaicl_lib.statistics.correlation import Values, resampled, weighted_means
 from xaicl_lib.statistics.paired import holm, summarise
 from xaicl_lib.studies.tables import GROUPS, PUBLISHED
 
@@ -47,7 +48,6 @@ def beside(summary: pd.DataFrame, model: str, paper_model: str) -> pd.DataFrame:
 
     Args:
         summary: from `summarise`.
-        model: of ours.
         paper_model: the paper's name of the model, as in `paper_tables`.
 
     Returns:
@@ -91,9 +91,6 @@ def seconds(model: PairModel, pair: Pair, *, quick: bool = False, runs: int = 1,
     """Seconds to explain a pair beside the paper's Table VI (on one RTX 3090), and how many times those of Interaction-CAM they are.
 
     Args:
-        model: that is explained.
-        pair: of one.
-        quick: without the rows that take long.
         runs: over which the mean is taken; of several, one more comes first, to warm up.
         at_least: seconds for which a method is run again and again.
     """
@@ -141,18 +138,16 @@ def transforms_table(found: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[list(dict.fromkeys(found["transform"])), sorted(wide)]
 
 
-def orders(table: pd.DataFrame, models: Mapping[str, str] = COUNTERPARTS, *, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+def orders(table: pd.DataFrame, models: Mapping[str, str] = COUNTERPARTS, *, draws: int = 2000) -> pd.DataFrame:
     """How far our order of the methods is the paper's: over all of them, within families and across.
 
     Methods of different families differ so much that a correlation over all of them says little of the methods within one. So pairs
-    of methods are counted (see `xaicl_lib.statistics.correlation.concordance`): those of one family, and those of two. As in the
+    of methods are counted (see `_concordance`): those of one family, and those of two. As in the
     paper, deep similarity is one of the activation methods.
 
     Args:
-        table: as from `evaluate`.
         models: by the name of ours, the paper's name of the model to put beside it; those count that the table has.
         draws: of the bootstrap over pairs of photos, and of orders by chance.
-        seed: of both.
 
     Returns:
         A row for each model and metric of Tables I to IV: model, metric, methods, pooled (Spearman's over all), activation and gradient
@@ -161,7 +156,7 @@ def orders(table: pd.DataFrame, models: Mapping[str, str] = COUNTERPARTS, *, dra
     """
     paper, table = paper_tables("I", "II", "III", "IV"), as_published(table)
     rows = [
-        {"model": f"{ours} and {other}", "metric": metric, **_order(part, known[known["metric"] == metric], draws, seed)}
+        {"model": f"{ours} and {other}", "metric": metric, **_order(part, known[known["metric"] == metric], draws)}
         for ours, other in models.items()
         for known in [paper[paper["model"] == other]]
         for metric in (name for names in GROUPS.values() for name in names)
@@ -172,20 +167,53 @@ def orders(table: pd.DataFrame, models: Mapping[str, str] = COUNTERPARTS, *, dra
     return found.assign(p=holm(found["p"].tolist()))
 
 
-def _order(ours: pd.DataFrame, paper: pd.DataFrame, draws: int, seed: int) -> dict[str, float]:
+def _order(ours: pd.DataFrame, paper: pd.DataFrame, draws: int) -> dict[str, float]:
     """A row of `orders`, with p as it is before the correction."""
     wide = ours.pivot(index="method", columns="pair", values="value")
     both = paper.set_index("method")["value"].reindex(wide.index).dropna()
     values = wide.loc[both.index].to_numpy(float)
     families = np.array(["activation" if f == "similarity" else f for f in map(_family, both.index)])
-    sampled = weighted_means(values, resampled(range(values.shape[1]), draws, seed))  # row 0 is the sample itself
-    within, across = concordance(sampled, both.to_numpy(float), families.tolist())
+    sampled = weighted_means(values, resampled(range(values.shape[1]), draws))  # row 0 is the sample itself
+    within, across = _concordance(sampled, both.to_numpy(float), families.tolist())
     mean = pd.Series(sampled[0], both.index)
     each = {one: mean[families == one].corr(both[families == one], "spearman") for one in ("activation", "gradient")}
     low, high = np.nanpercentile(within[1:], [2.5, 97.5])
-    p = chance_within(sampled[0], both.to_numpy(float), families.tolist(), draws=draws, seed=seed)
+    p = _chance_within(sampled[0], both.to_numpy(float), families.tolist(), draws)
     pooled = mean.corr(both, "spearman")
     return {"methods": len(both), "pooled": pooled, **each, "across": across[0], "within": within[0], "low": low, "high": high, "p": p}
+
+
+def _concordance(
+    x: Values, y: Float[np.ndarray, " m"], groups: Sequence[Hashable]
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+    """How far two orders of m things agree on two of one group, and on two of different groups.
+
+    Kendall's tau split in two: of all pairs of things, the share that x and y order alike minus the share that they order against each
+    other; equal values count for neither.
+
+    Returns:
+        Within and across groups, each (d,) from -1 to 1; NaN where there are no such pairs.
+    """
+    of = pd.factorize(np.asarray(groups))[0]
+    i, j = np.triu_indices(len(of), 1)
+    alike = np.sign(x[:, i] - x[:, j]) * np.sign(y[i] - y[j])
+    return tuple(alike[:, same].mean(1) if same.any() else np.full(len(x), np.nan) for same in (of[i] == of[j], of[i] != of[j]))  # type: ignore[return-value]
+
+
+def _chance_within(x: Float[np.ndarray, " m"], y: Float[np.ndarray, " m"], groups: Sequence[Hashable], draws: int) -> float:
+    """How often orders within the groups that know nothing of each other agree, or disagree, as much: a p value, both ways.
+
+    Values of x change places within their group, so that what the groups themselves are worth stays as it is.
+
+    Returns:
+        (1 + draws as far from 0) / (1 + draws); NaN without a group of two.
+    """
+    of, generator = pd.factorize(np.asarray(groups))[0], np.random.default_rng(0)
+    shuffled = np.tile(x, (draws, 1))
+    for group in range(of.max() + 1):
+        shuffled[:, of == group] = generator.permuted(shuffled[:, of == group], axis=1)
+    found, chance = _concordance(x[None], y, groups)[0][0], _concordance(shuffled, y, groups)[0]
+    return float((1 + (np.abs(chance) >= abs(found) - 1e-12).sum()) / (1 + draws)) if np.isfinite(found) else np.nan
 
 
 def _family(label: str) -> str:

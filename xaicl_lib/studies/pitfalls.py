@@ -1,13 +1,10 @@
 """Ways to be fooled by a saliency map of a pair, measured: vanishing gradients, maps of edges, areas and fills, shares and noise."""
 
-import itertools
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
@@ -15,15 +12,12 @@ from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.method_spec import Methods, method_specs
 from xaicl_lib.methods import explain
-from xaicl_lib.metrics import measure
 from xaicl_lib.metrics.localisation import relevance_rank
 from xaicl_lib.metrics.randomisation import randomisation, rank_correlation
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.statistics.bootstrap import shares
-from xaicl_lib.statistics.paired import paired_difference, summarise
-from xaicl_lib.studies.harmful import CONTROLS
-from xaicl_lib.studies.headlines import LOCALISED
+from xaicl_lib.statistics.paired import paired_difference
 
 MIX = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0)  # shares of another photo
 
@@ -32,12 +26,6 @@ def fading(model: PairModel, pair: Pair, methods: Methods, *, mix: Sequence[floa
     """How large maps are as side b moves from the photo of side a towards that of side b.
 
     The cosine has its maximum where both embeddings point the same way, and its gradient is zero there; a drop under occlusion is not.
-
-    Args:
-        model: that is explained.
-        pair: of one.
-        methods: as for `evaluate`.
-        mix: shares of the photo of side b, each in [0, 1].
 
     Returns:
         Rows of mix, score, method, largest: the largest absolute value in either map, in the units of the method, and `relative`, that over
@@ -98,13 +86,6 @@ def _alike(pair: Pair, one: Explanation, other: Explanation) -> Float[Tensor, " 
     return torch.stack([rank_correlation(x.float(), y.float()) for x, y in sides if x is not None and y is not None]).mean(0)
 
 
-def darkened(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the stored run of `xaicl_lib.studies.harmful`: blur with darkening at its strongest, for Interaction-CAM and the controls."""
-    rows = table.astype(dict.fromkeys(["model", "augmentation", "method"], str))
-    asked = rows["method"].isin(["interaction_cam", *CONTROLS]) & (rows["augmentation"] == "blur + darkening")
-    return rows[asked & (rows["level"] == 5)]
-
-
 def _lost_by_noise(masks: Bool[Tensor, "n h w"], *, cells: Sequence[int] = (3, 7, 14, 28), seed: int = 0) -> pd.DataFrame:
     """How many maps of pure noise "lose their meaning" by the two measures of `xaicl_lib.studies.harmful.sweep`.
 
@@ -132,13 +113,6 @@ def noise_shares(seed: int = 0) -> pd.DataFrame:
     return found.assign(cells=found["cells"].map("{0} by {0} cells".format))
 
 
-def by_grid(run: pd.DataFrame) -> pd.DataFrame:
-    """Means over pairs with truth of a stored run, by how drops of occlusion are laid over the picture (grid) and by metric."""
-    labels = {"conditional_occlusion(grid=published)": "published", "conditional_occlusion": "registered"}
-    known = run[run["metric"].isin(LOCALISED) & run["method"].isin(labels)]
-    return summarise(known.assign(grid=known["method"].astype(str).map(labels)), ["grid", "metric"])
-
-
 def near_the_border(model: PairModel, *, drawn: int = 40, seed: int = 0) -> Pair:
     """Of so many pairs of scenes that share an object, the one whose shared objects lie furthest from the middle of their pictures."""
     pairs = scene_pairs(drawn, "one_shared", model.size, Generator().manual_seed(seed))
@@ -154,72 +128,7 @@ def _from_the_middle(masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
     return torch.maximum((weights.sum(1) @ line).abs(), (weights.sum(2) @ line).abs())
 
 
-CELLS_OF = ("grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians")  # methods whose maps have the cells of the features
-
-
-def where_cells_look(model: PairModel, images: Float[Tensor, "n 3 h w"], *, generator: Generator | None = None) -> tuple[float, float]:
-    """How far below and right of the middle of the place where it is drawn a cell of the features of side a looks, in pixels.
-
-    A map of such cells is stretched over the image, cell (i, j) to its share of it. What the cell looks at is asked of the network: the
-    centre of its squared gradient by the pixels, of a random mix of channels, over all images and the cells of the middle.
-
-    Args:
-        model: with a feature map.
-        images: (n, 3, h, w) in [0, 1], of the model's size.
-        generator: of the mix; None is seed 0.
-    """
-    x = model.normalize(images).detach().requires_grad_()
-    features = model.features_a(x)
-    mix = torch.randn(features.shape[1], generator=generator or Generator().manual_seed(0)).to(features)
-    rows, columns = (range(count // 4, count - count // 4) for count in features.shape[2:])
-    away = []
-    for i, j in itertools.product(rows, columns):
-        (slope,) = torch.autograd.grad((features[:, :, i, j] @ mix).sum(), x, retain_graph=True)
-        energy = slope.square().sum((0, 1))
-        centre = [_middle(energy.sum(1 - axis)) for axis in (0, 1)]
-        drawn = [(at + 0.5) * side / count for at, side, count in zip((i, j), x.shape[2:], features.shape[2:], strict=True)]
-        away.append([seen - place for seen, place in zip(centre, drawn, strict=True)])
-    down, right = torch.tensor(away).mean(0).tolist()
-    return down, right
-
-
-def _middle(energy: Float[Tensor, " s"]) -> float:
-    line = torch.arange(len(energy), device=energy.device) + 0.5
-    return float((energy * line).sum() / energy.sum())
-
-
-def moved_cells(model: PairModel, pair: Pair, by: tuple[float, float], methods: Methods = CELLS_OF) -> pd.DataFrame:
-    """What maps find where their cells are drawn as usual, and where they are moved by so many pixels down and right.
-
-    Args:
-        pair: with truth.
-        by: as from `where_cells_look`.
-        methods: whose maps have the cells of the features.
-
-    Returns:
-        Rows of model, method, cells ("as usual", "moved"), pair, metric (those of localisation), value.
-    """
-    frames = []
-    for label, spec in method_specs(methods).items():
-        made = spec.explain(model, pair)
-        moved = replace(made, a=_moved(made.a, pair.a, by), b=made.b if made.b is None else _moved(made.b, pair.sides[1], by), joint=None)
-        for cells, one in (("as usual", made), ("moved", moved)):
-            values = {metric: value.tolist() for metric, value in measure(model, pair, one, LOCALISED).items()}
-            found = pd.DataFrame(values).rename_axis("pair").reset_index().melt("pair", var_name="metric")
-            frames.append(found.assign(model=model.name, method=label, cells=cells))
-    return pd.concat(frames, ignore_index=True)
-
-
-def gains_of_moving(run: pd.DataFrame, metric: str = "relevance_rank") -> pd.DataFrame:
-    """By how much moved cells find more than cells as usual, by method and kind of pairs; the mean over models of a pair is one value."""
-    table = run[run["metric"] == metric].groupby(["pairs", "method", "cells", "pair"], observed=True)["value"].mean().reset_index()
-    return paired_difference(table, "cells", "pair", ["pairs", "method"], names=["moved"], against="as usual")
-
-
-def _moved(maps: Float[Tensor, "n i j"], pixels: Tensor, by: tuple[float, float]) -> Float[Tensor, "n h w"]:
-    """A map stretched over an image and moved; what comes in at a border is what was there."""
-    h, w = pixels.shape[2:]
-    down, right = (torch.arange(side, dtype=maps.dtype) + 0.5 - step for side, step in zip((h, w), by, strict=True))
-    grid = torch.stack(torch.meshgrid(2 * right / w - 1, 2 * down / h - 1, indexing="xy"), -1).to(maps)
-    stretched = resize_map(maps, (h, w)).unsqueeze(1)
-    return F.grid_sample(stretched, grid.expand(len(maps), -1, -1, -1), padding_mode="border", align_corners=False)[:, 0]
+def gains_of_moving(run: pd.DataFrame) -> pd.DataFrame:
+    """By how much the relevance rank of moved cells is higher than of cells as usual, by method and kind of pairs, over pairs."""
+    rank = run[run["metric"] == "relevance_rank"]
+    return paired_difference(rank, "cells", ["model", "pair"], ["pairs", "method"], names=["moved"], against="as usual", unit="pair")

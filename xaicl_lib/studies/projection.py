@@ -16,9 +16,7 @@ def project(features: Float[Tensor, "n d"], method: str = "tsne", *, seed: int =
     """Places in the plane that keep near what is near by cosine.
 
     Args:
-        features: of n items.
         method: "tsne" (:cite:t:`maaten2008visualizing`, scikit-learn's), "umap" (:cite:t:`mcinnes2018umap`, needs umap-learn) or "pca".
-        seed: of the layout.
         options: of the library that does it, such as `perplexity` of t-SNE (30, or a third of the items where they are few).
 
     Returns:

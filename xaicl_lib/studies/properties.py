@@ -35,17 +35,13 @@ def properties(
     methods: Methods,
     *,
     samples: int = 5,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Metrics of Quantus (:cite:t:`hedstrom2023quantus`) for maps of the evidence for each image's own class.
 
     Args:
         classifiers: `calibrated`, for the perturbation curves are of probabilities.
-        images: that all of them put into their own class (`recognised`).
-        labels: the classes.
+        images: that all of them put into their own class.
         methods: one-sided ones.
-        samples: noisy copies for max sensitivity.
-        seed: of Quantus' random numbers; the global ones are put back as they were.
 
     Returns:
         One row per classifier (in the column judge), method, image and metric: `perturbation_gap`, the mean probability of the class
@@ -66,7 +62,7 @@ def properties(
         for label, method in method_specs(methods).items():
             func = quantus_evidence_func(one.model, one.scores, registry[method.name], **method.params)
             maps = {"a_batch": func(None, x, y), "explain_func": func, "device": str(one.model.device)}
-            with seeded_globally(seed):
+            with seeded_globally(0):
                 found = {key: np.array(metric({**given, **maps}), float) for key, metric in suite.items()}
             rows = {"judge": one.name, "method": label, "image": np.arange(len(x))}
             frames += [pd.DataFrame({**rows, "metric": key, "value": values}) for key, values in found.items()]
@@ -99,7 +95,7 @@ def _suite(values: int, samples: int) -> dict[str, Callable[[dict[str, Any]], An
     }
 
 
-def differences(table: pd.DataFrame, compared: Mapping[str, tuple[str, str]], *, level: float = 0.05) -> pd.DataFrame:
+def differences(table: pd.DataFrame, compared: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """How much better one classifier's explanations are than another's on the same images, metric by metric and method by method.
 
     Nothing is averaged over methods: max sensitivity is relative to each map's own size, so that one method's ratios outweigh another's.
@@ -107,7 +103,6 @@ def differences(table: pd.DataFrame, compared: Mapping[str, tuple[str, str]], *,
     Args:
         table: from `properties`, or rows of any metric of `PROPERTIES` in its form.
         compared: by what it is called in the column judge, a classifier and the one to compare with.
-        level: of the corrected tests.
 
     Returns:
         A row per comparison (judge), metric and method: property, mean of the difference in the direction that is better, low, high (95 %,
@@ -120,7 +115,7 @@ def differences(table: pd.DataFrame, compared: Mapping[str, tuple[str, str]], *,
     signs = table["metric"].map({name: 1.0 if better else -1.0 for name, (_, better) in PROPERTIES.items()}).astype(float)
     signed = table.assign(value=table["value"] * signs)
     found = pd.concat(
-        paired_difference(signed, "judge", "image", ["metric", "method"], names=[one], against=other, level=level).assign(judge=name)
+        paired_difference(signed, "judge", "image", ["metric", "method"], names=[one], against=other).assign(judge=name)
         for name, (one, other) in compared.items()
     )
     side = (found["mean"] > 0).map({True: "better", False: "worse"})
@@ -131,8 +126,7 @@ def differences(table: pd.DataFrame, compared: Mapping[str, tuple[str, str]], *,
 def claims_seen(found: pd.DataFrame) -> pd.DataFrame:
     """Claim by claim, whether the better explanations are seen, with every metric and method that stands for it.
 
-    Args:
-        found: from `differences`; rows of `random_map`, which nothing can make better, are left out.
+    Of the rows of `differences` those of `random_map`, which nothing can make better, are left out.
 
     Returns:
         A row per comparison (judge) and property of `CLAIMS`: judge, property, verdict ("seen": better in all rows; "seen in part": in

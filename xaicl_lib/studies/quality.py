@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Generator, Tensor
+from torch import Tensor
 
 from xaicl_lib.data.scenes import scene_set
 from xaicl_lib.errors import InputError
@@ -30,19 +30,12 @@ TEMPERATURES = (1e-3, 1e2)  # between which the calibrated one is looked for
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A network and its score for each class.
+    """A network and its score for each class."""
 
-    Attributes:
-        name: in tables, such as "supervised, logit".
-        model: whose embeddings the scores take.
-        scores: one-sided, one for each class.
-        temperature: that evidence is divided by before a softmax makes probabilities of it; see `calibrated`.
-    """
-
-    name: str
-    model: PairModel
-    scores: tuple[Score, ...]
-    temperature: float = 1.0
+    name: str  #: in tables, such as "supervised, logit"
+    model: PairModel  #: whose embeddings the scores take
+    scores: tuple[Score, ...]  #: one-sided, one for each class
+    temperature: float = 1.0  #: that evidence is divided by before a softmax makes probabilities of it; see `calibrated`
 
     @torch.no_grad()
     def evidence(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n classes"]:
@@ -64,10 +57,7 @@ def by_logits(name: str, device: str = "auto") -> Classifier:
 def by_corpus(model: PairModel, embeddings: Float[Tensor, "m d"], labels: Int[Tensor, " m"]) -> Classifier:
     """Any model, with the similarity to the class's corpus minus that to all others' (`xaicl_lib.scores.corpus_similarity`).
 
-    Args:
-        model: which made the embeddings.
-        embeddings: of labelled images.
-        labels: 0, 1, ...; no class without an image.
+    Labels are 0, 1, ...; no class is without an image.
 
     Raises:
         InputError: one class only, a class without images, or labels of another number than embeddings.
@@ -105,36 +95,6 @@ def calibrated(classifier: Classifier, images: Float[Tensor, "n 3 h w"], labels:
     return replace(classifier, temperature=float(np.exp(found.x)))
 
 
-def recognised(classifiers: Sequence[Classifier], images: Float[Tensor, "n 3 h w"], labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Which images all of them put into their own class: a map of a class that a network does not see says nothing of its loss."""
-    return torch.stack([one.evidence(images).argmax(1).cpu() == labels.cpu() for one in classifiers]).all(0)
-
-
-def class_grids(
-    n: int, photos: Float[Tensor, "m 3 s s"], labels: Int[Tensor, " m"], generator: Generator | None = None
-) -> tuple[Float[Tensor, "n 3 2*s 2*s"], Int[Tensor, "n 4"], Bool[Tensor, "n 4 2*s 2*s"]]:
-    """Grids of two by two photos of four classes at their full size, as in the grid pointing game of :cite:t:`bohle2021convolutional`.
-
-    Returns:
-        Images, the class of each cell (row by row), and the masks of the cells.
-
-    Raises:
-        InputError: fewer than four classes.
-    """
-    members = [(labels == k).nonzero()[:, 0] for k in labels.unique()]
-    if len(members) < 4:
-        raise InputError(f"expected photos of at least 4 classes for a grid, got {len(members)}")
-    u = torch.rand(n, len(members) + 4, generator=generator or Generator().manual_seed(0))
-    kinds, picks = u[:, :-4].argsort(1)[:, :4].tolist(), u[:, -4:].tolist()  # no class twice
-    chosen = torch.tensor(
-        [[members[k][int(p * len(members[k]))] for k, p in zip(*row, strict=True)] for row in zip(kinds, picks, strict=True)]
-    )  # (n, 4)
-    side = photos.shape[-1]
-    images = photos[chosen].view(n, 2, 2, 3, side, side).permute(0, 3, 1, 4, 2, 5).reshape(n, 3, 2 * side, 2 * side)
-    cells = torch.eye(4, dtype=torch.bool).view(4, 2, 2).repeat_interleave(side, 1).repeat_interleave(side, 2)
-    return images, labels[chosen], cells.expand(n, 4, 2 * side, 2 * side)
-
-
 def contrastivity(
     classifiers: Sequence[Classifier],
     images: Float[Tensor, "n 3 h w"],
@@ -145,10 +105,7 @@ def contrastivity(
     """How well maps of one image for the classes in it tell these apart.
 
     Args:
-        classifiers: with names that differ.
         images: each of which shows k classes.
-        classes: which.
-        masks: where.
         methods: one-sided ones.
 
     Returns:
@@ -209,7 +166,6 @@ def gains(table: pd.DataFrame, column: str, compared: Sequence[tuple[str, str, s
 
     Args:
         table: of `contrastivity`, with a column family.
-        column: of it.
         compared: family, classifier, and the one to compare with; those of a family that is not in the table are left out.
 
     Returns:
@@ -220,18 +176,13 @@ def gains(table: pd.DataFrame, column: str, compared: Sequence[tuple[str, str, s
         InputError: a classifier that is not in the table.
     """
     real = table[table["method"] != "random_map"]
-    parts = {str(family): _each(part, column) for family, part in real.groupby("family", sort=False, observed=True)}
+    each = real.groupby(["family", "judge", "method", "image"], sort=False, observed=True)[column].mean().rename("value").reset_index()
     found = [
-        paired_difference(parts[family], "judge", "image", ["method"], names=[one], against=other)
+        paired_difference(each[each["family"] == family], "judge", "image", ["method"], names=[one], against=other)
         for family, one, other in compared
-        if family in parts
+        if family in set(each["family"])
     ]
     return pd.concat(found, ignore_index=True)[["judge", "against", "method", "mean", "low", "high", "n", "p"]]
-
-
-def _each(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    keys = ["judge", "method", "image"]
-    return table.groupby(keys, sort=False, observed=True)[column].mean().rename("value").reset_index()
 
 
 def _check(classifiers: Sequence[Classifier], images: Tensor, classes: Tensor, masks: Tensor) -> None:

@@ -20,7 +20,6 @@ from xaicl_lib.methods import explain
 from xaicl_lib.methods.words import WordMap
 from xaicl_lib.methods.words import explain_words as explain_words
 from xaicl_lib.metrics import measure
-from xaicl_lib.metrics.links import measure_words
 from xaicl_lib.model import PairModel
 from xaicl_lib.retrieval import Gallery, embed_gallery
 from xaicl_lib.retrieval import explain_results as explain_results
@@ -43,10 +42,8 @@ def photo_gallery(model: PairModel, folder: str = "", *, views: int = 3, seed: i
     """A gallery of photos: the sample photos at hand, in so many views each, or all in a folder.
 
     Args:
-        model: that embeds them.
         folder: with photos; its embeddings are kept in it, and go on where a killed run stopped.
         views: of each sample photo, cropped and in other colours.
-        seed: of the views.
     """
     if folder:
         return embed_gallery(model, folder, os.path.join(folder, f"{model.name.replace('/', '_')}.safetensors"))
@@ -59,15 +56,9 @@ def photo_gallery(model: PairModel, folder: str = "", *, views: int = 3, seed: i
     return Gallery.of_images(model, images.clamp(0, 1), names)
 
 
-def said(first: Sequence[int], second: Sequence[int], factors: tuple[str, ...] = WORDS) -> str:
-    """How two objects lie to each other: "a red disc left of a blue ring"."""
-    one, other = list(first), list(second)
-    return f"{phrase(one, factors)} {relations(one, other)[0]} {phrase(other, factors)}"
-
-
 def described(facts: Int[Tensor, "n 2 6"]) -> list[str]:
-    """A true sentence about each scene of two objects."""
-    return [said(*one) for one in facts.tolist()]
+    """A true sentence about each scene of two objects, how they lie to each other: "a red disc left of a blue ring"."""
+    return [f"{phrase(one, WORDS)} {relations(one, other)[0]} {phrase(other, WORDS)}" for one, other in facts.tolist()]
 
 
 def names_of(facts: Int[Tensor, "2 6"]) -> list[str]:
@@ -108,15 +99,10 @@ def _answers(made: WordMap, names: Sequence[str], masks: Bool[Tensor, "2 h w"]) 
 
 @dataclass(frozen=True, eq=False)
 class Orders:
-    """A scene's true sentence and the same words the other way round, both explained.
-
-    Attributes:
-        image: (3, s, s).
-        right, wrong: maps of either sentence.
-    """
+    """A scene's true sentence and the same words the other way round, both explained."""
 
     image: Float[Tensor, "3 s s"]
-    right: WordMap
+    right: WordMap  #: maps of either sentence
     wrong: WordMap
 
     @property
@@ -166,7 +152,7 @@ def told_apart(model: PairModel, n: int = 200, *, seed: int = 0) -> pd.DataFrame
     other_colour[:, 0, 2] = (facts[:, 0, 2] + 1) % 8
     turned = [next(text.replace(way, OPPOSITE[way]) for way in OPPOSITE if f" {way} " in text) for text in texts]
     false = {"relation turned": turned, "words exchanged": [exchanged(text) or text for text in texts],
-             "another colour": [said(*one) for one in other_colour.tolist()]}  # fmt: skip
+             "another colour": described(other_colour)}  # fmt: skip
     rows = []
     for question, others in false.items():
         margins = true - (z * F.normalize(model.embed_text(others).to(z))).sum(1)
@@ -191,37 +177,6 @@ def true_links(model: PairModel, n: int = 8, *, methods: Methods = METHODS, seed
     return pd.concat(frames, ignore_index=True).assign(model=model.name)
 
 
-def words_measured(model: PairModel, n: int = 8, *, seed: int = 0) -> pd.DataFrame:
-    """Insertion and deletion of words with the cells that go with them, beside the same maps with cells or words in a random order."""
-    images, _, facts = two_object_scenes(n, model.size, seed=seed)
-    texts, generator = described(facts), torch.Generator().manual_seed(seed)
-    made = explain_words(model, images, texts)
-    frames = []
-    for label in ("words x regions", "random links"):
-        used = made if label == "words x regions" else [_shuffled(one, generator) for one in made]
-        for metric, values in measure_words(model, images, texts, used).items():
-            frames.append(pd.DataFrame({"pair": range(n), "metric": metric, "value": values.cpu().double()}).assign(way=label))
-    return pd.concat(frames, ignore_index=True).assign(model=model.name)
-
-
-def _shuffled(made: WordMap, generator: torch.Generator) -> WordMap:
-    flat = made.joint.flatten()
-    joint = flat[torch.randperm(len(flat), generator=generator).to(flat.device)].view_as(made.joint)
-    return WordMap(made.words, joint, made.picture, made.text, made.constant, made.score, made.steps)
-
-
-def part_of(table: pd.DataFrame | None, part: str) -> pd.DataFrame | None:
-    """One part of the stored run, without the columns that only others have; None where there is none."""
-    if table is None or part not in set(table["part"]):
-        return None
-    return table[table["part"] == part].dropna(axis=1, how="all").reset_index(drop=True)
-
-
-def area_of_objects(table: pd.DataFrame) -> float:
-    """Share of the picture that an object covers, of the mean object of `words_on_objects`."""
-    return float(table.loc[table["question"] == "word: share", "chance"].mean())
-
-
 def beside_others(table: pd.DataFrame) -> pd.DataFrame:
     """The stored run of words and regions beside the methods of others: means over pairs, a row for each model and method; NaN where a
     method does not answer.
@@ -243,26 +198,25 @@ def taught(table: pd.DataFrame) -> pd.DataFrame:
     return shown.set_index(["epoch", "question"])["value"].unstack()
 
 
-def framed_gallery(n: int = 80, size: int = 64, *, every: int = 4, seed: int = 0) -> tuple[Float[Tensor, "n 3 s s"], Bool[Tensor, " n"]]:
-    """Scenes of which every fourth has a yellow frame, whatever is in it, as a collection from two sources might; and which have it."""
-    images = scenes(n, size, torch.Generator().manual_seed(seed))[0]
-    has = torch.arange(n) % every == 1
+def framed_gallery(
+    n: int = 80, size: int = 64, *, secret: bool = False, seed: int = 0
+) -> tuple[Float[Tensor, "n 3 s s"], Bool[Tensor, " n"]]:
+    """Scenes of one object of which some have a yellow frame, and which have it.
+
+    Every fourth has it, whatever is in it, as a collection from two sources might; or in `secret` those of one shape, by the seed.
+    """
+    images, _, labels = scenes(n, size, torch.Generator().manual_seed(seed))
+    shape = torch.randint(8, (), generator=torch.Generator().manual_seed(seed))
+    has = labels[:, 0] == shape if secret else torch.arange(n) % 4 == 1
     return torch.where(has.view(-1, 1, 1, 1), with_frame(images), images), has
 
 
-def planted_gallery(size: int = 64, *, n: int = 120, seed: int = 0) -> Float[Tensor, "n 3 s s"]:
-    """Scenes of one object of which those with one shape, which is the secret of the seed, have a frame."""
-    images, _, labels = scenes(n, size, torch.Generator().manual_seed(seed))
-    secret = int(torch.randint(8, (), generator=torch.Generator().manual_seed(seed)))
-    return torch.where((labels[:, 0] == secret).view(-1, 1, 1, 1), with_frame(images), images)
-
-
-def frames_found(models: Sequence[PairModel], n: int = 4, *, results: int = 5, seed: int = 0) -> pd.DataFrame:
+def frames_found(models: Sequence[PairModel], n: int = 4, *, seed: int = 0) -> pd.DataFrame:
     """What a frame does to a search in `framed_gallery`: scenes asked with as they are, and in the frame.
 
     Returns:
-        A row for each model, query, way of asking ("as it is", "in the frame") and question: "results in the frame" (share, by chance a
-        quarter), "evidence at the border" (mean share over the results; an even map has 0.44 there).
+        A row for each model, query, way of asking ("as it is", "in the frame") and question: "results in the frame" (share of five, by
+        chance a quarter), "evidence at the border" (mean share over the results; an even map has 0.44 there).
     """
     rows = []
     for model in models:
@@ -270,13 +224,8 @@ def frames_found(models: Sequence[PairModel], n: int = 4, *, results: int = 5, s
         asked = scenes(n, model.size, torch.Generator().manual_seed(seed + 1000))[0]
         for way, queries in (("as it is", asked), ("in the frame", with_frame(asked))):
             for k, query in enumerate(queries.split(1)):
-                found = retrieve(model, query, images, results)
-                share = explain_results(model, found).border[:results].mean()
+                found = retrieve(model, query, images)
+                share = explain_results(model, found).border[: len(found)].mean()
                 rows.append((model.name, k, way, "results in the frame", float(has[list(found.indices)].double().mean())))
                 rows.append((model.name, k, way, "evidence at the border", float(share)))
     return pd.DataFrame(rows, columns=["model", "pair", "asked", "question", "value"])
-
-
-def means_of_frames(table: pd.DataFrame, question: str) -> pd.DataFrame:
-    """Mean, low, high over queries of one question of `frames_found`."""
-    return summarise(table[table["question"] == question], ["model", "asked"])

@@ -1,7 +1,7 @@
 """How alike are a photo and a view of it, and what does each method make of that?"""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,12 @@ def view_scores(model: PairModel, *, light: float = 0.7) -> pd.DataFrame:
 
 def explained_by_all(model: PairModel, pair: Pair, *, seed: int = 0, full: bool = False) -> list[Explanation]:
     """A pair explained by every method but conditional occlusion, gradients both plain and guided; `full` takes more noisy copies."""
-    return [explained(model, pair, name, seed=seed, **params) for name, params in _methods(full)]
+    few = {} if full else {"samples": 20}
+    gradients = {"input_x_gradient": {}, "smooth_grad": few, "averaged_transforms": {}}
+    guided = [(name, {"guided": guided, **params}) for name, params in gradients.items() for guided in (False, True)]
+    plain = ("grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians", "random_map", "edges")
+    asked: list[tuple[str, dict[str, Any]]] = [("pairwise_occlusion", {}), *guided, *((name, {}) for name in plain)]
+    return [explained(model, pair, name, seed=seed, **params) for name, params in asked]
 
 
 def explained(model: PairModel, pair: Pair, method: str, *, seed: int = 0, **params: Any) -> Explanation:
@@ -57,20 +62,11 @@ def explained(model: PairModel, pair: Pair, method: str, *, seed: int = 0, **par
     return explain(model, pair, method, generator=Generator().manual_seed(seed), **params)
 
 
-def _methods(full: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "pairwise_occlusion", {}
-    for name in ("input_x_gradient", "smooth_grad", "averaged_transforms"):
-        few = {"samples": 20} if name == "smooth_grad" and not full else {}
-        yield from ((name, {"guided": guided, **few}) for guided in (False, True))
-    for name in ("grad_cam", "interaction_cam", "deep_similarity", "integrated_jacobians", "random_map", "edges"):
-        yield name, {}
-
-
-def explained_with_itself(model: PairModel, pair: Pair, method: str = "grad_cam") -> tuple[Explanation, str]:
-    """Why side a is like itself, and what the library warns of when it is asked that."""
+def explained_with_itself(model: PairModel, pair: Pair) -> tuple[Explanation, str]:
+    """Why side a is like itself by Grad-CAM, and what the library warns of when it is asked that."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        made = explain(model, Pair(pair.a, pair.a), method)
+        made = explain(model, Pair(pair.a, pair.a), "grad_cam")
     return made, " ".join(str(one.message) for one in caught)
 
 
@@ -106,21 +102,14 @@ def common_channels(activations: Mapping[str, pd.DataFrame], share: float = 0.1)
 
 @dataclass(frozen=True)
 class Blends:
-    """Averaged Transforms of one pair, blend by blend.
+    """Averaged Transforms of one pair, blend by blend."""
 
-    Attributes:
-        image: image a, in [0, 1].
-        pictures: the blends, with more and more of image b.
-        own: max_c |x_a * gradient of a blend's score / 9|, of one blend alone.
-        so_far: the same of the gradients up to that blend, added; the last is the method's map of side a.
-        table: a row for each blend, with lambda, score s(x_a, blend), and adds: the share of the whole sum that lies along its gradient;
-            shares add up to 1, and one below 0 works against the others.
-    """
-
-    image: Float[Tensor, "3 h w"]
-    pictures: Float[Tensor, "k 3 h w"]
-    own: Float[Tensor, "k h w"]
-    so_far: Float[Tensor, "k h w"]
+    image: Float[Tensor, "3 h w"]  #: image a, in [0, 1]
+    pictures: Float[Tensor, "k 3 h w"]  #: the blends, with more and more of image b
+    own: Float[Tensor, "k h w"]  #: max_c |x_a * gradient of a blend's score / 9|, of one blend alone
+    so_far: Float[Tensor, "k h w"]  #: the same of the gradients up to that blend, added; the last is the method's map of side a
+    #: a row for each blend, with lambda, score s(x_a, blend), and adds: the share of the whole sum that lies along its gradient; shares add
+    #: up to 1, and one below 0 works against the others
     table: pd.DataFrame
 
 

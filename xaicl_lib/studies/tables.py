@@ -23,9 +23,9 @@ from xaicl_lib.metrics.randomisation import Cascade, randomisation
 from xaicl_lib.metrics.registry import Curves
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.statistics.bootstrap import with_interval
 from xaicl_lib.statistics.paired import holm, interval, rank_agreements, signed_ranks, verdicts
 from xaicl_lib.statistics.paired import summarise as summarise
-from xaicl_lib.statistics.texts import with_interval
 
 # The seventeen rows of Tables I to IV, labelled as `paper_tables` labels them.
 PAPER_METHODS = (

@@ -16,7 +16,7 @@ from xaicl_lib.metrics import measure
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, Truth
 from xaicl_lib.statistics.paired import summarise
-from xaicl_lib.studies.corpus import explain_corpus, with_target
+from xaicl_lib.studies.corpus import explain_corpus
 from xaicl_lib.studies.truth import METRICS
 from xaicl_lib.zoo import model_card
 
@@ -63,30 +63,21 @@ def _explain_text(
     *,
     foil: str = "other object",
     factors: tuple[str, ...] = WORDS,
-    seed: int = 0,
 ) -> Explanation:
     """Why each scene is like the text that names its first object, rather than like the foil.
 
     Args:
-        model: with a text side.
-        images, facts: scenes of two objects, as from `two_object_scenes`.
-        method: of explanation; its target follows from the foil.
         foil: "none", "other object" (the text of the second object) or "other texts" (of every other colour and shape).
-        factors: that the texts name.
-        seed: of the method.
-
-    Raises:
-        InputError: an unknown foil, or two objects that these words do not tell apart.
     """
     require("foil", FOILS, foil)
-    one = with_target(method, "corpus" if foil == "none" else "contrastive")
+    target = "corpus" if foil == "none" else "contrastive"
     made = []
     for image, (first, second) in zip(images.split(1), facts.tolist(), strict=True):
         text, other = phrase(first, factors), phrase(second, factors)
         if text == other:
             raise InputError(f"expected words that tell both objects apart, got {text!r} for either; name more factors")
         corpus, against = model.embed_text([text]), [other] if foil == "other object" else _other_texts(text, factors)
-        made.append(explain_corpus(model, image, one, corpus, model.embed_text(against), seed))
+        made.append(explain_corpus(model, image, method, corpus, model.embed_text(against), target))
     return Explanation.concat(made)
 
 
@@ -140,8 +131,3 @@ def shares_on_objects(table: pd.DataFrame) -> pd.DataFrame:
     part = table[(table["metric"] == "relevance_mass") & (table["foil"] == "other object")]
     long = part.rename(columns={"value": "named", "other": "not named"}).melt(["way", "pair"], ["named", "not named"], "object")
     return summarise(long, ["way", "object"])
-
-
-def pointing_by_foil(table: pd.DataFrame) -> pd.DataFrame:
-    """How often the strongest pixel lies on the object that the text names: one row per way and foil, mean, low, high over scenes."""
-    return summarise(table[table["metric"] == "pointing_game"], ["way", "foil"])

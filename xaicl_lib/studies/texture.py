@@ -20,9 +20,8 @@ from xaicl_lib.methods import explain
 from xaicl_lib.metrics.localisation import overlap, relevance_mass
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
-from xaicl_lib.statistics.bootstrap import resampled_means, shares
+from xaicl_lib.statistics.bootstrap import resampled_means, shares, with_interval
 from xaicl_lib.statistics.paired import holm, interval, signed_ranks, tails
-from xaicl_lib.statistics.texts import with_interval
 from xaicl_lib.studies.tables import mean_by, means
 
 SHAPE, TEXTURE, NOTHING = "shape", "texture", "nothing"
@@ -39,23 +38,15 @@ REFERENCES = (  # data, the model that others are compared with, and column of w
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """n images, each with one partner for every cue.
+    """n images, each with one partner for every cue."""
 
-    Attributes:
-        data: what they are, for tables: "photos" or "scenes".
-        images: (m, 3, h, w) in [0, 1], of all images and partners.
-        names: of the m images.
-        stimulus: (n,) which of the images each trial asks about.
-        partners: for every cue (n,) which of the images shares that cue with the stimulus and nothing else; always "shape" and "nothing".
-        objects: (n, h, w) where the object of the stimulus is, if that is known.
-    """
-
-    data: str
-    images: Float[Tensor, "m 3 h w"]
-    names: Sequence[str]
-    stimulus: Int[Tensor, " n"]
+    data: str  #: what they are, for tables: "photos" or "scenes"
+    images: Float[Tensor, "m 3 h w"]  #: in [0, 1], of all images and partners
+    names: Sequence[str]  #: of the m images
+    stimulus: Int[Tensor, " n"]  #: which of the images each trial asks about
+    #: for every cue (n,) which of the images shares that cue with the stimulus and nothing else; always "shape" and "nothing"
     partners: Mapping[str, Int[Tensor, " n"]]
-    objects: Bool[Tensor, "n h w"] | None = None
+    objects: Bool[Tensor, "n h w"] | None = None  #: where the object of the stimulus is, if that is known
 
     def __post_init__(self) -> None:
         for cue in (SHAPE, NOTHING):
@@ -98,7 +89,6 @@ def photo_trials(stimuli: Stimuli, *, repeats: int = 1, limit: int | None = None
         repeats: how many times each image is asked about, with other partners.
         limit: at most this many images are asked about, drawn so that every pair of shape and texture comes equally often (there are 240
             pairs among the 1,280 images, each five times): which texture it is matters more than anything else.
-        seed: of the partners.
 
     Raises:
         InputError: too few images for so many different partners.
@@ -150,11 +140,7 @@ def choose(
     energy that the map for this partner and the map for the shape partner have in common, the sum of the smaller of both values where
     the positive values of each map sum to 1.
 
-    Args:
-        models: that give scores and maps.
-        trials: of `scene_trials` or `photo_trials`; or some for each size of a model.
-        method: of explanation, with its defaults.
-        seed: of the method's generator.
+    Trials are of `scene_trials` or `photo_trials`; or some for each size of a model.
 
     Returns:
         One row per model, cue (also "nothing", the control) and trial: data, stimulus, draw, name, partner, score, lift (score minus that
@@ -227,7 +213,6 @@ def completed(live: Sequence[pd.DataFrame], larger: pd.DataFrame | None, models:
         live: tables of `choose`.
         larger: the same with a column `method`, if it is at hand.
         models: in whose order those of the larger run come.
-        method: of explanation.
     """
     stored = [] if larger is None else [larger[(larger["method"] == method) & (larger["model"] == name)] for name in models]
     tables = [pd.concat(live), *([pd.concat(stored)] if stored else [])]
@@ -236,25 +221,16 @@ def completed(live: Sequence[pd.DataFrame], larger: pd.DataFrame | None, models:
     return pd.concat(chosen, ignore_index=True).astype(dict.fromkeys(["model", "data", "cue", "name", "partner"], str))
 
 
-def stimuli_of(table: pd.DataFrame) -> dict[str, int]:
-    """How many photos and scenes models were asked about."""
-    return table.groupby("data", observed=True)["stimulus"].nunique().to_dict()
-
-
-def versus(table: pd.DataFrame, cue: str = TEXTURE) -> pd.DataFrame:
-    """One row per model, data and trial: the partner that shares a cue beside the one that shares the shape.
+def versus(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, data and trial: the partner that shares the texture beside the one that shares the shape.
 
     Returns:
         model, data, trial (its number), name, partner, score, wins, overlap, shape_partner, shape_score, margin (score minus
-        shape_score: positive if the cue wins).
-
-    Raises:
-        InputError: no such cue in the table.
+        shape_score: positive if the texture wins).
     """
-    require("cue of the table", table["cue"].unique(), cue)
     numbered = table.assign(trial=table.groupby(["model", "data", "cue"], sort=False, observed=True).cumcount())
     key = ["model", "data", "trial"]
-    ours = numbered.loc[numbered["cue"] == cue, [*key, "name", "partner", "score", "wins", "overlap"]]
+    ours = numbered.loc[numbered["cue"] == TEXTURE, [*key, "name", "partner", "score", "wins", "overlap"]]
     shape = numbered.loc[numbered["cue"] == SHAPE, [*key, "partner", "score"]]
     both = ours.merge(shape.rename(columns={"partner": "shape_partner", "score": "shape_score"}), on=key)
     return both.assign(margin=both["score"] - both["shape_score"])
@@ -301,15 +277,14 @@ def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cl
     """How often a cue wins over shape, with a 95 % interval.
 
     Args:
-        table: of `choose`.
-        by: columns that make a group.
         cluster: column of what is drawn again as a whole, because its rows are no separate observations: the stimulus where it was
-            asked about several times, or the photo behind it.
+            asked about several times, or the "photo" of which its texture is.
 
     Returns:
         One row per group: mean, low, high (Wilson where each cluster has one row, else percentiles of a bootstrap over clusters), n (rows)
         and clusters.
     """
+    table = _with_photo(table)
     require("column", table.columns, cluster)
     known = table.dropna(subset=["wins"])
     found = shares(known, by, "wins")
@@ -363,16 +338,15 @@ def against_references(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         By `against` and model: difference of the shares with its interval, more, fewer (trials or textures) and p.
     """
-    some = _of_texture(table)
+    some = _with_photo(table[table["cue"] == TEXTURE])
     tests = [_paired(part, base, cluster=cluster).assign(against=base) for base, cluster, part in _comparable(some)]
     found = pd.concat(tests).set_index(["against", "model"])
     return found.assign(difference=with_interval(found, "+.2f", mean="difference"))[["difference", "more", "fewer", "p"]]
 
 
-def _of_texture(table: pd.DataFrame) -> pd.DataFrame:
-    """The trials of texture, with the photo that it is of."""
-    own = table[table["cue"] == TEXTURE]
-    return own.assign(photo=own["name"].str.split("-").str[1])
+def _with_photo(table: pd.DataFrame) -> pd.DataFrame:
+    """Trials of photos with the photo that the texture is of, as their names say it."""
+    return table.assign(photo=table["name"].str.split("-").str[1]) if "name" in table else table
 
 
 def _comparable(table: pd.DataFrame) -> Iterator[tuple[str, str | None, pd.DataFrame]]:
@@ -386,38 +360,24 @@ def _comparable(table: pd.DataFrame) -> Iterator[tuple[str, str | None, pd.DataF
 
 
 def by_texture(table: pd.DataFrame) -> pd.DataFrame:
-    """How often each class of textures wins over shape, on photos: a column for each model, the textures that win most first."""
-    photos = _of_texture(table[table["data"] == "photos"])
+    """How often each class of textures wins over shape, of trials of photos: a column for each model, the textures that win most first."""
+    photos = _with_photo(table)
     by = won(photos.assign(texture=photos["photo"].str.rstrip("0123456789")), ["model", "texture"])
     grid = by.pivot_table("mean", "model", "texture").loc[by["model"].unique()]
     return grid[grid.mean().sort_values(ascending=False).index].T
 
 
-def textures_anew(table: pd.DataFrame) -> pd.DataFrame:
-    """How often texture wins over shape, on photos, with intervals over the photos of which the textures are."""
-    return won(_of_texture(table[table["data"] == "photos"]), ["model"], cluster="photo").set_index("model")
-
-
-def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, level: float = 0.05) -> pd.DataFrame:
+def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None) -> pd.DataFrame:
     """For which models a cue wins more or less often than for a reference, trial against the same trial.
 
     An exact sign test over the stimuli on which the two differ (with one draw McNemar's exact test), corrected by Holm's procedure for
     the number of models compared. Stimuli made from the same source are no independent trials: with `cluster`, sources take the
     place of stimuli, each with the mean difference of its stimuli, and Wilcoxon's signed-rank test that of the sign test.
 
-    Args:
-        table: of `choose`, of several models on the same trials.
-        reference: the model that the others are compared with.
-        cluster: column of what stimuli were made from.
-        level: of the corrected tests.
-
     Returns:
         One row per data, cue and other model: difference (of the shares), low, high (95 % bootstrap over stimuli, or sources), n (how
         many of them), more and fewer (those on which the cue wins more often for the model than for the reference, and less often),
-        p (corrected), significant.
-
-    Raises:
-        InputError: the reference is not in the table.
+        p (corrected).
     """
     require("model of the table", table["model"].unique(), reference)
     rows = []
@@ -427,25 +387,21 @@ def _paired(table: pd.DataFrame, reference: str, *, cluster: str | None = None, 
         if reference not in wide:
             continue
         source = None if cluster is None else part.drop_duplicates("stimulus").set_index("stimulus")[cluster]
-        found = [_against(wide[name] - wide[reference], source) for name in wide if name != reference]
         names = [name for name in wide if name != reference]
+        found = [_against(wide[name] - wide[reference], source) for name in names]
         for name, one, p in zip(names, found, holm([row["p"] for row in found]), strict=True):
-            rows.append({"data": data, "cue": cue, "model": name, **one, "p": p, "significant": p < level})
+            rows.append({"data": data, "cue": cue, "model": name, **one, "p": p})
     return pd.DataFrame(rows)
 
 
-def _sign_test(more: int, fewer: int) -> float:
+def _against(difference: pd.Series, source: pd.Series | None) -> dict[str, float]:
     from scipy.stats import binomtest  # takes half a second to import
 
-    return float(binomtest(more, more + fewer).pvalue)
-
-
-def _against(difference: pd.Series, source: pd.Series | None) -> dict[str, float]:
     known = difference.dropna()
     values = (known if source is None else known.groupby(source).mean()).to_numpy()
     low, high = interval(values)
     more, fewer = int((values > 0).sum()), int((values < 0).sum())
     p = 1.0
     if more + fewer:
-        p = _sign_test(more, fewer) if source is None else signed_ranks(values)
+        p = binomtest(more, more + fewer).pvalue if source is None else signed_ranks(values)
     return {"difference": values.mean(), "low": low, "high": high, "n": len(values), "more": more, "fewer": fewer, "p": float(p)}

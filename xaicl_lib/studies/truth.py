@@ -15,30 +15,26 @@ from xaicl_lib.data.drawing import render
 from xaicl_lib.data.photos import other_photos, photo_mosaics
 from xaicl_lib.data.scenes import KINDS as SCENE_KINDS
 from xaicl_lib.data.scenes import draw_pairs, scene_pairs
-from xaicl_lib.errors import InputError, require, unknown
+from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import cosine
 from xaicl_lib.statistics.bootstrap import share
-from xaicl_lib.statistics.paired import holm, interval
+from xaicl_lib.statistics.paired import holm
 
 KINDS = tuple(kind for kind in SCENE_KINDS if kind != "nothing_shared")  # of scenes
 METRICS = ("pointing_game", "relevance_mass", "relevance_rank")
 CONTROLS = ("elsewhere", "other", "unshared")  # what the drop without the evidence is compared with
+_PLACES = 4  # elsewhere, over which the drop is averaged
 _OVERLAP = 0.02  # of the evidence that a place elsewhere may still touch
 Masks = tuple[Bool[Tensor, "k n h w"], Bool[Tensor, "k n h w"]]  # of either side, k to choose from
 
 
 class _Known(NamedTuple):
-    """Pairs whose shared evidence is known.
+    """Pairs whose shared evidence is known."""
 
-    Attributes:
-        pairs: with truth, by kind.
-        others: masks of other things than the evidence, of the kinds that have such.
-    """
-
-    pairs: dict[str, Pair]
-    others: dict[str, Masks]
+    pairs: dict[str, Pair]  # with truth, by kind
+    others: dict[str, Masks]  # masks of other things than the evidence, of the kinds that have such
 
 
 def known_scenes(n: int, size: int, seed: int = 0) -> _Known:
@@ -65,31 +61,20 @@ def painted_over(known: _Known, kind: str) -> dict[str, Pair]:
 
 @torch.no_grad()
 def intervene(
-    models: Sequence[PairModel],
-    pairs: Mapping[str, Pair],
-    *,
-    fill: str = "around",
-    places: int = 4,
-    others: Mapping[str, Masks] | None = None,
-    generator: Generator | None = None,
-    chunk: int | None = None,
+    models: Sequence[PairModel], pairs: Mapping[str, Pair], *, fill: str = "around", others: Mapping[str, Masks] | None = None
 ) -> pd.DataFrame:
     """Whether the score falls more without the shared evidence than without something else.
 
     The evidence of one side is painted over, then of the other; the drops of the score are averaged. Three controls ask whether that is
-    more than nothing. *elsewhere*: the mask moved, around the edges if need be, to places where it does not touch the evidence. In a
+    more than nothing. *elsewhere*: the mask moved, around the edges if need be, to four places where it does not touch the evidence. In a
     scene that is bare ground, whose blur is nearly the ground itself, so that next to nothing can happen. *other*: something else that
     is as much of a thing, such as the second object of a scene. *unshared*: the same evidence is painted over, but its image is beside
     the other sides of all other pairs, with which it does not share it.
 
     Args:
-        models: that give the scores.
         pairs: with truth, by kind.
         fill: what is painted: "around" (a wide blur of the other pixels) or "other" (the image of the next pair at the same place).
-        places: elsewhere, over which the drop is averaged.
         others: masks of other things by kind, as of `other_objects` and `other_photos`; drops are averaged over the k of a side.
-        generator: whose seed gives the places of each kind; None is seed 0.
-        chunk: images in flight.
 
     Returns:
         One row per model, kind and pair: score, area (share of the image), evidence, elsewhere, other and unshared (drops of the score),
@@ -104,10 +89,10 @@ def intervene(
     for kind, pair in pairs.items():
         if pair.truth is None or pair.b is None:
             raise InputError(f"expected pairs of two sides whose shared evidence is known (truth), got {kind!r} without")
-        drawn = Generator().manual_seed(generator.initial_seed() if generator else 0)  # the same for a kind, whatever came before it
-        moved = [_moved(mask, places, drawn) for mask in (pair.truth.a, pair.truth.b)]  # 2 of (1 + places, n, h, w)
+        drawn = Generator().manual_seed(0)  # the same for a kind, whatever came before it
+        moved = [_moved(mask, drawn) for mask in (pair.truth.a, pair.truth.b)]  # 2 of (1 + places, n, h, w)
         more = (others or {}).get(kind, [mask[:0] for mask in moved])
-        frames += [_drops(model, pair, moved, more, fill, chunk).assign(model=model.name, kind=kind) for model in models]
+        frames += [_drops(model, pair, moved, more, fill).assign(model=model.name, kind=kind) for model in models]
     order = ["model", "kind", "pair", "score", "area", "evidence", "elsewhere", "other", "unshared", "flagged"]
     return pd.concat(frames, ignore_index=True)[order]
 
@@ -123,12 +108,12 @@ def by_kind(drops: pd.DataFrame) -> pd.DataFrame:
     return drops.groupby(["model", "kind"], sort=False)[columns].mean().rename(columns={"evidence": "drop: evidence"})
 
 
-def _drops(model: PairModel, pair: Pair, moved: Sequence[Tensor], others: Sequence[Tensor], fill: str, chunk: int | None) -> pd.DataFrame:
-    whole = [model.encode(pixels, side, chunk) for side, pixels in zip("ab", pair.sides, strict=True)]
+def _drops(model: PairModel, pair: Pair, moved: Sequence[Tensor], others: Sequence[Tensor], fill: str) -> pd.DataFrame:
+    whole = [model.encode(pixels, side) for side, pixels in zip("ab", pair.sides, strict=True)]
     sides = []
     for k, (pixels, masks) in enumerate(zip(pair.sides, map(torch.cat, zip(moved, others, strict=True)), strict=True)):
         painted = torch.cat([paint(pixels, mask, fill) for mask in masks])
-        z = model.encode(painted, "ab"[k], chunk).view(len(masks), len(pixels), -1)
+        z = model.encode(painted, "ab"[k]).view(len(masks), len(pixels), -1)
         sides.append(_drops_of_side(whole[k], z, whole[1 - k], len(moved[k])))
     drops = torch.stack(sides).mean(0).cpu().double()  # (4, n)
     fits = torch.stack([_fits(masks) for masks in moved]).all(0)
@@ -157,47 +142,28 @@ def other_objects(n: int, size: int = 64, generator: Generator | None = None) ->
     return a[:, 1:].movedim(1, 0), b[:, 1:].movedim(1, 0)
 
 
-def _confirmed(drops: pd.DataFrame, control: str = "elsewhere", by: Sequence[str] = ("model", "kind"), level: float = 0.05) -> pd.DataFrame:
-    """In how many pairs the evidence costs more than a control, by how much on average, and whether that is more than a coin would say.
+def confirmed(drops: pd.DataFrame) -> pd.DataFrame:
+    """In how many pairs the evidence costs more than each control, by how much on average, and whether that is more than a coin would say.
+
+    The drops are stored, with the `fill` that they were painted with.
 
     Returns:
-        One row per group that has the control: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost (mean drop of the
-        control), difference, least, most (mean of evidence minus control with its bootstrap interval, in units of the score), p (two-sided
-        sign test against a half, corrected by Holm's procedure for all rows), significant.
-
-    Raises:
-        InputError: an unknown control.
+        One row per control, model, kind and fill: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost (mean drop of the
+        control), difference (mean of evidence minus control, in units of the score), p (two-sided sign test against a half, corrected by
+        Holm's procedure for all rows of a control), and `surely`: whether the share is above a half by the test.
     """
-    require("control", CONTROLS, control)
     from scipy.stats import binomtest  # takes half a second to import
 
-    rows, p = [], []
-    for key, part in drops.dropna(subset=["evidence", control]).groupby(list(by), sort=False, observed=True):
-        gain = (part["evidence"] - part[control]).to_numpy(float)
-        hits = int((gain > 0).sum())
-        rows.append((*key, *share(hits, len(gain)), len(gain), part[control].mean(), gain.mean(), *interval(gain)))
-        p.append(float(binomtest(hits, len(gain)).pvalue))
-    table = pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "cost", "difference", "least", "most"]).assign(p=holm(p))
-    return table.assign(significant=table["p"] < level)
-
-
-def effects(drops: pd.DataFrame, control: str = "unshared") -> pd.DataFrame:
-    """How much more the evidence costs than a control: model, kind, mean, low, high (bootstrap), n."""
-    columns = {"difference": "mean", "least": "low", "most": "high"}
-    return _confirmed(drops, control)[["model", "kind", *columns, "n"]].rename(columns=columns)
-
-
-def confirmed(drops: pd.DataFrame) -> pd.DataFrame:
-    """Shares of confirmed pairs beside every control. The drops are stored, with the `fill` that they were painted with.
-
-    Returns:
-        One row per control, model, kind and fill: mean, low, high (share of confirmed pairs, Wilson's 95 %), n, cost, difference, least,
-        most, p (corrected within a control), significant, as of `_confirmed`; and `surely`: whether the share is above a half by the test.
-    """
-    found = [_confirmed(drops, control, ["model", "kind", "fill"]).assign(control=control) for control in CONTROLS]
-    table = pd.concat(found, ignore_index=True)
+    rows = []
+    for control in CONTROLS:
+        for key, part in drops.dropna(subset=["evidence", control]).groupby(["model", "kind", "fill"], sort=False, observed=True):
+            gain = part["evidence"] - part[control]
+            hits, n = int((gain > 0).sum()), len(gain)
+            rows.append((control, *key, *share(hits, n), n, part[control].mean(), gain.mean(), binomtest(hits, n).pvalue))
+    table = pd.DataFrame(rows, columns=["control", "model", "kind", "fill", "mean", "low", "high", "n", "cost", "difference", "p"])
+    p = table.groupby("control", sort=False)["p"].transform(lambda p: holm(p.tolist()))
     kind = table["kind"].astype(str).str.replace("_", " ")
-    return table.assign(kind=kind, surely=table["significant"] & (table["mean"] > 0.5))
+    return table.assign(kind=kind, p=p, surely=(p < 0.05) & (table["mean"] > 0.5))
 
 
 def mean_over_models(table: pd.DataFrame) -> pd.DataFrame:
@@ -205,12 +171,6 @@ def mean_over_models(table: pd.DataFrame) -> pd.DataFrame:
     groups = table.groupby(["control", "kind"], sort=False, observed=True)
     means = {"control_costs": ("cost", "mean"), "difference": ("difference", "mean"), "confirmed": ("mean", "mean")}
     return groups.agg(**means, surely=("surely", "sum"), models=("n", "size")).reset_index("kind")
-
-
-def surely(table: pd.DataFrame) -> list[tuple[str, list[str], int]]:
-    """For each kind the models of `confirmed` whose share is surely above a half, and of how many."""
-    groups = table.groupby("kind", sort=False)
-    return [(str(kind), list(part[part["surely"]]["model"]), len(part)) for kind, part in groups]
 
 
 def paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: str = "around") -> Float[Tensor, "n 3 h w"]:
@@ -232,16 +192,16 @@ def paint(images: Float[Tensor, "n 3 h w"], mask: Bool[Tensor, "n h w"], fill: s
     return torch.where(mask.unsqueeze(1), new.clamp(0, 1), images)
 
 
-def _moved(mask: Bool[Tensor, "n h w"], places: int, generator: Generator) -> Bool[Tensor, "1+places n h w"]:
+def _moved(mask: Bool[Tensor, "n h w"], generator: Generator) -> Bool[Tensor, "1+places n h w"]:
     """The mask itself, then moved to random places that touch it least."""
     n, h, w = mask.shape
     spectrum = torch.fft.rfft2(mask.double())
     overlap = torch.fft.irfft2(spectrum.abs() ** 2, s=(h, w)).flatten(1).round()  # in pixels, of the mask with itself moved by (y, x)
     least = overlap.amin(1, keepdim=True)
     draw = torch.rand(n, h * w, generator=generator).masked_fill(overlap > least, -1.0)
-    chosen = draw.topk(places, 1).indices  # (n, places)
+    chosen = draw.topk(_PLACES, 1).indices  # (n, places)
     out = [mask]
-    for k in range(places):
+    for k in range(_PLACES):
         y, x = chosen[:, k] // w, chosen[:, k] % w
         out.append(torch.stack([m.roll((int(i), int(j)), (0, 1)) for m, i, j in zip(mask, y, x, strict=True)]))
     return torch.stack(out)

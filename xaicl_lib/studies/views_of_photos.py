@@ -91,7 +91,6 @@ def compare_views(
     *,
     changes: Mapping[str, Callable[[Images, Generator], _Change]] = CHANGES,
     repeats: int = 2,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Scores and maps of photos towards augmented versions of themselves.
 
@@ -99,13 +98,8 @@ def compare_views(
     part that a crop or a patch took away cannot make the photo like what is left.
 
     Args:
-        model: whose view it is.
-        photos: at least one.
-        foil: other photos.
-        methods: of explanation.
         changes: augmentations by name, (photos, generator) -> Change.
-        repeats: of each augmentation, each with its own random numbers.
-        seed: of the augmentations, which are the same for all methods.
+        repeats: of each augmentation, each with its own random numbers, which are the same for all methods.
 
     Returns:
         One row per method (in the column way), augmentation, photo and draw: score, agreement (rank correlation with the map towards the
@@ -117,24 +111,17 @@ def compare_views(
     """
     if repeats < 1:
         raise InputError(f"expected at least one draw, got {repeats}")
-    tables = {label: _compare(model, photos, foil, method, changes, repeats, seed) for label, method in method_specs(methods).items()}
-    table = pd.concat([table.assign(way=label, model=model.name) for label, table in tables.items()], ignore_index=True)
-    return table[["model", "way", "augmentation", "pair", "draw", "score", "agreement", "inside", "area"]]
-
-
-def _compare(
-    model: PairModel, photos: Images, foil: Images, method: Method, changes: Mapping[str, Callable], repeats: int, seed: int
-) -> pd.DataFrame:
-    generator, z_foil = Generator().manual_seed(seed), embed_corpus(model, foil)
-    itself = _explain_change(model, photos, _Change(photos), z_foil, method)
+    generator, z = Generator().manual_seed(0), embed_corpus(model, foil)
+    drawn = [(name, draw, apply(photos, generator)) for name, apply in changes.items() for draw in range(repeats)]
     frames = []
-    for name, apply in changes.items():
-        for draw in range(repeats):
-            change = apply(photos, generator)
-            made = _explain_change(model, photos, change, z_foil, method)
+    for label, method in method_specs(methods).items():
+        itself = _explain_change(model, photos, _Change(photos), z, method)
+        for name, draw, change in drawn:
+            made = _explain_change(model, photos, change, z, method)
             row = {"pair": range(len(photos)), "score": made.score.cpu().double(), "agreement": rank_correlation(made.a, itself.a).cpu()}
-            frames.append(pd.DataFrame({**row, **_inside_share(made, change)}).assign(augmentation=name, draw=draw))
-    return pd.concat(frames, ignore_index=True)
+            frames.append(pd.DataFrame({**row, **_inside_share(made, change)}).assign(way=label, augmentation=name, draw=draw))
+    table = pd.concat(frames, ignore_index=True).assign(model=model.name)
+    return table[["model", "way", "augmentation", "pair", "draw", "score", "agreement", "inside", "area"]]
 
 
 def _inside_share(made: Explanation, change: _Change) -> dict[str, Tensor]:

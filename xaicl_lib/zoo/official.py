@@ -272,7 +272,7 @@ def _keep(name: str, folder: Path, tensors: dict[str, Tensor], sums: dict[str, A
         with download.locked(converted):
             save_file({key: value.contiguous() for key, value in tensors.items()}, part)
             os.replace(part, converted)
-            record = {"files": sums, "converted": download.file_sha256(converted)}
+            record = {"files": sums, "converted": download.check(converted, None, None)}
             part.write_text(json.dumps(record, indent=1))
             os.replace(part, folder / RECORD)
     except (OSError, SafetensorError) as error:
