@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xaicl_lib import Explanation, InputError
-from xaicl_lib.views.corpus import either_figure, errors_figure, gains_figure, maps_figure, signed, sizes_figure
+from xaicl_lib.views.corpus import either_figure, errors_figure, gains_figure, maps_figure, signed
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import alt_of
 
@@ -58,18 +58,6 @@ def test_gains_are_shown_a_metric_at_a_time() -> None:
     assert [b.args[0]["error_x.array"] for b in buttons] == [[[0.5, 0.5]]] * 2
     assert list(buttons[0].args[1]["xaxis.range"]) == list(figure.layout.xaxis.range) != buttons[1].args[1]["xaxis.range"]
     assert "RISE, corpus, same class: +0.000 (-0.500 to +0.500)" in alt_of(figure)
-
-
-def test_sizes_are_drawn_in_order() -> None:
-    rows = [
-        {"varied": varied, "size": size, "metric": "agreement", "mean": size / 100, "low": 0.0, "high": 1.0}
-        for varied in ("corpus", "foil")
-        for size in (30, 1.0, 10)
-    ]
-    figure = sizes_figure(pd.DataFrame(rows), ["agreement"], title="rank correlation")
-    assert [list(t.x) for t in figure.data] == [["1", "10", "30"]] * 2
-    assert [list(t.y) for t in figure.data] == [[0.01, 0.1, 0.3]] * 2
-    assert "agreement from 0.01 with 1 to 0.30 with 30 in the corpus" in alt_of(figure)
 
 
 def test_errors_are_drawn_on_the_scale_of_the_maps() -> None:

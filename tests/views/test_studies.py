@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xaicl_lib.views.harmful import strength_figure
+from xaicl_lib.views.lines import lines_figure
 from xaicl_lib.views.studies import NULLS, PALETTE, _dots_alt, dots_figure, matrix_figure, series_colours
 from xaicl_lib.views.zoo import COLOURS
 
@@ -48,7 +48,8 @@ def test_controls_look_like_no_model() -> None:
     assert colours["simclr"] == COLOURS["simclr"], "a control takes no model its colour"
     assert colours["random_map, photos"] == colours["random_map, scenes"] == NULLS["random_map"][0]
     table = pd.concat([TABLE.assign(kind="x", model=name, augmentation="blur", level=0) for name in names])
-    dots, curves = dots_figure(table, rows="kind", series="model", title="share"), strength_figure(table)
+    dots = dots_figure(table, rows="kind", series="model", title="share")
+    curves = lines_figure(table, x="level", names="level", series="model", x_title="level", y_title="share")
     assert [t.marker.symbol for t in dots.data] == ["circle", "x", "x-open", "circle", "diamond"]
     assert [t.line.dash for t in curves.data] == ["solid", "dot", "dot", "solid", "dot"]
     assert [t.line.color for t in curves.data] == [colours[name] for name in names]

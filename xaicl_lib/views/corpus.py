@@ -1,4 +1,4 @@
-"""Figures of one-sided questions: signed maps over their images, gains over a control, curves over the size of a corpus."""
+"""Figures of one-sided questions: signed maps over their images, and gains over a control."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float
-from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
@@ -17,9 +16,7 @@ from xaicl_lib.views.figures import DIVERGING, OPACITY
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure, into_first
-from xaicl_lib.views.style import GRID, LEGEND, MENU, PLAIN, reach
-
-_HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
+from xaicl_lib.views.style import MENU
 
 
 def signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
@@ -134,31 +131,3 @@ def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figu
     first = found[found["metric"] == names[0]]
     said = (f"{r.way}, {r.scenario}: {r.mean:+.3f} ({r.low:+.3f} to {r.high:+.3f})" for r in first.itertuples())
     return described(figure, f"Gain over {control} by {names[0]}, with 95 % intervals. {'; '.join(said)}.")
-
-
-def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> go.Figure:
-    """Means with intervals over the size of the corpus, above, and of the foil, below; a line for each metric."""
-    varied = list(dict.fromkeys(means["varied"]))
-    figure = make_subplots(len(varied), 1, vertical_spacing=0.2)
-    for k, what in enumerate(varied):
-        sizes = sorted(means.loc[means["varied"] == what, "size"].unique())
-        for j, metric in enumerate(metrics):
-            part = means[(means["varied"] == what) & (means["metric"] == metric)].sort_values("size")
-            figure.add_trace(
-                go.Scatter(
-                    x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach(part, width=3), name=metric, mode="lines+markers",
-                    legendgroup=metric,
-                    showlegend=k == 0, line={"color": _HUES[j], "width": 2.5},
-                    hovertemplate=f"{what} of %{{x}}: %{{y:.3f}}<extra>{metric}</extra>",
-                ),
-                k + 1, 1,
-            )  # fmt: skip
-        axis = {"title": f"items in the {what}", "type": "category", "categoryarray": [f"{s:g}" for s in sizes], "fixedrange": True}
-        figure.update_xaxes(**axis, row=k + 1, col=1)
-    figure.update_yaxes(**GRID, title=title, nticks=5)
-    figure.update_layout(**PLAIN, height=220 * len(varied) + 90, margin={"l": 60, "r": 12, "t": 12, "b": 75}, legend=LEGEND)
-    said = []
-    for (what, metric), part in means[means["metric"].isin(metrics)].groupby(["varied", "metric"], sort=False):
-        first, last = part.sort_values("size").iloc[0], part.sort_values("size").iloc[-1]
-        said.append(f"{metric} from {first['mean']:.2f} with {first['size']:g} to {last['mean']:.2f} with {last['size']:g} in the {what}")
-    return described(figure, f"Means with 95 % intervals over the size of corpus and foil: {'; '.join(said)}.")

@@ -1,11 +1,10 @@
-"""Figures of inversions: reconstructions side by side, the way to them, and what they keep by depth."""
+"""Figures of inversions: reconstructions side by side, and the way to them."""
 
 import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Float
 from PIL import Image
@@ -17,12 +16,11 @@ from xaicl_lib.studies.inversion import Inversion
 from xaicl_lib.views.figures import data_uri, framed
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import series_colours
-from xaicl_lib.views.style import BARE, DOTTED, GRID, PLAIN, SMALL_LEGEND, reach
+from xaicl_lib.views.style import BARE, GRID, PLAIN, SMALL_LEGEND
 
 Picture = Float[Tensor, "3 h w"]
 CELL, EDGE = 96, 2  # pixels of a picture in a grid, and of the white around it
 NAME = 26 / 720  # above a row of pictures, as a share of the width
-DODGE = 0.07  # of a stage, between the models' bars
 
 
 def _sheet(rows: Sequence[Sequence[Picture]], cell: int = CELL) -> Image.Image:
@@ -174,56 +172,3 @@ def convergence_figure(found: Mapping[str, Inversion]) -> go.Figure:
     figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=SMALL_LEGEND, showlegend=True)
     ends = (f"{s} ends at {one.error.mean():.4f}, its grey copies are at {one.grey.mean():.4f}" for s, one in found.items())
     return described(figure, f"Relative feature error by step, mean of the targets. {'; '.join(ends)}.")
-
-
-def depth_figure(
-    table: pd.DataFrame, *, title: str, reference: float | None = None, reference_name: str = "", bounds: tuple[float, float] | None = None
-) -> go.Figure:
-    """Means with their intervals over the stages of the networks, a line for each model.
-
-    Args:
-        table: columns model, stage, depth, mean, low, high.
-        title: of the axis of values.
-        reference: a value to compare with, drawn as a dotted line and named in the legend.
-        reference_name: what it is.
-        bounds: of the axis of values.
-    """
-    models = [str(name) for name in table["model"].unique()]
-    figure, colours = go.Figure(), series_colours(models)
-    for k, (model, part) in enumerate(table.groupby("model", sort=False, observed=True)):
-        figure.add_trace(
-            go.Scatter(
-                x=part["depth"] + DODGE * (k - (len(models) - 1) / 2), y=part["mean"], error_y=reach(part, width=3), name=str(model),
-                mode="lines+markers",
-                line={"color": colours[str(model)], "width": 2.5}, customdata=part[["low", "high"]], text=part["stage"].astype(str),
-                hovertemplate="%{text}: %{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra>" + str(model) + "</extra>",
-            )
-        )  # fmt: skip
-    last = int(table["depth"].max())
-    if reference is not None:
-        place = {"x": [-0.3, last + 0.3], "y": [reference, reference]}
-        figure.add_trace(go.Scatter(**place, mode="lines", line=DOTTED, name=reference_name, hoverinfo="skip"))
-    names = table.drop_duplicates("depth").sort_values("depth")
-    figure.update_xaxes(
-        **GRID,
-        title="depth of the stage",
-        range=[-0.4, last + 0.4],
-        tickvals=names["depth"].tolist(),
-        ticktext=names["stage"].astype(str).tolist(),
-    )
-    figure.update_yaxes(**GRID, title=title, range=bounds, rangemode="tozero")
-    legend = 22 * -(-len(figure.data) // 2)  # two in a line on a phone
-    margin = {"l": 60, "r": 12, "t": 12, "b": 58 + legend}
-    figure.update_layout(**PLAIN, height=330 + legend, margin=margin, legend=SMALL_LEGEND, showlegend=True)
-    return described(figure, _depth_alt(table, title, reference, reference_name))
-
-
-def _depth_alt(table: pd.DataFrame, title: str, reference: float | None, reference_name: str) -> str:
-    """Where each line begins and ends, with intervals."""
-    said = []
-    for model, part in table.groupby("model", sort=False, observed=True):
-        first, last = part.iloc[0], part.iloc[-1]
-        ends = (f"{r['mean']:.2f} ({r['low']:.2f} to {r['high']:.2f}) at {r['stage']}" for r in (first, last))
-        said.append(f"{model} from {' to '.join(ends)}")
-    line = [] if reference is None else [f"{reference_name} {reference:.2f}"]
-    return f"{title}. {'; '.join(said + line)}."

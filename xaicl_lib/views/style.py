@@ -12,6 +12,7 @@ BARE = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True}  
 LEGEND: dict[str, Any] = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
 SMALL_LEGEND = {**LEGEND, "font": {"size": 12}}
 WIDE_LEGEND = {**SMALL_LEGEND, "xref": "container", "x": 0.02}
+RING = "rgba(110,110,110,1)"  # seen on light and dark pages
 DOTTED = {"color": "rgba(128,128,128,0.9)", "width": 1.5, "dash": "dot"}  # a line to compare with
 MENU: dict[str, Any] = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 8}}  # above the plot
 
