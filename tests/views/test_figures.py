@@ -1,15 +1,13 @@
 """The figure shows what was computed, on one scale a row, and its text is text."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from tests.conftest import build, random_pair
 from xaicl_lib import Explanation, InputError, Pair, explain
-from xaicl_lib.views.figures import COLUMN_NAMES, WIDE, _fitting, alt_text, pair_figure, rows, save_png, score_figure
-from xaicl_lib.views.render import alt_of
+from xaicl_lib.views.figures import COLUMN_NAMES, WIDE, _fitting, alt_text, pair_figure, rows, save_png
 
 
 def made(a, b, method="grad_cam") -> Explanation:
@@ -109,11 +107,3 @@ def test_titles_of_long_names_stay_within_their_pictures(name) -> None:
         assert TextPath((0, 0), short, prop=FontProperties(size=1)).get_extents().width <= room
         assert _fitting(title, ("cat.png", "dog.png"), room) == title.format("cat.png", "dog.png")
     assert len({a.text for a in pair_figure(random_pair(1), FAINT, names=(name, "b")).layout.annotations if "…" in a.text}) == 2
-
-
-def test_scores_of_a_square_are_told_by_their_diagonal() -> None:
-    scores = pd.DataFrame([[0.9, 0.1], [-0.3, 0.7]], ["<a>", "b"], ["<a>", "b"])
-    figure = score_figure(scores, title="a view of")
-    assert np.array_equal(figure.data[0].z, scores)
-    assert figure.data[0].y == ("&lt;a&gt;", "b")
-    assert "On the diagonal 0.80 on average, elsewhere -0.10. <a> with <a> 0.90; <a> with b 0.10" in alt_of(figure)

@@ -11,14 +11,8 @@ from PIL import Image
 
 from xaicl_lib import InputError
 from xaicl_lib.studies.inversion import Inversion
-from xaicl_lib.views.inversion import (
-    CELL,
-    _rows_of,
-    _sheet,
-    convergence_figure,
-    grid_figure,
-    search_figure,
-)
+from xaicl_lib.views.gallery import CELL
+from xaicl_lib.views.inversion import _rows_of, convergence_figure, grid_figure, search_figure
 from xaicl_lib.views.render import _figure_json, alt_of
 
 
@@ -47,7 +41,6 @@ def test_each_picture_stands_in_its_cell() -> None:
     assert np.allclose(shown[CELL // 2, CELL // 2 + CELL], [0.1, 0.9, 0.1], atol=0.05)
     assert [a.text for a in figure.layout.annotations] == ["&lt;one&gt;: m", "two: m"]
     assert list(figure.layout.xaxis.ticktext) == ["target", "stem"]
-    assert _sheet([[RED, GREEN], [BLUE, RED]]).size == (2 * CELL, 2 * CELL)
     whole = grid_figure({("m", "stem"): inversion(RED, at=(0,))}, torch.stack([RED, BLUE]), {0: "red"})
     assert "Left at stem: red, m 1.00 of the colour" in alt_of(whole)
     with pytest.raises(InputError, match="the same stages of each model, got none of m, top; o, stem"):

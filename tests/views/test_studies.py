@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from xaicl_lib.views.lines import lines_figure
+from xaicl_lib.views.render import alt_of
 from xaicl_lib.views.studies import NULLS, PALETTE, _dots_alt, dots_figure, matrix_figure, series_colours
 from xaicl_lib.views.zoo import COLOURS
 
@@ -65,3 +66,6 @@ def test_matrix_shows_its_numbers_and_centre() -> None:
     assert [list(row) for row in heat.text] == [[".00", "-.30"], ["", ".20"]]
     plain = matrix_figure(table).data[0]
     assert (plain.zmin, plain.zmax) == (-0.3, 0.2)
+    named = matrix_figure(table.rename(index={"a": "<a>"}), title="a view of")
+    assert named.data[0].y == ("&lt;a&gt;", "b"), "names are text"
+    assert "q: highest b 0.20, lowest <a> -0.30" in alt_of(named)

@@ -12,6 +12,7 @@ from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import alt_of, described
 from xaicl_lib.views.studies import dots_figure, into_first, matrix_figure
+from xaicl_lib.views.style import slider
 
 Levels = Sequence[tuple[int, Pair, Explanation]]  # of `xaicl_lib.studies.harmful.harder`
 
@@ -59,10 +60,7 @@ def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> g
     axis: dict[str, Any] = {"title": title, "bounds": (-0.03, 1.03)}
     figures = {f"{k:g}": dots_figure(table[table["level"] == k], rows="augmentation", series="model", **axis) for k in levels}
     figure, steps = figures[f"{levels[-1]:g}"], into_first(figures)
-    slider = {
-        "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 1, "yanchor": "bottom", "pad": {"b": 30, "t": 0},
-        "currentvalue": {"prefix": "level ", "visible": True}, "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
-    }  # fmt: skip
     top = 95
     described(figure, f"{title} at the level that a slider sets. At level {levels[-1]:g}: {alt_of(figure)}")
-    return figure.update_layout(sliders=[slider], height=figure.layout.height + top, margin={"t": top})
+    sliders = slider(steps, len(steps) - 1, "level ", y=1, yanchor="bottom", pad={"b": 30, "t": 0})
+    return figure.update_layout(sliders=sliders, height=figure.layout.height + top, margin={"t": top})

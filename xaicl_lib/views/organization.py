@@ -19,7 +19,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.views.figures import as_image
 from xaicl_lib.views.render import BookFigure, printed
 from xaicl_lib.views.studies import PALETTE
-from xaicl_lib.views.style import PLAIN, RING
+from xaicl_lib.views.style import BARE, PLAIN, RING
 
 STATIC = Path(__file__).parent / "static"
 TILE = 48  # pixels a side of a thumbnail
@@ -167,12 +167,11 @@ def _map_figure(model: str, positions: Tensor, labels: Tensor, classes: Sequence
     for size, width in ((13, 1.5), (20, 3)):
         ring = {"size": size, "color": RING, "symbol": "circle-open", "line": {"width": width}}
         figure.add_trace(go.Scatter(x=[], y=[], mode="markers", marker=ring, hoverinfo="skip"))
-    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "fixedrange": True}
     low, high = positions.amin(0), positions.amax(0)
     room = 0.04 * float((high - low).max())
     ends = [[float(low[k]) - room, float(high[k]) + room] for k in (0, 1)]
-    figure.update_xaxes(**axis, range=ends[0])
-    figure.update_yaxes(**axis, range=ends[1], scaleanchor="x")
+    figure.update_xaxes(**BARE, showticklabels=False, range=ends[0])
+    figure.update_yaxes(**BARE, showticklabels=False, range=ends[1], scaleanchor="x")
     title = {"text": html.escape(model), "x": 0.5, "y": 0.985, "yanchor": "top", "font": {"size": 14}}
     return figure.update_layout(
         **PLAIN, height=380, margin={"l": 4, "r": 4, "t": 28, "b": 4}, showlegend=False, title=title, hovermode="closest"

@@ -1,5 +1,6 @@
 """Figures of the studies: means with their intervals, and tables as colours."""
 
+import html
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
 from xaicl_lib.views.render import described
-from xaicl_lib.views.style import DOTTED, GRID, PLAIN, WIDE_LEGEND, reach
+from xaicl_lib.views.style import BARE, DOTTED, GRID, PLAIN, WIDE_LEGEND, reach
 from xaicl_lib.views.zoo import OTHER, colour
 
 TITLE = 26  # letters of an axis title that a phone has room for
@@ -160,23 +161,22 @@ def matrix_figure(
         bounds: of the colours; without them the range of the numbers.
         what: is seen, for those who do not see it, before the highest and the lowest of each column; else the title.
     """
-    values, names = table.to_numpy(float), [str(c) for c in table.columns]
+    values, (down, names) = table.to_numpy(float), ([html.escape(str(name)) for name in axis] for axis in table.axes)
     low, high = bounds or (float(np.nanmin(values)), float(np.nanmax(values)))
     if centre is not None:
         farthest = max(high - centre, centre - low) or 1.0
         low, high = centre - farthest, centre + farthest
     text = [["" if np.isnan(v) else _short(v, digits) for v in row] for row in values]
     heat = go.Heatmap(
-        z=values, x=names, y=[str(i) for i in table.index], zmin=low, zmax=high,
+        z=values, x=names, y=down, zmin=low, zmax=high,
         colorscale=UNIFORM if centre is None else DIVERGING, text=text, texttemplate="%{text}", textfont={"size": 11},
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>", showscale=False, xgap=1, ygap=1,
     )  # fmt: skip
     top = 40 + 6 * max(map(len, names))
-    axes = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True, "type": "category"}
     figure = go.Figure(heat)
-    figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None, tickmode="array", tickvals=names)
-    figure.update_yaxes(**axes, autorange="reversed")
-    left = _left([str(i) for i in table.index])
+    figure.update_xaxes(**BARE, type="category", side="top", tickangle=-60, title=title or None, tickmode="array", tickvals=names)
+    figure.update_yaxes(**BARE, type="category", autorange="reversed")
+    left = _left(down)
     figure.update_layout(
         **PLAIN, height=top + 20 + 30 * len(table), margin={"l": left, "r": 10, "t": top, "b": 10},
         meta={"least": left + 10 + CELL * len(names)},

@@ -1,27 +1,21 @@
 """Figures of the choice between a partner of the same shape and one of the same texture."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-import torch.nn.functional as F
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.studies.texture import PAPER, SHAPE, SHARED, TEXTURE, Trials
-from xaicl_lib.views.figures import as_image, data_uri
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
-from xaicl_lib.views.style import GRID, LEGEND, PLAIN, menu
+from xaicl_lib.views.style import GRID, LEGEND, PLAIN, menu, slider
 
 _COLOURS = {TEXTURE: "#d55e00", SHAPE: "#0072b2"}  # after Okabe and Ito
-CELL, TITLE, SLIDER = 112, 26, 84  # pixels of a picture, of a row's title, and below the pictures
+SLIDER = 84  # pixels below the pictures
 _FAINT = {"color": "rgba(128,128,128,0.9)", "width": 1.5}
 
 
@@ -100,56 +94,29 @@ def choice_figure(rows: Mapping[str, tuple[Pair, Explanation]], names: Sequence[
     counts = {len(pair) for pair, _ in rows.values()} | {len(names)}
     if len(counts) != 1:
         raise InputError(f"expected as many names as trials in each row, got {sorted(counts)}")
-    pictures = [data_uri(_sheet(rows, k)) for k in range(len(names))]
-    texts = [_titles(rows, names[k][1:], k) for k in range(len(names))]
-    wide, tall = 4 * CELL, len(rows) * (CELL + TITLE)
-    figure = go.Figure(go.Scatter(x=[], y=[], hoverinfo="skip", showlegend=False))  # without a trace plotly draws no axes
-    place = {"x": 0, "y": 0, "sizex": wide, "sizey": tall, "xref": "x", "yref": "y", "sizing": "stretch", "layer": "below"}
-    figure.add_layout_image(source=pictures[start], **place)
-    for r, text in enumerate(texts[start]):
-        y = r * (CELL + TITLE) + TITLE - 4
-        figure.add_annotation(text=text, x=0, y=y, xanchor="left", yanchor="bottom", showarrow=False, align="left")
+    trials = [_trial(rows, name[1:], k) for k, name in enumerate(names)]
     steps = []
-    for k, label in enumerate(names):
-        change = {"images[0].source": pictures[k], **{f"annotations[{r}].text": text for r, text in enumerate(texts[k])}}
+    for label, trial in zip(names, trials, strict=True):
+        change = {f"images[{r}].source": image.source for r, image in enumerate(trial.layout.images)}
+        change |= {f"annotations[{r}].text": title.text for r, title in enumerate(trial.layout.annotations)}
         steps.append({"label": label[0], "method": "relayout", "args": [change]})
-    slider = {
-        "steps": steps, "active": start, "x": 0.04, "len": 0.92, "y": 0, "pad": {"t": 8}, "ticklen": 0, "minorticklen": 0,
-        "font": {"size": 11}, "currentvalue": {"prefix": "texture minus shape: ", "visible": True},
-    }  # fmt: skip
-    bare = {"visible": False, "fixedrange": True}
-    figure.update_xaxes(**bare, range=[0, wide])
-    figure.update_yaxes(**bare, range=[tall, 0])
-    share = tall / wide  # of the width, for pages that fit the figure to theirs
-    narrow = {"fixed": SLIDER, "share": share, "layout": {"font.size": 10}, "bars": {}, "traces": []}
-    meta = {"fixed": SLIDER, "share": share, "narrow": narrow}
-    margin = {"l": 0, "r": 0, "t": 0, "b": SLIDER}
-    figure.update_layout(**PLAIN, height=SLIDER + share * 720, margin=margin, sliders=[slider], meta=meta)
+    figure = trials[start].update_layout(sliders=slider(steps, start, "texture minus shape: ", x=0.04, len=0.92))
     what = "Trials from shape to texture, one at a time. A row for each partner: the two images, and the map of each"
     scores = ", ".join(f"same {cue} {made.score[start].item():.2f}" for cue, (_, made) in rows.items())
     return described(figure, f"{what}. Scores of the one that is seen first: {scores}.")
 
 
-def _titles(rows: Mapping[str, tuple[Pair, Explanation]], shown: Sequence[str], k: int) -> list[str]:
-    scores = [explanation.score[k].item() for _, explanation in rows.values()]
-    texts = [f"same {cue}: {score:.2f} · {html.escape(what)}" for cue, score, what in zip(rows, scores, shown, strict=True)]
-    return [f"<b>{text}</b>" if score == max(scores) else text for text, score in zip(texts, scores, strict=True)]
-
-
-def _sheet(rows: Mapping[str, tuple[Pair, Explanation]], k: int) -> Image.Image:
-    """All pictures of one trial on a white sheet, room for a title above each row."""
-    sheet = Image.new("RGB", (4 * CELL, len(rows) * (CELL + TITLE)), "white")
+def _trial(rows: Mapping[str, tuple[Pair, Explanation]], shown: Sequence[str], k: int) -> go.Figure:
+    """One trial: a row for each partner, all maps on one scale, the title with the highest score bold."""
     limit = max(float(side[k].max()) for _, made in rows.values() for side in (made.a, made.b) if side is not None)
-    for r, (pair, made) in enumerate(rows.values()):
+    top, items = max(made.score[k].item() for _, made in rows.values()), []
+    for (cue, (pair, made)), what in zip(rows.items(), shown, strict=True):
         if pair.b is None or made.b is None:
             raise InputError("expected pairs of two sides and their maps, got one without side b")
-        images = [_inner(side[k]) for side in (pair.a, pair.b)]
+        images = [side[k] for side in pair.sides]
         maps = [overlaid(image, side[k], limit) for image, side in zip(images, (made.a, made.b), strict=True)]
-        for column, picture in enumerate([*images, *maps]):
-            sheet.paste(as_image(picture), (column * CELL + 2, r * (CELL + TITLE) + TITLE + 2))
-    return sheet
-
-
-def _inner(pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 c c"]:
-    """A picture of the sheet's size, with room for a white edge."""
-    return F.interpolate(pixels[None].float().cpu(), (CELL - 4, CELL - 4), mode="bicubic", antialias=True)[0].clamp(0, 1)
+        items.append((f"same {cue}: {made.score[k].item():.2f} · {what}", [*images, *maps]))
+    figure = gallery_figure(items, columns=1, below=SLIDER)
+    for title, (_, made) in zip(figure.layout.annotations, rows.values(), strict=True):
+        title.text = f"<b>{title.text}</b>" if made.score[k].item() == top else title.text
+    return figure
