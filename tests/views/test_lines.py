@@ -55,7 +55,8 @@ def test_steps_stand_at_equal_distances_under_their_names() -> None:
     assert (line.name, figure.layout.shapes[0].y0) == ("targets", 0.4)
     grey = lines_figure(table.replace("simclr", "untrained simclr"), **view).data
     assert [t.line.color for t in grey] == [OTHER, COLOURS["supervised"]]
-    assert "simclr: 0.50 at stem, 0.50 at stem, 0.20 at stage 1" in alt_of(figure)
+    assert "simclr: 0.50 (0.40 to 0.70) at stem, 0.50 (0.40 to 0.70) at stem, 0.20 (0.10 to 0.30) at stage 1" in alt_of(figure)
+    assert alt_of(figure).endswith("targets: 0.40.")
 
 
 def test_panels_may_have_other_steps() -> None:
@@ -76,5 +77,5 @@ def test_a_menu_shows_one_choice_at_a_time() -> None:
     assert button.label == "crop"
     assert button.args[0]["visible"][:4] == [False, False, True, True]
     assert list(figure.data[3].y) == [0.125, 0.375, 0.625]
-    assert "blur simclr: 0.00 at 0" in alt_of(figure)
-    assert "crop" not in alt_of(figure)
+    assert "Last value of each line: blur simclr: 0.50 (0.00 to 1.00) at 2; crop simclr: 0.50" in alt_of(figure)
+    assert "crop supcon: 0.62" in alt_of(figure)

@@ -72,8 +72,9 @@ def lines_figure(
     height = top + 60 + below + (300 if len(parts) == 1 else 230 * len(parts))
     margin = {"l": 60, "r": 12, "t": top, "b": 58 + below}
     figure.update_layout(**PLAIN, height=height, margin=margin, legend=SMALL_LEGEND, showlegend=True, updatemenus=menus)
-    seen = table if choice is None else table[table[choice] == table[choice].iloc[0]]
-    return described(figure, f"{what or f'{y_title}.'} {_ends(seen, x, names, [by for by in (panel, choice, series) if by])}")
+    said = _ends(table, x, names, [by for by in (panel, choice, series) if by], few=choice is not None)
+    said += f" {reference_name}: {reference:.2f}." if reference_name else ""
+    return described(figure, f"{what or f'{y_title}.'} {said}")
 
 
 def _parts(table: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
@@ -136,12 +137,16 @@ def _spaced(values: Sequence[float]) -> list[float]:
     return kept
 
 
-def _ends(table: pd.DataFrame, x: str, names: str | None, by: list[str]) -> str:
-    """Where each line begins, its highest point, and where it ends."""
+def _ends(table: pd.DataFrame, x: str, names: str | None, by: list[str], few: bool) -> str:
+    """Where each line begins, its highest point, and where it ends; of many lines, of which few are seen at a time, only their ends."""
     said = []
     for key, part in table.groupby(by, sort=False, observed=True):
         part = part.sort_values(x)
-        three = part.iloc[0], part.loc[part["mean"].idxmax()], part.iloc[-1]
-        points = ", ".join(f"{p['mean']:.2f} at {_written(p[names or x])}" for p in three)
-        said.append(f"{' '.join(map(str, key))}: {points}")
-    return f"First, highest and last value of each line: {'; '.join(said)}."
+        points = [part.iloc[-1]] if few else [part.iloc[0], part.loc[part["mean"].idxmax()], part.iloc[-1]]
+        said.append(f"{' '.join(map(str, key))}: {', '.join(_point(p, x, names) for p in points)}")
+    return f"{'Last' if few else 'First, highest and last'} value of each line: {'; '.join(said)}."
+
+
+def _point(row: pd.Series, x: str, names: str | None) -> str:
+    interval = f" ({row['low']:.2f} to {row['high']:.2f})" if names else ""
+    return f"{row['mean']:.2f}{interval} at {_written(row[names or x])}"
