@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xaicl_lib import Explanation, InputError
-from xaicl_lib.views.corpus import either_figure, errors_figure, gains_figure, maps_figure, signed
+from xaicl_lib.views.corpus import either_figure, errors_figure, gains_figure, maps_figure
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import alt_of
 
@@ -20,11 +20,11 @@ def made(top: float, at: tuple[int, int], score: float) -> Explanation:
 
 def test_evidence_is_red_and_evidence_against_blue() -> None:
     map_ = torch.tensor([[2.0, 0.0], [0.0, -2.0]])
-    shown = signed(IMAGE, map_, 2.0)
+    shown = overlaid(IMAGE, map_, 2.0, signed=True)
     assert shown[0, 0, 0] > shown[2, 0, 0] + 0.1
     assert shown[2, -1, -1] > shown[0, -1, -1] + 0.1
     assert (shown[:, 0, -1] - shown[0, 0, -1]).abs().max() < 0.05, "no evidence is grey"
-    assert torch.equal(signed(IMAGE, 0 * map_, 0.0), signed(IMAGE, 0 * map_, 1.0))
+    assert torch.equal(overlaid(IMAGE, 0 * map_, 0.0, signed=True), overlaid(IMAGE, 0 * map_, 1.0, signed=True))
 
 
 def test_maps_carry_scores_and_scales() -> None:
@@ -67,7 +67,7 @@ def test_errors_are_drawn_on_the_scale_of_the_maps() -> None:
     figure = errors_figure(IMAGE, {100: rise})
     assert [a.text for a in figure.layout.annotations] == ["100 masks", "error 0.100", "beyond 2 errors"]
     clear = torch.where(map_ > 0.2, map_, 0.0)
-    want = gallery_figure([("", [signed(IMAGE, clear[0], 1.0)])]).layout.images[0].source
+    want = gallery_figure([("", [overlaid(IMAGE, clear[0], 1.0, signed=True)])]).layout.images[0].source
     assert figure.layout.images[2].source == want, "what is within two errors is not drawn"
     assert "100 masks 0.1000" in alt_of(figure)
 

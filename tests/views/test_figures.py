@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.conftest import build, random_pair
 from xaicl_lib import Explanation, InputError, Pair, explain
-from xaicl_lib.views.figures import COLUMN_NAMES, WIDE, _fitting, alt_text, pair_figure, rows, save_png
+from xaicl_lib.views.figures import COLUMN_NAMES, WIDE, _fitting, _rows, alt_text, pair_figure, save_png
 
 
 def made(a, b, method="grad_cam") -> Explanation:
@@ -34,12 +34,12 @@ def test_a_map_of_zeros_is_drawn_as_zeros() -> None:
     nothing = made([[0.0, 0.0]], [[0.0, 0.0]])
     heat = [trace for trace in pair_figure(random_pair(1), nothing).data if trace.type == "heatmap"]
     assert heat[0].zmax > 0
-    assert "scale up to 0" in rows([nothing])[0].title
+    assert "scale up to 0" in _rows([nothing])[0].title
 
 
 def test_parameters_that_were_set_are_in_the_title() -> None:
     one = explain(build("projected"), random_pair(), reduction="max")
-    assert rows([one])[0].title.startswith("interaction_cam(reduction=max) ")
+    assert _rows([one])[0].title.startswith("interaction_cam(reduction=max) ")
 
 
 def test_names_are_escaped() -> None:
@@ -72,7 +72,7 @@ def test_on_a_phone_the_maps_take_the_whole_width() -> None:
 def test_the_index_chooses_the_pair() -> None:
     model, pair = build("projected"), random_pair(3)
     all_three = explain(model, pair)
-    assert rows([all_three], 2)[0].limit == rows([explain(model, pair[2])])[0].limit
+    assert _rows([all_three], 2)[0].limit == _rows([explain(model, pair[2])])[0].limit
 
 
 def test_still_picture(tmp_path) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch
@@ -11,21 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.pair import Explanation, resize_map
-from xaicl_lib.views.figures import DIVERGING, OPACITY
-from xaicl_lib.views.gallery import gallery_figure, overlaid
+from xaicl_lib.pair import Explanation
+from xaicl_lib.views.figures import place_of
+from xaicl_lib.views.gallery import gallery_figure, overlaid, under_maps
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure, into_first
 from xaicl_lib.views.style import MENU
-
-
-def signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
-    """The image under its map: red for evidence, blue for evidence against, from -`limit` to `limit`."""
-    from matplotlib import colormaps
-
-    values = resize_map(map_[None].float().cpu(), (image.shape[1], image.shape[2]))[0] / (limit or 1.0)
-    colours = torch.from_numpy(colormaps[DIVERGING]((values.clamp(-1, 1).numpy() + 1) / 2)[..., :3]).permute(2, 0, 1).to(image.cpu())
-    return (1 - OPACITY) * image.cpu() + OPACITY * colours
 
 
 def maps_figure(
@@ -56,7 +46,7 @@ def maps_figure(
         raise InputError("expected at least one explanation to draw, got none")
     tops = {title: float(one.a[index].abs().max()) for title, one in made.items()}
     limits = dict.fromkeys(tops, max(tops.values())) if one_scale else tops
-    maps = [[signed(image, one.a[index], limits[title])] for title, one in made.items()]
+    maps = [[overlaid(image, one.a[index], limits[title], signed=True)] for title, one in made.items()]
     scores = [f"{one.score[index].item():+.2f}" for one in made.values()]
     if pictures is not None:
         above = [(title, [pictures[title].cpu()]) for title in made]
@@ -73,10 +63,7 @@ def maps_figure(
 
 def _strongest(title: str, one: Explanation, index: int) -> str:
     """The score of a map, and where it is strongest."""
-    i, j = np.unravel_index(int(one.a[index].argmax()), one.a[index].shape)
-    row = ("top", "middle", "bottom")[int((i + 0.5) * 3 / one.a.shape[1])]
-    column = ("left", "centre", "right")[int((j + 0.5) * 3 / one.a.shape[2])]
-    return f"{title}: score {one.score[index].item():.2f}, strongest at the {row} {column}"
+    return f"{title}: score {one.score[index].item():.2f}, strongest at the {place_of(one.a[index].float().cpu().numpy())}"
 
 
 def errors_figure(image: Float[Tensor, "3 h w"], made: Mapping[int, Explanation]) -> go.Figure:
@@ -88,9 +75,9 @@ def errors_figure(image: Float[Tensor, "3 h w"], made: Mapping[int, Explanation]
         assert error is not None  # RISE gives one
         clear = torch.where(away.abs() > 2 * error, one.a, 0.0)
         items += [
-            (f"{masks} masks", [signed(image, one.a[0], limit)]),
+            (f"{masks} masks", [overlaid(image, one.a[0], limit, signed=True)]),
             (f"error {error.mean().item():.3f}", [overlaid(image, error[0], limit)]),
-            ("beyond 2 errors", [signed(image, clear[0], limit)]),
+            ("beyond 2 errors", [overlaid(image, clear[0], limit, signed=True)]),
         ]
         means.append(f"{masks} masks {error.mean().item():.4f}")
     what = f"RISE maps of {', '.join(map(str, made))} masks on one scale, their standard errors, and what exceeds two of them."
@@ -110,8 +97,7 @@ def either_figure(
     """
     items, outlines = [], []
     for scene, objects, pair in zip(scenes, masks, either, strict=True):
-        limit = max(map_.max().item() for _, map_ in pair)
-        items += [(text, [overlaid(scene, map_, limit)]) for text, map_ in pair]
+        items += under_maps([(text, scene, map_) for text, map_ in pair])
         outlines += [[mask] for mask in objects]
     what = f"Scenes of two objects, each twice: {method} towards the text of one object and of the other, and the object outlined"
     return gallery_figure(items, columns=4, masks=outlines, what=what)

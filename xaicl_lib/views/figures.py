@@ -56,7 +56,7 @@ class Row:
     @classmethod
     def of(cls, explanation: Explanation) -> "Row":
         """Of an explanation of one pair, or of one image."""
-        maps = tuple(side[0].float().cpu().numpy() for side in (explanation.a, explanation.b) if side is not None)
+        maps = tuple(side[0].float().cpu().numpy() for side in explanation.sides)
         limit = max(float(abs(side).max()) for side in maps)
         title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
         from xaicl_lib.methods import methods
@@ -65,7 +65,7 @@ class Row:
         return cls(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
 
 
-def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
+def _rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
     """The explanations of one pair as rows of a figure.
 
     Raises:
@@ -97,12 +97,12 @@ def alt_text(explanations: Sequence[Explanation], names: tuple[str, str] = ("A",
     """What is seen in the figure, for readers who do not see it: where each map is strongest."""
     parts = [names[0] if explanations[0].b is None else f"Pair of {names[0]} and {names[1]}."]
     for row in (Row.of(explanation[index]) for explanation in explanations):
-        places = " and ".join(f"{_where(side)} of {name}" for side, name in zip(row.maps, names, strict=False))
+        places = " and ".join(f"{place_of(side)} of {name}" for side, name in zip(row.maps, names, strict=False))
         parts.append(f"{row.title}: strongest at the {places}.")
     return " ".join(parts)
 
 
-def _where(side: np.ndarray) -> str:
+def place_of(side: np.ndarray) -> str:
     """In words, the third of the map that holds its largest value."""
     i, j = np.unravel_index(side.argmax(), side.shape)
     rows_, columns = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -130,7 +130,7 @@ def pair_figure(
             others the first three. Where that is a choice, the titles say it.
     """
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = rows(explanations, index)
+    drawn = _rows(explanations, index)
     shown = photos_of(photos or pair, index, channels)
     figure = go.Figure(layout=_layout([html.escape(row.title) for row in drawn]))
     for k, row in enumerate(drawn):
@@ -332,7 +332,7 @@ def save_png(
     from matplotlib.figure import Figure
 
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = rows(explanations, index)
+    drawn = _rows(explanations, index)
     shown, titles = photos_of(photos or pair, index, channels), _column_names(pair, channels)
     cell, title, bar = 2.2, 0.55, 0.75  # inches
     figure = Figure(figsize=(4 * cell + bar, len(drawn) * (cell + title)), dpi=120)

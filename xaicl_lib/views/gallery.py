@@ -15,7 +15,7 @@ from torch import Tensor
 from xaicl_lib.data.scenes import SHAPES
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair, resize_map
-from xaicl_lib.views.figures import OPACITY, UNIFORM, as_image, data_uri
+from xaicl_lib.views.figures import DIVERGING, OPACITY, UNIFORM, as_image, data_uri
 from xaicl_lib.views.render import described
 from xaicl_lib.views.style import BARE, PLAIN, fitted
 
@@ -98,12 +98,13 @@ def _narrow(titles: Sequence[str], columns: int, wide: int, cell: int) -> dict[s
     return {"share": height / units, "layout": layout}
 
 
-def pair_gallery(rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, what: str) -> go.Figure:
+def pair_gallery(rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, what: str, outline: bool = False) -> go.Figure:
     """The first of each pairs in a row: both images, and the maps of both on one scale.
 
     Args:
         rows: titles of the four pictures, pairs, and their explanations.
         what: is seen, for those who do not see it, before the titles.
+        outline: draw a line around the evidence that is shared, on the images.
 
     Raises:
         InputError: no rows, or one without side b.
@@ -112,9 +113,10 @@ def pair_gallery(rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, wha
     for titles, pair, made in rows:
         if pair.b is None or made.b is None:
             raise InputError("expected pairs of two sides and their maps, got one without side b")
-        limit, images = max(made.a.max().item(), made.b.max().item()), (pair.a[0], pair.b[0])
-        maps = (overlaid(image, side[0], limit) for image, side in zip(images, (made.a, made.b), strict=True))
-        items += [(title, [picture]) for title, picture in zip(titles, (*images, *maps), strict=True)]
+        images, maps = (pair.a[0], pair.b[0]), (made.a[0], made.b[0])
+        masks = (pair.truth.a[0], pair.truth.b[0]) if outline and pair.truth is not None else ()
+        seen = [_outlined(*one) for one in zip(images, masks, strict=True)] if masks else images
+        items += under_maps(list(zip(titles, (*seen, *images), (None, None, *maps), strict=True)))
     return gallery_figure(items, columns=4, what=what)
 
 
@@ -122,11 +124,11 @@ def _picture(pixels: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"] | None, c
     inner = cell - 4  # a white edge keeps neighbours apart
     image = F.interpolate(pixels[None].float().cpu(), (inner, inner), mode="bicubic", antialias=True).clamp(0, 1)[0]
     if mask is not None:
-        image = outlined(image, F.interpolate(mask[None, None].float().cpu(), (inner, inner))[0, 0] > 0.5)
+        image = _outlined(image, F.interpolate(mask[None, None].float().cpu(), (inner, inner))[0, 0] > 0.5)
     return ImageOps.expand(as_image(image), 2, "white")
 
 
-def outlined(image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
+def _outlined(image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
     """The image with a white line of two pixels around the mask and a black one around that, to be seen on anything."""
     if mask.all() or not mask.any():
         return image
@@ -135,13 +137,23 @@ def outlined(image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[
     return torch.where(spread[1] & ~spread[0], 1.0, image)
 
 
-def overlaid(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
-    """The image under its map, whose values from 0 to `limit` are colours; the same limit makes maps comparable."""
+def overlaid(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float, *, signed: bool = False) -> Float[Tensor, "3 h w"]:
+    """The image under its map, whose values from 0 to `limit` are colours, signed ones from -`limit` (blue) to `limit` (red); the same
+    limit makes maps comparable.
+    """
     from matplotlib import colormaps
 
+    low, colours = (-1, DIVERGING) if signed else (0, UNIFORM)
     values = resize_map(map_[None].float().cpu(), (image.shape[1], image.shape[2]))[0] / (limit or 1.0)
-    colours = torch.from_numpy(colormaps[UNIFORM](values.clamp(0, 1).numpy())[..., :3]).permute(2, 0, 1).to(image.cpu())
-    return (1 - OPACITY) * image.cpu() + OPACITY * colours
+    shares = (values.clamp(low, 1).numpy() - low) / (1 - low)
+    over = torch.from_numpy(colormaps[colours](shares)[..., :3]).permute(2, 0, 1).to(image.cpu())
+    return (1 - OPACITY) * image.cpu() + OPACITY * over
+
+
+def under_maps(items: Sequence[tuple[str, Tensor, Tensor | None]], *, signed: bool = False) -> list[tuple[str, list[Tensor]]]:
+    """Titles and pictures for `gallery_figure`: each picture under its map, if it has one, all maps on one scale."""
+    limit = max(float(map_.abs().max()) for _, _, map_ in items if map_ is not None)
+    return [(title, [image if map_ is None else overlaid(image, map_, limit, signed=signed)]) for title, image, map_ in items]
 
 
 def pairs_figure(pairs: Mapping[str, Pair], *, what: str, outline: bool = True) -> go.Figure:
@@ -155,18 +167,6 @@ def pairs_figure(pairs: Mapping[str, Pair], *, what: str, outline: bool = True) 
     items = [(title, [side[0] for side in pair.sides]) for title, pair in pairs.items()]
     masks = [(pair.truth.a[0], pair.truth.b[0]) for pair in pairs.values() if pair.truth is not None]
     return gallery_figure(items, masks=masks if outline else None, what=what)
-
-
-def known_figure(pair: Pair, made: Explanation) -> go.Figure:
-    """Both sides of a pair with the evidence outlined, each beside its map; both maps on one scale."""
-    assert pair.truth is not None  # its evidence is known
-    assert made.b is not None  # a pair was explained
-    limit = max(made.a.max(), made.b.max()).item()
-    items = []
-    for name, image, mask, map_ in zip("ab", pair.sides, (pair.truth.a, pair.truth.b), (made.a, made.b), strict=True):
-        items += [(name, [outlined(image[0], mask[0])]), (f"map of {name}", [overlaid(image[0], map_[0], limit)])]
-    figure = gallery_figure(items, columns=4)
-    return described(figure, f"A pair with the shared evidence outlined, and its maps by {made.method}; score {made.score[0].item():.2f}.")
 
 
 def class_maps_figure(
@@ -183,8 +183,7 @@ def class_maps_figure(
     names = [SHAPES[k] for k in shapes.tolist()]
     items = []
     for title, of_shape in maps.items():
-        limit = of_shape.max().item()
-        items += [(title, [scene]), *((f"map for {name}", [overlaid(scene, m, limit)]) for name, m in zip(names, of_shape, strict=True))]
+        items += under_maps([(title, scene, None), *((f"map for {name}", scene, m) for name, m in zip(names, of_shape, strict=True))])
     seen = " and ".join(f"a {name}" for name in names)
     what = f"A scene with {seen}, and its maps for either shape by {method}, a row for each of {'; '.join(maps)}"
     return gallery_figure(items, columns=1 + len(names), what=what)

@@ -13,8 +13,7 @@ from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.methods.words import WordMap
 from xaicl_lib.retrieval import Contrast, Why
 from xaicl_lib.studies.retrieval import Orders
-from xaicl_lib.views.corpus import signed
-from xaicl_lib.views.gallery import gallery_figure
+from xaicl_lib.views.gallery import gallery_figure, overlaid, under_maps
 from xaicl_lib.views.matches import match_figure
 from xaicl_lib.views.page import page_of
 from xaicl_lib.views.render import alt_of, described
@@ -33,7 +32,10 @@ def results_figure(why: Why, *, columns: int = 7) -> go.Figure:
     """The query, what came back and the runner-up; below each what speaks for it (red) and against it (blue), on one scale."""
     limit = float(why.maps.abs().max())
     items: list[Picture] = [] if why.results.query is None else [("query", [why.results.query[0]])]
-    items += [(name, [image, signed(image, map_, limit)]) for name, image, map_ in zip(_names(why), why.shown, why.maps, strict=True)]
+    items += [
+        (name, [image, overlaid(image, map_, limit, signed=True)])
+        for name, image, map_ in zip(_names(why), why.shown, why.maps, strict=True)
+    ]
     if why.results.query is not None:
         items[0][1].append(why.results.query[0] * 0 + 1)
     upper = [(title, [pictures[0]]) for title, pictures in items]
@@ -66,42 +68,36 @@ def contrast_figure(why: Why, contrast: Contrast) -> go.Figure:
     for each; one scale.
     """
     images = dict(zip(why.names, why.shown, strict=True))
-    maps = [("for the first, on the query", why.results.query, contrast.query)] if contrast.query is not None else []
-    parts = [(title, query[0], map_) for title, query, map_ in maps if query is not None and map_ is not None]
+    query = why.results.query
+    parts = [] if query is None or contrast.query is None else [("for the first, on the query", query[0], contrast.query)]
     parts += [
         (contrast.names[0], images[contrast.names[0]], contrast.first),
         (contrast.names[1], images[contrast.names[1]], contrast.second),
     ]
-    limit = max(float(map_.abs().max()) for _, _, map_ in parts)
-    items = [(title, [image, signed(image, map_, limit)]) for title, image, map_ in parts]
     words = "; ".join(", ".join(f"{word} {value:+.3f}" for word, value in one) for one in contrast.words)
     what = f"Why {contrast.names[0]} lies {contrast.difference:+.3f} before {contrast.names[1]}" + (f": {words}" if words else "")
-    return gallery_figure(items, columns=3, what=what)
+    return gallery_figure(under_maps(parts, signed=True), columns=3, what=what)
 
 
 def words_figure(image: Float[Tensor, "3 h w"], made: WordMap, phrases: Sequence[str], *, columns: int = 4) -> go.Figure:
     """A picture, and for each phrase where it is: red what it adds together with the phrase, blue what it takes; one scale."""
     maps = {phrase: made.where(phrase) for phrase in phrases}
-    limit = max(float(map_.abs().max()) for map_ in maps.values())
-    items = [(f"score {made.score:.2f}", [image])]
-    items += [(phrase, [signed(image, map_, limit)]) for phrase, map_ in maps.items()]
+    items = under_maps([(f"score {made.score:.2f}", image, None), *((name, image, map_) for name, map_ in maps.items())], signed=True)
     told = ", ".join(f"{phrase} {float(map_.sum()):+.2f}" for phrase, map_ in maps.items())
     return gallery_figure(items, columns=columns, what=f"Where the words of {' '.join(made.words)!r} are, and what they add: {told}")
 
 
 def orders_figure(scenes: Sequence[Orders]) -> go.Figure:
     """Scenes, and for the parts of their true sentence, and of the same words the other way round, where they are; one scale."""
-    totals = [float(made.where(part).abs().max()) for one in scenes for made in (one.right, one.wrong) for part in one.phrases]
-    limit, items, told = max(totals), list[Picture](), list[str]()
+    items, told = list[tuple[str, Tensor, Tensor | None]](), list[str]()
     for one in scenes:
         for title, made in (("true", one.right), ("exchanged", one.wrong)):
-            items.append((f"{title}: {made.score:.3f}", [one.image]))
-            for part in one.phrases:
-                map_ = made.where(part)
-                items.append((part.removeprefix("a ").removeprefix("an "), [signed(one.image, map_, limit)]))
-                told.append(f"{title}, {part} {float(map_.sum()):+.3f}")
+            maps = {part: made.where(part) for part in one.phrases}
+            items.append((f"{title}: {made.score:.3f}", one.image, None))
+            items += [(part.removeprefix("a ").removeprefix("an "), one.image, map_) for part, map_ in maps.items()]
+            told += [f"{title}, {part} {float(map_.sum()):+.3f}" for part, map_ in maps.items()]
     what = f"Where the parts of a sentence are, in true sentences and with their objects exchanged, and what they add: {'; '.join(told)}"
-    return gallery_figure(items, columns=4, what=what)
+    return gallery_figure(under_maps(items, signed=True), columns=4, what=what)
 
 
 def taught_figure(answers: pd.DataFrame) -> go.Figure:

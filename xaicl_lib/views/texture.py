@@ -108,7 +108,7 @@ def choice_figure(rows: Mapping[str, tuple[Pair, Explanation]], names: Sequence[
 
 def _trial(rows: Mapping[str, tuple[Pair, Explanation]], shown: Sequence[str], k: int) -> go.Figure:
     """One trial: a row for each partner, all maps on one scale, the title with the highest score bold."""
-    limit = max(float(side[k].max()) for _, made in rows.values() for side in (made.a, made.b) if side is not None)
+    limit = max(float(side[k].max()) for _, made in rows.values() for side in made.sides)
     top, items = max(made.score[k].item() for _, made in rows.values()), []
     for (cue, (pair, made)), what in zip(rows.items(), shown, strict=True):
         if pair.b is None or made.b is None:
