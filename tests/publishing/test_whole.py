@@ -13,7 +13,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.epub import write_epub
 from xaicl_lib.publishing.outline import page_numbers
 from xaicl_lib.publishing.printing import _document
-from xaicl_lib.publishing.whole import Entry, Facts, article, contents, facts, link, within
+from xaicl_lib.publishing.whole import Entry, article, contents, facts, link, within
 
 FIRST = """<html><nav class="bd-docs-nav"><ul><li class="toctree-l1"><a href="#"> The
 book </a></li></ul><p><span class="caption-text">Part A</span></p>
@@ -98,7 +98,7 @@ def test_the_contents_are_read_from_the_built_first_page(book, entries, tmp_path
         Entry("book/reference/x.html", "X", depth=1),
     ]
     assert [one.slug for one in entries] == ["intro", "01_a", "reference-x"]
-    assert facts(FIRST) == Facts("The book", "A & B", "v 1, built 2026-01-02", "Why?")
+    assert facts(FIRST) == {"title": "The book", "author": "A & B", "stamp": "v 1, built 2026-01-02", "lead": "Why?"}
     with pytest.raises(InputError, match="make book"):
         contents(tmp_path / "nothing")
 

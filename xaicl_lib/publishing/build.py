@@ -14,9 +14,10 @@ from typing import Any
 from xaicl_lib.errors import InputError, NotebookError, require
 from xaicl_lib.evaluation.sources import code_digest
 from xaicl_lib.publishing.assets import place_assets, place_onnxruntime
-from xaicl_lib.publishing.book import check_pages, check_site, repository_address, stage
+from xaicl_lib.publishing.book import check_pages, repository_address, stage
 from xaicl_lib.publishing.editions import EDITIONS
 from xaicl_lib.publishing.jupyter_book import build_html
+from xaicl_lib.publishing.links import check_site
 from xaicl_lib.publishing.pool import CEILING, Job, chosen_jobs, side_by_side, surroundings
 from xaicl_lib.publishing.run import ROOT, run_notebooks
 from xaicl_lib.publishing.site import make_room

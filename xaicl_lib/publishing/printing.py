@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element
 from xaicl_lib.errors import InputError, NotebookError
 from xaicl_lib.publishing.epub import write_epub
 from xaicl_lib.publishing.outline import page_numbers
-from xaicl_lib.publishing.whole import FIRST, OF, Entry, Facts, article, contents, digest, facts, link, within
+from xaicl_lib.publishing.whole import FIRST, OF, Entry, article, contents, digest, facts, link, within
 
 HOST = "http://book.invalid/"  # answered from the folder; no other is ever asked
 LIVE = ("pair.js", "quiz.js", "lab.js", "alive.js", "search.js")  # what would put something that moves in the place of what stands there
@@ -127,7 +127,7 @@ def _still(page: Any, entry: Entry, pictures: Path) -> Element:
     return article(made["text"], entry, names)
 
 
-def _print(page: Any, told: Facts, entries: Sequence[Entry], articles: Sequence[Element], folder: Path, target: Path) -> None:
+def _print(page: Any, told: Mapping[str, str], entries: Sequence[Entry], articles: Sequence[Element], folder: Path, target: Path) -> None:
     """Print all articles into one PDF; twice, as the first print says on which pages the chapters begin."""
     numbers: dict[str, int] = {}
     page.set_viewport_size({"width": PAPER, "height": 1000})
@@ -143,16 +143,15 @@ def _print(page: Any, told: Facts, entries: Sequence[Entry], articles: Sequence[
         numbers = page_numbers(target.read_bytes())
 
 
-def _document(told: Facts, entries: Sequence[Entry], articles: Sequence[Element], numbers: Mapping[str, int]) -> str:
+def _document(told: Mapping[str, str], entries: Sequence[Entry], articles: Sequence[Element], numbers: Mapping[str, int]) -> str:
     """HTML of the whole book: title page, contents with the pages where chapters begin, chapters."""
-    named = html.escape
     heads = "\n".join(
         f"@page p-{one.slug} {{ @top-right {{ content: {_quoted(one.title)}; {HEAD} }} }}" for one in entries if not one.depth
     )
     chapters = "\n".join(_chapter(entry, root) for entry, root in zip(entries, articles, strict=True))
     return _PAGE.format(
-        title=named(told.title), author=named(told.author), stamp=named(told.stamp), lead=named(told.lead), heads=heads,
-        contents=_listed(entries, numbers), chapters=chapters, host=HOST,
+        **{name: html.escape(said) for name, said in told.items()}, heads=heads, contents=_listed(entries, numbers), chapters=chapters,
+        host=HOST,
     )  # fmt: skip
 
 

@@ -8,12 +8,13 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+
+from bs4 import BeautifulSoup
 
 from xaicl_lib.errors import InputError
 
@@ -48,35 +49,14 @@ class Entry:
         return self.address.removesuffix(".html").removeprefix("notebooks/").removeprefix("book/").replace("/", "-")
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What stands on the title page.
-
-    Attributes:
-        title, author: of the book.
-        stamp: version and date.
-        lead: the first sentences.
-    """
-
-    title: str
-    author: str
-    stamp: str
-    lead: str
-
-
-def facts(page: str) -> Facts:
-    """What a book's first page, its HTML, says of the book."""
-
-    def said(pattern: str) -> str:
-        found = re.search(pattern, page, re.DOTALL)
-        return " ".join(html.unescape(re.sub(r"<[^>]*>", "", found[1])).split()) if found else ""
-
-    return Facts(
-        title=said(r"<article.*?<h1>(.*?)(?:<a class=\"headerlink|</h1>)"),
-        author=said(r"class=\"component-author\">\s*(?:By )?(.*?)</p>"),
-        stamp=said(r"class=\"xaicl-stamp\">(.*?)</p>"),
-        lead=said(r"class=\"xaicl-lead[^>]*>\s*<p>(.*?)</p>"),
-    )
+def facts(page: str) -> dict[str, str]:
+    """What a book's first page, its HTML, says for a title page: title and author, `stamp` (version and date), `lead` (first sentences)."""
+    soup = BeautifulSoup(page, "html.parser")
+    for mark in soup.select("a.headerlink"):
+        mark.decompose()
+    places = {"title": "article h1", "author": ".component-author", "stamp": ".xaicl-stamp", "lead": ".xaicl-lead p"}
+    said = {name: " ".join(found.get_text().split()) if (found := soup.select_one(place)) else "" for name, place in places.items()}
+    return {**said, "author": said["author"].removeprefix("By ")}
 
 
 def contents(book: Path) -> list[Entry]:
@@ -88,51 +68,24 @@ def contents(book: Path) -> list[Entry]:
     page = book / FIRST
     if not page.is_file():
         raise InputError(f"expected a book in {book}, found none; `make book` builds it")
-    reader = _Contents(FIRST)
-    reader.feed(page.read_text(encoding="utf-8"))
-    return reader.entries
+    entries, part = [], ""
+    listed = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select_one("nav.bd-docs-nav")
+    for one in listed.select(".caption-text, [class*=toctree-l] > a") if listed else ():
+        said = " ".join(one.get_text().split())
+        if one.name != "a":
+            part = said
+            continue
+        depth = next(int(name[-1]) - 1 for name in one.parent["class"] if name.startswith("toctree-l"))
+        address = FIRST if one["href"] == "#" else _resolved(str(one["href"]), FIRST)
+        entries.append(Entry(address, said, part, depth))
+        part = ""
+    return entries
 
 
 def digest(book: Path) -> str:
     """A name for what a built book's pages say, the same whenever they are built anew without a change."""
     texts = (re.findall(r"<article.*</article>", (book / one.address).read_text(encoding="utf-8"), re.DOTALL) for one in contents(book))
     return hashlib.sha256("\n".join(text for found in texts for text in found).encode()).hexdigest()
-
-
-class _Contents(HTMLParser):
-    """Reads the theme's list of pages: captions of parts, and links in lists of depth one and two."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.entries: list[Entry] = []
-        self._page, self._depth, self._text, self._link = page, -1, "", ""
-        self._caption, self._part, self._inside = False, "", False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        classes = given.get("class", "").split()
-        self._inside = self._inside or (tag == "nav" and "bd-docs-nav" in classes)
-        if not self._inside:
-            return
-        if "caption-text" in classes:
-            self._caption, self._text = True, ""
-        if depth := [name for name in classes if name.startswith("toctree-l")]:
-            self._depth = int(depth[0][-1]) - 1
-        if tag == "a" and self._depth >= 0:
-            self._link, self._text = given.get("href", ""), ""
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "nav":
-            self._inside = False
-        elif tag == "span" and self._caption:
-            self._caption, self._part = False, self._text.strip()
-        elif tag == "a" and self._link:
-            address = self._page if self._link == "#" else _resolved(self._link, self._page)
-            self.entries.append(Entry(address, " ".join(self._text.split()), self._part, self._depth))
-            self._link, self._part = "", ""
-
-    def handle_data(self, data: str) -> None:
-        self._text += data
 
 
 def _resolved(link: str, page: str) -> str:
