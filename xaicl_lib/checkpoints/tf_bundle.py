@@ -137,11 +137,7 @@ def _block(table: memoryview, offset: int, size: int) -> memoryview:
 
 
 def _checksum(data: np.ndarray | memoryview) -> int:
-    """CRC-32C (Castagnoli).
-
-    Raises:
-        InputError: the package that computes it is not installed.
-    """
+    """CRC-32C (Castagnoli)."""
     try:
         import google_crc32c
     except ImportError as error:

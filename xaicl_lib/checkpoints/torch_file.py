@@ -58,11 +58,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
 
 
 def _state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; without prefixes of wrappers.
-
-    Raises:
-        InputError: nothing under that key, or something else than tensors.
-    """
+    """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; without prefixes of wrappers."""
     state = checkpoint.get(key) if key and isinstance(checkpoint, Mapping) and key in checkpoint else checkpoint
     if not isinstance(state, Mapping) or not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         there = f"; at its top there are: {shorten(map(str, checkpoint))}" if isinstance(checkpoint, Mapping) else ""
@@ -77,11 +73,7 @@ def _bare(name: str) -> str:
 
 
 def _without_owner(given: Mapping[str, Tensor], wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
-    """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like; its own tensors are left out.
-
-    Raises:
-        InputError: more than one network of these names.
-    """
+    """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like; its own tensors are left out."""
     names = {name for name in wanted if not name.endswith(COUNTER)}
     found = Counter(name[: len(name) - len(end)] for name in given for end in _ends(name) if end in names)
     whole = [owner for owner, count in found.items() if count == len(names)]
@@ -98,11 +90,7 @@ def _ends(name: str) -> list[str]:
 
 
 def _refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse weights that a network would take without a word and that are none.
-
-    Raises:
-        InputError: whole numbers or quantised ones for floating-point ones, NaN or infinity.
-    """
+    """Refuse weights that a network would take without a word and that are none."""
     for name, own in wanted.items():
         if (value := given.get(name)) is None:
             continue

@@ -140,11 +140,7 @@ def _known_to_json(value: Any) -> Any:
 
 
 def _key_of(value: Any) -> str:
-    """What stands in a key for a value that JSON does not know: a function's `key` if it has one, else where it is defined.
-
-    Raises:
-        InputError: a function without a name of its own, of which nobody could say later what it was.
-    """
+    """What stands in a key for a value that JSON does not know: a function's `key` if it has one, else where it is defined."""
     if isinstance(value, Tensor):
         return digest(value)
     if (key := getattr(value, "key", None)) is not None:

@@ -180,9 +180,6 @@ def _write_model(folder: Path, name: str, pairs: int | None = None) -> None:
         folder: is made.
         name: of a bundled model.
         pairs: how many of the pairs; None is all.
-
-    Raises:
-        InputError: a model that cannot be exported, or onnx not installed.
     """
     model, chosen = load_model(name, "cpu"), _pairs_of(name)[:pairs]
     seen = _seen(model.size)

@@ -64,11 +64,7 @@ def place_onnxruntime(folder: Path, cache: Path) -> None:
 
 
 def _npm_parts(package: str, integrity: str, parts: tuple[str, ...], cache: Path) -> Path:
-    """Folder with those parts of an npm package, fetched into `cache` the first time.
-
-    Raises:
-        InputError: it is neither in `cache` nor to be fetched, or the fetched package is not the pinned one.
-    """
+    """Folder with those parts of an npm package, fetched into `cache` the first time."""
     folder = cache / package.replace("@", "-")
     if not all((folder / part).exists() for part in parts):
         cache.mkdir(parents=True, exist_ok=True)
@@ -90,11 +86,7 @@ def _check_integrity(file: Path, integrity: str) -> None:
 
 
 def _extract(package: Path, folder: Path, parts: tuple[str, ...]) -> None:
-    """Write those files of an npm package that `parts` names (folders end with a slash) below `folder`.
-
-    Raises:
-        InputError: a wanted member is no plain file or would land outside of `folder`, or a part is missing.
-    """
+    """Write those files of an npm package that `parts` names (folders end with a slash) below `folder`."""
     found = set()
     with tarfile.open(package) as archive:
         for member in archive:

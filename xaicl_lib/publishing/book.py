@@ -101,11 +101,7 @@ def _with_sections(toc: Any, below: dict[str, list[str]]) -> Any:
 
 
 def _with_figures(text: str, executed: dict[str, Path]) -> str:
-    """Prose with each `<!-- figure NOTEBOOK CELL -->` replaced by the figure of that cell of the executed notebook.
-
-    Raises:
-        NotebookError: no such notebook or figure.
-    """
+    """Prose with each `<!-- figure NOTEBOOK CELL -->` replaced by the figure of that cell of the executed notebook."""
 
     def figure(match: re.Match[str]) -> str:
         return f"```{{raw}} html\n{_notebook_figure(match[1], match[2], executed)}\n```"
@@ -114,11 +110,7 @@ def _with_figures(text: str, executed: dict[str, Path]) -> str:
 
 
 def _notebook_figure(name: str, cell: str, executed: dict[str, Path]) -> str:
-    """HTML of the figure that a cell of an executed notebook shows, the first of several; by its id, which stays when figures are added.
-
-    Raises:
-        NotebookError: no such notebook, or no such cell with a figure.
-    """
+    """HTML of the figure that a cell of an executed notebook shows, the first of several; by its id, which stays when figures are added."""
     cells = nbformat.read(executed[name], as_version=4).cells if name in executed else []
     data = {one.id: "".join(o.data.get("text/html", "")) for one in cells for o in reversed(one.get("outputs", ())) if _is_figure(o)}
     if cell not in data:

@@ -71,11 +71,7 @@ def _style(book: Path) -> str:
 
 @contextmanager
 def _browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
-    """A page of a headless Chromium that is given files of folders, by the beginnings of their addresses, and nothing else.
-
-    Raises:
-        InputError: no Chromium, or not the package that drives it.
-    """
+    """A page of a headless Chromium that is given files of folders, by the beginnings of their addresses, and nothing else."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:

@@ -139,11 +139,7 @@ def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> _Notebook:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A parameter as JSON knows it.
-
-    Raises:
-        InputError: nothing that a notebook can be given.
-    """
+    """A parameter as JSON knows it."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, os.PathLike):

@@ -152,11 +152,7 @@ def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True)
 
 
 def _fetch_wheels(root: Path, folder: Path, extra: str = "[views]", beside: tuple[str, ...] = BESIDE) -> None:
-    """Put the package's wheel and those of all it needs into a folder.
-
-    Raises:
-        InputError: pip failed; the text ends with what it said.
-    """
+    """Put the package's wheel and those of all it needs into a folder."""
     command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--wheel-dir", str(folder), f"{root}{extra}", *beside]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -65,11 +65,7 @@ def add_translations(source: Path, html: Path, work: Path) -> None:
 
 
 def _languages(source: Path) -> dict[str, list[str]]:
-    """The translated pages by language: those that have a catalogue.
-
-    Raises:
-        InputError: a catalogue of no language or of no page.
-    """
+    """The translated pages by language: those that have a catalogue."""
     found: dict[str, list[str]] = {}
     for catalogue in sorted((source / "book" / LOCALE).glob("*/LC_MESSAGES/**/*.po")):
         language, _, *parts = catalogue.relative_to(source / "book" / LOCALE).with_suffix("").parts
@@ -85,9 +81,6 @@ def _own_name(language: str) -> str:
 
     >>> _own_name("de")
     'Deutsch'
-
-    Raises:
-        InputError: no such language.
     """
     try:
         name = Locale.parse(language).get_language_name()

@@ -66,11 +66,7 @@ class Row:
 
 
 def _rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
-    """The explanations of one pair as rows of a figure.
-
-    Raises:
-        InputError: none given, or one without side b.
-    """
+    """The explanations of one pair as rows of a figure."""
     if not explanations:
         raise InputError("expected at least one explanation to draw, got none")
     for explanation in explanations:
@@ -160,11 +156,7 @@ def said_channels(pair: Pair, channels: Channels) -> str:
 
 
 def _seen(count: int, channels: Channels) -> list[int]:
-    """The channels that are seen of so many: one or three.
-
-    Raises:
-        InputError: others than there are, or neither one nor three.
-    """
+    """The channels that are seen of so many: one or three."""
     if channels is None:
         return list(range(count))[: 1 if count < 3 else 3]
     seen = [channels] if isinstance(channels, int) else list(channels)

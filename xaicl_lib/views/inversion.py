@@ -43,11 +43,7 @@ def _left_of(found: Inversion, targets: Tensor, k: int) -> str:
 def _rows_of(
     found: Mapping[tuple[str, str], Inversion], targets: Float[Tensor, "n 3 h w"], names: Mapping[int, str]
 ) -> tuple[list[tuple[str, list[Picture]]], list[str]]:
-    """Rows of pictures by name, and the names of their columns.
-
-    Raises:
-        InputError: a model without one of the stages.
-    """
+    """Rows of pictures by name, and the names of their columns."""
     models, columns = list(dict.fromkeys(m for m, _ in found)), ["target", *dict.fromkeys(stage for _, stage in found)]
     missing = [f"{model}, {stage}" for model in models for stage in columns[1:] if (model, stage) not in found]
     if missing or not found:

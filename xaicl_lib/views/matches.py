@@ -18,11 +18,7 @@ Cell = tuple[int, int]
 
 
 def _strongest_matches(explanation: Explanation, count: int = 6, *, index: int = 0) -> list[tuple[Cell, Cell, float]]:
-    """The strongest pairs of cells of a joint map, each cell used at most once: (row, column) in A and in B, and the value.
-
-    Raises:
-        InputError: an explanation without a joint map.
-    """
+    """The strongest pairs of cells of a joint map, each cell used at most once: (row, column) in A and in B, and the value."""
     if explanation.joint is None:
         raise InputError(f"expected an explanation with a joint map, such as one of deep_similarity, got one of {explanation.method!r}")
     left = explanation.joint[index].detach().float().cpu().clone()  # (ia, ja, ib, jb)

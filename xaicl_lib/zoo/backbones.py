@@ -130,11 +130,7 @@ def _timm(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, 
 
 @torch.no_grad()
 def _timm_map(net: Any, own: str, size: int) -> tuple[nn.Module, nn.Module]:
-    """The last map of a network, and the mean, or what else it is pooled by.
-
-    Raises:
-        InputError: a network that reads something else than its last map or the mean of its patch tokens.
-    """
+    """The last map of a network, and the mean, or what else it is pooled by."""
     x = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     features, last = _TimmMap(net), net.forward_features(x)
     if isinstance(last, Tensor) and last.ndim in (3, 4):

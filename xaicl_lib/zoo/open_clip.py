@@ -54,11 +54,7 @@ class _TextSide(nn.Module):
 
 
 def _from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, name: str = "open_clip", **facts: Any) -> PairModel:
-    """A model made by open_clip, with its text side. Facts are `size`, `mean` and `std`, instead of those that the network brings.
-
-    Raises:
-        InputError: an image tower that is neither a vision transformer that can be opened nor one of CLIP's ResNets.
-    """
+    """A model made by open_clip, with its text side. Facts are `size`, `mean` and `std`, instead of those that the network brings."""
     visual = network.visual
     found = getattr(visual, "image_size", None) or visual.trunk.pretrained_cfg["input_size"][-1]
     size = found[0] if isinstance(found, tuple) else found
