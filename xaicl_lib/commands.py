@@ -334,7 +334,7 @@ def _run_editions(arguments: argparse.Namespace) -> None:
 
 def _run_links(arguments: argparse.Namespace) -> None:
     """Ask every link that leads to another host."""
-    from xaicl_lib.publishing.jupyter_book import check_outer_links
+    from xaicl_lib.publishing.build import check_outer_links
 
     check_outer_links(out=arguments.out)
 

@@ -73,7 +73,7 @@ def _bare(name: str) -> str:
 
 
 def _without_owner(given: Mapping[str, Tensor], wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
-    """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like; its own tensors are left out."""
+    """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like, its own left out."""
     names = {name for name in wanted if not name.endswith(COUNTER)}
     found = Counter(name[: len(name) - len(end)] for name in given for end in _ends(name) if end in names)
     whole = [owner for owner, count in found.items() if count == len(names)]

@@ -1,6 +1,5 @@
 """The built book as one document: its pages in the order of its contents, with ids of their own and links that stay within."""
 
-import copy
 import hashlib
 import html
 import json
@@ -253,16 +252,3 @@ def _lead(element: Element, entry: Entry, slugs: Mapping[str, str], ids: set[str
         return
     place = f"{slug}--{fragment}"
     element.set("href", f"{slug}.xhtml#{place if place in ids else slug}")
-
-
-def within(root: Element) -> Element:
-    """A copy of an article for one file with all others: its links are to ids, its formulas TeX."""
-    made = copy.deepcopy(root)
-    for element in made.iter():
-        if element.tag == "a" and not urlsplit(element.get("href", "")).scheme:
-            element.set("href", f"#{urldefrag(element.get('href', '')).fragment}")
-        if tex := element.attrib.pop(TEX, ""):
-            ends = (r"\[", r"\]") if element.get("class") == "xaicl-display" else (r"\(", r"\)")
-            element[:] = []
-            element.text = f"{ends[0]}{tex}{ends[1]}"
-    return made
