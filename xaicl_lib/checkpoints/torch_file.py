@@ -29,7 +29,7 @@ def exclude_bias_and_norm(*_: object) -> bool:
 exclude_bias_and_norm.__module__ = "__main__"  # under this name files know it
 
 
-def read_torch(path: str | os.PathLike[str]) -> Any:
+def _read_torch(path: str | os.PathLike[str]) -> Any:
     """What `torch.save` wrote, if it is plain data: tensors, numbers, texts, in dictionaries and lists.
 
     Raises:
@@ -138,7 +138,7 @@ def torch_reader(
         path, wanted = files[0], what.format(**options)
         if path.name.startswith("linear"):  # published beside the networks that were meant
             raise InputError(f"expected {wanted}, got {path.name!r}: a linear probe, whose head is a classifier")
-        return _translated(_state_of(read_torch(path), key, path), empty, names(**options), path, wanted, aside)
+        return _translated(_state_of(_read_torch(path), key, path), empty, names(**options), path, wanted, aside)
 
     return Reader(network, read)
 
@@ -194,7 +194,7 @@ def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] 
     """
     if not path.is_file():
         raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
-    read = _safetensors(path) if path.suffix == ".safetensors" else _state_of(read_torch(path), "state_dict", path)
+    read = _safetensors(path) if path.suffix == ".safetensors" else _state_of(_read_torch(path), "state_dict", path)
     state = {name: value for name, value in network.state_dict().items() if not name.startswith(aside)}
     given = {name: value for name, value in _without_owner(read, state, path).items() if not name.startswith(aside)}
     missing = [name for name in state if name not in given and not name.endswith(COUNTER)]

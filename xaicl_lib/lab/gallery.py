@@ -24,7 +24,7 @@ from xaicl_lib import augment
 from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.data.stickers import stickered_pairs
-from xaicl_lib.images import sample_photo
+from xaicl_lib.images import open_photo
 from xaicl_lib.lab.export import METHODS, export
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.methods.registry import Method
@@ -50,11 +50,11 @@ class _Picture:
 
 
 def _sample(name: str) -> Callable[[int], Tensor]:
-    return lambda size: sample_photo(name, size)
+    return lambda size: open_photo(name, size)
 
 
 def _view(name: str, box: Tensor, brightness: float) -> Callable[[int], Tensor]:
-    return lambda size: augment.brightness(augment.resized_crop(sample_photo(name, size), box, size), brightness)
+    return lambda size: augment.brightness(augment.resized_crop(open_photo(name, size), box, size), brightness)
 
 
 def _scene(kind: str, side: int, seed: int) -> Callable[[int], Tensor]:

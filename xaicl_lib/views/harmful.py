@@ -51,12 +51,12 @@ def square_figure(square: pd.DataFrame, what: str, minus: str | None = None) -> 
     return described(figure, f"{shown} by two augmentations at once: {what}. Most: {top}.")
 
 
-def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
+def level_figure(table: pd.DataFrame) -> go.Figure:
     """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
 
     The table is of `lost_shares`.
     """
-    levels = sorted(table["level"].unique())
+    levels, title = sorted(table["level"].unique()), "share of maps lost"
     axis: dict[str, Any] = {"title": title, "bounds": (-0.03, 1.03)}
     figures = {f"{k:g}": dots_figure(table[table["level"] == k], rows="augmentation", series="model", **axis) for k in levels}
     figure, steps = figures[f"{levels[-1]:g}"], into_first(figures)

@@ -52,7 +52,7 @@ def _level(upper: list[Picture], lower: list[Picture], k: int, columns: int) -> 
     return [*upper[k : k + columns], *blank, *lower[k : k + columns], *blank]
 
 
-def links_figure(why: Why, k: int = 0, count: int = 6) -> go.Figure:
+def links_figure(why: Why, k: int = 0) -> go.Figure:
     """The picture asked with beside result k, with lines between the cells that go together most.
 
     Raises:
@@ -60,7 +60,7 @@ def links_figure(why: Why, k: int = 0, count: int = 6) -> go.Figure:
     """
     if why.pairs is None or why.photo is None:
         raise InputError("expected results of a picture to draw links from it, got those of words alone")
-    return match_figure(why.pairs, why.photo, count, index=k, names=("query", why.names[k]))
+    return match_figure(why.pairs, why.photo, index=k, names=("query", why.names[k]))
 
 
 def contrast_figure(why: Why, contrast: Contrast) -> go.Figure:
@@ -79,12 +79,12 @@ def contrast_figure(why: Why, contrast: Contrast) -> go.Figure:
     return gallery_figure(under_maps(parts, signed=True), columns=3, what=what)
 
 
-def words_figure(image: Float[Tensor, "3 h w"], made: WordMap, phrases: Sequence[str], *, columns: int = 4) -> go.Figure:
+def words_figure(image: Float[Tensor, "3 h w"], made: WordMap, phrases: Sequence[str]) -> go.Figure:
     """A picture, and for each phrase where it is: red what it adds together with the phrase, blue what it takes; one scale."""
     maps = {phrase: made.where(phrase) for phrase in phrases}
     items = under_maps([(f"score {made.score:.2f}", image, None), *((name, image, map_) for name, map_ in maps.items())], signed=True)
     told = ", ".join(f"{phrase} {float(map_.sum()):+.2f}" for phrase, map_ in maps.items())
-    return gallery_figure(items, columns=columns, what=f"Where the words of {' '.join(made.words)!r} are, and what they add: {told}")
+    return gallery_figure(items, columns=4, what=f"Where the words of {' '.join(made.words)!r} are, and what they add: {told}")
 
 
 def orders_figure(scenes: Sequence[Orders]) -> go.Figure:

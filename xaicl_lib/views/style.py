@@ -42,6 +42,6 @@ def fitted(fixed: float, share: float, narrow: dict[str, Any] | None = None) -> 
     return {"height": fixed + share * WIDTH, "meta": {"fixed": fixed, "share": share, "narrow": phone}}
 
 
-def reach(table: pd.DataFrame, mean: str = "mean", **look: Any) -> dict[str, Any]:
+def reach(table: pd.DataFrame, **look: Any) -> dict[str, Any]:
     """The bars from `low` to `high` around means, as plotly wants them."""
-    return {"type": "data", "array": table["high"] - table[mean], "arrayminus": table[mean] - table["low"], **look}
+    return {"type": "data", "array": table["high"] - table["mean"], "arrayminus": table["mean"] - table["low"], **look}

@@ -30,24 +30,23 @@ def partners_figure(trials: Sequence[Trials]) -> go.Figure:
     return gallery_figure(items, columns=4, what=what)
 
 
-def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "data", paper: float = PAPER) -> go.Figure:
-    """Share of trials in which texture wins over shape: a dot with its interval for each series, beside a coin and the paper's share.
+def shares_figure(table: pd.DataFrame) -> go.Figure:
+    """Share of trials in which texture wins over shape: a dot with its interval, beside a coin and the paper's share.
 
     The table is of `studies.texture.won`.
     """
-    title = "texture wins"  # short enough for a phone
-    name = f"the paper's {100 * paper:.0f} %"
-    axis: dict[str, Any] = {"title": title, "reference": paper, "reference_name": name, "bounds": (-0.02, 1.02)}
-    figure = dots_figure(table, rows=rows, series=series, what="Texture wins.", **axis)
-    ends = [str(table[rows].iloc[0]), str(table[rows].iloc[-1])]
+    title, name = "texture wins", f"the paper's {100 * PAPER:.0f} %"  # short enough for a phone
+    axis: dict[str, Any] = {"title": title, "reference": PAPER, "reference_name": name, "bounds": (-0.02, 1.02)}
+    figure = dots_figure(table, rows="model", series="data", what="Texture wins.", **axis)
+    ends = [str(table["model"].iloc[0]), str(table["model"].iloc[-1])]
     figure.add_vline(0.5, line=_FAINT)
     figure.add_trace(go.Scatter(x=[0.5, 0.5], y=ends, mode="lines", line=_FAINT, name="a coin", hoverinfo="skip"))
     figure.data[-1].offsetgroup = figure.data[-2].offsetgroup = "reference"  # lines that stand for themselves, not side by side
     return figure
 
 
-def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
-    """Every trial as a point: the score with the partner of the same shape across, with that of the same cue up; a menu of models.
+def scores_figure(table: pd.DataFrame) -> go.Figure:
+    """Every trial as a point: the score with the partner of the same shape across, with that of the same texture up; a menu of models.
 
     The table is of `studies.texture.versus`.
     """
@@ -57,24 +56,24 @@ def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
     figure = go.Figure(go.Scatter(x=span, y=span, mode="lines", line={**_FAINT, "dash": "dot"}, name="equal", hoverinfo="skip"))
     models = list(table["model"].unique())
     for name in models:
-        for verdict in (cue, SHAPE):
-            part = table[(table["model"] == name) & (table["wins"].astype(bool) == (verdict == cue))]
-            figure.add_trace(_points(part, verdict, cue, visible=name == models[0]))
+        for verdict in (TEXTURE, SHAPE):
+            part = table[(table["model"] == name) & (table["wins"].astype(bool) == (verdict == TEXTURE))]
+            figure.add_trace(_points(part, verdict, visible=name == models[0]))
     figure.update_xaxes(**GRID, title="score with the same shape", range=span)
-    figure.update_yaxes(**GRID, title=f"score with the same {cue}", range=span)
+    figure.update_yaxes(**GRID, title=f"score with the same {TEXTURE}", range=span)
     menus, margin = menu([None, *(name for name in models for _ in range(2))]), {"l": 62, "r": 12, "t": 55, "b": 80}
     figure.update_layout(**PLAIN, height=460, margin=margin, updatemenus=menus, legend=LEGEND, showlegend=True)
     above = (f"{name}: {int(part['wins'].astype(bool).sum())} of {len(part)}" for name, part in table.groupby("model", sort=False))
-    what = f"Scores with the partner of the same {cue} against those of the same shape"
+    what = f"Scores with the partner of the same {TEXTURE} against those of the same shape"
     return described(figure, f"{what}, a point for each trial. Above the diagonal, {'; '.join(above)}.")
 
 
-def _points(part: pd.DataFrame, verdict: str, cue: str, *, visible: bool) -> go.Scatter:
-    hover = "%{customdata[0]}<br>same shape: %{customdata[1]}, %{x:.2f}<br>same CUE: %{customdata[2]}, %{y:.2f}<extra></extra>"
+def _points(part: pd.DataFrame, verdict: str, *, visible: bool) -> go.Scatter:
+    hover = "%{customdata[0]}<br>same shape: %{customdata[1]}, %{x:.2f}<br>same texture: %{customdata[2]}, %{y:.2f}<extra></extra>"
     return go.Scatter(
         x=part["shape_score"].round(4), y=part["score"].round(4), mode="markers", name=f"{verdict} wins", visible=visible,
-        marker={"color": _COLOURS.get(verdict, _COLOURS[TEXTURE]), "size": 6, "opacity": 0.65},
-        customdata=part[["name", "shape_partner", "partner"]], hovertemplate=hover.replace("CUE", cue),
+        marker={"color": _COLOURS[verdict], "size": 6, "opacity": 0.65},
+        customdata=part[["name", "shape_partner", "partner"]], hovertemplate=hover,
     )  # fmt: skip
 
 

@@ -31,13 +31,12 @@ def colour(name: str) -> str:
     return COLOURS.get(name, OTHER)
 
 
-def curves_figure(cards: Sequence[dict[str, Any]], columns: int = 3) -> go.Figure:
+def curves_figure(cards: Sequence[dict[str, Any]]) -> go.Figure:
     """Training loss by epoch, a panel for each loss, because losses of different formulas do not compare."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for card in cards:
         kinds.setdefault(card["recipe"]["loss"], []).append(card)
-    rows = -(-len(kinds) // columns)
-    columns = min(columns, len(kinds))
+    rows, columns = -(-len(kinds) // 3), min(3, len(kinds))
     gap = {"vertical_spacing": 0.32 / rows, "horizontal_spacing": 0.08}
     figure = make_subplots(rows, columns, subplot_titles=list(kinds), **gap)
     for k, members in enumerate(kinds.values()):

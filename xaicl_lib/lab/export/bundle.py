@@ -32,7 +32,7 @@ def pack(weights: Mapping[str, Weight]) -> tuple[bytes, list[dict[str, Any]]]:
     return bytes(data), table
 
 
-def unpack(data: bytes, table: list[dict[str, Any]]) -> dict[str, Tensor]:
+def _unpack(data: bytes, table: list[dict[str, Any]]) -> dict[str, Tensor]:
     """The tensors of a weights file in single precision, by name, in the order of the table."""
 
     def read(offset: int, shape: list[int], kind: str) -> Tensor:
@@ -129,6 +129,6 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         for entry in (*card["graphs"].values(), card["weights"]):
             if hashlib.sha256((folder / Path(entry["file"]).name).read_bytes()).hexdigest() != entry["sha256"]:
                 raise InputError(f"{entry['file']} in {str(folder)!r} is not the file that was exported: changed or damaged")
-        return card, unpack((folder / WEIGHTS_FILE).read_bytes(), card["weights"]["tensors"])
+        return card, _unpack((folder / WEIGHTS_FILE).read_bytes(), card["weights"]["tensors"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"expected an exported bundle in {str(folder)!r}: {type(error).__name__} {error}") from error
