@@ -150,14 +150,15 @@ def _translated(
     counters = {theirs for theirs in wanted if theirs.endswith(COUNTER)}
     missing = [name for name in wanted if name not in given and name not in counters]
     surplus = [name for name in given if name not in wanted and not name.startswith(tuple(aside))]
-    wrong = [
-        f"{name} {tuple(given[name].shape)} for {tuple(value.shape)}"
-        for name, (_, value) in wanted.items()
-        if name in given and given[name].shape != value.shape
-    ]
-    complain(path, what, missing, surplus, wrong, _guess(given))
-    _refuse_values(given, {theirs: value for theirs, (_, value) in wanted.items()}, path)
+    there = {theirs: value for theirs, (_, value) in wanted.items()}
+    complain(path, what, missing, surplus, _misshapen(given, there), _guess(given))
+    _refuse_values(given, there, path)
     return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
+
+
+def _misshapen(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    pairs = [(name, given[name].shape, value.shape) for name, value in wanted.items() if name in given]
+    return [f"{name} {tuple(theirs)} for {tuple(ours)}" for name, theirs, ours in pairs if theirs != ours]
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:
@@ -199,8 +200,7 @@ def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] 
     given = {name: value for name, value in _without_owner(read, state, path).items() if not name.startswith(aside)}
     missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
     surplus = [name for name in given if name not in state]
-    wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
-    complain(path, f"the weights of {what}", missing, surplus, wrong)
+    complain(path, f"the weights of {what}", missing, surplus, _misshapen(given, state))
     _refuse_values(given, state, path)
     whole = network.state_dict()  # with its versions: without these some modules take a state for an old one's
     whole.update(given)

