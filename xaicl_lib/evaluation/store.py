@@ -31,11 +31,7 @@ LEFT_OVER = 3600  # seconds after which an unfinished file is nobody's
 
 
 class Store:
-    """A folder of results.
-
-    Args:
-        folder: where its files are.
-    """
+    """A folder of results."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)

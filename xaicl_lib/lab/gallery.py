@@ -174,12 +174,9 @@ def menu() -> list[str]:
 
 
 def _write_model(folder: Path, name: str, pairs: int | None = None) -> None:
-    """Write what the page shows of one model into a new folder: results of each pair, what to check the browser by, its bundle.
+    """Write what the page shows of one bundled model into a new folder: results of each pair, what to check the browser by, its bundle.
 
-    Args:
-        folder: is made.
-        name: of a bundled model.
-        pairs: how many of the pairs; None is all.
+    A number of pairs writes only so many.
     """
     model, chosen = load_model(name, "cpu"), _pairs_of(name)[:pairs]
     seen = _seen(model.size)
@@ -204,10 +201,7 @@ def _pairs_of(name: str) -> tuple[tuple[str, str, str, str], ...]:
 def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> None:
     """Put the lab's scripts, pictures, results and models into the folder `static`.
 
-    Args:
-        static: is made, or added to.
-        made: a folder of `_write_model` for each model, in the order of the menu.
-        pairs: how many of the pairs, as in `_write_model`.
+    A folder of `_write_model` for each model is in the order of the menu, of as many pairs as there.
     """
     shutil.copytree(STATIC, static, dirs_exist_ok=True)
     gallery, entries = static / "gallery", [json.loads((folder / "entry.json").read_text(encoding="utf-8")) for folder in made]

@@ -114,13 +114,9 @@ def _run_jupyter_book(source: Path, work: Path, *options: str) -> tuple[int, str
 def write_element(
     folder: str | os.PathLike[str], models: Sequence[str] = ("simclr",), out: str | os.PathLike[str] = "_build", jobs: int | None = None
 ) -> None:
-    """Write what the element `<xaicl-pair>` needs on any page: a folder to put beside it.
+    """Write what `<xaicl-pair>` needs on any page into a folder to put beside it, which replaces one made before.
 
-    Args:
-        folder: is made; what was made there before is replaced.
-        models: of the lab, that the page can ask.
-        out: where a build keeps the lab's models; what is there is not made again.
-        jobs: processes at a time; None means as many as there are cores.
+    The page can ask these models of the lab; those that a build keeps in `out` are not made again.
 
     Raises:
         InputError: not in a checkout, a model that the lab does not have, a folder that holds something else, or assets that cannot be had.

@@ -21,11 +21,7 @@ def with_chapters(text: str, toc: dict[str, Any], executed: Mapping[str, Path]) 
 def with_course(text: str, toc: dict[str, Any], executed: Mapping[str, Path], questions: Mapping[str, int]) -> str:
     """The text with `<!-- course -->` replaced by a table of the notebooks in the table of contents, for whoever plans a course.
 
-    Args:
-        text: of a page.
-        toc: the table of contents.
-        executed: notebooks by name.
-        questions: how many each asks at its end.
+    `questions` says how many each asks at its end.
     """
     if TABLE not in text:
         return text

@@ -48,16 +48,7 @@ _PACKAGE = """<?xml version="1.0" encoding="UTF-8"?>
 def write_epub(
     target: Path, facts: Mapping[str, str], entries: Sequence[Entry], articles: Mapping[str, Element], pictures: Path, style: str
 ) -> None:
-    """Write the file.
-
-    Args:
-        target: to write.
-        facts: of the title page.
-        entries: pages in their order.
-        articles: by slug, linked.
-        pictures: folder of the files that they name; those that none names are left out.
-        style: a style sheet.
-    """
+    """Write pages in their order, their linked articles by slug, and those files of the folder `pictures` that they name."""
     pages = {f"{entry.slug}.xhtml": _page(entry, articles[entry.slug]) for entry in entries}
     texts = {"title.xhtml": _title(facts), "nav.xhtml": _nav(facts, entries), **pages}
     shown = list(dict.fromkeys(one.get("src", "") for entry in entries for one in articles[entry.slug].iter("img")))

@@ -54,17 +54,11 @@ class _NotebooksFailed(NotebookError):
 
 @dataclass(frozen=True)
 class _Notebook:
-    """A notebook to be executed.
+    """A notebook to be executed."""
 
-    Attributes:
-        path: of the clean notebook.
-        inject: parameters that differ from their defaults; a cell that repeats the defaults would only puzzle the reader.
-        facts: what decides whether an earlier run is still good: all parameters, the profile, digests of source and library, versions.
-    """
-
-    path: Path
-    inject: dict[str, Any]
-    facts: dict[str, Any]
+    path: Path  # of the clean one
+    inject: dict[str, Any]  # parameters that differ from their defaults; a cell that repeats the defaults would only puzzle
+    facts: dict[str, Any]  # decide whether an earlier run is still good: parameters, profile, digests of source and library, versions
 
 
 def run_notebooks(

@@ -28,19 +28,12 @@ LISTED = 8  # names that are all said
 
 @dataclass(frozen=True)
 class Entry:
-    """A page in the book's contents.
+    """A page in the book's contents."""
 
-    Attributes:
-        address: relative to the book's folder.
-        title: as the contents have it.
-        part: name of the part that it begins; empty on all but a part's first page.
-        depth: 0, or 1 for a page below another.
-    """
-
-    address: str
-    title: str
-    part: str = ""
-    depth: int = 0
+    address: str  # relative to the book's folder
+    title: str  # as the contents have it
+    part: str = ""  # of the part that it begins; empty on all but a part's first page
+    depth: int = 0  # 1 for a page below another
 
     @property
     def slug(self) -> str:
@@ -101,13 +94,7 @@ def _resolved(link: str, page: str) -> str:
 def article(text: str, entry: Entry, names: Mapping[str, str]) -> Element:
     """A page's article from its XML: with ids and links of the whole, headings a level or two deeper, and answers at its end.
 
-    Args:
-        text: XML of the article.
-        entry: its place.
-        names: files of its pictures, by their names in the text.
-
-    Raises:
-        xml.etree.ElementTree.ParseError: no XML.
+    `names` are the files of its pictures by their names in the text. XML that is none raises an `xml.etree.ElementTree.ParseError`.
     """
     root = ElementTree.fromstring(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text))
     seen: set[str] = set()
@@ -225,12 +212,7 @@ def _answers(moved: Sequence[tuple[str, list[Element]]], entry: Entry) -> Elemen
 
 
 def link(articles: Mapping[str, Element], entries: Sequence[Entry]) -> None:
-    """Point every link within the book to its file and id, `slug.xhtml#id`; what leads to no page here stays as text. In place.
-
-    Args:
-        articles: by slug; those of all entries.
-        entries: the book's pages.
-    """
+    """Point every link in the articles (by slug) to its file and id, `slug.xhtml#id`; what leads to no page stays as text. In place."""
     slugs = {entry.address: entry.slug for entry in entries}
     ids = {element.get("id") for root in articles.values() for element in root.iter()}
     for entry in entries:

@@ -21,10 +21,7 @@ Picture = Float[Tensor, "3 h w"]
 def grid_figure(found: Mapping[tuple[str, str], Inversion], targets: Float[Tensor, "n 3 h w"], names: Mapping[int, str]) -> go.Figure:
     """Targets and their reconstructions: a row for each target and model, under its name, a column for each stage.
 
-    Args:
-        found: by model and stage, as from `xaicl_lib.studies.inversion.invert_stages`.
-        targets: of all of them, in [0, 1].
-        names: of the targets to show, by their number.
+    The inversions are of `studies.inversion.invert_stages`; `names` chooses among all targets, which are in [0, 1], by their number.
     """
     rows, columns = _rows_of(found, targets, names)
     figure = gallery_figure(rows, columns=1, heads=columns)

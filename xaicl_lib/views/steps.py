@@ -74,8 +74,7 @@ def _bands(width: float, count: int) -> dict[str, list[float]]:
 def joint_figure(activations: Mapping[str, pd.DataFrame]) -> go.Figure:
     """Channels by how strong they are in either image, a panel for each pair; colours are their products, on one scale.
 
-    Args:
-        activations: of `xaicl_lib.studies.similarity.joint_activations`, by the name of the pair.
+    The activations are of `studies.similarity.joint_activations`, by the name of the pair.
     """
     reach = max(table[["a", "b"]].to_numpy().max() for table in activations.values())
     figure = make_subplots(1, len(activations), subplot_titles=list(activations), shared_yaxes=True, horizontal_spacing=0.06)
