@@ -1,11 +1,10 @@
 """Figures of one-sided questions hold the numbers they are made of."""
 
-import pandas as pd
 import pytest
 import torch
 
 from xaicl_lib import Explanation, InputError
-from xaicl_lib.views.corpus import either_figure, errors_figure, gains_figure, maps_figure
+from xaicl_lib.views.corpus import either_figure, errors_figure, maps_figure
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import alt_of
 
@@ -40,24 +39,6 @@ def test_maps_carry_scores_and_scales() -> None:
     )
     with pytest.raises(InputError, match="at least one explanation"):
         maps_figure(IMAGE, {})
-
-
-def test_gains_are_shown_a_metric_at_a_time() -> None:
-    rows = [
-        {"metric": metric, "scenario": "same class", "way": way, "mean": k + j, "low": k + j - 0.5, "high": k + j + 0.5, "n": 9, "p": 0.01}
-        for k, metric in enumerate(("insertion, similarity", "deletion, similarity"))
-        for j, way in enumerate(("RISE, corpus", "Grad-CAM, corpus"))
-    ]
-    found = pd.DataFrame(rows)
-    figure = gains_figure(found)
-    means = [list(t.x) for t in figure.data if t.error_x.array is not None]
-    assert means == [[0, 1]]
-    buttons = figure.layout.updatemenus[0].buttons
-    assert [b.label for b in buttons] == list(found["metric"].unique())
-    assert [b.args[0]["x"] for b in buttons] == [[[0, 1]], [[1, 2]]]
-    assert [b.args[0]["error_x.array"] for b in buttons] == [[[0.5, 0.5]]] * 2
-    assert list(buttons[0].args[1]["xaxis.range"]) == list(figure.layout.xaxis.range) != buttons[1].args[1]["xaxis.range"]
-    assert "RISE, corpus, same class: +0.000 (-0.500 to +0.500)" in alt_of(figure)
 
 
 def test_errors_are_drawn_on_the_scale_of_the_maps() -> None:

@@ -35,6 +35,24 @@ def test_dots_stand_where_the_table_says() -> None:
     assert "y, simclr: 0.20 (0.10 to 0.30)" in _dots_alt(TABLE, rows="kind", series="model", what="Shares.")
 
 
+def test_a_menu_shows_one_choice_at_a_time() -> None:
+    rows = [
+        {"metric": metric, "scenario": "same class", "way": way, "mean": k + j, "low": k + j - 0.5, "high": k + j + 0.5, "n": 9, "p": 0.01}
+        for k, metric in enumerate(("insertion, similarity", "deletion, similarity"))
+        for j, way in enumerate(("RISE, corpus", "Grad-CAM, corpus"))
+    ]
+    found = pd.DataFrame(rows)
+    figure = dots_figure(found, rows="way", series="scenario", title="gain", choice="metric", reference=0.0)
+    means = [list(t.x) for t in figure.data if t.error_x.array is not None]
+    assert means == [[0, 1]]
+    buttons = figure.layout.updatemenus[0].buttons
+    assert [b.label for b in buttons] == list(found["metric"].unique())
+    assert [b.args[0]["x"] for b in buttons] == [[[0, 1]], [[1, 2]]]
+    assert [b.args[0]["error_x.array"] for b in buttons] == [[[0.5, 0.5]]] * 2
+    assert list(buttons[0].args[1]["xaxis.range"]) == list(figure.layout.xaxis.range) != buttons[1].args[1]["xaxis.range"]
+    assert "deletion, similarity, RISE, corpus, same class: 1.00 (0.50 to 1.50)" in alt_of(figure)
+
+
 def test_colours_are_a_models_own_unless_two_would_be_alike() -> None:
     assert series_colours(["simclr", "supervised"]) == {"simclr": COLOURS["simclr"], "supervised": COLOURS["supervised"]}
     assert len(set(series_colours(["simclr", "scenes_simclr"]).values())) == 2

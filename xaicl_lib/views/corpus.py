@@ -1,9 +1,7 @@
-"""Figures of one-sided questions: signed maps over their images, and gains over a control."""
+"""Figures of one-sided questions: signed maps over their images."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import pandas as pd
 import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float
@@ -14,8 +12,6 @@ from xaicl_lib.pair import Explanation
 from xaicl_lib.views.figures import place_of
 from xaicl_lib.views.gallery import gallery_figure, overlaid, under_maps
 from xaicl_lib.views.render import described
-from xaicl_lib.views.studies import dots_figure, into_first
-from xaicl_lib.views.style import MENU
 
 
 def maps_figure(
@@ -101,19 +97,3 @@ def either_figure(
         outlines += [[mask] for mask in objects]
     what = f"Scenes of two objects, each twice: {method} towards the text of one object and of the other, and the object outlined"
     return gallery_figure(items, columns=4, masks=outlines, what=what)
-
-
-def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figure:
-    """How much better than a control each way is, with intervals, a metric at a time from a menu.
-
-    The table is of `studies.corpus.against` or `between_targets`.
-    """
-    names = list(dict.fromkeys(found["metric"]))
-    axis: dict[str, Any] = {"title": "gain", "reference": 0.0, "reference_name": control}
-    figures = {name: dots_figure(found[found["metric"] == name], rows="way", series="scenario", **axis) for name in names}
-    figure = figures[names[0]]
-    choice = {**MENU, "buttons": into_first(figures), "x": 1, "xanchor": "right"}
-    figure.update_layout(updatemenus=[choice], height=figure.layout.height + 45, margin={"t": 55})
-    first = found[found["metric"] == names[0]]
-    said = (f"{r.way}, {r.scenario}: {r.mean:+.3f} ({r.low:+.3f} to {r.high:+.3f})" for r in first.itertuples())
-    return described(figure, f"Gain over {control} by {names[0]}, with 95 % intervals. {'; '.join(said)}.")

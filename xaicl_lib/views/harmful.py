@@ -1,7 +1,6 @@
-"""Figures of augmentations that grow stronger: maps of one pair, and shares of maps that lost their meaning."""
+"""Figures of augmentations that grow stronger: maps of one pair, and maps lost by two at once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,9 +9,8 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.gallery import gallery_figure, overlaid
-from xaicl_lib.views.render import alt_of, described
-from xaicl_lib.views.studies import dots_figure, into_first, matrix_figure
-from xaicl_lib.views.style import slider
+from xaicl_lib.views.render import described
+from xaicl_lib.views.studies import matrix_figure
 
 Levels = Sequence[tuple[int, Pair, Explanation]]  # of `xaicl_lib.studies.harmful.harder`
 
@@ -49,18 +47,3 @@ def square_figure(square: pd.DataFrame, what: str, minus: str | None = None) -> 
     top = "; ".join(f"{b} and {a} {value:.2f}" for (a, b), value in square.stack().nlargest(3).items())
     shown = f"Maps lost, minus the share that {minus} loses," if minus else "Maps lost"
     return described(figure, f"{shown} by two augmentations at once: {what}. Most: {top}.")
-
-
-def level_figure(table: pd.DataFrame) -> go.Figure:
-    """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
-
-    The table is of `lost_shares`.
-    """
-    levels, title = sorted(table["level"].unique()), "share of maps lost"
-    axis: dict[str, Any] = {"title": title, "bounds": (-0.03, 1.03)}
-    figures = {f"{k:g}": dots_figure(table[table["level"] == k], rows="augmentation", series="model", **axis) for k in levels}
-    figure, steps = figures[f"{levels[-1]:g}"], into_first(figures)
-    top = 95
-    described(figure, f"{title} at the level that a slider sets. At level {levels[-1]:g}: {alt_of(figure)}")
-    sliders = slider(steps, len(steps) - 1, "level ", y=1, yanchor="bottom", pad={"b": 30, "t": 0})
-    return figure.update_layout(sliders=sliders, height=figure.layout.height + top, margin={"t": top})

@@ -2,7 +2,7 @@
 
 import html
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,11 @@ import plotly.graph_objects as go
 
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
 from xaicl_lib.views.render import described
-from xaicl_lib.views.style import BARE, DOTTED, GRID, PLAIN, WIDE_LEGEND, reach
+from xaicl_lib.views.style import BARE, DOTTED, GRID, MENU, PLAIN, WIDE_LEGEND, reach
 from xaicl_lib.views.zoo import OTHER, colour
 
 TITLE = 26  # letters of an axis title that a phone has room for
+SAID = 60  # numbers that a menu hides and that are said all the same, if there are no more
 CELL = 30  # pixels of width that two digits need; narrower screens scroll
 NULLS = {"random_map": ("#5a5a5a", "x"), "edges": ("#a0522d", "diamond")}  # controls: colour and symbol
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
@@ -62,6 +63,7 @@ def dots_figure(
     rows: str,
     series: str,
     title: str,
+    choice: str | None = None,
     reference: float | None = None,
     reference_name: str = "chance",
     bounds: tuple[float, float] | None = None,
@@ -73,11 +75,15 @@ def dots_figure(
         table: with columns mean, low, high, and those two.
         rows, series: columns of the table.
         title: of the axis of values.
+        choice: a column of whose values a menu shows one at a time.
         reference: a value to compare with, drawn as a dotted line and named in the legend.
         reference_name: what it is.
         bounds: of the axis; without them it holds every interval and the reference.
         what: is seen, for those who do not see it, before the numbers; else the title.
     """
+    if choice is not None:
+        how: dict[str, Any] = {"title": title, "reference": reference, "reference_name": reference_name, "bounds": bounds}
+        return _one_at_a_time(table, choice, {"rows": rows, "series": series}, how, what or f"{title}.")
     if bounds is None:
         ends = [*table["low"].dropna(), *table["high"].dropna(), *table["mean"].dropna(), *([] if reference is None else [reference])]
         room = 0.04 * (max(ends) - min(ends))
@@ -109,19 +115,29 @@ def dots_figure(
     return described(figure, _dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
 
 
-def into_first(figures: Mapping[str, go.Figure]) -> list[dict[str, Any]]:
-    """For each of several figures of `dots_figure` what a menu, buttons or a slider do to put its dots into the first of them.
-
-    All have the same series.
-    """
-    steps = []
-    for label, figure in figures.items():
+def _one_at_a_time(table: pd.DataFrame, choice: str, by: dict[str, str], how: dict[str, Any], what: str) -> go.Figure:
+    """Figures of dots for each value of a column, of which a menu puts the dots of one into the first."""
+    columns = list(by.values())
+    places = pd.MultiIndex.from_product([table[column].unique() for column in columns], names=columns)
+    figures, buttons = {}, []
+    for name, part in table.groupby(choice, sort=False, observed=True):
+        there = part.set_index(columns)[["mean", "low", "high"]].reindex(places).reset_index()
+        figures[_name(name)] = dots_figure(there, **by, **how)
+    for name, figure in figures.items():
         dots = [k for k, trace in enumerate(figure.data) if trace.mode == "markers"]
         change: dict[str, list] = {key: [_plain(figure.data[k][key]) for k in dots] for key in ("x", "y", "customdata")}
         change |= {f"error_x.{key}": [_plain(figure.data[k].error_x[key]) for k in dots] for key in ("array", "arrayminus")}
-        axis = {"xaxis.range": list(figure.layout.xaxis.range)}
-        steps.append({"label": label, "method": "update", "args": [change, axis, dots]})
-    return steps
+        buttons.append({"label": name, "method": "update", "args": [change, {"xaxis.range": list(figure.layout.xaxis.range)}, dots]})
+    first = next(iter(figures.values()))
+    menus = [{**MENU, "buttons": buttons, "x": 1, "xanchor": "right"}]
+    first.update_layout(updatemenus=menus, height=first.layout.height + 45, margin={"t": 55})
+    said = table if len(table) <= SAID else table[table[choice] == table[choice].iloc[0]]
+    numbers = (f"{_name(r[choice])}, {_dot(r, **by)}" for _, r in said.iterrows())
+    return described(first, f"{what} {'; '.join(numbers)}.")
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _plain(values: Any) -> list:
@@ -133,8 +149,11 @@ def _plain(values: Any) -> list:
 
 def _dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
     """What `dots_figure` shows, in numbers: each mean with its interval."""
-    said = (f"{r[rows]}, {r[series]}: {r['mean']:.2f}{_within(r['low'], r['high'])}" for _, r in table.iterrows())
-    return f"{what} {'; '.join(said)}."
+    return f"{what} {'; '.join(_dot(r, rows, series) for _, r in table.iterrows())}."
+
+
+def _dot(row: pd.Series, rows: str, series: str) -> str:
+    return f"{row[rows]}, {row[series]}: {row['mean']:.2f}{_within(row['low'], row['high'])}"
 
 
 def _within(low: float, high: float) -> str:
