@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,35 +22,20 @@ from xaicl_lib.views.studies import PALETTE
 from xaicl_lib.views.style import GRID, PLAIN
 
 WIDTH = 720  # pixels of a figure on a page of its own, for which its height is made
-Picture = tuple[str, list[Tensor]]
 
 
 def _names(why: Why) -> list[str]:
     return [f"{k + 1}. {why.score(k):.2f}" if k < len(why.results) else f"next: {why.score(k):.2f}" for k in range(len(why.shown))]
 
 
-def results_figure(why: Why, *, columns: int = 7) -> go.Figure:
-    """The query, what came back and the runner-up; below each what speaks for it (red) and against it (blue), on one scale."""
-    limit = float(why.maps.abs().max())
-    items: list[Picture] = [] if why.results.query is None else [("query", [why.results.query[0]])]
-    items += [
-        (name, [image, overlaid(image, map_, limit, signed=True)])
-        for name, image, map_ in zip(_names(why), why.shown, why.maps, strict=True)
-    ]
-    if why.results.query is not None:
-        items[0][1].append(why.results.query[0] * 0 + 1)
-    upper = [(title, [pictures[0]]) for title, pictures in items]
-    lower: list[Picture] = [("", [pictures[1]]) for _, pictures in items]
-    rows = [part for k in range(0, len(items), columns) for part in _level(upper, lower, k, min(columns, len(items)))]
-    told = "; ".join(f"{name} {why.names[k]}" + (f", {why.notes[k]}" if why.notes[k] else "") for k, name in enumerate(_names(why)))
-    return described(gallery_figure(rows, columns=min(columns, len(items))), f"Results for {why.results.asked}, with their maps: {told}.")
-
-
-def _level(upper: list[Picture], lower: list[Picture], k: int, columns: int) -> list[Picture]:
-    """Pictures of one row and those below it, filled up to the row's length."""
-    missing = columns - len(upper[k : k + columns])
-    blank: list[Picture] = [("", [upper[0][1][0] * 0 + 1])] * missing
-    return [*upper[k : k + columns], *blank, *lower[k : k + columns], *blank]
+def results_figure(why: Why) -> go.Figure:
+    """The query, what came back and the runner-up, beside each what speaks for it (red) and against it (blue), on one scale."""
+    limit, query, names = float(why.maps.abs().max()), why.results.query, _names(why)
+    items = [] if query is None else [("query", [query[0], torch.ones_like(query[0])])]
+    for name, image, map_ in zip(names, why.shown, why.maps, strict=True):
+        items.append((name, [image, overlaid(image, map_, limit, signed=True)]))
+    told = "; ".join(f"{name} {why.names[k]}" + (f", {why.notes[k]}" if why.notes[k] else "") for k, name in enumerate(names))
+    return described(gallery_figure(items), f"Results for {why.results.asked}, with their maps: {told}.")
 
 
 def links_figure(why: Why, k: int = 0) -> go.Figure:
