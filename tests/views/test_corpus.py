@@ -32,8 +32,9 @@ def test_maps_carry_scores_and_scales() -> None:
     assert titles == ["image", "first: +0.25", "second: -0.50"]
     own = [a.text for a in maps_figure(IMAGE, both, one_scale=False).layout.annotations]
     assert own[1:] == ["first: to 1.0e+00", "second: to 1.0e-02"]
-    above = [a.text for a in maps_figure(IMAGE, both, columns=2, pictures=dict.fromkeys(both, IMAGE)).layout.annotations]
-    assert above == ["first", "second", "+0.25", "-0.50"]
+    beside = maps_figure(IMAGE, both, columns=2, pictures=dict.fromkeys(both, IMAGE)).layout
+    assert [a.text for a in beside.annotations] == ["first: +0.25", "second: -0.50"]
+    assert [image.sizex / image.sizey for image in beside.images] == [2, 2]
     assert alt_of(maps_figure(IMAGE, both)) == (
         "Maps. first: score 0.25, strongest at the top left; second: score -0.50, strongest at the bottom right."
     )

@@ -30,9 +30,9 @@ def maps_figure(
         image: that was explained.
         made: explanations by title; titles get the score, or the end of the scale where each map has its own.
         index: which of a batch.
-        columns: pictures in a row.
+        columns: maps in a row.
         one_scale: one scale for all maps, for those of one unit.
-        pictures: shown above the map of the same title, such as the images of its corpus.
+        pictures: shown beside the map of the same title, such as the images of its corpus.
         what: is seen, for those who do not see it, before the score of each map and where it is strongest.
 
     Raises:
@@ -42,17 +42,11 @@ def maps_figure(
         raise InputError("expected at least one explanation to draw, got none")
     tops = {title: float(one.a[index].abs().max()) for title, one in made.items()}
     limits = dict.fromkeys(tops, max(tops.values())) if one_scale else tops
-    maps = [[overlaid(image, one.a[index], limits[title], signed=True)] for title, one in made.items()]
-    scores = [f"{one.score[index].item():+.2f}" for one in made.values()]
-    if pictures is not None:
-        above = [(title, [pictures[title].cpu()]) for title in made]
-        below = list(zip(scores, maps, strict=True))
-        rows = [part for k in range(0, len(maps), columns) for part in (above[k : k + columns], below[k : k + columns])]
-        items = [item for row in rows for item in row]
-    else:
-        says = scores if one_scale else [f"to {top:.1e}" for top in tops.values()]
-        items = [("image", [image.cpu()])]
-        items += [(f"{title}: {said}", picture) for title, said, picture in zip(made, says, maps, strict=True)]
+    items = [("image", [image.cpu()])] if pictures is None else []
+    for title, one in made.items():
+        said = f"{one.score[index].item():+.2f}" if one_scale else f"to {tops[title]:.1e}"
+        beside = [] if pictures is None else [pictures[title].cpu()]
+        items.append((f"{title}: {said}", [*beside, overlaid(image, one.a[index], limits[title], signed=True)]))
     told = (_strongest(title, one, index) for title, one in made.items())
     return described(gallery_figure(items, columns=columns), f"{what} {'; '.join(told)}.")
 
