@@ -97,5 +97,5 @@ def _parsed(page: Path, changed: int) -> _Page:
     }
     silent = [f"picture {str(one.get('src', ''))[:80]}" for one in soup.select("img:not([alt])")]
     silent += ["figure" for one in soup.select(".xaicl-plot") if not str(one.get("aria-label", "")).strip()]
-    anchors = {str(one[key]) for key in ("id", "name") for one in soup.find_all(attrs={key: True})}
+    anchors = {str(one[key]) for key in ("id", "name") for one in soup.select(f"[{key}]")}
     return _Page(references, anchors, [] if redirects else [what for what, found in there.items() if not found], silent)

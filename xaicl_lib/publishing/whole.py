@@ -62,14 +62,13 @@ def contents(book: Path) -> list[Entry]:
         raise InputError(f"expected a book in {book}, found none; `make book` builds it")
     entries, part = [], ""
     listed = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select_one("nav.bd-docs-nav")
-    for one in listed.select(".caption-text, [class*=toctree-l] > a") if listed else ():
-        said = " ".join(one.get_text().split())
-        if one.name != "a":
-            part = said
+    for one in listed.select(".caption-text, [class*=toctree-l]") if listed else ():
+        if (leads := one.a) is None:
+            part = one.get_text().strip()
             continue
-        depth = next(int(name[-1]) - 1 for name in one.parent["class"] if name.startswith("toctree-l"))
-        address = FIRST if one["href"] == "#" else _resolved(str(one["href"]), FIRST)
-        entries.append(Entry(address, said, part, depth))
+        depth = next(int(name[-1]) - 1 for name in one["class"] if name.startswith("toctree-l"))
+        address = FIRST if leads["href"] == "#" else _resolved(str(leads["href"]), FIRST)
+        entries.append(Entry(address, " ".join(leads.get_text().split()), part, depth))
         part = ""
     return entries
 
