@@ -50,7 +50,7 @@ def test_a_menu_shows_one_choice_at_a_time() -> None:
     assert [b.args[0]["x"] for b in buttons] == [[[0, 1]], [[1, 2]]]
     assert [b.args[0]["error_x.array"] for b in buttons] == [[[0.5, 0.5]]] * 2
     assert list(buttons[0].args[1]["xaxis.range"]) == list(figure.layout.xaxis.range) != buttons[1].args[1]["xaxis.range"]
-    assert "deletion, similarity, RISE, corpus, same class: 1.00 (0.50 to 1.50)" in alt_of(figure)
+    assert "deletion, similarity, RISE, corpus, same class: 1.000 (0.500 to 1.500)" in alt_of(figure)
 
 
 def test_colours_are_a_models_own_unless_two_would_be_alike() -> None:

@@ -132,7 +132,7 @@ def _one_at_a_time(table: pd.DataFrame, choice: str, by: dict[str, str], how: di
     menus = [{**MENU, "buttons": buttons, "x": 1, "xanchor": "right"}]
     first.update_layout(updatemenus=menus, height=first.layout.height + 45, margin={"t": 55})
     said = table if len(table) <= SAID else table[table[choice] == table[choice].iloc[0]]
-    numbers = (f"{_name(r[choice])}, {_dot(r, **by)}" for _, r in said.iterrows())
+    numbers = (f"{_name(r[choice])}, {_dot(r, **by, digits=3)}" for _, r in said.iterrows())
     return described(first, f"{what} {'; '.join(numbers)}.")
 
 
@@ -152,13 +152,13 @@ def _dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
     return f"{what} {'; '.join(_dot(r, rows, series) for _, r in table.iterrows())}."
 
 
-def _dot(row: pd.Series, rows: str, series: str) -> str:
-    return f"{row[rows]}, {row[series]}: {row['mean']:.2f}{_within(row['low'], row['high'])}"
+def _dot(row: pd.Series, rows: str, series: str, digits: int = 2) -> str:
+    return f"{row[rows]}, {row[series]}: {row['mean']:.{digits}f}{_within(row['low'], row['high'], digits)}"
 
 
-def _within(low: float, high: float) -> str:
+def _within(low: float, high: float, digits: int) -> str:
     """An interval to read; nothing where there were too few for one."""
-    return f" ({low:.2f} to {high:.2f})" if low == low and high == high else ", too few for an interval"
+    return f" ({low:.{digits}f} to {high:.{digits}f})" if low == low and high == high else ", too few for an interval"
 
 
 def matrix_figure(
