@@ -122,7 +122,7 @@ def _one_at_a_time(table: pd.DataFrame, choice: str, by: dict[str, str], how: di
     figures, buttons = {}, []
     for name, part in table.groupby(choice, sort=False, observed=True):
         there = part.set_index(columns)[["mean", "low", "high"]].reindex(places).reset_index()
-        figures[_name(name)] = dots_figure(there, **by, **how)
+        figures[_name(choice, name)] = dots_figure(there, **by, **how)
     for name, figure in figures.items():
         dots = [k for k, trace in enumerate(figure.data) if trace.mode == "markers"]
         change: dict[str, list] = {key: [_plain(figure.data[k][key]) for k in dots] for key in ("x", "y", "customdata")}
@@ -132,12 +132,12 @@ def _one_at_a_time(table: pd.DataFrame, choice: str, by: dict[str, str], how: di
     menus = [{**MENU, "buttons": buttons, "x": 1, "xanchor": "right"}]
     first.update_layout(updatemenus=menus, height=first.layout.height + 45, margin={"t": 55})
     said = table if len(table) <= SAID else table[table[choice] == table[choice].iloc[0]]
-    numbers = (f"{_name(r[choice])}, {_dot(r, **by, digits=3)}" for _, r in said.iterrows())
+    numbers = (f"{_name(choice, r[choice])}, {_dot(r, **by, digits=3)}" for _, r in said.iterrows())
     return described(first, f"{what} {'; '.join(numbers)}.")
 
 
-def _name(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+def _name(choice: str, value: Any) -> str:
+    return value if isinstance(value, str) else f"{choice} {value:g}"
 
 
 def _plain(values: Any) -> list:
