@@ -111,13 +111,22 @@ def pair_gallery(rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, wha
     """
     items: list[tuple[str, list[Tensor]]] = []
     for titles, pair, made in rows:
-        if pair.b is None or made.b is None:
-            raise InputError("expected pairs of two sides and their maps, got one without side b")
-        images, maps = (pair.a[0], pair.b[0]), (made.a[0], made.b[0])
+        images, maps = both_sides(pair, made)
         masks = (pair.truth.a[0], pair.truth.b[0]) if outline and pair.truth is not None else ()
         seen = [_outlined(*one) for one in zip(images, masks, strict=True)] if masks else images
         items += under_maps(list(zip(titles, (*seen, *images), (None, None, *maps), strict=True)))
     return gallery_figure(items, columns=4, what=what)
+
+
+def both_sides(pair: Pair, made: Explanation, k: int = 0) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Both images of a pair, and both maps of it.
+
+    Raises:
+        InputError: one without side b.
+    """
+    if pair.b is None or made.b is None:
+        raise InputError("expected pairs of two sides and their maps, got one without side b")
+    return (pair.a[k], pair.b[k]), (made.a[k], made.b[k])
 
 
 def _picture(pixels: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"] | None, cell: int) -> Image.Image:

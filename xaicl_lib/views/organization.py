@@ -1,8 +1,6 @@
 """How models organise images: maps of embedding spaces that work on a page without a kernel."""
 
-import base64
 import html
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.views.figures import as_image
+from xaicl_lib.views.figures import as_image, data_uri
 from xaicl_lib.views.render import BookFigure, printed
 from xaicl_lib.views.studies import PALETTE
 from xaicl_lib.views.style import BARE, PLAIN, RING
 
 STATIC = Path(__file__).parent / "static"
 TILE = 48  # pixels a side of a thumbnail
-_QUALITY = 72  # of their JPEG
 _SYMBOLS = {"circle": "●", "diamond": "◆"}
 
 
@@ -147,9 +144,7 @@ def _sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
     whole = Image.new("RGB", (columns * TILE, -(-len(images) // columns) * TILE), "white")
     for k, image in enumerate(pixels):
         whole.paste(as_image(image).resize((TILE, TILE), Image.Resampling.BICUBIC), (k % columns * TILE, k // columns * TILE))
-    file = io.BytesIO()
-    whole.save(file, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return data_uri(whole, 72)
 
 
 def _map_figure(model: str, positions: Tensor, labels: Tensor, classes: Sequence[str]) -> go.Figure:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.studies.texture import PAPER, SHAPE, SHARED, TEXTURE, Trials
-from xaicl_lib.views.gallery import gallery_figure, overlaid
+from xaicl_lib.views.gallery import both_sides, gallery_figure, overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
 from xaicl_lib.views.style import GRID, LEGEND, PLAIN, menu, slider
@@ -110,11 +110,9 @@ def _trial(rows: Mapping[str, tuple[Pair, Explanation]], shown: Sequence[str], k
     limit = max(float(side[k].max()) for _, made in rows.values() for side in made.sides)
     top, items = max(made.score[k].item() for _, made in rows.values()), []
     for (cue, (pair, made)), what in zip(rows.items(), shown, strict=True):
-        if pair.b is None or made.b is None:
-            raise InputError("expected pairs of two sides and their maps, got one without side b")
-        images = [side[k] for side in pair.sides]
-        maps = [overlaid(image, side[k], limit) for image, side in zip(images, (made.a, made.b), strict=True)]
-        items.append((f"same {cue}: {made.score[k].item():.2f} · {what}", [*images, *maps]))
+        images, maps = both_sides(pair, made, k)
+        over = (overlaid(image, map_, limit) for image, map_ in zip(images, maps, strict=True))
+        items.append((f"same {cue}: {made.score[k].item():.2f} · {what}", [*images, *over]))
     figure = gallery_figure(items, columns=1, below=SLIDER)
     for title, (_, made) in zip(figure.layout.annotations, rows.values(), strict=True):
         title.text = f"<b>{title.text}</b>" if made.score[k].item() == top else title.text
