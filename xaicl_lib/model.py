@@ -233,9 +233,9 @@ class PairModel:
 
     def copy(self) -> "PairModel":
         """A model of the same function whose weights can be changed without touching this one."""
-        facts = {name: getattr(self, name) for name in ("size", "name", "key", "interpolation", "engine")}
+        given: dict[str, Any] = {name: getattr(self, name) for name in ("size", "name", "key", "interpolation", "engine")}
         mean, std = (value.flatten().tolist() for value in (self._mean, self._std))
-        return PairModel(**dict(self._parts.items()), **facts, mean=mean, std=std)
+        return PairModel(**given, **dict[str, Any](self._parts.items()), mean=mean, std=std)
 
     def embed_a(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side a for images in the model's input space."""
