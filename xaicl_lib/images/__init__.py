@@ -72,12 +72,8 @@ def open_photo(
         InputError: none of these, other channels, an unknown fit, no such file, not an image, one whose reader is missing or that is
             truncated, values out of range, under 8 pixels a side, over 64 megapixels, or a list without or of several sizes.
     """
-    return _opened(source, _form(size, fit, channels, interpolation))
-
-
-def _form(size: int | None, fit: str, channels: int, interpolation: str) -> _Form:
     require("fit", FITS, fit)
-    return _Form(size, fit, channels, interpolation_of(interpolation))
+    return _opened(source, _Form(size, fit, channels, interpolation_of(interpolation)))
 
 
 def _opened(source: Any, form: _Form) -> Tensor:
