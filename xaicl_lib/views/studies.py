@@ -115,7 +115,7 @@ def dots_figure(
     return described(figure, _dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
 
 
-def _one_at_a_time(table: pd.DataFrame, choice: str, by: dict[str, str], how: dict[str, Any], what: str) -> go.Figure:
+def _one_at_a_time(table: pd.DataFrame, choice: str, by: dict[str, Any], how: dict[str, Any], what: str) -> go.Figure:
     """Figures of dots for each value of a column, of which a menu puts the dots of one into the first."""
     columns = list(by.values())
     places = pd.MultiIndex.from_product([table[column].unique() for column in columns], names=columns)
