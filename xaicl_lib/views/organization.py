@@ -36,16 +36,11 @@ class _EmbeddingMap:
 
     In the book it is drawn by the book's own script; in a live notebook, and as `page()`, it brings everything along. Neither asks a
     kernel or another host for anything.
-
-    Attributes:
-        figures: a map for each model.
-        data: what the script needs: sheet of thumbnails, labels, neighbours.
-        alt: what is to be seen.
     """
 
-    figures: tuple[go.Figure, ...]
-    data: dict[str, Any]
-    alt: str
+    figures: tuple[go.Figure, ...]  # one for each model
+    data: dict[str, Any]  # what the script needs: sheet of thumbnails, labels, neighbours
+    alt: str  # what is to be seen
 
     def fragment(self) -> str:
         """The HTML of the maps, without the library that draws them."""
