@@ -68,5 +68,9 @@ def test_both_maps_of_a_pair_are_on_one_scale() -> None:
     known = pair_gallery([("abcd", Pair(pair.a, pair.b, Truth(masks, masks)), made)], what="Known", outline=True).layout.images
     assert known[0].source != images[0].source, "a line around what is shared"
     assert known[2].source == images[2].source
+    strong = Explanation(10 * weak, 40 * weak, torch.zeros(2))
+    rows = [("abcd", pair, made), ("abcd", pair, strong)]
+    each, all_ = (pair_gallery(rows, what="Both", one_scale=one).layout.images for one in (False, True))
+    assert each[2].source == each[6].source == all_[6].source != all_[2].source
     with pytest.raises(InputError, match="without side b"):
         pair_gallery([("abcd", Pair(pair.a), Explanation(weak, None, torch.zeros(2)))], what="None")

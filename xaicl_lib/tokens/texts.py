@@ -25,7 +25,7 @@ class OpenText:
     """One text, ready to be embedded with other vectors in the place of its words."""
 
     words: tuple[str, ...]  # those that the model reads
-    places: Tensor  # where a token belongs to a word
+    places: Tensor  # (w, t) True where a token belongs to a word
     vectors: Float[Tensor, "t c"]  # of the tokens
     blank: Float[Tensor, "t c"]  # the same with the tokenizer's padding in the place of each word
     side: Any  # the text side

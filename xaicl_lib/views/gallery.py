@@ -98,24 +98,28 @@ def _narrow(titles: Sequence[str], columns: int, wide: int, cell: int) -> dict[s
     return {"share": height / units, "layout": layout}
 
 
-def pair_gallery(rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, what: str, outline: bool = False) -> go.Figure:
+def pair_gallery(
+    rows: Sequence[tuple[Sequence[str], Pair, Explanation]], *, what: str, outline: bool = False, one_scale: bool = False
+) -> go.Figure:
     """The first of each pairs in a row: both images, and the maps of both on one scale.
 
     Args:
         rows: titles of the four pictures, pairs, and their explanations.
         what: is seen, for those who do not see it, before the titles.
         outline: draw a line around the evidence that is shared, on the images.
+        one_scale: for the maps of all rows, instead of one for each row.
 
     Raises:
         InputError: no rows, or one without side b.
     """
-    items: list[tuple[str, list[Tensor]]] = []
+    items: list[list[tuple[str, Tensor, Tensor | None]]] = []
     for titles, pair, made in rows:
         images, maps = both_sides(pair, made)
         masks = (pair.truth.a[0], pair.truth.b[0]) if outline and pair.truth is not None else ()
         seen = [_outlined(*one) for one in zip(images, masks, strict=True)] if masks else images
-        items += under_maps(list(zip(titles, (*seen, *images), (None, None, *maps), strict=True)))
-    return gallery_figure(items, columns=4, what=what)
+        items.append(list(zip(titles, (*seen, *images), (None, None, *maps), strict=True)))
+    groups = [[one for row in items for one in row]] if one_scale else items
+    return gallery_figure([item for group in groups if group for item in under_maps(group)], columns=4, what=what)
 
 
 def both_sides(pair: Pair, made: Explanation, k: int = 0) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

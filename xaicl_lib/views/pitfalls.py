@@ -28,15 +28,6 @@ def scales_figure(explained: Mapping[str, tuple[Pair, Explanation]]) -> go.Figur
     return gallery_figure(items, columns=2, what=f"Maps of pairs. {said}. Largest values: {values}. Shown")
 
 
-def grids_figure(pair: Pair, made: Mapping[str, Explanation]) -> go.Figure:
-    """Maps of one pair by how they are laid over it, on one scale, what both pictures share outlined."""
-    assert pair.truth is not None  # what they share is known
-    limit = max(side.max().item() for one in made.values() for side in one.sides)
-    items = [(name, [overlaid(x[0], y[0], limit) for x, y in zip(pair.sides, one.sides, strict=True)]) for name, one in made.items()]
-    masks = [(pair.truth.a[0], pair.truth.b[0])] * len(items)
-    return gallery_figure(items, columns=2, masks=masks, what="Drops of one pair, the shared object outlined, on one scale")
-
-
 def fading_figure(table: pd.DataFrame) -> go.Figure:
     """The largest value of each method's maps, step by step from the photo itself to another one (`studies.pitfalls.fading`)."""
     steps = table.drop_duplicates("mix").sort_values("mix")
