@@ -22,7 +22,8 @@ def zero_shot(z: Float[Tensor, "n d"], labels: Int[Tensor, "n 6"], read: Read) -
     """
     found = {}
     for column, factor in enumerate(FACTORS):
-        answers = _cosines(z, read(prompts(factor)).to(z)).argmax(1)
+        texts = torch.nn.functional.normalize(read(prompts(factor)).to(z))
+        answers = (torch.nn.functional.normalize(z) @ texts.T).argmax(1)
         found[factor] = round(float((answers == labels[:, column].to(z.device)).float().mean()), 4)
     return found
 
@@ -48,7 +49,3 @@ def relation_accuracy(z: Float[Tensor, "n d"], facts: Int[Tensor, "n 2 6"], read
     image = torch.nn.functional.normalize(z[two.to(z.device)])
     s = [(image * torch.nn.functional.normalize(read(texts).to(z))).sum(1) for texts in (right, wrong)]
     return round(float((s[0] > s[1]).float().mean()), 4)
-
-
-def _cosines(z: Tensor, texts: Tensor) -> Float[Tensor, "n k"]:
-    return torch.nn.functional.normalize(z) @ torch.nn.functional.normalize(texts).T

@@ -47,13 +47,9 @@ def maps_figure(
         said = f"{one.score[index].item():+.2f}" if one_scale else f"to {tops[title]:.1e}"
         beside = [] if pictures is None else [pictures[title].cpu()]
         items.append((f"{title}: {said}", [*beside, overlaid(image, one.a[index], limits[title], signed=True)]))
-    told = (_strongest(title, one, index) for title, one in made.items())
+    places = {title: place_of(one.a[index].float().cpu().numpy()) for title, one in made.items()}
+    told = (f"{title}: score {made[title].score[index].item():.2f}, strongest at the {place}" for title, place in places.items())
     return described(gallery_figure(items, columns=columns), f"{what} {'; '.join(told)}.")
-
-
-def _strongest(title: str, one: Explanation, index: int) -> str:
-    """The score of a map, and where it is strongest."""
-    return f"{title}: score {one.score[index].item():.2f}, strongest at the {place_of(one.a[index].float().cpu().numpy())}"
 
 
 def errors_figure(image: Float[Tensor, "3 h w"], made: Mapping[int, Explanation]) -> go.Figure:
