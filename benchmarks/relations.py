@@ -22,7 +22,7 @@ from xaicl_lib.training.losses import clip
 from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.training.tasks import TASKS
 from xaicl_lib.training.train import normalize
-from xaicl_lib.training.zero_shot import order_accuracy, relation_accuracy, zero_shot
+from xaicl_lib.training.zero_shot import relation_accuracy, zero_shot
 from xaicl_lib.zoo import load_model, model_card
 from xaicl_lib.zoo.bundled import WEIGHTS, _network
 
@@ -45,7 +45,7 @@ def asked(network, images, facts):
     """Answers by question: of two opposite relations, of two orders of one relation, and by factor on scenes of one object."""
     z, read = encode(torch.nn.Sequential(network["features"], network["head"]), images), Reader(network["text"])
     two = facts[:, 1, 0] >= 0
-    found = {"opposite": relation_accuracy(z[two], facts[two], read), "order": order_accuracy(z[two], facts[two], read)}
+    found = {"opposite": relation_accuracy(z[two], facts[two], read), "order": relation_accuracy(z[two], facts[two], read, exchanged=True)}
     return {**found, **zero_shot(z[~two], facts[~two, 0], read)}
 
 

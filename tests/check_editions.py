@@ -19,7 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from xaicl_lib.publishing.outline import _pages
+from xaicl_lib.publishing.printing import _pages
 from xaicl_lib.publishing.whole import Entry, contents
 
 ROOT = Path(__file__).resolve().parent.parent

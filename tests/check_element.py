@@ -19,7 +19,7 @@ from tests.check_pages import ROOT, served, watch
 from tests.lab_page import BOOK, PATIENCE, browser, encoded, off
 from xaicl_lib import Pair, explain, load_model, measure
 from xaicl_lib.cli import main
-from xaicl_lib.data.photos import load_image, sample_photo
+from xaicl_lib.data.photos import open_photo
 from xaicl_lib.lab.gallery import PICTURES, seen
 from xaicl_lib.pair import Explanation
 from xaicl_lib.views import LivePair
@@ -180,7 +180,7 @@ def test_the_documented_page_works_anywhere(foreign: Callable[..., Page], tmp_pa
     assert main(["element", "-o", str(folder / "xaicl"), "--out", str(ROOT / "_build")]) == 0
     (folder / "photos").mkdir()
     for name, photo in {"mine": "rocket", "yours": "coffee"}.items():
-        (folder / "photos" / f"{name}.png").write_bytes(encoded(sample_photo(photo, 96), "PNG"))
+        (folder / "photos" / f"{name}.png").write_bytes(encoded(open_photo(photo, 96), "PNG"))
     page = foreign(html)
     done(page, 0, "beforehand, with torch")
     second = page.locator("xaicl-pair").nth(1)
@@ -189,7 +189,7 @@ def test_the_documented_page_works_anywhere(foreign: Callable[..., Page], tmp_pa
     second.get_by_role("button", name=COMPUTE).click()
     done(page, 1)
     model = load_model("simclr", "cpu")
-    pair = Pair(*(load_image(folder / "photos" / f"{name}.png", model.size) for name in ("mine", "yours")))
+    pair = Pair(*(open_photo(folder / "photos" / f"{name}.png", model.size) for name in ("mine", "yours")))
     assert results(page, 1)[0]["score"] == pytest.approx(explain(model, pair, "deep_similarity").score.item(), abs=1e-4)
 
 

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, expect
 from tests.check_pages import axe, serious
 from tests.lab_page import BOOK, GALLERY, PATIENCE, Lab, address, browser, encoded, off, page_of, seen
 from xaicl_lib import Pair, augment, explain, load_model
-from xaicl_lib.data.photos import load_image, sample_photo
+from xaicl_lib.data.photos import open_photo
 
 BUDGET = 8_000_000  # bytes of a first visit
 
@@ -70,13 +70,13 @@ def test_an_uploaded_photo_is_explained_as_torch_does(kept: Lab, tmp_path: Path,
     file = tmp_path / "turned.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter when shown
-    file.write_bytes(encoded(sample_photo("coffee")[:, :, :, :500], "JPEG", quality=92, subsampling=0, exif=exif))
+    file.write_bytes(encoded(open_photo("coffee")[:, :, :, :500], "JPEG", quality=92, subsampling=0, exif=exif))
     state = "".join(f"&o.{k}={v}" for k, v in params.items())
     kept.open(f"#a=coffee&b=coffee&model=simclr&method={method}{state}")
     kept.own("A", file.name, file.read_bytes())
     kept.live()
     model = load_model("simclr", "cpu")
-    pair = Pair(load_image(file, model.size), seen("coffee"))
+    pair = Pair(open_photo(file, model.size), seen("coffee"))
     want, got = explain(model, pair, method, **params), kept.numbers()
     assert got["score"] == pytest.approx(want.score.item(), abs=2e-3)  # decoders of JPEG differ by a step of 1/255 here and there
     assert off(got["a"], want.a[0]) < 2e-2
@@ -202,7 +202,7 @@ BAD = {
     "a text": ("letter.jpg", b"Dear reader, this is no picture.", "not a picture"),
     "nothing": ("empty.png", b"", "not a picture"),
     "too many pixels": ("huge.png", PNG_OF_900_MEGAPIXELS, "900 megapixels"),
-    "half a photo": ("half.jpg", encoded(sample_photo("cat", 96), "JPEG")[:200], "cannot be decoded|not a picture"),
+    "half a photo": ("half.jpg", encoded(open_photo("cat", 96), "JPEG")[:200], "cannot be decoded|not a picture"),
     "too small": ("dot.png", encoded(torch.zeros(1, 3, 4, 4), "PNG"), "at least 8"),
 }
 
@@ -245,7 +245,7 @@ def test_pictures_come_by_dropping_and_pasting(kept: Lab) -> None:
         : new DragEvent(event, { dataTransfer: transfer, bubbles: true, cancelable: true });
       document.querySelectorAll(selector)[0].dispatchEvent(made);
     }"""
-    photo = list(encoded(sample_photo("rocket", 64), "PNG"))
+    photo = list(encoded(open_photo("rocket", 64), "PNG"))
     kept.page.evaluate(give, [".xl-canvas", "drop", "dropped.png", photo])
     expect(kept.page.locator(".xl-caption-text").nth(0)).to_have_text("dropped.png", timeout=PATIENCE)
     kept.page.evaluate(give, ["body", "paste", "pasted.png", photo])

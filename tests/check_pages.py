@@ -129,7 +129,7 @@ def chromium(*flags: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*FLAGS, *flags])
+        browser = playwright.chromium.launch(executable_path=_find_chromium(), args=[*FLAGS, *flags])
         yield browser
         browser.close()
 
@@ -287,9 +287,9 @@ def shoot(page: Any, folder: Path | None, name: str, device: str, theme: str) ->
         page.screenshot(path=folder / f"{name.removesuffix('.html').replace('/', '_')}-{device}-{theme}.png")
 
 
-def find_chromium() -> str:
+def _find_chromium() -> str:
     try:
-        return printing.find_chromium()
+        return printing._find_chromium()
     except InputError as error:
         sys.exit(str(error))
 

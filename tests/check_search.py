@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.check_pages import axe, serious, watch
 from tests.lab_page import BOOK, PATIENCE, address, browser, encoded
 from xaicl_lib import PairModel, load_model
-from xaicl_lib.data.photos import load_image, sample_photo
+from xaicl_lib.data.photos import open_photo
 from xaicl_lib.data.scenes import BACKGROUNDS, SIZES
 from xaicl_lib.lab.search import _searched_scenes
 from xaicl_lib.retrieval import Gallery, Why, explain_results, retrieve
@@ -162,7 +162,7 @@ def test_a_near_duplicate_of_the_query_is_flagged(opened: Search, scenes: Tensor
     opened.page.locator("#xl-file").set_input_files(file)
     opened.explained()
     model = load_model("scenes_clip", "cpu")
-    results = retrieve(model, load_image(file, 64), scenes)
+    results = retrieve(model, open_photo(file, 64), scenes)
     notes = [one["note"] for one in opened.explained()["results"]]
     assert notes == list(results.notes)
     assert notes[results.indices.index(25)] == "a near-duplicate of the query"
@@ -171,11 +171,11 @@ def test_a_near_duplicate_of_the_query_is_flagged(opened: Search, scenes: Tensor
 
 def test_a_photo_of_ones_own_is_searched_with(opened: Search, scenes: Tensor, tmp_path: Any) -> None:
     file = tmp_path / "mine.png"
-    file.write_bytes(encoded(sample_photo("coffee", 200), "PNG"))
+    file.write_bytes(encoded(open_photo("coffee", 200), "PNG"))
     opened.open().status("done")
     opened.page.locator("#xl-file").set_input_files(file)
     model = load_model("scenes_clip", "cpu")
-    why = explain_results(model, retrieve(model, load_image(file, 64), scenes))
+    why = explain_results(model, retrieve(model, open_photo(file, 64), scenes))
     agree(opened.explained(), why, list(range(len(scenes))), 0)
 
 

@@ -122,35 +122,6 @@ class ScoreTarget:
         return self.score(z_a.unsqueeze(0), self.z_b.to(z_a))[0]
 
 
-def quantus_explain_func(model: PairModel, b: Float[Tensor, "n c h w"], method: str | Method, **params: Any) -> Callable[..., np.ndarray]:
-    """A method of ours as Quantus' `explain_func`, for metrics on `SideA(model, b)` with target class 0.
-
-    Args:
-        model: any model.
-        b: pixels in [0, 1] of the other side: one image, or as many as Quantus will pass.
-        method: a registered method, or its name.
-        params: its parameters.
-
-    Returns:
-        A function (model, inputs, targets, **kwargs) -> (n, 1, h, w) that explains inputs in the model's input space, the
-        map of side a resized to them. Inputs that a metric's noise took out of the range of pixels are clamped to it;
-        Quantus' own `model` argument is not used.
-    """
-
-    pair_model, asked = model, _registered(method)  # Quantus passes its own `model` by that name
-
-    def explain_func(model: object, inputs: Any, targets: Any = None, **_: Any) -> np.ndarray:
-        x = torch.as_tensor(np.asarray(inputs), dtype=pair_model.dtype)
-        made = asked(pair_model, Pair(pair_model.denormalize(x), b.to(x).expand(len(x), -1, -1, -1)), **params)
-        return made.maps((x.shape[2], x.shape[3]))[0].unsqueeze(1).cpu().numpy()
-
-    return explain_func
-
-
-def _registered(method: str | Method) -> Method:
-    return methods[method] if isinstance(method, str) else method
-
-
 class Evidence(nn.Module):
     """The model as a network of one image with an output for each one-sided score, for libraries that know classes.
 
@@ -174,27 +145,36 @@ class Evidence(nn.Module):
         return torch.stack([score(z, None) for score in self.scores], 1) / self.temperature
 
 
-def quantus_evidence_func(model: PairModel, scores: Sequence[Score], method: str | Method, **params: Any) -> Callable[..., np.ndarray]:
-    """A method of ours as Quantus' `explain_func`, for metrics on `Evidence(model, scores)` with a class for each image as target.
+def quantus_explain_func(
+    model: PairModel, against: Float[Tensor, "n c h w"] | Sequence[Score], method: str | Method, **params: Any
+) -> Callable[..., np.ndarray]:
+    """A method of ours as Quantus' `explain_func`.
 
     Args:
         model: any model.
-        scores: one for each class.
-        method: a registered one-sided method, or its name.
+        against: for metrics on `SideA(model, b)` with target class 0, pixels in [0, 1] of the other side: one image, or as many as Quantus
+            will pass. For metrics on `Evidence(model, scores)` with a class for each image as target, one-sided scores, one for each class.
+        method: a registered method, or its name.
         params: its parameters.
 
     Returns:
-        A function (model, inputs, targets, **kwargs) -> (n, 1, h, w), as that of `quantus_explain_func`.
+        A function (model, inputs, targets, **kwargs) -> (n, 1, h, w) that explains inputs in the model's input space, the
+        map of side a resized to them. Inputs that a metric's noise took out of the range of pixels are clamped to it;
+        Quantus' own `model` argument is not used.
     """
-    pair_model, asked = model, _registered(method)  # Quantus passes its own `model` by that name
+    pair_model, asked = model, methods[method] if isinstance(method, str) else method  # Quantus passes its own `model` by that name
 
-    def explain_func(model: object, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
-        x, y = torch.as_tensor(np.asarray(inputs), dtype=pair_model.dtype), np.broadcast_to(np.asarray(targets), (len(inputs),))
-        maps = np.empty((len(x), 1, *x.shape[2:]), dtype=np.float32)
-        for kind in np.unique(y):
-            pair = Pair(pair_model.denormalize(x[y == kind]))
-            made = asked(pair_model, pair, score=scores[int(kind)], **params)
-            maps[y == kind] = made.maps((x.shape[2], x.shape[3]))[0].unsqueeze(1).cpu().numpy()
+    def explain_func(model: object, inputs: Any, targets: Any = None, **_: Any) -> np.ndarray:
+        x = torch.as_tensor(np.asarray(inputs), dtype=pair_model.dtype)
+        pixels, maps = pair_model.denormalize(x), np.empty((len(x), 1, *x.shape[2:]), dtype=np.float32)
+        if isinstance(against, Tensor):
+            made = [(slice(None), asked(pair_model, Pair(pixels, against.to(x).expand(len(x), -1, -1, -1)), **params))]
+        else:
+            kinds = np.broadcast_to(np.asarray(targets), (len(x),))
+            of_kinds = [(kinds == kind, against[int(kind)]) for kind in np.unique(kinds)]
+            made = [(own, asked(pair_model, Pair(pixels[own]), score=score, **params)) for own, score in of_kinds]
+        for rows_, one in made:
+            maps[rows_] = one.maps((x.shape[2], x.shape[3]))[0].unsqueeze(1).cpu().numpy()
         return maps
 
     return explain_func

@@ -55,17 +55,8 @@ def _run_explain(arguments: argparse.Namespace) -> None:
         with _noted([]):  # they are known
             photos = Pair.open(arguments.a, arguments.b, PHOTO_SIDE, arguments.fit, model.channels)
         made_square = {"crop": "", "pad": "padded ", "stretch": "stretched "}[arguments.fit]
-        show(
-            pair,
-            made,
-            output,
-            names=(made_square + names[0], made_square + names[1]),
-            photos=photos,
-            channels=arguments.channels,
-            title=title,
-            facts=facts,
-            notes=notes,
-        )
+        told = {"title": title, "facts": facts, "notes": notes, "channels": arguments.channels}
+        show(pair, made, output, names=(made_square + names[0], made_square + names[1]), photos=photos, **told)
         print(f"written: {output}")
 
 
@@ -334,7 +325,7 @@ def _run_editions(arguments: argparse.Namespace) -> None:
 
 def _run_links(arguments: argparse.Namespace) -> None:
     """Ask every link that leads to another host."""
-    from xaicl_lib.publishing.jupyter_book import check_outer_links
+    from xaicl_lib.publishing.build import check_outer_links
 
     check_outer_links(out=arguments.out)
 

@@ -1,6 +1,7 @@
 """Two exceptions: for input that cannot be used (the command line exits with 2), and for a book that failed (it exits with 1)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -22,6 +23,15 @@ def require(kind: str, known: Iterable[object], *names: object) -> None:
 def unknown(kind: str, name: object, known: Iterable[object]) -> InputError:
     """The error for a name that is not among the known ones."""
     return InputError(f"unknown {kind} {name!r}; there are: {', '.join(map(str, known))}")
+
+
+@contextmanager
+def needing(text: str) -> Iterator[None]:
+    """Imports of packages that may be missing, within: then the text is said, which names them and how to have them."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(text) from error
 
 
 def telling_line(error: Exception) -> str:

@@ -34,6 +34,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     try:
         yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
         raise InputError(f"expected an output file that can be written, got {str(path)!r}: {error.strerror or error}") from error

@@ -233,21 +233,9 @@ class PairModel:
 
     def copy(self) -> "PairModel":
         """A model of the same function whose weights can be changed without touching this one."""
-        parts = self._parts
-        return PairModel(
-            parts["features"],
-            parts["head"],
-            size=self.size,
-            mean=self._mean.flatten().tolist(),
-            std=self._std.flatten().tolist(),
-            features_b=parts["features_b"],
-            head_b=parts["head_b"],
-            text=dict(parts.items()).get("text"),
-            name=self.name,
-            key=self.key,
-            interpolation=self.interpolation,
-            engine=self.engine,
-        )
+        given: dict[str, Any] = {name: getattr(self, name) for name in ("size", "name", "key", "interpolation", "engine")}
+        mean, std = (value.flatten().tolist() for value in (self._mean, self._std))
+        return PairModel(**given, **dict[str, Any](self._parts.items()), mean=mean, std=std)
 
     def embed_a(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of side a for images in the model's input space."""

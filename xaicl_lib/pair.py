@@ -213,8 +213,13 @@ class Explanation:
     method: str = ""
     params: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def sides(self) -> tuple[Tensor, ...]:
+        """The maps there are: (a, b), or (a,) for one-sided questions."""
+        return (self.a,) if self.b is None else (self.a, self.b)
+
     def __repr__(self) -> str:
-        maps = " and ".join(f"{m.shape[1]} x {m.shape[2]}" for m in (self.a, self.b) if m is not None)
+        maps = " and ".join(f"{m.shape[1]} x {m.shape[2]}" for m in self.sides)
         scores = ", ".join(f"{s:.3f}" for s in self.score[:3].tolist()) + (", ..." if len(self) > 3 else "")
         return f"Explanation({self.method!r}, score {scores}, maps of {maps} cells)"
 

@@ -1,5 +1,7 @@
 """Squares made of photos that are none."""
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,12 +9,19 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 from torch import Tensor
 
+T = TypeVar("T", Tensor, Image.Image)
 FITS = {"crop": "the middle square", "pad": "the whole photo between grey bars", "stretch": "the whole photo, pulled to a square"}
 GREY = 0.5  # of the bars
 
 
-def square_tensor(pixels: Float[Tensor, "n c h w"], size: int, fit: str, interpolation: str = "bilinear") -> Float[Tensor, "n c s s"]:
-    """Photos in [0, 1] at `size` pixels a side by one of `FITS`; as they are where they have that size."""
+def square(photos: T, size: int, fit: str, interpolation: str = "bilinear") -> T:
+    """Photos (n, c, h, w) in [0, 1], or a picture, at `size` pixels a side by one of `FITS`."""
+    if isinstance(photos, Image.Image):
+        return _of_picture(photos, size, fit, Image.Resampling[interpolation.upper()])
+    return _of_tensor(photos, size, fit, interpolation)
+
+
+def _of_tensor(pixels: Float[Tensor, "n c h w"], size: int, fit: str, interpolation: str) -> Float[Tensor, "n c s s"]:
     h, w = pixels.shape[2:]
     if (h, w) == (size, size):
         return pixels
@@ -35,9 +44,7 @@ def _resized(pixels: Float[Tensor, "n c h w"], shape: tuple[int, int], interpola
     return torch.from_numpy(np.stack(made)).view(*pixels.shape[:2], *shape).to(pixels)
 
 
-def square_image(rgb: Image.Image, size: int, fit: str, interpolation: str = "bilinear") -> Image.Image:
-    """A picture likewise."""
-    by = Image.Resampling[interpolation.upper()]
+def _of_picture(rgb: Image.Image, size: int, fit: str, by: Image.Resampling) -> Image.Image:
     if fit == "crop":
         return ImageOps.fit(rgb, (size, size), by)
     if fit == "stretch":

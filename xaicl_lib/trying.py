@@ -44,25 +44,15 @@ class _Bridge(nn.Module):
 
 @dataclasses.dataclass
 class Habits:
-    """What a network needs, found by trying it.
+    """What a network needs, found by trying it."""
 
-    Attributes:
-        folded: whether its batch norms may be folded.
-        layout: of images and weights.
-        lends: roles of features that change their input, or whose head does.
-        shaped: roles of heads whose embeddings are not (n, d).
-        cuts: by role, the module that lets no gradient through.
-        constant: those of them that forward derivatives do not pass either.
-        notes: what the user should know.
-    """
-
-    folded: bool = True
-    layout: torch.memory_format = torch.contiguous_format
-    lends: set[str] = dataclasses.field(default_factory=set)
-    shaped: set[str] = dataclasses.field(default_factory=set)
-    cuts: dict[str, str] = dataclasses.field(default_factory=dict)
-    constant: set[str] = dataclasses.field(default_factory=set)
-    notes: list[str] = dataclasses.field(default_factory=list)
+    folded: bool = True  # whether its batch norms may be folded
+    layout: torch.memory_format = torch.contiguous_format  # of images and weights
+    lends: set[str] = dataclasses.field(default_factory=set)  # roles of features that change their input, or whose head does
+    shaped: set[str] = dataclasses.field(default_factory=set)  # roles of heads whose embeddings are not (n, d)
+    cuts: dict[str, str] = dataclasses.field(default_factory=dict)  # by role, the module that lets no gradient through
+    constant: set[str] = dataclasses.field(default_factory=set)  # those of them that forward derivatives do not pass either
+    notes: list[str] = dataclasses.field(default_factory=list)  # what the user should know
 
 
 def fast_form(parts: nn.ModuleDict, images: Sequence[Float[Tensor, "2 c h w"]]) -> tuple[nn.ModuleDict, Habits]:

@@ -96,11 +96,7 @@ def own(given: dict[str, nn.Module], output: Output | None) -> nn.ModuleDict:
 
 
 def _refuse_integers(role: str, module: nn.Module) -> None:
-    """Refuse quantised layers, whose gradients are zero without a word.
-
-    Raises:
-        InputError: it has one, or weights of another kind of numbers than floating-point ones.
-    """
+    """Refuse quantised layers, whose gradients are zero without a word."""
     for name, layer in module.named_modules():
         where = f"{role}.{name}".rstrip(".")
         if ".quantized." in type(layer).__module__:

@@ -12,7 +12,7 @@ from torch import nn
 
 from xaicl_lib import InputError
 from xaicl_lib.checkpoints import torch_file as checkpoints
-from xaicl_lib.checkpoints.torch_file import _refuse_values, _state_of, _translated, _without_owner, read_torch, shorten
+from xaicl_lib.checkpoints.torch_file import _read_torch, _refuse_values, _state_of, _translated, _without_owner, shorten
 from xaicl_lib.zoo.official import _fill
 
 STATE = OrderedDict(weight=torch.arange(6.0).view(2, 3), bias=torch.zeros(2))
@@ -38,7 +38,7 @@ def save(request, tmp_path):
 
 
 def test_plain_data_comes_out(save) -> None:
-    got = read_torch(save({"epoch": 3, "arch": "resnet50", "state_dict": STATE, "scaler": {"scale": 2.0, "on": None}}))
+    got = _read_torch(save({"epoch": 3, "arch": "resnet50", "state_dict": STATE, "scaler": {"scale": 2.0, "on": None}}))
     assert got["epoch"] == 3
     assert torch.equal(got["state_dict"]["weight"], STATE["weight"])
 
@@ -48,7 +48,7 @@ def test_code_in_a_pickle_never_runs(save, tmp_path) -> None:
     for content in (Runs(touched), {"state_dict": {**STATE, "x": Runs(touched)}}):
         path = save(content, "evil.pth")
         with pytest.raises(InputError, match=r"tensors alone in 'evil\.pth', not loaded: it asks for .*mkdir, which was not run"):
-            read_torch(path)
+            _read_torch(path)
         assert not touched.exists()
     torch.load(path, weights_only=False)
     assert touched.exists(), "the trap works, so it was not sprung before"
@@ -63,7 +63,7 @@ def test_bare_pickles_and_code_in_an_archive_do_not_run(tmp_path) -> None:
             swapped.writestr(name, pickle.dumps(Runs(touched), protocol=2) if name.endswith("data.pkl") else good.read(name))
     for name in ("bare.pth", "swapped.pth"):
         with pytest.raises(InputError, match=name.replace(".", r"\.")):
-            read_torch(tmp_path / name)
+            _read_torch(tmp_path / name)
         assert not touched.exists()
 
 
@@ -79,7 +79,7 @@ def test_the_one_function_that_a_publisher_named_does_nothing(save, monkeypatch)
     monkeypatch.setattr(__main__, "exclude_bias_and_norm", theirs, raising=False)
     path = save({"model": STATE, "optimizer": {"param_groups": [{"weight_decay_filter": theirs}]}})
     monkeypatch.delattr(__main__, "exclude_bias_and_norm")
-    got = read_torch(path)
+    got = _read_torch(path)
     assert got["optimizer"]["param_groups"][0]["weight_decay_filter"] is checkpoints.exclude_bias_and_norm
     assert checkpoints.exclude_bias_and_norm(1, 2) is False
     with pytest.raises(pickle.UnpicklingError):  # elsewhere that name is as unknown as before
@@ -92,7 +92,7 @@ def test_truncated_files(save) -> None:
     for size in (len(data) - 1, len(data) // 2, 300, 20):
         path.write_bytes(data[:size])
         with pytest.raises(InputError, match=r"'checkpoint\.pth'"):
-            read_torch(path)
+            _read_torch(path)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_truncated_files(save) -> None:
 def test_files_of_other_kinds(content, says, tmp_path) -> None:
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(InputError, match=says):
-        read_torch(tmp_path / "x.pth")
+        _read_torch(tmp_path / "x.pth")
 
 
 def test_the_state_is_found_under_its_key() -> None:

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError
 from xaicl_lib.data.corpora import IMAGENETTE, embed_corpus, photos_of, scenes_of
-from xaicl_lib.data.photos import load_image
+from xaicl_lib.data.photos import open_photo
 from xaicl_lib.data.scenes import SHAPES, scenes
 from xaicl_lib.probes import PROBE_C, linear_probe
 
@@ -34,7 +34,7 @@ def photos(root, names: dict[str, int]):
 
 def test_folders_with_their_subfolders(tmp_path, projected) -> None:
     root = photos(tmp_path / "photos", {"a": 2, "b/c": 1})
-    want = torch.cat([load_image(path, 24) for path in (root / "a/0.png", root / "a/1.png", root / "b/c/0.png")])
+    want = torch.cat([open_photo(path, 24) for path in (root / "a/0.png", root / "a/1.png", root / "b/c/0.png")])
     assert_close(embed_corpus(projected, root), embed_corpus(projected, want))
     assert_close(embed_corpus(projected, str(root), chunk=2), embed_corpus(projected, want))
     (tmp_path / "empty").mkdir()
@@ -45,7 +45,7 @@ def test_folders_with_their_subfolders(tmp_path, projected) -> None:
 def test_classes_by_their_names(tmp_path) -> None:
     photos(tmp_path, {"train/n03028079": 3, "train/owl": 1})
     got = photos_of("church", 3, 16, root=tmp_path)
-    want = torch.cat([load_image(tmp_path / f"train/n03028079/{k}.png", 16) for k in range(3)])
+    want = torch.cat([open_photo(tmp_path / f"train/n03028079/{k}.png", 16) for k in range(3)])
     assert sorted(map(float, got.mean((1, 2, 3)))) == sorted(map(float, want.mean((1, 2, 3))))
     assert len(photos_of("owl", 1, 16, root=tmp_path)) == 1
     with pytest.raises(InputError, match="unknown class 'cat'; there are: tench"):

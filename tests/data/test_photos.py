@@ -13,7 +13,7 @@ from tests.conftest import assert_close
 from xaicl_lib import InputError
 from xaicl_lib.data.corpora import photos_of
 from xaicl_lib.data.cue_conflict import cue_conflict_folder
-from xaicl_lib.data.photos import SAMPLES, Mosaics, imagenette, list_images, load_image, open_photo, photo_mosaics, sample_photo
+from xaicl_lib.data.photos import SAMPLES, Mosaics, imagenette, list_images, open_photo, photo_mosaics
 
 RAMP = np.linspace(0, 255, 16 * 12).round().astype(np.uint8).reshape(12, 16)  # h, w
 RGB = np.stack([RAMP, RAMP[::-1], np.full_like(RAMP, 100)], 2)
@@ -25,44 +25,44 @@ def want(array) -> torch.Tensor:
 
 def test_rgb_is_read_as_it_is(tmp_path) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.png")
-    assert_close(load_image(tmp_path / "a.png"), want(RGB))
+    assert_close(open_photo(tmp_path / "a.png"), want(RGB))
 
 
 def test_grey_and_sixteen_bit_agree(tmp_path) -> None:
     Image.fromarray(RAMP).save(tmp_path / "8.png")
     Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "16.png")
-    assert_close(load_image(tmp_path / "8.png"), want(np.stack([RAMP] * 3, 2)))
-    assert_close(load_image(tmp_path / "16.png"), load_image(tmp_path / "8.png"))
+    assert_close(open_photo(tmp_path / "8.png"), want(np.stack([RAMP] * 3, 2)))
+    assert_close(open_photo(tmp_path / "16.png"), open_photo(tmp_path / "8.png"))
 
 
 def test_transparency_is_laid_on_white(tmp_path) -> None:
     alpha = np.zeros_like(RAMP)
     alpha[:, 8:] = 255
     Image.fromarray(np.dstack([RGB, alpha])).save(tmp_path / "a.png")
-    got = load_image(tmp_path / "a.png")
+    got = open_photo(tmp_path / "a.png")
     assert (got[..., :8] == 1).all()
     assert_close(got[..., 8:], want(RGB[:, 8:]))
     Image.fromarray(np.dstack([RGB, alpha])).convert("P").save(tmp_path / "p.gif", transparency=0)
-    assert load_image(tmp_path / "p.gif").shape == (1, 3, 12, 16)
+    assert open_photo(tmp_path / "p.gif").shape == (1, 3, 12, 16)
 
 
 def test_cmyk_becomes_rgb(tmp_path) -> None:
     Image.fromarray(RGB).convert("CMYK").save(tmp_path / "a.tif")
-    assert_close(load_image(tmp_path / "a.tif"), want(RGB), atol=0.01)
+    assert_close(open_photo(tmp_path / "a.tif"), want(RGB), atol=0.01)
 
 
 def test_exif_turns_the_photo_upright(tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held so that the photo must be turned clockwise
     Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
-    assert_close(load_image(tmp_path / "a.png"), want(np.rot90(RGB, -1)))
+    assert_close(open_photo(tmp_path / "a.png"), want(np.rot90(RGB, -1)))
 
 
 def test_middle_square(tmp_path) -> None:
     wide = np.zeros((20, 40, 3), np.uint8)
     wide[:, 10:30] = 255
     Image.fromarray(wide).save(tmp_path / "a.png")
-    got = load_image(tmp_path / "a.png", 10)
+    got = open_photo(tmp_path / "a.png", 10)
     assert got.shape == (1, 3, 10, 10)
     assert (got[..., 1:-1] == 1).all()  # the outermost columns blend with what was cut off
 
@@ -93,7 +93,7 @@ def test_files_that_cannot_be(tmp_path, kind) -> None:
     elif kind == "float":
         Image.fromarray(RAMP.astype(np.float32)).save(path, format="TIFF")
     with pytest.raises(InputError, match=says) as error:
-        load_image(path)
+        open_photo(path)
     assert "\n" not in str(error.value)
 
 
@@ -122,12 +122,11 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path) -> None:
 
 def test_sample_photos_need_no_network() -> None:
     for name in SAMPLES:
-        photo = sample_photo(name, 32)
+        photo = open_photo(name, 32)
         assert photo.shape == (1, 3, 32, 32)
         assert photo.std() > 0.05
-    assert torch.equal(open_photo("cat", 32), sample_photo("cat", 32))
-    with pytest.raises(InputError, match="unknown sample photo 'dog'; there are: astronaut, cat"):
-        sample_photo("dog")
+    with pytest.raises(InputError, match="got 'dog', which does not exist; sample photos are astronaut, cat"):
+        open_photo("dog")
 
 
 def test_imagenette_reads_classes_from_folders(tmp_path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, features
 
 from tests import made_profiles as made
 from xaicl_lib import InputError, Pair
-from xaicl_lib.images import load_image, open_photo
+from xaicl_lib.images import open_photo
 from xaicl_lib.images.colour_profiles import MAX_PROFILE
 
 RGB = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
@@ -259,6 +259,6 @@ def test_a_pair_tells_each_note_once(tmp_path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserWarning, match="colours were converted"):
-            load_image(tmp_path / "a.png")
+            open_photo(tmp_path / "a.png")
     with pytest.raises(InputError):
-        load_image(tmp_path / "c.png")
+        open_photo(tmp_path / "c.png")

@@ -8,7 +8,7 @@ from PIL import Image, features
 
 from tests import made_profiles as made
 from xaicl_lib import InputError
-from xaicl_lib.images import load_image, open_photo
+from xaicl_lib.images import open_photo
 from xaicl_lib.images.formats import readable, stated_size
 
 SMOOTH = np.add.outer(np.arange(40) * 3, np.arange(64) * 2)[..., None].repeat(3, 2).astype(np.uint8)
@@ -21,7 +21,7 @@ def test_avif_is_read_whatever_it_is_called(tmp_path) -> None:
     Image.fromarray(SMOOTH).save(tmp_path / "a.avif", quality=95, subsampling="4:4:4")
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.avif").read_bytes())
     for name in ("a.avif", "a.jpg"):
-        assert (load_image(tmp_path / name) - open_photo(SMOOTH)).abs().max() <= 4 / 255
+        assert (open_photo(tmp_path / name) - open_photo(SMOOTH)).abs().max() <= 4 / 255
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_missing_reader_is_named(tmp_path, monkeypatch, head, module, says) ->
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
     (tmp_path / "x.jpg").write_bytes(head)
     with pytest.raises(InputError, match=says) as error:
-        load_image(tmp_path / "x.jpg")
+        open_photo(tmp_path / "x.jpg")
     assert "\n" not in str(error.value)
 
 
@@ -67,14 +67,14 @@ def test_a_jpeg_xl_says_its_size_before_it_is_decoded(tmp_path, stream, size) ->
         assert stated_size(file) == size
     if size[0] > 10**6:
         with pytest.raises(InputError, match=r"at most 64 megapixels, got 'a.jxl'"):
-            load_image(file)
+            open_photo(file)
 
 
 @pytest.mark.parametrize("whole", [JXL_BOX, JXL_BOX + b"\0\0\0\x03jxll", JXL_BOX + b"\0\0\0\x10jxlcnot a str"])
 def test_a_jpeg_xl_without_a_size_is_refused(tmp_path, whole) -> None:
     (tmp_path / "a.jxl").write_bytes(whole)
     with pytest.raises(InputError, match=r"'a\.jxl', which cannot be decoded: it does not say how large it is"):
-        load_image(tmp_path / "a.jxl")
+        open_photo(tmp_path / "a.jxl")
 
 
 def test_a_heic_is_read_with_its_colours(tmp_path) -> None:
@@ -82,11 +82,11 @@ def test_a_heic_is_read_with_its_colours(tmp_path) -> None:
     Image.fromarray(SMOOTH).save(tmp_path / "a.heic", quality=95, chroma=444, icc_profile=made.DISPLAY_P3)
     assert readable(tmp_path / "a.heic") == ("HEIF",)
     with pytest.warns(UserWarning, match="Display P3"):
-        assert (load_image(tmp_path / "a.heic") - open_photo(SMOOTH)).abs().max() <= 6 / 255  # greys are the same greys
+        assert (open_photo(tmp_path / "a.heic") - open_photo(SMOOTH)).abs().max() <= 6 / 255  # greys are the same greys
 
 
 def test_a_jpeg_xl_is_read_by_its_plugin(tmp_path) -> None:
     pytest.importorskip("pillow_jxl")
     Image.fromarray(SMOOTH).save(tmp_path / "a.jxl", lossless=True)
     assert stated_size(tmp_path / "a.jxl") == (64, 40)
-    assert (load_image(tmp_path / "a.jxl") - open_photo(SMOOTH)).abs().max() < 1e-6
+    assert (open_photo(tmp_path / "a.jxl") - open_photo(SMOOTH)).abs().max() < 1e-6

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.conftest import assert_close, build
 from xaicl_lib import InputError, Pair, PairModel
-from xaicl_lib.images import list_images, load_image, open_photo
+from xaicl_lib.images import list_images, open_photo
 
 RGB = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
 
@@ -21,7 +21,7 @@ def photo(tmp_path):
 
 @pytest.mark.parametrize("size", [None, 12])
 def test_a_picture_is_the_same_from_wherever_it_is(photo, size) -> None:
-    want = load_image(photo, size)
+    want = open_photo(photo, size)
     for same in (photo, str(photo), photo.as_uri(), Image.fromarray(RGB), Image.open(photo), RGB):
         assert torch.equal(open_photo(same, size), want)
 
@@ -47,7 +47,7 @@ def test_the_middle_square_of_floats_is_that_of_bytes_up_to_rounding() -> None:
 def test_lists_make_batches(photo) -> None:
     got = open_photo(["cat", photo, RGB, torch.rand(2, 3, 9, 9)], 16)
     assert got.shape == (5, 3, 16, 16)
-    assert torch.equal(got[1:2], load_image(photo, 16))
+    assert torch.equal(got[1:2], open_photo(photo, 16))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_pair_is_opened_at_the_size_of_its_model(photo) -> None:
     model = build("projected")
     pair = Pair.open("cat", photo, model)
     assert torch.equal(pair.a, open_photo("cat", 24))
-    assert torch.equal(pair.b, load_image(photo, 24))
+    assert torch.equal(pair.b, open_photo(photo, 24))
     assert Pair.open([RGB] * 3, ["cat", "coffee", photo], 16).b.shape == (3, 3, 16, 16)
     assert Pair.open(RGB, None, 16).b is None
     for size in (0, "24", None, 2.5):

@@ -18,7 +18,7 @@ from tests.lab_node import LAB, in_node
 from xaicl_lib import Pair, explain, load_model
 from xaicl_lib.data.scenes import scenes
 from xaicl_lib.errors import InputError
-from xaicl_lib.images import open_photo, sample_photo
+from xaicl_lib.images import open_photo
 from xaicl_lib.lab.export import METHODS
 from xaicl_lib.methods import methods
 from xaicl_lib.methods.gradients import _noise
@@ -112,7 +112,7 @@ def exported(bundle_of: Callable[[str], Path]) -> Path:
 @pytest.fixture(scope="module")
 def pair() -> Pair:
     size = load_model(MODEL, "cpu").size
-    return Pair(sample_photo("flower", size), sample_photo("coffee", size))
+    return Pair(open_photo("flower", size), open_photo("coffee", size))
 
 
 def boxes(rows: Tensor, columns: Tensor) -> list[dict[str, int]]:

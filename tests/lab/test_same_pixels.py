@@ -15,7 +15,7 @@ import torch
 from PIL import Image, features
 
 from tests import made_profiles as made
-from tests.check_pages import FLAGS, find_chromium
+from tests.check_pages import FLAGS, _find_chromium
 from tests.images.test_colour_profiles import avif_with, gamma_chunk, primaries_chunk, with_chunks
 from xaicl_lib import load_model
 from xaicl_lib.images import SAMPLES, open_photo
@@ -45,7 +45,7 @@ def in_chromium() -> Iterator[Callable[[list[bytes]], list[dict]]]:
     """What the lab makes of files: pixels (3, SIZE, SIZE) and notes of each."""
     playwright = pytest.importorskip("playwright.sync_api")
     try:
-        chromium = find_chromium()
+        chromium = _find_chromium()
     except SystemExit as missing:
         pytest.skip(str(missing))
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=STATIC)) as server, playwright.sync_playwright() as driver:

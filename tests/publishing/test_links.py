@@ -3,8 +3,7 @@
 import pytest
 
 from xaicl_lib.errors import NotebookError
-from xaicl_lib.publishing.book import check_site
-from xaicl_lib.publishing.links import check_basics, check_links
+from xaicl_lib.publishing.links import check_basics, check_links, check_site
 
 GOOD = """<html lang="en"><head><title>A page</title><meta name="description" content="What it is about">
 <link rel="stylesheet" href="_static/a.css"></head>

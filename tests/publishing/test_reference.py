@@ -146,6 +146,6 @@ def test_the_first_page_lists_the_chapters_of_the_table_of_contents(tmp_path):
         ]
     }
     line = "- [A | chapter](../notebooks/01_a.ipynb), *25 minutes*: what a *pair* is"
-    assert _chapter_list(toc, {"01_a": path}, "../") == f"**One**\n\n{line}"
+    assert _chapter_list(toc, {"01_a": path}) == f"**One**\n\n{line}"
     assert with_chapters("a <!-- chapters --> b", toc, {"01_a": path}) == f"a **One**\n\n{line} b"
     assert with_chapters("nothing", toc, {}) == "nothing"

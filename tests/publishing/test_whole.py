@@ -11,9 +11,8 @@ import pytest
 from tests.check_editions import check_epub, check_pdf, check_pictures, figures_of, pictures, titles
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing.epub import write_epub
-from xaicl_lib.publishing.outline import page_numbers
-from xaicl_lib.publishing.printing import _document
-from xaicl_lib.publishing.whole import Entry, Facts, article, contents, facts, link, within
+from xaicl_lib.publishing.printing import _document, _page_numbers, _within
+from xaicl_lib.publishing.whole import Entry, article, contents, facts, link
 
 FIRST = """<html><nav class="bd-docs-nav"><ul><li class="toctree-l1"><a href="#"> The
 book </a></li></ul><p><span class="caption-text">Part A</span></p>
@@ -98,7 +97,7 @@ def test_the_contents_are_read_from_the_built_first_page(book, entries, tmp_path
         Entry("book/reference/x.html", "X", depth=1),
     ]
     assert [one.slug for one in entries] == ["intro", "01_a", "reference-x"]
-    assert facts(FIRST) == Facts("The book", "A & B", "v 1, built 2026-01-02", "Why?")
+    assert facts(FIRST) == {"title": "The book", "author": "A & B", "stamp": "v 1, built 2026-01-02", "lead": "Why?"}
     with pytest.raises(InputError, match="make book"):
         contents(tmp_path / "nothing")
 
@@ -134,7 +133,7 @@ def test_a_figure_of_several_states_says_which_is_shown() -> None:
 
 
 def test_one_file_has_links_to_places_and_formulas_for_mathjax(entries, articles):
-    made = [within(articles[one.slug]) for one in entries]
+    made = [_within(articles[one.slug]) for one in entries]
     page = _document(facts(FIRST), entries, made, {"01_a": 7})
     assert '<a href="#01_a--s">to s</a>' in page
     assert r'<span class="xaicl-inline">\(z_a\)</span>, ' in page
@@ -169,7 +168,7 @@ def test_an_epub_is_whole(tmp_path, entries, articles):
 
 
 def test_a_pdf_says_where_its_places_are_and_what_it_shows(entries, tmp_path):
-    assert page_numbers(PDF) == {"intro": 1, "01_a--s": 3}
+    assert _page_numbers(PDF) == {"intro": 1, "01_a--s": 3}
     assert titles(PDF) == ["Äö"]
     assert pictures(PDF) == ["a < b (c)"]
     told = list(check_pdf(PDF, [Entry("a.html", "Ä ö"), Entry("b.html", "other")], {"a": ["a < b (c)"], "b": ["a < b (c)", "d"]}))

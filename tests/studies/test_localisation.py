@@ -6,14 +6,10 @@ import pytest
 import torch
 from scipy import stats
 
-from tests.conftest import build
 from tests.studies.test_truth import drops_of, marked, window_model
-from xaicl_lib import InputError, explain
+from xaicl_lib import InputError
 from xaicl_lib.studies.localisation import _mismatched, ahead, among_confirmed, localise, specific, used
 from xaicl_lib.studies.tables import means
-from xaicl_lib.studies.truth import known_scenes
-from xaicl_lib.views.gallery import known_figure
-from xaicl_lib.views.render import alt_of
 
 
 def found_of(shared: np.ndarray, mismatched: np.ndarray) -> pd.DataFrame:
@@ -98,13 +94,3 @@ def test_pairs_that_are_used_are_counted_by_kind() -> None:
     found = pd.concat([found_of(np.array([0.6, 0.8]), np.array([0.2, 0.4])).assign(kind=kind) for kind in ("k", "other")])
     drops = drops_of({"k": [0.2, -0.2], "other": [0.2, 0.2]}).assign(other=0.1)
     assert used(found, drops).T.to_dict() == {"k": {"used": 1, "pairs": 2}, "other": {"used": 2, "pairs": 2}}
-
-
-def test_both_maps_of_a_known_pair_are_on_one_scale() -> None:
-    model, pair = build("projected"), known_scenes(1, 24).pairs["same object"]
-    made = explain(model, pair, "grad_cam")
-    figure = known_figure(pair, made)
-    assert [note.text for note in figure.layout.annotations] == ["a", "map of a", "b", "map of b"]
-    assert f"by grad_cam; score {made.score.item():.2f}" in alt_of(figure)
-    louder = known_figure(pair, type(made)(made.a, made.b * 100, made.score))
-    assert louder.layout.images[1].source != figure.layout.images[1].source, "the scale of a follows b"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import assert_close, build
-from xaicl_lib.data.photos import sample_photo
+from xaicl_lib.data.photos import open_photo
 from xaicl_lib.data.scenes import FACTORS
 from xaicl_lib.scores import cosine
 from xaicl_lib.studies.models import (
@@ -59,7 +59,7 @@ def test_tiles_are_parts_of_the_photos_that_are_named() -> None:
     assert gallery.labels.count("cat") == 9
     at = [k for k, name in enumerate(gallery.labels) if name == "cat"][4]
     assert torch.equal(gallery.queries[1], gallery.pictures[at])
-    middle = sample_photo("cat", 240)[:, :, 72:168, 72:168].mean((2, 3))[0]
+    middle = open_photo("cat", 240)[:, :, 72:168, 72:168].mean((2, 3))[0]
     assert_close(gallery.queries[1].mean((1, 2)), middle, rtol=0, atol=0.01)
 
 

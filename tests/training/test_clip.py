@@ -19,7 +19,7 @@ from xaicl_lib.training.finish import finish
 from xaicl_lib.training.losses import clip
 from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.training.train import Trainer
-from xaicl_lib.training.zero_shot import order_accuracy, relation_accuracy, zero_shot
+from xaicl_lib.training.zero_shot import relation_accuracy, zero_shot
 
 RECIPE = replace(
     RECIPES["scenes_clip"], epochs=2, batch=8, photo_size=32, views=replace(RECIPES["scenes_clip"].views, size=16), widths=(4, 6, 8, 8),
@@ -140,7 +140,7 @@ def test_relations_are_told_by_the_nearer_text() -> None:
     z = torch.tensor([[1.0, 0.0] if hit else [0.0, 1.0] for hit in right])
     assert relation_accuracy(z, two, read) == 1
     assert relation_accuracy(1 - z, two, read) == 0
-    assert order_accuracy(z, two, read) == 0, "this reader does not see which object is named first"
+    assert relation_accuracy(z, two, read, exchanged=True) == 0, "this reader does not see which object is named first"
     with pytest.raises(InputError, match="scenes of two objects"):
         relation_accuracy(z, FACTS[:16], read)
 
@@ -152,4 +152,4 @@ def test_orders_are_told_by_the_nearer_text() -> None:
     def read(texts: list[str]) -> torch.Tensor:
         return torch.tensor([[1.0, 0.0] if any(text.startswith(name) for name in first) else [0.0, 1.0] for text in texts])
 
-    assert order_accuracy(torch.tensor([[1.0, 0.0]]).expand(len(two), 2), two, read) > 0.8
+    assert relation_accuracy(torch.tensor([[1.0, 0.0]]).expand(len(two), 2), two, read, exchanged=True) > 0.8

@@ -1,11 +1,10 @@
 """Figures of one-sided questions hold the numbers they are made of."""
 
-import pandas as pd
 import pytest
 import torch
 
 from xaicl_lib import Explanation, InputError
-from xaicl_lib.views.corpus import either_figure, errors_figure, gains_figure, maps_figure, signed, sizes_figure
+from xaicl_lib.views.corpus import either_figure, errors_figure, maps_figure
 from xaicl_lib.views.gallery import gallery_figure, overlaid
 from xaicl_lib.views.render import alt_of
 
@@ -20,11 +19,11 @@ def made(top: float, at: tuple[int, int], score: float) -> Explanation:
 
 def test_evidence_is_red_and_evidence_against_blue() -> None:
     map_ = torch.tensor([[2.0, 0.0], [0.0, -2.0]])
-    shown = signed(IMAGE, map_, 2.0)
+    shown = overlaid(IMAGE, map_, 2.0, signed=True)
     assert shown[0, 0, 0] > shown[2, 0, 0] + 0.1
     assert shown[2, -1, -1] > shown[0, -1, -1] + 0.1
     assert (shown[:, 0, -1] - shown[0, 0, -1]).abs().max() < 0.05, "no evidence is grey"
-    assert torch.equal(signed(IMAGE, 0 * map_, 0.0), signed(IMAGE, 0 * map_, 1.0))
+    assert torch.equal(overlaid(IMAGE, 0 * map_, 0.0, signed=True), overlaid(IMAGE, 0 * map_, 1.0, signed=True))
 
 
 def test_maps_carry_scores_and_scales() -> None:
@@ -33,43 +32,14 @@ def test_maps_carry_scores_and_scales() -> None:
     assert titles == ["image", "first: +0.25", "second: -0.50"]
     own = [a.text for a in maps_figure(IMAGE, both, one_scale=False).layout.annotations]
     assert own[1:] == ["first: to 1.0e+00", "second: to 1.0e-02"]
-    above = [a.text for a in maps_figure(IMAGE, both, columns=2, pictures=dict.fromkeys(both, IMAGE)).layout.annotations]
-    assert above == ["first", "second", "+0.25", "-0.50"]
+    beside = maps_figure(IMAGE, both, columns=2, pictures=dict.fromkeys(both, IMAGE)).layout
+    assert [a.text for a in beside.annotations] == ["first: +0.25", "second: -0.50"]
+    assert [image.sizex / image.sizey for image in beside.images] == [2, 2]
     assert alt_of(maps_figure(IMAGE, both)) == (
         "Maps. first: score 0.25, strongest at the top left; second: score -0.50, strongest at the bottom right."
     )
     with pytest.raises(InputError, match="at least one explanation"):
         maps_figure(IMAGE, {})
-
-
-def test_gains_are_shown_a_metric_at_a_time() -> None:
-    rows = [
-        {"metric": metric, "scenario": "same class", "way": way, "mean": k + j, "low": k + j - 0.5, "high": k + j + 0.5, "n": 9, "p": 0.01}
-        for k, metric in enumerate(("insertion, similarity", "deletion, similarity"))
-        for j, way in enumerate(("RISE, corpus", "Grad-CAM, corpus"))
-    ]
-    found = pd.DataFrame(rows)
-    figure = gains_figure(found)
-    means = [list(t.x) for t in figure.data if t.error_x.array is not None]
-    assert means == [[0, 1]]
-    buttons = figure.layout.updatemenus[0].buttons
-    assert [b.label for b in buttons] == list(found["metric"].unique())
-    assert [b.args[0]["x"] for b in buttons] == [[[0, 1]], [[1, 2]]]
-    assert [b.args[0]["error_x.array"] for b in buttons] == [[[0.5, 0.5]]] * 2
-    assert list(buttons[0].args[1]["xaxis.range"]) == list(figure.layout.xaxis.range) != buttons[1].args[1]["xaxis.range"]
-    assert "RISE, corpus, same class: +0.000 (-0.500 to +0.500)" in alt_of(figure)
-
-
-def test_sizes_are_drawn_in_order() -> None:
-    rows = [
-        {"varied": varied, "size": size, "metric": "agreement", "mean": size / 100, "low": 0.0, "high": 1.0}
-        for varied in ("corpus", "foil")
-        for size in (30, 1.0, 10)
-    ]
-    figure = sizes_figure(pd.DataFrame(rows), ["agreement"], title="rank correlation")
-    assert [list(t.x) for t in figure.data] == [["1", "10", "30"]] * 2
-    assert [list(t.y) for t in figure.data] == [[0.01, 0.1, 0.3]] * 2
-    assert "agreement from 0.01 with 1 to 0.30 with 30 in the corpus" in alt_of(figure)
 
 
 def test_errors_are_drawn_on_the_scale_of_the_maps() -> None:
@@ -79,7 +49,7 @@ def test_errors_are_drawn_on_the_scale_of_the_maps() -> None:
     figure = errors_figure(IMAGE, {100: rise})
     assert [a.text for a in figure.layout.annotations] == ["100 masks", "error 0.100", "beyond 2 errors"]
     clear = torch.where(map_ > 0.2, map_, 0.0)
-    want = gallery_figure([("", [signed(IMAGE, clear[0], 1.0)])]).layout.images[0].source
+    want = gallery_figure([("", [overlaid(IMAGE, clear[0], 1.0, signed=True)])]).layout.images[0].source
     assert figure.layout.images[2].source == want, "what is within two errors is not drawn"
     assert "100 masks 0.1000" in alt_of(figure)
 

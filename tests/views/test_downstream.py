@@ -101,7 +101,7 @@ def test_forest_shows_one_group_at_a_time(found) -> None:
     assert change["x"][1][1] == pytest.approx(want["r"])
     assert change["error_x.array"][1][1] == pytest.approx(want["high"] - want["r"])
     assert change["x"][2] == [None, None]
-    assert "insertion, grad_cam, paper: 0.75 (-0.40 to 0.98)" in alt_of(figure)
+    assert "insertion, grad_cam, paper: 0.750 (-0.400 to 0.980)" in alt_of(figure)
 
 
 def test_models_that_the_book_does_not_know_do_not_look_alike() -> None:

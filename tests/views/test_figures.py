@@ -1,15 +1,13 @@
 """The figure shows what was computed, on one scale a row, and its text is text."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from tests.conftest import build, random_pair
 from xaicl_lib import Explanation, InputError, Pair, explain
-from xaicl_lib.views.figures import COLUMN_NAMES, WIDE, _fitting, alt_text, pair_figure, rows, save_png, score_figure
-from xaicl_lib.views.render import alt_of
+from xaicl_lib.views.figures import COLUMN_NAMES, WIDE, _fitting, _rows, alt_text, pair_figure, save_png
 
 
 def made(a, b, method="grad_cam") -> Explanation:
@@ -36,12 +34,12 @@ def test_a_map_of_zeros_is_drawn_as_zeros() -> None:
     nothing = made([[0.0, 0.0]], [[0.0, 0.0]])
     heat = [trace for trace in pair_figure(random_pair(1), nothing).data if trace.type == "heatmap"]
     assert heat[0].zmax > 0
-    assert "scale up to 0" in rows([nothing])[0].title
+    assert "scale up to 0" in _rows([nothing])[0].title
 
 
 def test_parameters_that_were_set_are_in_the_title() -> None:
     one = explain(build("projected"), random_pair(), reduction="max")
-    assert rows([one])[0].title.startswith("interaction_cam(reduction=max) ")
+    assert _rows([one])[0].title.startswith("interaction_cam(reduction=max) ")
 
 
 def test_names_are_escaped() -> None:
@@ -74,7 +72,7 @@ def test_on_a_phone_the_maps_take_the_whole_width() -> None:
 def test_the_index_chooses_the_pair() -> None:
     model, pair = build("projected"), random_pair(3)
     all_three = explain(model, pair)
-    assert rows([all_three], 2)[0].limit == rows([explain(model, pair[2])])[0].limit
+    assert _rows([all_three], 2)[0].limit == _rows([explain(model, pair[2])])[0].limit
 
 
 def test_still_picture(tmp_path) -> None:
@@ -109,11 +107,3 @@ def test_titles_of_long_names_stay_within_their_pictures(name) -> None:
         assert TextPath((0, 0), short, prop=FontProperties(size=1)).get_extents().width <= room
         assert _fitting(title, ("cat.png", "dog.png"), room) == title.format("cat.png", "dog.png")
     assert len({a.text for a in pair_figure(random_pair(1), FAINT, names=(name, "b")).layout.annotations if "…" in a.text}) == 2
-
-
-def test_scores_of_a_square_are_told_by_their_diagonal() -> None:
-    scores = pd.DataFrame([[0.9, 0.1], [-0.3, 0.7]], ["<a>", "b"], ["<a>", "b"])
-    figure = score_figure(scores, title="a view of")
-    assert np.array_equal(figure.data[0].z, scores)
-    assert figure.data[0].y == ("&lt;a&gt;", "b")
-    assert "On the diagonal 0.80 on average, elsewhere -0.10. <a> with <a> 0.90; <a> with b 0.10" in alt_of(figure)

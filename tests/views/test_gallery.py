@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from xaicl_lib import Explanation, InputError, Pair
-from xaicl_lib.views.gallery import gallery_figure, outlined, overlaid, pair_gallery
+from xaicl_lib.pair import Truth
+from xaicl_lib.views.gallery import _outlined, gallery_figure, overlaid, pair_gallery
 from xaicl_lib.views.render import alt_of
 
 
@@ -37,12 +38,12 @@ def test_titles_that_would_touch_on_a_phone_have_several_lines() -> None:
 def test_the_line_is_around_the_mask_not_on_it() -> None:
     image, mask = torch.full((3, 20, 20), 0.5), torch.zeros(20, 20, dtype=torch.bool)
     mask[8:12, 8:12] = True
-    got = outlined(image, mask)
+    got = _outlined(image, mask)
     assert (got[:, mask] == 0.5).all()
     assert (got[:, 6:8, 8:12] == 1).all()
     assert (got[:, 5, 8:12] == 0).all()
     assert (got[:, 4] == 0.5).all()
-    assert torch.equal(outlined(image, ~torch.zeros_like(mask)), image)
+    assert torch.equal(_outlined(image, ~torch.zeros_like(mask)), image)
 
 
 def test_colours_say_how_large_a_value_is_against_the_limit() -> None:
@@ -62,5 +63,14 @@ def test_both_maps_of_a_pair_are_on_one_scale() -> None:
     assert images[2].source == alone.source, "a quarter of the larger map's largest value"
     assert images[0].y == images[3].y < images[4].y
     assert alt_of(figure).startswith("Two pairs: a, b")
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    masks[:, 2:5, 2:5] = True
+    known = pair_gallery([("abcd", Pair(pair.a, pair.b, Truth(masks, masks)), made)], what="Known", outline=True).layout.images
+    assert known[0].source != images[0].source, "a line around what is shared"
+    assert known[2].source == images[2].source
+    strong = Explanation(10 * weak, 40 * weak, torch.zeros(2))
+    rows = [("abcd", pair, made), ("abcd", pair, strong)]
+    each, all_ = (pair_gallery(rows, what="Both", one_scale=one).layout.images for one in (False, True))
+    assert each[2].source == each[6].source == all_[6].source != all_[2].source
     with pytest.raises(InputError, match="without side b"):
         pair_gallery([("abcd", Pair(pair.a), Explanation(weak, None, torch.zeros(2)))], what="None")

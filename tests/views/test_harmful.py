@@ -6,35 +6,8 @@ import pytest
 import torch
 
 from xaicl_lib import Explanation, InputError, Pair
-from xaicl_lib.views.harmful import level_figure, levels_figure, square_figure, strength_figure
+from xaicl_lib.views.harmful import levels_figure, square_figure
 from xaicl_lib.views.render import alt_of
-
-LEVELS = pd.DataFrame(
-    [
-        {"model": m, "augmentation": a, "level": k, "mean": k / 4 + i / 8, "low": k / 4, "high": k / 4 + 0.3}
-        for i, m in enumerate(("simclr", "supcon")) for a in ("blur", "crop") for k in range(3)
-    ]
-)  # fmt: skip
-
-
-def test_a_menu_shows_one_augmentation_at_a_time() -> None:
-    figure = strength_figure(LEVELS)
-    assert [t.visible for t in figure.data] == [True, True, False, False]
-    button = figure.layout.updatemenus[0].buttons[1]
-    assert button.label == "crop"
-    assert button.args[0]["visible"] == [False, False, True, True]
-    assert list(figure.data[3].y) == [0.125, 0.375, 0.625]
-
-
-def test_a_slider_sets_the_level() -> None:
-    figure = level_figure(LEVELS)
-    assert [step.label for step in figure.layout.sliders[0].steps] == ["0", "1", "2"]
-    assert list(figure.data[1].x) == [0.625, 0.625], "the strongest level is seen first, on paper too"
-    change = figure.layout.sliders[0].steps[1].args[0]
-    assert change["x"] == [[0.25, 0.25], [0.375, 0.375]]
-    assert np.allclose(change["error_x.array"][0], 0.3)
-    assert "At level 2: share of maps lost. blur, simclr: 0.50 (0.50 to 0.80)" in alt_of(figure)
-    assert "blur, simclr 0.50; crop, simclr 0.50" in alt_of(strength_figure(LEVELS))
 
 
 def test_maps_of_a_method_share_a_scale_and_each_of_a_control_has_its_own() -> None:

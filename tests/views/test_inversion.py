@@ -5,24 +5,15 @@ import io
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from xaicl_lib import InputError
 from xaicl_lib.studies.inversion import Inversion
-from xaicl_lib.views.inversion import (
-    CELL,
-    _rows_of,
-    _sheet,
-    convergence_figure,
-    depth_figure,
-    grid_figure,
-    search_figure,
-)
+from xaicl_lib.views.gallery import CELL
+from xaicl_lib.views.inversion import _rows_of, convergence_figure, grid_figure, search_figure
 from xaicl_lib.views.render import _figure_json, alt_of
-from xaicl_lib.views.zoo import COLOURS, OTHER
 
 
 def flat(*rgb: float) -> torch.Tensor:
@@ -50,7 +41,6 @@ def test_each_picture_stands_in_its_cell() -> None:
     assert np.allclose(shown[CELL // 2, CELL // 2 + CELL], [0.1, 0.9, 0.1], atol=0.05)
     assert [a.text for a in figure.layout.annotations] == ["&lt;one&gt;: m", "two: m"]
     assert list(figure.layout.xaxis.ticktext) == ["target", "stem"]
-    assert _sheet([[RED, GREEN], [BLUE, RED]]).size == (2 * CELL, 2 * CELL)
     whole = grid_figure({("m", "stem"): inversion(RED, at=(0,))}, torch.stack([RED, BLUE]), {0: "red"})
     assert "Left at stem: red, m 1.00 of the colour" in alt_of(whole)
     with pytest.raises(InputError, match="the same stages of each model, got none of m, top; o, stem"):
@@ -79,23 +69,6 @@ def test_a_row_for_each_target_and_model() -> None:
     assert [name for name, _ in rows] == ["second: m", "second: o"]
     want = [[BLUE, RED.flip(0), GREEN.flip(0)], [BLUE, BLUE.flip(0), RED.flip(0)]]
     assert all(torch.equal(a, b) for (_, got), row in zip(rows, want, strict=True) for a, b in zip(got, row, strict=True))
-
-
-def test_lines_stand_at_their_depth() -> None:
-    rows = [("simclr", "stem", 0, 0.5, 0.4, 0.7), ("simclr", "stage 1", 1, 0.2, 0.1, 0.3), ("supervised", "stem", 0, 0.6, 0.5, 0.8)]
-    table = pd.DataFrame(rows, columns=["model", "stage", "depth", "mean", "low", "high"])
-    figure = depth_figure(table, title="saturation", reference=0.4, reference_name="targets")
-    first, second, line = figure.data
-    assert list(first.y) == [0.5, 0.2]
-    assert np.allclose(first.error_y.array, [0.2, 0.1])
-    assert np.allclose(first.error_y.arrayminus, [0.1, 0.1])
-    assert np.abs(np.subtract(first.x, [0, 1])).max() < 0.2
-    assert first.x[0] < second.x[0], "side by side"
-    assert list(figure.layout.xaxis.ticktext) == ["stem", "stage 1"]
-    assert set(line.y) == {0.4}
-    grey = depth_figure(table.replace("simclr", "untrained simclr"), title="saturation").data
-    assert [t.line.color for t in grey] == [OTHER, COLOURS["supervised"]]
-    assert "simclr from 0.50 (0.40 to 0.70) at stem to 0.20 (0.10 to 0.30) at stage 1" in alt_of(figure)
 
 
 def test_the_way_ends_at_the_last_error() -> None:

@@ -1,50 +1,16 @@
-"""Lines hold the numbers of their tables; maps hold every photo once, their neighbours, and nothing that could break a page."""
+"""Maps hold every photo once, their neighbours, and nothing that could break a page."""
 
 import base64
 import io
 import json
 import re
 
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from xaicl_lib import InputError
-from xaicl_lib.views.organization import TILE, _class_marks, embedding_map, lines_figure
-from xaicl_lib.views.render import alt_of
-
-TABLE = pd.DataFrame(
-    {
-        "model": ["simclr"] * 3 + ["supervised"] * 3,
-        "temperature": [0.1, 0.01, 1.0] * 2,
-        "mean": [0.6, 0.5, 0.1, 0.8, 0.7, 0.4],
-        "low": [0.5, 0.4, 0.0, 0.7, 0.6, 0.3],
-        "high": [0.7, 0.6, 0.2, 0.9, 0.8, 0.5],
-    }
-)
-
-
-def test_lines_and_their_bands_stand_where_the_table_says() -> None:
-    figure = lines_figure(TABLE, x="temperature", series="model", x_title="T", y_title="RLD", reference=0.0)
-    band, line = figure.data[:2]
-    assert list(line.x) == [0.01, 0.1, 1.0]
-    assert list(line.y) == [0.5, 0.6, 0.1]
-    assert list(band.y) == [0.6, 0.7, 0.2, 0.0, 0.5, 0.4]
-    assert line.line.color != figure.data[3].line.color
-    assert figure.layout.xaxis.type == "log"
-    said = alt_of(figure)
-    assert said.startswith("RLD. First")
-    assert "simclr: 0.50 at 0.01, 0.60 at 0.1, 0.10 at 1;" in said
-
-
-def test_panels_share_a_legend() -> None:
-    both = pd.concat([TABLE.assign(layer="first"), TABLE.assign(layer="last")])
-    figure = lines_figure(both, x="temperature", series="model", x_title="T", y_title="RLD", panel="layer")
-    assert [t.showlegend for t in figure.data if t.name] == [True, True, False, False]
-    assert [a.text for a in figure.layout.annotations] == ["first", "last"]
-    assert figure.layout.xaxis2.title.text == "T"
-    assert "last supervised:" in alt_of(figure)
+from xaicl_lib.views.organization import TILE, _class_marks, embedding_map
 
 
 def photos(n: int = 7) -> torch.Tensor:

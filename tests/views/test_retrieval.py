@@ -13,12 +13,13 @@ from xaicl_lib.views.retrieval import contrast_figure, links_figure, results_fig
 def test_results_stand_beside_the_query_over_their_maps() -> None:
     images = torch.rand(8, 3, 24, 24)
     why = explain_results(small(), retrieve(small(), images[2], images, 4))
-    figure = results_figure(why, columns=4)
+    figure = results_figure(why)
     titles = [one.text for one in figure.layout.annotations]
     assert [t.split(".")[0] for t in titles if t and t[0].isdigit()] == ["1", "2", "3", "4"]
     assert titles[0] == "query"
     assert sum(t.startswith("next") for t in titles) == 1
-    assert len(titles) == 16, "two rows of four, and below each the maps"
+    assert len(titles) == 6
+    assert all(image.sizex == 2 * image.sizey for image in figure.layout.images), "each beside its map"
     assert "1. 1.00 2, a near-duplicate of the query" in alt_of(figure)
     assert alt_of(links_figure(why, 1)).startswith("Lines between the cells of query and")
     contrast = contrast_figure(why, why.instead(0, 2))

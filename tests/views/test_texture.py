@@ -10,8 +10,9 @@ from PIL import Image
 
 from xaicl_lib import Explanation, InputError, Pair
 from xaicl_lib.studies.texture import Trials
+from xaicl_lib.views.gallery import CELL
 from xaicl_lib.views.render import alt_of
-from xaicl_lib.views.texture import CELL, TITLE, choice_figure, partners_figure, scores_figure, shares_figure
+from xaicl_lib.views.texture import choice_figure, partners_figure, scores_figure, shares_figure
 
 TABLE = pd.DataFrame({"model": ["a", "b"], "data": ["photos", "photos"], "mean": [0.7, 0.4], "low": [0.6, 0.3], "high": [0.8, 0.5]})
 TRIALS = pd.DataFrame(
@@ -75,11 +76,11 @@ def test_a_slider_chooses_the_trial_and_the_winner_is_marked() -> None:
 
 
 def test_all_maps_of_a_trial_share_one_scale() -> None:
-    sheet = picture(choice_figure(rows(), NAMES).layout.images[0].source)
-    assert sheet.size == (4 * CELL, 2 * (CELL + TITLE))
+    strips = [picture(image.source) for image in choice_figure(rows(), NAMES).layout.images]
+    assert [strip.size for strip in strips] == [(4 * CELL, CELL)] * 2
 
     def brightness(row: int, column: int, x: int, y: int) -> int:
-        return sum(sheet.getpixel((column * CELL + x, row * (CELL + TITLE) + TITLE + y)))
+        return sum(strips[row].getpixel((column * CELL + x, y)))
 
     assert brightness(0, 0, 60, 60) < 60, "side a is black"
     assert brightness(0, 1, 60, 60) > 700, "side b is white"

@@ -11,6 +11,7 @@ from xaicl_lib import list_models
 from xaicl_lib.studies.models import Gallery, factor_table
 from xaicl_lib.training.recipes import RECIPES
 from xaicl_lib.views import zoo
+from xaicl_lib.views.gallery import CELL
 from xaicl_lib.views.render import alt_of
 
 
@@ -36,10 +37,10 @@ def test_retrievals_show_the_pictures_that_were_found() -> None:
     gallery = torch.stack([torch.full((3, 8, 8), v) for v in (0.0, 0.5, 1.0)])
     found = {"simclr": (torch.tensor([[2, 1]]), torch.tensor([[0.9, 0.1]])), "other": (torch.tensor([[1, 2]]), torch.tensor([[0.8, 0.2]]))}
     figure = zoo.retrieval_figure(Gallery(gallery[:1], ["A scene"], gallery, ["black", "grey", "<white>"]), found)
-    sheet = Image.open(io.BytesIO(base64.b64decode(figure.layout.images[0].source.split(",")[1]))).convert("L")
-    middles = [[sheet.getpixel((zoo.CELL * (c + 0.5), zoo.CELL * (r + 0.5))) for c in range(3)] for r in range(2)]
+    strips = [Image.open(io.BytesIO(base64.b64decode(image.source.split(",")[1]))).convert("L") for image in figure.layout.images]
+    middles = [[strip.getpixel((CELL * (c + 0.5), CELL / 2)) for c in range(3)] for strip in strips]
     assert [[round(value / 255, 1) for value in row] for row in middles] == [[0, 1, 0.5], [0, 0.5, 1]]
-    assert figure.data[0].hovertext[0] == "simclr: 0.90, &lt;white&gt;"
+    assert figure.data[0].hovertext[1] == "simclr: 0.90, &lt;white&gt;"
     assert alt_of(figure).startswith("A scene and its nearest neighbours")
     assert alt_of(figure).endswith("by simclr: <white>; by other: grey.")
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.conftest import DATA, assert_close
 from xaicl_lib import InputError, augment, list_models, load_model
-from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
+from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo
 from xaicl_lib.data.scenes import scene_set, scenes
 from xaicl_lib.networks.small import build_network, kept
 from xaicl_lib.probes import knn_accuracy, probe_accuracy
@@ -94,7 +94,7 @@ def test_embeddings_tell_views_of_one_picture_from_others(name) -> None:
     if "factors" in model_card(name):
         pictures = scenes(12, model.size)[0]
     else:
-        pictures = torch.cat([sample_photo(sample, model.size) for sample in SAMPLES])
+        pictures = torch.cat([open_photo(sample, model.size) for sample in SAMPLES])
     box = torch.tensor([[0.1, 0.05, -0.85, 0.9]]).expand(len(pictures), 4)  # a crop and mirroring: no training leaves these out
     views = augment.resized_crop(pictures, box, model.size)
     a, b = model.embed_a(model.normalize(pictures)), model.embed_b(model.normalize(views))

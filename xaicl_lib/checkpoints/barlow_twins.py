@@ -13,9 +13,6 @@ def _network(*, slim: int = 1) -> nn.ModuleDict:
 
     Differs: the training's loss standardises the outputs over the batch; as in the published code of
     :cite:t:`sammani2023visualizing` the projector's outputs are compared as they are.
-
-    Args:
-        slim: all widths are divided by it, for tests.
     """
     hidden = 8192 // slim
     projector = perceptron(2048 // slim, hidden, hidden, hidden, last_norm="none")

@@ -12,13 +12,9 @@ DEPTH = 12
 
 
 def _network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
-    """Features and mean pooling over the map; no head was published, so similarity is that of pooled features.
+    """Features of "r50" or "vit_s" and mean pooling over the map; no head was published, so similarity is that of pooled features.
 
     For "vit_s" the map holds the patch tokens after the last block and norm, the class token left out.
-
-    Args:
-        architecture: "r50" or "vit_s".
-        slim: all widths are divided by it, for tests.
     """
     features = ResNet50(64 // slim) if architecture == "r50" else PatchMap(384 // slim, DEPTH, heads=6)
     return nn.ModuleDict({"features": features, "head": MeanPool()})

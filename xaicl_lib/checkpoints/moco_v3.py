@@ -19,15 +19,11 @@ BRANCHES = {"": "base_encoder.", "_b": "momentum_encoder."}
 
 
 def _network(architecture: str, *, slim: int = 1) -> nn.ModuleDict:
-    """Features and head of both branches; heads end with 256 numbers.
+    """Features and head of both branches of "vit_b", "vit_s" or "r50"; heads end with 256 numbers.
 
     For the ViTs features end in the attention of `blocks.11` (see `ClassTokenMap`) and the head holds the rest of that block,
     the last norm and a projector of three layers on the class token; for "r50" features end with `layer4`, the projector has two layers and
     the predictor no last norm. Twelve attention heads in either ViT.
-
-    Args:
-        architecture: "vit_b", "vit_s" or "r50".
-        slim: all widths are divided by it, for tests.
     """
     hidden, out = HIDDEN // slim, OUT // slim
     parts: dict[str, nn.Module] = {}

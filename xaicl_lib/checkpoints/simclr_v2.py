@@ -57,9 +57,6 @@ def _read(files: Sequence[Path], empty: nn.Module, **_: object) -> dict[str, Ten
 
     The moving average of the weights is read where the file has one, as the published code of
     :cite:t:`sammani2023visualizing` does. Slots of the optimizer, the classifier on top and counters are left aside.
-
-    Raises:
-        InputError: another file, a damaged one, or one that does not fit.
     """
     index = find_bundle(files[0])
     what = f"SimCLRv2's pretrained checkpoint (model.ckpt-{STEP}.index)"

@@ -13,9 +13,6 @@ def _network(*, slim: int = 1) -> nn.ModuleDict:
 
     Differs: from the training, where one side has no predictor. As in the published code of :cite:t:`sammani2023visualizing`
     both have it; that code's activation methods put the predictor straight on the pooled features, here the projector is between them.
-
-    Args:
-        slim: all widths are divided by it, for tests.
     """
     c = 2048 // slim
     projector = perceptron(c, c, c, c, last_bias=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 
 FOOTER = 48  # bytes: two handles of a block, padded, and the magic number
 MAGIC = 0xDB4775248B80FB57
@@ -137,15 +137,9 @@ def _block(table: memoryview, offset: int, size: int) -> memoryview:
 
 
 def _checksum(data: np.ndarray | memoryview) -> int:
-    """CRC-32C (Castagnoli).
-
-    Raises:
-        InputError: the package that computes it is not installed.
-    """
-    try:
+    """CRC-32C (Castagnoli)."""
+    with needing("expected google-crc32c, to check TensorFlow's files; pip install 'xaicl_lib[tensorflow]'"):
         import google_crc32c
-    except ImportError as error:
-        raise InputError("expected google-crc32c, to check TensorFlow's files; pip install 'xaicl_lib[tensorflow]'") from error
     return google_crc32c.value(data if isinstance(data, np.ndarray) else bytes(data))
 
 

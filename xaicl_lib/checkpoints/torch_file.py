@@ -29,7 +29,7 @@ def exclude_bias_and_norm(*_: object) -> bool:
 exclude_bias_and_norm.__module__ = "__main__"  # under this name files know it
 
 
-def read_torch(path: str | os.PathLike[str]) -> Any:
+def _read_torch(path: str | os.PathLike[str]) -> Any:
     """What `torch.save` wrote, if it is plain data: tensors, numbers, texts, in dictionaries and lists.
 
     Raises:
@@ -58,11 +58,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
 
 
 def _state_of(checkpoint: Any, key: str | None, path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; without prefixes of wrappers.
-
-    Raises:
-        InputError: nothing under that key, or something else than tensors.
-    """
+    """The tensors of a checkpoint by their names, under `key` if it is one of a whole training; without prefixes of wrappers."""
     state = checkpoint.get(key) if key and isinstance(checkpoint, Mapping) and key in checkpoint else checkpoint
     if not isinstance(state, Mapping) or not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         there = f"; at its top there are: {shorten(map(str, checkpoint))}" if isinstance(checkpoint, Mapping) else ""
@@ -77,11 +73,7 @@ def _bare(name: str) -> str:
 
 
 def _without_owner(given: Mapping[str, Tensor], wanted: Iterable[str], path: Path) -> dict[str, Tensor]:
-    """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like; its own tensors are left out.
-
-    Raises:
-        InputError: more than one network of these names.
-    """
+    """Tensors by the names of a network that a training script held as `model.`, `net.backbone.` or the like, its own left out."""
     names = {name for name in wanted if not name.endswith(COUNTER)}
     found = Counter(name[: len(name) - len(end)] for name in given for end in _ends(name) if end in names)
     whole = [owner for owner, count in found.items() if count == len(names)]
@@ -98,11 +90,7 @@ def _ends(name: str) -> list[str]:
 
 
 def _refuse_values(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse weights that a network would take without a word and that are none.
-
-    Raises:
-        InputError: whole numbers or quantised ones for floating-point ones, NaN or infinity.
-    """
+    """Refuse weights that a network would take without a word and that are none."""
     for name, own in wanted.items():
         if (value := given.get(name)) is None:
             continue
@@ -150,7 +138,7 @@ def torch_reader(
         path, wanted = files[0], what.format(**options)
         if path.name.startswith("linear"):  # published beside the networks that were meant
             raise InputError(f"expected {wanted}, got {path.name!r}: a linear probe, whose head is a classifier")
-        return _translated(_state_of(read_torch(path), key, path), empty, names(**options), path, wanted, aside)
+        return _translated(_state_of(_read_torch(path), key, path), empty, names(**options), path, wanted, aside)
 
     return Reader(network, read)
 
@@ -162,14 +150,15 @@ def _translated(
     counters = {theirs for theirs in wanted if theirs.endswith(COUNTER)}
     missing = [name for name in wanted if name not in given and name not in counters]
     surplus = [name for name in given if name not in wanted and not name.startswith(tuple(aside))]
-    wrong = [
-        f"{name} {tuple(given[name].shape)} for {tuple(value.shape)}"
-        for name, (_, value) in wanted.items()
-        if name in given and given[name].shape != value.shape
-    ]
-    complain(path, what, missing, surplus, wrong, _guess(given))
-    _refuse_values(given, {theirs: value for theirs, (_, value) in wanted.items()}, path)
+    there = {theirs: value for theirs, (_, value) in wanted.items()}
+    complain(path, what, missing, surplus, _misshapen(given, there), _guess(given))
+    _refuse_values(given, there, path)
     return {ours: given[theirs] if theirs in given else torch.tensor(0) for theirs, (ours, _) in wanted.items()}
+
+
+def _misshapen(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    pairs = [(name, given[name].shape, value.shape) for name, value in wanted.items() if name in given]
+    return [f"{name} {tuple(theirs)} for {tuple(ours)}" for name, theirs, ours in pairs if theirs != ours]
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:
@@ -206,13 +195,12 @@ def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] 
     """
     if not path.is_file():
         raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
-    read = _safetensors(path) if path.suffix == ".safetensors" else _state_of(read_torch(path), "state_dict", path)
+    read = _safetensors(path) if path.suffix == ".safetensors" else _state_of(_read_torch(path), "state_dict", path)
     state = {name: value for name, value in network.state_dict().items() if not name.startswith(aside)}
     given = {name: value for name, value in _without_owner(read, state, path).items() if not name.startswith(aside)}
     missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
     surplus = [name for name in given if name not in state]
-    wrong = [f"{n} {tuple(given[n].shape)} for {tuple(v.shape)}" for n, v in state.items() if n in given and given[n].shape != v.shape]
-    complain(path, f"the weights of {what}", missing, surplus, wrong)
+    complain(path, f"the weights of {what}", missing, surplus, _misshapen(given, state))
     _refuse_values(given, state, path)
     whole = network.state_dict()  # with its versions: without these some modules take a state for an old one's
     whole.update(given)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from xaicl_lib.data import fetch as download
 from xaicl_lib.errors import InputError
-from xaicl_lib.images import list_images, load_image
+from xaicl_lib.images import list_images, open_photo
 
 VARIABLE = "XAICL_CUE_CONFLICT"
 # The authors' repository at one commit, so that it cannot become another set of images; the images are a part of it.
@@ -69,7 +69,7 @@ def cue_conflict(size: int, root: str | os.PathLike[str] | None = None, *, limit
     found = _names(folder, list_images(folder, recursive=True))
     chosen = torch.linspace(0, len(found) - 1, min(limit or len(found), len(found))).round().long().tolist()  # sorted by shape
     names = [list(found)[k] for k in chosen]
-    images = torch.cat([load_image(found[name], size) for name in names])
+    images = torch.cat([open_photo(found[name], size) for name in names])
     parts = [_cues(name) for name in names]
     classes = sorted({part[k] for part in parts for k in (0, 2)})
     shape, texture = (torch.tensor([classes.index(part[k]) for part in parts]) for k in (0, 2))

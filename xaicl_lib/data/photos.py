@@ -17,8 +17,6 @@ from torch import Generator, Tensor
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import MORE_SAMPLES, SAMPLES, open_photo
 from xaicl_lib.images import list_images as list_images
-from xaicl_lib.images import load_image as load_image
-from xaicl_lib.images import sample_photo as sample_photo
 from xaicl_lib.images.notes import each_once
 from xaicl_lib.pair import Pair, Truth
 
@@ -147,7 +145,7 @@ def imagenette(
     images = torch.empty(count, 3, size, size, dtype=torch.uint8)
     with each_once():
         for k, i in enumerate(tqdm(chosen.tolist(), desc=f"reading {split} photos", leave=False)):
-            images[k] = (load_image(paths[i], size)[0] * 255).round()
+            images[k] = (open_photo(paths[i], size)[0] * 255).round()
     return images, torch.tensor(every)[chosen], classes
 
 

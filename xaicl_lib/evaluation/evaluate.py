@@ -134,12 +134,9 @@ def _shards(
                 for plan in plans:
                     rows = stored[name, plan.method.label]
                     known = rows.loc[rows.index.intersection(names)].reset_index(drop=True)
-                    yield Shard(name, key, plan, first, part, names, known[known["metric_key"].isin(_metric_keys(plan))])
+                    own = [plan.metric_key(metric) for metric in plan.metrics]
+                    yield Shard(name, key, plan, first, part, names, known[known["metric_key"].isin(own)])
             first += len(part)
-
-
-def _metric_keys(plan: Plan) -> list[str]:
-    return [plan.metric_key(metric) for metric in plan.metrics]
 
 
 def _numbered(shard: Shard, rows: pd.DataFrame) -> pd.DataFrame:

@@ -225,11 +225,7 @@ OPENED: list[tuple[Any, Any]] = [
 
 
 def _outputs(model: PairModel, unread: list[str]) -> list[list[int]]:
-    """Embeddings of either side of two fixed images of noise, in steps of `STEP` of the largest.
-
-    Raises:
-        InputError: modules that do not run.
-    """
+    """Embeddings of either side of two fixed images of noise, in steps of `STEP` of the largest."""
     images = torch.rand(2, model.channels, model.size, model.size, generator=Generator().manual_seed(0), dtype=torch.float64)
     try:
         same = model.copy().to("cpu").to(torch.float64)

@@ -31,11 +31,7 @@ LEFT_OVER = 3600  # seconds after which an unfinished file is nobody's
 
 
 class Store:
-    """A folder of results.
-
-    Args:
-        folder: where its files are.
-    """
+    """A folder of results."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
@@ -140,11 +136,7 @@ def _known_to_json(value: Any) -> Any:
 
 
 def _key_of(value: Any) -> str:
-    """What stands in a key for a value that JSON does not know: a function's `key` if it has one, else where it is defined.
-
-    Raises:
-        InputError: a function without a name of its own, of which nobody could say later what it was.
-    """
+    """What stands in a key for a value that JSON does not know: a function's `key` if it has one, else where it is defined."""
     if isinstance(value, Tensor):
         return digest(value)
     if (key := getattr(value, "key", None)) is not None:

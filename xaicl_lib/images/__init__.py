@@ -27,7 +27,7 @@ from xaicl_lib.images.bit_depth import eight_bits, note_dark_colour
 from xaicl_lib.images.colour_profiles import codes_of, to_srgb
 from xaicl_lib.images.formats import SUFFIXES, readable, stated_size
 from xaicl_lib.images.notes import each_once, note
-from xaicl_lib.squares import FITS, square_image, square_tensor
+from xaicl_lib.squares import FITS, square
 from xaicl_lib.wrapping import interpolation_of
 
 MAX_PIXELS = 64_000_000  # a decoded photo of this size takes 192 MB; larger ones are refused before decoding
@@ -55,6 +55,9 @@ def open_photo(
 ) -> Float[Tensor, "n c h w"]:
     """Photos as float RGB in [0, 1], or of other channels, from wherever they are.
 
+    Of a file colours become sRGB by its profile, as in a browser, and a note says so; it is turned upright. Grey, palette, CMYK and 16-bit
+    images become RGB, transparency is laid on white, of an animation the first frame is taken.
+
     Args:
         source: the name of a sample photo (see `SAMPLES`), an image file, its file:// address, a PIL image, an array (h, w, 3) or (h, w),
             bytes or float in [0, 1], a tensor (3, h, w) or (n, 3, h, w) likewise; or a list of these, which makes a batch.
@@ -66,15 +69,11 @@ def open_photo(
         interpolation: the filter that resizes, as `PairModel` takes it.
 
     Raises:
-        InputError: none of these, other channels, an unknown fit, no such file, values out of range, under 8 pixels a side, or a list
-            without or of several sizes.
+        InputError: none of these, other channels, an unknown fit, no such file, not an image, one whose reader is missing or that is
+            truncated, values out of range, under 8 pixels a side, over 64 megapixels, or a list without or of several sizes.
     """
-    return _opened(source, _form(size, fit, channels, interpolation))
-
-
-def _form(size: int | None, fit: str, channels: int, interpolation: str) -> _Form:
     require("fit", FITS, fit)
-    return _Form(size, fit, channels, interpolation_of(interpolation))
+    return _opened(source, _Form(size, fit, channels, interpolation_of(interpolation)))
 
 
 def _opened(source: Any, form: _Form) -> Tensor:
@@ -117,7 +116,7 @@ def _of_tensor(pixels: Tensor, form: _Form) -> Tensor:
     pixels = pixels if pixels.ndim == 4 else pixels.unsqueeze(0)
     if not len(pixels) or min(pixels.shape[2:]) < MIN_SIDE:
         raise InputError(f"expected images of at least {MIN_SIDE} x {MIN_SIDE} pixels, got {tuple(pixels.shape)}")
-    return _unit(pixels) if form.size is None else square_tensor(_unit(pixels), form.size, form.fit, form.interpolation)
+    return _unit(pixels) if form.size is None else square(_unit(pixels), form.size, form.fit, form.interpolation)
 
 
 def _unit(pixels: Tensor) -> Tensor:
@@ -158,26 +157,11 @@ def _floats(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(whole)
 
 
-def load_image(
-    path: str | os.PathLike[str], size: int | None = None, fit: str = "crop", channels: int = 3, interpolation: str = "bilinear"
-) -> Float[Tensor, "1 c h w"]:
-    """An image file as float RGB in [0, 1], turned upright, resized to a square of `size` pixels if that is given, as `open_photo` does.
-
-    Colours become sRGB by the profile in the file, as in a browser, and a note says so. Grey, palette, CMYK and 16-bit images become RGB,
-    transparency is laid on white, of an animation the first frame is taken. For one channel all this then becomes grey; for others than
-    one or three nothing is converted.
-
-    Raises:
-        InputError: no such file, not an image, a format whose reader is missing, truncated, under 8 pixels a side, over 64 megapixels, or
-            other channels.
-    """
-    return _of_file(path, _form(size, fit, channels, interpolation))
-
-
 def _of_file(given: str | os.PathLike[str], form: _Form) -> Tensor:
     path, channels = Path(given), form.channels
     if not path.is_file():
-        raise InputError(f"expected an image file, got {str(path)!r}, which {'is a folder' if path.is_dir() else 'does not exist'}")
+        why = "is a folder" if path.is_dir() else "does not exist" + ("" if path.suffix else f"; sample photos are {', '.join(SAMPLES)}")
+        raise InputError(f"expected an image file, got {str(path)!r}, which {why}")
     if path.suffix.lower() == ".npy" or (channels not in PICTURES and is_tiff(path)):
         with _decoding(what := repr(path.name)):
             pixels = stored_array(path, channels, lambda sides: _check_size(sides, what))
@@ -256,8 +240,8 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _of_image(picture: Image.Image, form: _Form) -> Float[Tensor, "1 c h w"]:
-    square = picture if form.size is None else square_image(picture, form.size, form.fit, form.interpolation)
-    return torch.from_numpy(np.array(square)).view(square.height, square.width, -1).permute(2, 0, 1).unsqueeze(0).float() / 255
+    made = picture if form.size is None else square(picture, form.size, form.fit, form.interpolation)
+    return torch.from_numpy(np.array(made)).view(made.height, made.width, -1).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
 def list_images(folder: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
@@ -316,9 +300,3 @@ MORE_SAMPLES: dict[str, Callable[[], np.ndarray]] = {
     "tissue": _skimage("immunohistochemistry"),
     "retina": _skimage("retina"),
 }
-
-
-def sample_photo(name: str, size: int | None = None, fit: str = "crop") -> Float[Tensor, "1 3 h w"]:
-    """A photo that scikit-image or scikit-learn carries: astronaut, cat, coffee, rocket, temple or flower."""
-    require("sample photo", SAMPLES, name)
-    return open_photo(np.asarray(SAMPLES[name]()), size, fit)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of either order of bytes, and of files over 4 GB
 
@@ -30,10 +30,8 @@ def stored_array(path: Path, channels: int, check: Callable[[tuple[int, int]], N
     if path.suffix.lower() == ".npy":
         held = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.array(_last(held, _axis(held.shape, channels, path, check)))
-    try:
+    with needing(f"expected a reader of {channels} channels for {path.name!r}, got none; pip install tifffile"):
         import tifffile
-    except ImportError as error:
-        raise InputError(f"expected a reader of {channels} channels for {path.name!r}, got none; pip install tifffile") from error
     with tifffile.TiffFile(path) as file:
         axis = _axis(file.series[0].shape, channels, path, check)
         return _last(file.series[0].asarray(), axis)

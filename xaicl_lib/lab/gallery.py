@@ -24,7 +24,7 @@ from xaicl_lib import augment
 from xaicl_lib.data.photos import photo_mosaics
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.data.stickers import stickered_pairs
-from xaicl_lib.images import sample_photo
+from xaicl_lib.images import open_photo
 from xaicl_lib.lab.export import METHODS, export
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.methods.registry import Method
@@ -50,11 +50,11 @@ class _Picture:
 
 
 def _sample(name: str) -> Callable[[int], Tensor]:
-    return lambda size: sample_photo(name, size)
+    return lambda size: open_photo(name, size)
 
 
 def _view(name: str, box: Tensor, brightness: float) -> Callable[[int], Tensor]:
-    return lambda size: augment.brightness(augment.resized_crop(sample_photo(name, size), box, size), brightness)
+    return lambda size: augment.brightness(augment.resized_crop(open_photo(name, size), box, size), brightness)
 
 
 def _scene(kind: str, side: int, seed: int) -> Callable[[int], Tensor]:
@@ -174,15 +174,9 @@ def menu() -> list[str]:
 
 
 def _write_model(folder: Path, name: str, pairs: int | None = None) -> None:
-    """Write what the page shows of one model into a new folder: results of each pair, what to check the browser by, its bundle.
+    """Write what the page shows of one bundled model into a new folder: results of each pair, what to check the browser by, its bundle.
 
-    Args:
-        folder: is made.
-        name: of a bundled model.
-        pairs: how many of the pairs; None is all.
-
-    Raises:
-        InputError: a model that cannot be exported, or onnx not installed.
+    A number of pairs writes only so many.
     """
     model, chosen = load_model(name, "cpu"), _pairs_of(name)[:pairs]
     seen = _seen(model.size)
@@ -207,10 +201,7 @@ def _pairs_of(name: str) -> tuple[tuple[str, str, str, str], ...]:
 def write_lab(static: Path, made: Sequence[Path], pairs: int | None = None) -> None:
     """Put the lab's scripts, pictures, results and models into the folder `static`.
 
-    Args:
-        static: is made, or added to.
-        made: a folder of `_write_model` for each model, in the order of the menu.
-        pairs: how many of the pairs, as in `_write_model`.
+    A folder of `_write_model` for each model is in the order of the menu, of as many pairs as there.
     """
     shutil.copytree(STATIC, static, dirs_exist_ok=True)
     gallery, entries = static / "gallery", [json.loads((folder / "entry.json").read_text(encoding="utf-8")) for folder in made]

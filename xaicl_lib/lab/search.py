@@ -52,11 +52,7 @@ def _said(first: list[int], second: list[int]) -> str:
 
 
 def write_search(static: Path) -> None:
-    """Put the gallery of the search page into `search`, beside `models`, where the bundles of its models are already.
-
-    Args:
-        static: the lab's folder.
-    """
+    """Put the gallery of the search page into the lab's folder, beside `models`, where the bundles of its models are already."""
     folder = static / "search"
     folder.mkdir(exist_ok=True)
     images, titles = _searched_scenes()

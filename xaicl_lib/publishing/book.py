@@ -5,18 +5,17 @@ import os
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import nbformat
 import yaml
+from bs4 import BeautifulSoup
 
 from xaicl_lib.errors import InputError, NotebookError
 from xaicl_lib.publishing.chapters import with_chapters, with_course
 from xaicl_lib.publishing.editions import edit_notebook, edited
-from xaicl_lib.publishing.links import check_basics, check_links
 from xaicl_lib.publishing.quizzes import FILE, Quizzes, moodle_xml, quiz_slides, read_quizzes, section, teachers_page
 from xaicl_lib.publishing.reference import notebook_title, write_reference
 from xaicl_lib.publishing.site import stamp
@@ -102,11 +101,7 @@ def _with_sections(toc: Any, below: dict[str, list[str]]) -> Any:
 
 
 def _with_figures(text: str, executed: dict[str, Path]) -> str:
-    """Prose with each `<!-- figure NOTEBOOK CELL -->` replaced by the figure of that cell of the executed notebook.
-
-    Raises:
-        NotebookError: no such notebook or figure.
-    """
+    """Prose with each `<!-- figure NOTEBOOK CELL -->` replaced by the figure of that cell of the executed notebook."""
 
     def figure(match: re.Match[str]) -> str:
         return f"```{{raw}} html\n{_notebook_figure(match[1], match[2], executed)}\n```"
@@ -115,11 +110,7 @@ def _with_figures(text: str, executed: dict[str, Path]) -> str:
 
 
 def _notebook_figure(name: str, cell: str, executed: dict[str, Path]) -> str:
-    """HTML of the figure that a cell of an executed notebook shows, the first of several; by its id, which stays when figures are added.
-
-    Raises:
-        NotebookError: no such notebook, or no such cell with a figure.
-    """
+    """HTML of the figure that a cell of an executed notebook shows, the first of several; by its id, which stays when figures are added."""
     cells = nbformat.read(executed[name], as_version=4).cells if name in executed else []
     data = {one.id: "".join(o.data.get("text/html", "")) for one in cells for o in reversed(one.get("outputs", ())) if _is_figure(o)}
     if cell not in data:
@@ -210,17 +201,6 @@ def check_pages(executed: list[Path], pages: Path) -> None:
                 raise NotebookError(f"the page of {path.name} lacks outputs: expected {count} {kind}, found {got[kind]}")
 
 
-def check_site(pages: Path) -> None:
-    """Refuse a built book with a link that leads nowhere or a page that lacks its basics.
-
-    Raises:
-        NotebookError: names the first of them.
-    """
-    if found := [f"broken link in {line}" for line in check_links(pages)] + check_basics(pages):
-        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-        raise NotebookError(f"the built pages are not fit to publish: {'; '.join(found[:8])}{more}")
-
-
 def _notebook_outputs(path: Path) -> dict[str, int]:
     """How many cells with output, figures and pictures an executed notebook holds."""
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.get("outputs") and not HIDDEN & set(c.metadata.get("tags", ()))]
@@ -232,36 +212,7 @@ def _notebook_outputs(path: Path) -> dict[str, int]:
 
 def _page_outputs(text: str) -> dict[str, int]:
     """The same counts of a page's HTML; a place for output that is empty does not count."""
-    parser = _Outputs()
-    parser.feed(text)
-    return {"cells": parser.cells, "figures": parser.figures, "pictures": parser.pictures}
-
-
-class _Outputs(HTMLParser):
-    """Counts, within the elements of class cell_output: those with anything in them, the figures and the pictures."""
-
-    VOID = frozenset({"img", "br", "hr", "input", "meta", "link", "source", "wbr", "area", "col", "embed", "track", "base"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells = self.figures = self.pictures = 0
-        self._depth = 0  # open elements within a cell_output, itself included
-        self._filled = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        classes = (dict(attrs).get("class") or "").split()
-        if self._depth or "cell_output" in classes:
-            self._filled |= self._depth > 0 and tag in ("img", "svg", "figure", "canvas", "video", "table", "iframe")
-            self.figures += "xaicl-plot" in classes
-            self.pictures += tag == "img"
-            self._depth += tag not in self.VOID
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._depth and tag not in self.VOID:
-            self._depth -= 1
-            if self._depth == 0:
-                self.cells += self._filled
-                self._filled = False
-
-    def handle_data(self, data: str) -> None:
-        self._filled |= self._depth > 0 and bool(data.strip())
+    places = BeautifulSoup(text, "html.parser").select(".cell_output")
+    filled = [one for one in places if one.get_text(strip=True) or one.find(["img", "svg", "figure", "canvas", "video", "table", "iframe"])]
+    counted = {"figures": ".xaicl-plot", "pictures": "img"}
+    return {"cells": len(filled), **{name: sum(len(one.select(what)) for one in places) for name, what in counted.items()}}

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -14,10 +15,10 @@ from typing import Any
 from xaicl_lib.errors import InputError, NotebookError, require
 from xaicl_lib.evaluation.sources import code_digest
 from xaicl_lib.publishing.assets import place_assets, place_onnxruntime
-from xaicl_lib.publishing.book import check_pages, check_site, repository_address, stage
+from xaicl_lib.publishing.book import check_pages, repository_address, stage
 from xaicl_lib.publishing.editions import EDITIONS
-from xaicl_lib.publishing.jupyter_book import build_html
-from xaicl_lib.publishing.pool import CEILING, Job, chosen_jobs, side_by_side, surroundings
+from xaicl_lib.publishing.links import check_site
+from xaicl_lib.publishing.pool import CEILING, Job, chosen_jobs, guarded, side_by_side, surroundings
 from xaicl_lib.publishing.run import ROOT, run_notebooks
 from xaicl_lib.publishing.site import make_room
 
@@ -52,7 +53,7 @@ def build_book(
     staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
     place_assets(source / "book" / "_static", ROOT / ".assets")
     _place_lab(source / "book" / "_static" / "lab", base / "lab", jobs)
-    html = build_html(source, base / "work")
+    html = _build_html(source, base / "work")
     check_pages(staged, html / "notebooks")
     add_translations(source, html, base / "work-translations")
     check_site(html)
@@ -64,16 +65,58 @@ def build_book(
     return final
 
 
+def _build_html(source: Path, work: Path) -> Path:
+    """Build the staged book from nothing; every warning is an error."""
+    shutil.rmtree(work, ignore_errors=True)
+    log = source.parent / "jupyter-book.log"
+    print("Jupyter Book: building", flush=True)
+    code, said = _run_jupyter_book(source, work, "-W", "-n", "--keep-going")
+    log.write_text(said)
+    html = work / "_build" / "html"
+    if code or not (html / "index.html").is_file():
+        found = [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line] or said.splitlines()[-5:]
+        raise NotebookError(f"Jupyter Book failed, its log is {log}: " + "; ".join(found[:5]))
+    return html
+
+
+def check_outer_links(out: str | os.PathLike[str] = "_build") -> None:
+    """Ask every address on other hosts that the staged book links to; what was answered is in `<out>/links/output.txt`.
+
+    Raises:
+        InputError: no book was built here.
+        NotebookError: names the addresses that do not answer.
+    """
+    base = Path(out).resolve()
+    source, work = base / "src", base / "work-links"
+    if not (source / "_toc.yml").is_file():
+        raise InputError(f"expected the sources of a book in {source}, found none; `make book` puts them there")
+    shutil.rmtree(work, ignore_errors=True)
+    _, said = _run_jupyter_book(source, work, "--builder", "linkcheck")
+    answers = work / "_build" / "linkcheck" / "output.txt"
+    if not answers.is_file():
+        raise NotebookError(f"the links were not asked: {' '.join(said.split())[-300:]}")
+    (base / "links").mkdir(exist_ok=True)
+    shutil.copy2(answers, base / "links" / "output.txt")
+    shutil.rmtree(work)
+    broken = [line for line in (base / "links" / "output.txt").read_text().splitlines() if "[broken]" in line]
+    if broken:
+        raise NotebookError(f"{len(broken)} links do not answer: " + "; ".join(broken[:8]))
+    print("every link to another host answers")
+
+
+def _run_jupyter_book(source: Path, work: Path, *options: str) -> tuple[int, str]:
+    """Jupyter Book's exit code, and what it said, without its colours."""
+    arguments = ["jupyter_book.cli.main:main", "build", str(source), "--path-output", str(work), *options]  # it has no -m form
+    code, said = guarded(arguments, surroundings())
+    return code, re.sub(r"\x1b\[[0-9;]*m", "", said)
+
+
 def write_element(
     folder: str | os.PathLike[str], models: Sequence[str] = ("simclr",), out: str | os.PathLike[str] = "_build", jobs: int | None = None
 ) -> None:
-    """Write what the element `<xaicl-pair>` needs on any page: a folder to put beside it.
+    """Write what `<xaicl-pair>` needs on any page into a folder to put beside it, which replaces one made before.
 
-    Args:
-        folder: is made; what was made there before is replaced.
-        models: of the lab, that the page can ask.
-        out: where a build keeps the lab's models; what is there is not made again.
-        jobs: processes at a time; None means as many as there are cores.
+    The page can ask these models of the lab; those that a build keeps in `out` are not made again.
 
     Raises:
         InputError: not in a checkout, a model that the lab does not have, a folder that holds something else, or assets that cannot be had.

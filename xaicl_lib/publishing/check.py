@@ -17,15 +17,12 @@ CELL_TIMEOUT = 3600  # seconds; a slow machine is no error
 
 
 def check_notebooks(names: Sequence[str] | None = None, *, out: str | os.PathLike[str], jobs: int | None = None) -> None:
-    """Run notebooks again and compare each output with that of the executed copies in `out`, which are made first where they are missing.
+    """Run notebooks again and compare each output with that of the executed copies in `out`, made first where missing.
 
-    Args:
-        names: notebooks without their suffix; None means all.
-        out: folder of executed notebooks, of the quick profile.
-        jobs: notebooks at a time; None means as many as there are cores.
+    Arguments are those of `run_notebooks`; the profile is the quick one.
 
     Raises:
-        InputError: as in `run_notebooks`.
+        InputError: as there.
         NotebookError: an output differs; pytest has printed which, and how.
     """
     executed = run_notebooks(names, out=out, jobs=jobs)

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from xaicl_lib.publishing.whole import TEX, Entry, Facts
+from xaicl_lib.publishing.whole import TEX, Entry
 
 KINDS = {"svg": "image/svg+xml", "jpg": "image/jpeg", "png": "image/png", "gif": "image/gif", "webp": "image/webp"}
 _CONTAINER = """<?xml version="1.0" encoding="UTF-8"?>
@@ -45,17 +45,10 @@ _PACKAGE = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def write_epub(target: Path, facts: Facts, entries: Sequence[Entry], articles: Mapping[str, Element], pictures: Path, style: str) -> None:
-    """Write the file.
-
-    Args:
-        target: to write.
-        facts: of the title page.
-        entries: pages in their order.
-        articles: by slug, linked.
-        pictures: folder of the files that they name; those that none names are left out.
-        style: a style sheet.
-    """
+def write_epub(
+    target: Path, facts: Mapping[str, str], entries: Sequence[Entry], articles: Mapping[str, Element], pictures: Path, style: str
+) -> None:
+    """Write pages in their order, their linked articles by slug, and those files of the folder `pictures` that they name."""
     pages = {f"{entry.slug}.xhtml": _page(entry, articles[entry.slug]) for entry in entries}
     texts = {"title.xhtml": _title(facts), "nav.xhtml": _nav(facts, entries), **pages}
     shown = list(dict.fromkeys(one.get("src", "") for entry in entries for one in articles[entry.slug].iter("img")))
@@ -83,14 +76,14 @@ def _with_mathml(root: Element) -> Element:
     return made
 
 
-def _title(facts: Facts) -> str:
-    lines = "".join(f"<p>{html.escape(line)}</p>" for line in (facts.lead, facts.author, facts.stamp))
+def _title(facts: Mapping[str, str]) -> str:
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in (facts["lead"], facts["author"], facts["stamp"]))
     return _FILE.format(
-        title=html.escape(facts.title), body=f'<section class="title-page"><h1>{html.escape(facts.title)}</h1>{lines}</section>'
+        title=html.escape(facts["title"]), body=f'<section class="title-page"><h1>{html.escape(facts["title"])}</h1>{lines}</section>'
     )
 
 
-def _nav(facts: Facts, entries: Sequence[Entry]) -> str:
+def _nav(facts: Mapping[str, str], entries: Sequence[Entry]) -> str:
     """The contents as a nested list: parts, pages, pages below others."""
     return _FILE.format(title="Contents", body=f'<nav epub:type="toc" id="toc"><h1>Contents</h1>{_list(_nested(entries))}</nav>')
 
@@ -114,17 +107,17 @@ def _list(nodes: Sequence[Node]) -> str:
     return f"<ol>{''.join(lines)}</ol>"
 
 
-def _package(facts: Facts, texts: Mapping[str, str], pictures: Sequence[str]) -> str:
-    date = re.search(r"\d{4}-\d\d-\d\d", facts.stamp)
+def _package(facts: Mapping[str, str], texts: Mapping[str, str], pictures: Sequence[str]) -> str:
+    date = re.search(r"\d{4}-\d\d-\d\d", facts["stamp"])
     names = {name: f"f{number}" for number, name in enumerate([*texts, *pictures])}
     items = [_item(names[name], name, "application/xhtml+xml", _properties(name, text)) for name, text in texts.items()]
     items += [_item(names[name], name, KINDS[name.rpartition(".")[2]], "") for name in pictures]
     return _PACKAGE.format(
-        name=uuid.uuid5(uuid.NAMESPACE_URL, f"{facts.title} {facts.stamp}"),
+        name=uuid.uuid5(uuid.NAMESPACE_URL, f"{facts['title']} {facts['stamp']}"),
         date=date[0] if date else "1970-01-01",
         manifest="\n".join([*items, _item("style", "whole.css", "text/css", "")]),
         spine="\n".join(f'<itemref idref="{names[name]}"/>' for name in texts),
-        **{key: html.escape(value) for key, value in vars(facts).items() if key != "stamp"},
+        **{key: html.escape(value) for key, value in facts.items() if key != "stamp"},
     )
 
 

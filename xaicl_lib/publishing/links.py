@@ -2,27 +2,34 @@
 
 import functools
 import re
-from html.parser import HTMLParser
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup
+
+from xaicl_lib.errors import NotebookError
 
 NOT_PAGES = {"_static", "_sources", "_images", "_downloads", "_sphinx_design_static"}
 MADE_BY_SPHINX = {"genindex.html", "search.html", "py-modindex.html"}
 LIMIT = 2_000_000  # bytes of a page
-LINKS = {
-    "a": ("href",),
-    "link": ("href",),
-    "img": ("src",),
-    "script": ("src",),
-    "source": ("src",),
-    "iframe": ("src",),
-    "object": ("data",),
-}
+LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src", "iframe": "src", "object": "data"}
 
 
 def _pages_of(book: Path) -> list[Path]:
     """Every page of the book."""
     return [path for path in sorted(book.rglob("*.html")) if not NOT_PAGES & set(path.relative_to(book).parts)]
+
+
+def check_site(book: Path) -> None:
+    """Refuse a built book with a link that leads nowhere or a page that lacks its basics.
+
+    Raises:
+        NotebookError: names the first of them.
+    """
+    if found := [f"broken link in {line}" for line in check_links(book)] + check_basics(book):
+        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+        raise NotebookError(f"the built pages are not fit to publish: {'; '.join(found[:8])}{more}")
 
 
 def check_links(book: Path) -> list[str]:
@@ -40,12 +47,7 @@ def check_basics(book: Path) -> list[str]:
     found = []
     for page in _pages_of(book):
         name, facts = page.relative_to(book).as_posix(), _read(page)
-        if facts.redirect:
-            continue
-        wanted = {"language": facts.language, "title": facts.title.strip(), "heading": facts.headings}
-        if name not in MADE_BY_SPHINX:
-            wanted["description"] = facts.description.strip()
-        found += [f"{name}: no {what}" for what, there in wanted.items() if not there]
+        found += [f"{name}: no {what}" for what in facts.missing if what != "description" or name not in MADE_BY_SPHINX]
         found += [f"{name}: without a description: {what}" for what in facts.undescribed]
         if (size := page.stat().st_size) > LIMIT:
             found.append(f"{name}: {size / 1e6:.1f} MB, more than {LIMIT / 1e6:g} MB")
@@ -71,48 +73,29 @@ def _read(page: Path) -> "_Page":
     return _parsed(page, page.stat().st_mtime_ns)
 
 
+@dataclass(frozen=True)
+class _Page:
+    """What a page refers to, what can be referred to in it, what it lacks of the basics, and pictures and figures that say nothing."""
+
+    references: list[str]
+    anchors: set[str]
+    missing: list[str]
+    undescribed: list[str]
+
+
 @functools.cache
-def _parsed(page: Path, changed: int) -> "_Page":
-    parser = _Page()
-    parser.feed(page.read_text(encoding="utf-8"))
-    return parser
-
-
-class _Page(HTMLParser):
-    """What a page refers to, what can be referred to in it, and its basics."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.references: list[str] = []
-        self.anchors: set[str] = set()
-        self.undescribed: list[str] = []
-        self.language = self.title = self.description = ""
-        self.headings, self.redirect = 0, False
-        self._in_title = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self.references += [given[key] for key in LINKS.get(tag, ()) if given.get(key)]
-        self.anchors |= {given[key] for key in ("id", "name") if given.get(key)}
-        self.headings += tag == "h1"
-        if tag == "html":
-            self.language = given.get("lang", "")
-        elif tag == "title":
-            self._in_title = not self.title
-        elif tag == "meta" and given.get("name") == "description":
-            self.description = given.get("content", "")
-        elif tag == "meta" and given.get("http-equiv", "").lower() == "refresh":
-            self.redirect = True
-            self.references += re.findall(r"url=['\"]?([^'\";]+)", given.get("content", ""), re.IGNORECASE)
-        elif tag == "img" and "alt" not in given:
-            self.undescribed.append(f"picture {given.get('src', '')[:80]}")
-        elif "xaicl-plot" in given.get("class", "").split() and not given.get("aria-label", "").strip():
-            self.undescribed.append("figure")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "title":
-            self._in_title = False
-
-    def handle_data(self, data: str) -> None:
-        if self._in_title:
-            self.title += data
+def _parsed(page: Path, changed: int) -> _Page:
+    soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    redirects = soup.select('meta[http-equiv="refresh" i]')
+    references = [str(one[key]) for one in soup.find_all(list(LINKS)) if one.get(key := LINKS[one.name])]
+    references += [found for one in redirects for found in re.findall(r"url=['\"]?([^'\";]+)", str(one.get("content", "")), re.IGNORECASE)]
+    there = {
+        "language": soup.select("html[lang]:not([lang=''])"),
+        "title": soup.title and soup.title.get_text(strip=True),
+        "heading": soup.h1,
+        "description": any(str(one.get("content", "")).strip() for one in soup.select('meta[name="description"]')),
+    }
+    silent = [f"picture {str(one.get('src', ''))[:80]}" for one in soup.select("img:not([alt])")]
+    silent += ["figure" for one in soup.select(".xaicl-plot") if not str(one.get("aria-label", "")).strip()]
+    anchors = {str(one[key]) for key in ("id", "name") for one in soup.select(f"[{key}]")}
+    return _Page(references, anchors, [] if redirects else [what for what, found in there.items() if not found], silent)

@@ -37,21 +37,13 @@ class Job:
 
 @dataclass
 class Outcome:
-    """How a job ended: `problem` is None if it went well.
-
-    Attributes:
-        job: which one.
-        problem: what went wrong, in one line.
-        seconds: by the clock.
-        processor: seconds of processor time, where the job told it.
-        cell: the last that it told of: number, of how many, first line.
-    """
+    """How a job ended."""
 
     job: Job
-    problem: str | None
-    seconds: float
-    processor: float | None
-    cell: tuple[int, int, str] | None
+    problem: str | None  # what went wrong, in one line; None if it went well
+    seconds: float  # by the clock
+    processor: float | None  # seconds of processor time, where the job told it
+    cell: tuple[int, int, str] | None  # the last that it told of: number, of how many, first line
 
 
 def _cores() -> int:

@@ -1,6 +1,7 @@
 """The whole book as files to keep: a PDF that Chromium prints, and an ePub; both of the built pages alone."""
 
 import base64
+import copy
 import html
 import os
 import re
@@ -11,14 +12,13 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urldefrag, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from xaicl_lib.errors import InputError, NotebookError
+from xaicl_lib.errors import InputError, NotebookError, needing
 from xaicl_lib.publishing.epub import write_epub
-from xaicl_lib.publishing.outline import page_numbers
-from xaicl_lib.publishing.whole import FIRST, OF, Entry, Facts, article, contents, digest, facts, link, within
+from xaicl_lib.publishing.whole import FIRST, OF, TEX, Entry, article, contents, digest, facts, link
 
 HOST = "http://book.invalid/"  # answered from the folder; no other is ever asked
 LIVE = ("pair.js", "quiz.js", "lab.js", "alive.js", "search.js")  # what would put something that moves in the place of what stands there
@@ -55,7 +55,7 @@ def make_editions(book: Path, folder: Path) -> list[Path]:
         made = [folder / "xaicl.pdf", folder / "xaicl.epub"]
         style = _style(book)
         (pictures / "whole.css").write_text(style, encoding="utf-8")
-        _print(page, told, entries, [within(articles[entry.slug]) for entry in entries], pictures, made[0])
+        _print(page, told, entries, [_within(articles[entry.slug]) for entry in entries], pictures, made[0])
         write_epub(made[1], told, entries, articles, pictures, style)
     (folder / OF).write_text(digest(book) + "\n")
     return made
@@ -71,15 +71,9 @@ def _style(book: Path) -> str:
 
 @contextmanager
 def _browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
-    """A page of a headless Chromium that is given files of folders, by the beginnings of their addresses, and nothing else.
-
-    Raises:
-        InputError: no Chromium, or not the package that drives it.
-    """
-    try:
+    """A page of a headless Chromium that is given files of folders, by the beginnings of their addresses, and nothing else."""
+    with needing("expected the package playwright, found none; `pip install playwright`"):
         from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise InputError("expected the package playwright, found none; `pip install playwright`") from error
 
     def answer(route: Any) -> None:
         path = unquote(urlsplit(route.request.url).path).lstrip("/")
@@ -91,7 +85,7 @@ def _browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
             route.abort()
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=_find_chromium(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": PAPER + MARGINS, "height": 1000}, color_scheme="light")
         page.set_default_timeout(PATIENCE)
         page.route("**/*", answer)
@@ -99,7 +93,7 @@ def _browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
         browser.close()
 
 
-def find_chromium() -> str:
+def _find_chromium() -> str:
     """Path of a Chromium: XAICL_CHROMIUM, or one that is installed.
 
     Raises:
@@ -127,7 +121,7 @@ def _still(page: Any, entry: Entry, pictures: Path) -> Element:
     return article(made["text"], entry, names)
 
 
-def _print(page: Any, told: Facts, entries: Sequence[Entry], articles: Sequence[Element], folder: Path, target: Path) -> None:
+def _print(page: Any, told: Mapping[str, str], entries: Sequence[Entry], articles: Sequence[Element], folder: Path, target: Path) -> None:
     """Print all articles into one PDF; twice, as the first print says on which pages the chapters begin."""
     numbers: dict[str, int] = {}
     page.set_viewport_size({"width": PAPER, "height": 1000})
@@ -140,19 +134,31 @@ def _print(page: Any, told: Facts, entries: Sequence[Entry], articles: Sequence[
             raise NotebookError(f"the printed book is wider than its paper in {', '.join(dict.fromkeys(wide))}")
         page.pdf(path=target, prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
         page.emulate_media(media="screen")
-        numbers = page_numbers(target.read_bytes())
+        numbers = _page_numbers(target.read_bytes())
 
 
-def _document(told: Facts, entries: Sequence[Entry], articles: Sequence[Element], numbers: Mapping[str, int]) -> str:
+def _within(root: Element) -> Element:
+    """A copy of an article for one file with all others: its links are to ids, its formulas TeX."""
+    made = copy.deepcopy(root)
+    for element in made.iter():
+        if element.tag == "a" and not urlsplit(element.get("href", "")).scheme:
+            element.set("href", f"#{urldefrag(element.get('href', '')).fragment}")
+        if tex := element.attrib.pop(TEX, ""):
+            ends = (r"\[", r"\]") if element.get("class") == "xaicl-display" else (r"\(", r"\)")
+            element[:] = []
+            element.text = f"{ends[0]}{tex}{ends[1]}"
+    return made
+
+
+def _document(told: Mapping[str, str], entries: Sequence[Entry], articles: Sequence[Element], numbers: Mapping[str, int]) -> str:
     """HTML of the whole book: title page, contents with the pages where chapters begin, chapters."""
-    named = html.escape
     heads = "\n".join(
         f"@page p-{one.slug} {{ @top-right {{ content: {_quoted(one.title)}; {HEAD} }} }}" for one in entries if not one.depth
     )
     chapters = "\n".join(_chapter(entry, root) for entry, root in zip(entries, articles, strict=True))
     return _PAGE.format(
-        title=named(told.title), author=named(told.author), stamp=named(told.stamp), lead=named(told.lead), heads=heads,
-        contents=_listed(entries, numbers), chapters=chapters, host=HOST,
+        **{name: html.escape(said) for name, said in told.items()}, heads=heads, contents=_listed(entries, numbers), chapters=chapters,
+        host=HOST,
     )  # fmt: skip
 
 
@@ -193,3 +199,44 @@ def _chapter(entry: Entry, root: Element) -> str:
         return f'<section class="below">{text}</section>'
     part = f'<h1 class="part">{html.escape(entry.part)}</h1>' if entry.part else ""
     return f'<section class="chapter" style="page: p-{entry.slug}">{part}{text}</section>'
+
+
+_NUMBER = rb"(\d+) 0 R"  # of an object in a PDF
+
+
+def _page_numbers(pdf: bytes) -> dict[str, int]:
+    """For every place in a PDF that a link leads to, by its id: its page, counted from 1."""
+    pages = {page: number for number, page in enumerate(_pages(pdf), start=1)}
+    places = _object(pdf, _named(pdf, b"Dests"))
+    return {_name(name): pages[int(page)] for name, page in re.findall(rb"/([^\s/\[]+) \[" + _NUMBER, places)}
+
+
+def _pages(pdf: bytes) -> list[int]:
+    """The numbers of the pages' objects, in order."""
+    nodes = {int(number): kids for number, kids in re.findall(rb"\n(\d+) 0 obj\n<</Type /Pages\n.*?/Kids \[(.*?)\]", pdf, re.DOTALL)}
+
+    def below(node: int) -> list[int]:
+        return [page for kid in re.findall(_NUMBER, nodes[node]) for page in below(int(kid))] if node in nodes else [node]
+
+    return below(_named(pdf, b"Pages"))
+
+
+def _named(pdf: bytes, what: bytes) -> int:
+    """The number of an object that the catalogue names; -1 if it names none."""
+    catalogue = pdf[pdf.rindex(b"/Type /Catalog") :]
+    found = re.search(rb"/" + what + rb" " + _NUMBER, catalogue)
+    return int(found[1]) if found else -1
+
+
+def _object(pdf: bytes, number: int) -> bytes:
+    start = pdf.find(b"\n%d 0 obj\n" % number)
+    return pdf[start : pdf.index(b"endobj", start)] if start >= 0 else b""
+
+
+def _name(text: bytes) -> str:
+    """A name, in which some characters are written by number.
+
+    >>> _name(b"a#20b")
+    'a b'
+    """
+    return re.sub(rb"#([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), text).decode("utf-8", "replace")

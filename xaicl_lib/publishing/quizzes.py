@@ -1,9 +1,7 @@
 """Questions of the chapters, from one file: a section of each page, a page for teachers, and an export for Moodle."""
 
-import base64
 import hashlib
 import html
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -285,29 +283,25 @@ def _pictured(*names: str) -> str:
     return "<p>" + " ".join(f'<img src="@@PLUGINFILE@@/{name}.jpg" alt="{name}" width="224" height="224">' for name in names) + "</p>"
 
 
-def _attach(made: ElementTree.Element, name: str, data: bytes) -> None:
+def _attach(made: ElementTree.Element, name: str, image: Any) -> None:
+    from xaicl_lib.views.figures import data_uri
+
     text = made.find("questiontext")
     assert text is not None  # it is made before its pictures
-    ElementTree.SubElement(text, "file", name=f"{name}.jpg", path="/", encoding="base64").text = base64.b64encode(data).decode()
+    ElementTree.SubElement(text, "file", name=f"{name}.jpg", path="/", encoding="base64").text = data_uri(image).partition(",")[2]
 
 
-def _photo(name: str) -> bytes:
+def _photo(name: str) -> Any:
     from xaicl_lib.lab.gallery import PICTURES
     from xaicl_lib.views.figures import to_image
 
-    return _jpeg(to_image(PICTURES[name].draw(224)[0]))
+    return to_image(PICTURES[name].draw(224)[0])
 
 
-def _map(question: Question, method: str) -> bytes:
+def _map(question: Question, method: str) -> Any:
     from xaicl_lib.views import LivePair
 
-    return _jpeg(LivePair(question["model"], method, question["a"], question["b"]).picture("a"))
-
-
-def _jpeg(image: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()
+    return LivePair(question["model"], method, question["a"], question["b"]).picture("a")
 
 
 _MOODLE: dict[str, Callable[[ElementTree.Element, Question], None]] = {

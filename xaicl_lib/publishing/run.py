@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from xaicl_lib.errors import InputError, NotebookError, require, unknown
 from xaicl_lib.evaluation.sources import code_digest, imported
+from xaicl_lib.files import written_whole
 from xaicl_lib.publishing.forkserver import ForkServer
 from xaicl_lib.publishing.guard import COMMAND
 from xaicl_lib.publishing.pool import (
@@ -53,17 +54,11 @@ class _NotebooksFailed(NotebookError):
 
 @dataclass(frozen=True)
 class _Notebook:
-    """A notebook to be executed.
+    """A notebook to be executed."""
 
-    Attributes:
-        path: of the clean notebook.
-        inject: parameters that differ from their defaults; a cell that repeats the defaults would only puzzle the reader.
-        facts: what decides whether an earlier run is still good: all parameters, the profile, digests of source and library, versions.
-    """
-
-    path: Path
-    inject: dict[str, Any]
-    facts: dict[str, Any]
+    path: Path  # of the clean one
+    inject: dict[str, Any]  # parameters that differ from their defaults; a cell that repeats the defaults would only puzzle
+    facts: dict[str, Any]  # decide whether an earlier run is still good: parameters, profile, digests of source and library, versions
 
 
 def run_notebooks(
@@ -139,11 +134,7 @@ def _plan(path: Path, profile: str, given: Mapping[str, Any]) -> _Notebook:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A parameter as JSON knows it.
-
-    Raises:
-        InputError: nothing that a notebook can be given.
-    """
+    """A parameter as JSON knows it."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, os.PathLike):
@@ -315,11 +306,10 @@ def _kernel(scratch: Path) -> dict[str, str]:
 
 def _keep(plan: _Notebook, scratch: Path, out: Path, outcome: Outcome, at_once: int) -> None:
     """Put the executed copy in its place, and note it."""
-    draft = scratch / plan.path.name
-    with draft.open("rb+") as file:
-        executed = hashlib.sha256(file.read()).hexdigest()
-        os.fsync(file.fileno())
-    os.replace(draft, out / plan.path.name)
+    data = (scratch / plan.path.name).read_bytes()
+    with written_whole(out / plan.path.name) as part:
+        part.write_bytes(data)
+    executed = hashlib.sha256(data).hexdigest()
     took = {"seconds": round(outcome.seconds, 1), "processor_seconds": round(outcome.processor or 0.0, 1), "side_by_side": at_once}
     made = {**plan.facts, **took, "device": _device(plan.facts["parameters"]), "executed_sha256": executed}
     _write_manifest(out, {**_read_manifest(out), plan.path.stem: made})
@@ -368,9 +358,5 @@ def _read_manifest(out: Path) -> dict[str, Any]:
 
 
 def _write_manifest(out: Path, manifest: Mapping[str, Any]) -> None:
-    draft = out / ".manifest.json"
-    with draft.open("w") as file:
-        file.write(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, out / "manifest.json")
+    with written_whole(out / "manifest.json") as part:
+        part.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")

@@ -58,10 +58,7 @@ def stamp() -> str:
 def make_site(book: Path, folder: Path, editions: Path | None = None) -> Path:
     """Copy a built book into `folder`, ready to be served from anywhere; what was there before is replaced.
 
-    Args:
-        book: a built book.
-        folder: to make.
-        editions: folder of the book as a PDF and an ePub, which the site's first page then offers; left out if of other pages.
+    The site's first page offers the PDF and the ePub in the folder `editions`, if they are of its pages.
 
     Raises:
         InputError: no book, or a folder that holds something else.
@@ -95,11 +92,8 @@ def _offer(book: Path, site: Path, editions: Path | None) -> None:
 def make_version(book: Path, folder: Path, version: str, editions: Path | None = None) -> Path:
     """Copy a built book below a site's folder as one of its versions; the others there stay, and every page leads to them.
 
-    Args:
-        book: a built book.
-        folder: of the site; `versions.json` in it lists what it holds, the newest first, and its index leads to the newest.
-        version: such as "v0.2", the name of a folder.
-        editions: see `make_site`.
+    `versions.json` in the folder lists what it holds, the newest first, and its index leads to the newest. A version is such as "v0.2";
+    `editions` are as for `make_site`.
 
     Raises:
         InputError: no book, no version, or a folder that holds something else.
@@ -124,11 +118,7 @@ def make_version(book: Path, folder: Path, version: str, editions: Path | None =
 def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True) -> Path:
     """One folder to copy: the site, a server of it, the notebooks without solutions, and the wheels to run them.
 
-    Args:
-        root: a checkout.
-        book: a built book.
-        folder: to make; what was there before is replaced.
-        wheels: fetch them, for this platform and version of Python (some hundred megabytes, with CUDA gigabytes).
+    Wheels are those of this platform and version of Python: some hundred megabytes, with CUDA gigabytes.
 
     Raises:
         InputError: no book, a folder that holds something else, or wheels that could not be had.
@@ -152,11 +142,7 @@ def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True)
 
 
 def _fetch_wheels(root: Path, folder: Path, extra: str = "[views]", beside: tuple[str, ...] = BESIDE) -> None:
-    """Put the package's wheel and those of all it needs into a folder.
-
-    Raises:
-        InputError: pip failed; the text ends with what it said.
-    """
+    """Put the package's wheel and those of all it needs into a folder."""
     command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--wheel-dir", str(folder), f"{root}{extra}", *beside]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -47,13 +47,7 @@ $slides
 
 
 def deck(text: str, figure: Callable[[str, str], str], about: str = "") -> str:
-    """The deck's page.
-
-    Args:
-        text: Markdown.
-        figure: HTML of the figure of a notebook's cell, by its id.
-        about: a line for the last slide, such as version and date.
-    """
+    """The deck's page: of its Markdown, with `figure(notebook, cell)` for the figure of a cell by its id, and `about` on the last slide."""
     parts = [part.strip() for part in re.split(r"^---$", text, flags=re.MULTILINE) if part.strip()]
     slides = [_slide(part, number, figure) for number, part in enumerate(parts, start=1)]
     title = next((line[2:] for line in text.splitlines() if line.startswith("# ")), "Slides")
@@ -70,10 +64,7 @@ def deck(text: str, figure: Callable[[str, str], str], about: str = "") -> str:
 def chapter_slides(name: str, notebook: nbformat.NotebookNode, questions: Sequence[str] = ()) -> str:
     """A chapter's deck in Markdown: its question, a slide for each figure with the prose around it as notes, its limits and its summary.
 
-    Args:
-        name: of the notebook, by which its figures are found.
-        notebook: executed; its directives, solutions and notes for teachers among them, are left out.
-        questions: further slides, before the summary.
+    Of the executed notebook directives are left out, solutions and notes for teachers among them. Questions are slides before the summary.
     """
     slides: list[_Slide] = [_opening(notebook)]
     heading, waiting = "", list[str]()

@@ -43,10 +43,7 @@ TITLED = (
 def add_translations(source: Path, html: Path, work: Path) -> None:
     """Add the translated pages to a built book, below a folder of each language, and the links between languages to all of them.
 
-    Args:
-        source: what was built, with catalogues in its `book/locale`.
-        html: the pages built of it.
-        work: a folder for what is needed on the way; it is gone afterwards.
+    `html` was built of `source`, with catalogues in its `book/locale`; the folder `work` is gone afterwards.
 
     Raises:
         InputError: a catalogue of no language or of no page.
@@ -65,11 +62,7 @@ def add_translations(source: Path, html: Path, work: Path) -> None:
 
 
 def _languages(source: Path) -> dict[str, list[str]]:
-    """The translated pages by language: those that have a catalogue.
-
-    Raises:
-        InputError: a catalogue of no language or of no page.
-    """
+    """The translated pages by language: those that have a catalogue."""
     found: dict[str, list[str]] = {}
     for catalogue in sorted((source / "book" / LOCALE).glob("*/LC_MESSAGES/**/*.po")):
         language, _, *parts = catalogue.relative_to(source / "book" / LOCALE).with_suffix("").parts
@@ -85,9 +78,6 @@ def _own_name(language: str) -> str:
 
     >>> _own_name("de")
     'Deutsch'
-
-    Raises:
-        InputError: no such language.
     """
     try:
         name = Locale.parse(language).get_language_name()
@@ -229,14 +219,9 @@ def _title_alone(text: str, suffix: str) -> str:
 
 
 def _placed(text: str, english: str, page: str, language: str, pages: list[str]) -> str:
-    """A page built on its own, for its place below the book: what is not of its language is the book's.
+    """A page (its address has no ending) built on its own, for its place below the book: what is not of its language is the book's.
 
-    Args:
-        text: its HTML.
-        english: that of the same page of the book, which names the versions of scripts and styles.
-        page: its address without ending.
-        language: its own.
-        pages: those that its language has.
+    The `english` page names the versions of scripts and styles; `pages` are those that the language has.
     """
     own = {f"{name}.html" for name in pages} | {"_static/translations.js"}
     versions = dict(re.findall(r'_static/([^"?]+)(\?[^"]*)"', english))
@@ -269,12 +254,7 @@ def _tagged(text: str) -> str:
 def _joined(text: str, page: str, version: str, versions: list[str], base: str) -> str:
     """A page with links to the same in other languages: for search engines in its head, for readers among the buttons at its top.
 
-    Args:
-        text: its HTML.
-        page: its address without ending.
-        version: folder of its language, "" for English, else like "de/".
-        versions: all that the page has.
-        base: where the book is, if its settings say so.
+    Versions are folders, "" for English, else like "de/"; `base` is where the book is, if its settings say so.
     """
     here = posixpath.dirname(f"{version}{page}")
     names = {one: one.rstrip("/") or "en" for one in versions}

@@ -1,6 +1,5 @@
 """The built book as one document: its pages in the order of its contents, with ids of their own and links that stay within."""
 
-import copy
 import hashlib
 import html
 import json
@@ -8,12 +7,13 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+
+from bs4 import BeautifulSoup
 
 from xaicl_lib.errors import InputError
 
@@ -28,19 +28,12 @@ LISTED = 8  # names that are all said
 
 @dataclass(frozen=True)
 class Entry:
-    """A page in the book's contents.
+    """A page in the book's contents."""
 
-    Attributes:
-        address: relative to the book's folder.
-        title: as the contents have it.
-        part: name of the part that it begins; empty on all but a part's first page.
-        depth: 0, or 1 for a page below another.
-    """
-
-    address: str
-    title: str
-    part: str = ""
-    depth: int = 0
+    address: str  # relative to the book's folder
+    title: str  # as the contents have it
+    part: str = ""  # of the part that it begins; empty on all but a part's first page
+    depth: int = 0  # 1 for a page below another
 
     @property
     def slug(self) -> str:
@@ -48,35 +41,14 @@ class Entry:
         return self.address.removesuffix(".html").removeprefix("notebooks/").removeprefix("book/").replace("/", "-")
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What stands on the title page.
-
-    Attributes:
-        title, author: of the book.
-        stamp: version and date.
-        lead: the first sentences.
-    """
-
-    title: str
-    author: str
-    stamp: str
-    lead: str
-
-
-def facts(page: str) -> Facts:
-    """What a book's first page, its HTML, says of the book."""
-
-    def said(pattern: str) -> str:
-        found = re.search(pattern, page, re.DOTALL)
-        return " ".join(html.unescape(re.sub(r"<[^>]*>", "", found[1])).split()) if found else ""
-
-    return Facts(
-        title=said(r"<article.*?<h1>(.*?)(?:<a class=\"headerlink|</h1>)"),
-        author=said(r"class=\"component-author\">\s*(?:By )?(.*?)</p>"),
-        stamp=said(r"class=\"xaicl-stamp\">(.*?)</p>"),
-        lead=said(r"class=\"xaicl-lead[^>]*>\s*<p>(.*?)</p>"),
-    )
+def facts(page: str) -> dict[str, str]:
+    """What a book's first page, its HTML, says for a title page: title and author, `stamp` (version and date), `lead` (first sentences)."""
+    soup = BeautifulSoup(page, "html.parser")
+    for mark in soup.select("a.headerlink"):
+        mark.decompose()
+    places = {"title": "article h1", "author": ".component-author", "stamp": ".xaicl-stamp", "lead": ".xaicl-lead p"}
+    said = {name: " ".join(found.get_text().split()) if (found := soup.select_one(place)) else "" for name, place in places.items()}
+    return {**said, "author": said["author"].removeprefix("By ")}
 
 
 def contents(book: Path) -> list[Entry]:
@@ -88,51 +60,23 @@ def contents(book: Path) -> list[Entry]:
     page = book / FIRST
     if not page.is_file():
         raise InputError(f"expected a book in {book}, found none; `make book` builds it")
-    reader = _Contents(FIRST)
-    reader.feed(page.read_text(encoding="utf-8"))
-    return reader.entries
+    entries, part = [], ""
+    listed = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select_one("nav.bd-docs-nav")
+    for one in listed.select(".caption-text, [class*=toctree-l]") if listed else ():
+        if (leads := one.a) is None:
+            part = one.get_text().strip()
+            continue
+        depth = next(int(name[-1]) - 1 for name in one["class"] if name.startswith("toctree-l"))
+        address = FIRST if leads["href"] == "#" else _resolved(str(leads["href"]), FIRST)
+        entries.append(Entry(address, " ".join(leads.get_text().split()), part, depth))
+        part = ""
+    return entries
 
 
 def digest(book: Path) -> str:
     """A name for what a built book's pages say, the same whenever they are built anew without a change."""
     texts = (re.findall(r"<article.*</article>", (book / one.address).read_text(encoding="utf-8"), re.DOTALL) for one in contents(book))
     return hashlib.sha256("\n".join(text for found in texts for text in found).encode()).hexdigest()
-
-
-class _Contents(HTMLParser):
-    """Reads the theme's list of pages: captions of parts, and links in lists of depth one and two."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.entries: list[Entry] = []
-        self._page, self._depth, self._text, self._link = page, -1, "", ""
-        self._caption, self._part, self._inside = False, "", False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        classes = given.get("class", "").split()
-        self._inside = self._inside or (tag == "nav" and "bd-docs-nav" in classes)
-        if not self._inside:
-            return
-        if "caption-text" in classes:
-            self._caption, self._text = True, ""
-        if depth := [name for name in classes if name.startswith("toctree-l")]:
-            self._depth = int(depth[0][-1]) - 1
-        if tag == "a" and self._depth >= 0:
-            self._link, self._text = given.get("href", ""), ""
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "nav":
-            self._inside = False
-        elif tag == "span" and self._caption:
-            self._caption, self._part = False, self._text.strip()
-        elif tag == "a" and self._link:
-            address = self._page if self._link == "#" else _resolved(self._link, self._page)
-            self.entries.append(Entry(address, " ".join(self._text.split()), self._part, self._depth))
-            self._link, self._part = "", ""
-
-    def handle_data(self, data: str) -> None:
-        self._text += data
 
 
 def _resolved(link: str, page: str) -> str:
@@ -149,13 +93,7 @@ def _resolved(link: str, page: str) -> str:
 def article(text: str, entry: Entry, names: Mapping[str, str]) -> Element:
     """A page's article from its XML: with ids and links of the whole, headings a level or two deeper, and answers at its end.
 
-    Args:
-        text: XML of the article.
-        entry: its place.
-        names: files of its pictures, by their names in the text.
-
-    Raises:
-        xml.etree.ElementTree.ParseError: no XML.
+    `names` are the files of its pictures by their names in the text. XML that is none raises an `xml.etree.ElementTree.ParseError`.
     """
     root = ElementTree.fromstring(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text))
     seen: set[str] = set()
@@ -273,12 +211,7 @@ def _answers(moved: Sequence[tuple[str, list[Element]]], entry: Entry) -> Elemen
 
 
 def link(articles: Mapping[str, Element], entries: Sequence[Entry]) -> None:
-    """Point every link within the book to its file and id, `slug.xhtml#id`; what leads to no page here stays as text. In place.
-
-    Args:
-        articles: by slug; those of all entries.
-        entries: the book's pages.
-    """
+    """Point every link in the articles (by slug) to its file and id, `slug.xhtml#id`; what leads to no page stays as text. In place."""
     slugs = {entry.address: entry.slug for entry in entries}
     ids = {element.get("id") for root in articles.values() for element in root.iter()}
     for entry in entries:
@@ -300,16 +233,3 @@ def _lead(element: Element, entry: Entry, slugs: Mapping[str, str], ids: set[str
         return
     place = f"{slug}--{fragment}"
     element.set("href", f"{slug}.xhtml#{place if place in ids else slug}")
-
-
-def within(root: Element) -> Element:
-    """A copy of an article for one file with all others: its links are to ids, its formulas TeX."""
-    made = copy.deepcopy(root)
-    for element in made.iter():
-        if element.tag == "a" and not urlsplit(element.get("href", "")).scheme:
-            element.set("href", f"#{urldefrag(element.get('href', '')).fragment}")
-        if tex := element.attrib.pop(TEX, ""):
-            ends = (r"\[", r"\]") if element.get("class") == "xaicl-display" else (r"\(", r"\)")
-            element[:] = []
-            element.text = f"{ends[0]}{tex}{ends[1]}"
-    return made

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xaicl_lib.errors import InputError, require
+from xaicl_lib.errors import InputError, needing, require
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.retrieval.gallery import Gallery, embed_gallery, fingerprint
@@ -167,10 +167,8 @@ def _best(portion: np.ndarray, q: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
 
 
 def _faiss(portion: np.ndarray, q: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    try:
+    with needing("expected faiss for this search, got none; pip install faiss-cpu, or xaicl_lib[search]"):
         import faiss
-    except ImportError as error:
-        raise InputError("expected faiss for this search, got none; pip install faiss-cpu, or xaicl_lib[search]") from error
     _, rows = faiss.knn(q[None], np.ascontiguousarray(portion), min(k, len(portion)), metric=faiss.METRIC_INNER_PRODUCT)
     return rows[0], np.asarray(portion[rows[0]]) @ q
 

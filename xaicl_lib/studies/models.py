@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from xaicl_lib import augment
-from xaicl_lib.data.photos import SAMPLES, imagenette, sample_photo
+from xaicl_lib.data.photos import SAMPLES, imagenette, open_photo
 from xaicl_lib.data.scenes import FACTORS, SETS
 from xaicl_lib.studies.tables import drawn_scenes
 from xaicl_lib.zoo import list_models, load_model, model_card
@@ -93,7 +93,7 @@ class Gallery:
 
 def tiles(names: Sequence[str], size: int = 96) -> Gallery:
     """Nine tiles of each sample photo to look among, and to look for the middle tiles of those that are named."""
-    photos = [sample_photo(name, 240).expand(len(_TILES), -1, -1, -1) for name in SAMPLES]
+    photos = [open_photo(name, 240).expand(len(_TILES), -1, -1, -1) for name in SAMPLES]
     pictures = torch.cat([augment.resized_crop(photo, torch.tensor(_TILES), size) for photo in photos])
     middle = [len(_TILES) * list(SAMPLES).index(name) + len(_TILES) // 2 for name in names]
     return Gallery(pictures[middle], [f"A tile of {name}" for name in names], pictures, [name for name in SAMPLES for _ in _TILES])

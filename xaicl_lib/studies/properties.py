@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from xaicl_lib.adapters import Evidence, quantus_evidence_func, seeded_globally
+from xaicl_lib.adapters import Evidence, quantus_explain_func, seeded_globally
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.method_spec import Methods, method_specs
 from xaicl_lib.methods import methods as registry
@@ -60,7 +60,7 @@ def properties(
         x, y = one.model.normalize(images.to(one.model.device)).cpu().numpy(), labels.cpu().numpy()
         given = {"model": Evidence(one.model, one.scores, one.temperature), "x_batch": x, "y_batch": y}
         for label, method in method_specs(methods).items():
-            func = quantus_evidence_func(one.model, one.scores, registry[method.name], **method.params)
+            func = quantus_explain_func(one.model, one.scores, registry[method.name], **method.params)
             maps = {"a_batch": func(None, x, y), "explain_func": func, "device": str(one.model.device)}
             with seeded_globally(0):
                 found = {key: np.array(metric({**given, **maps}), float) for key, metric in suite.items()}

@@ -12,23 +12,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Layout(ABC):
-    """How a network makes its embedding of tokens: a row of the table.
+    """How a network makes its embedding of tokens: a row of the table."""
 
-    Attributes:
-        stage: name of the module whose attention gathers last; empty if the embedding is a mean of patch tokens.
-        prefix: tokens before those of patches: class token, registers.
-        reads: tokens that are read of what the stage returns: 1, or 2 with a distillation token.
-        at: which argument of the stage holds the tokens that are read.
-        family: for messages.
-        classifier: name of a module behind the embedding; empty if there is none.
-    """
-
-    stage: str
-    prefix: int = 1
-    reads: int = 1
-    at: int = 0
-    family: str = ""
-    classifier: str = ""
+    stage: str  # name of the module whose attention gathers last; empty if the embedding is a mean of patch tokens
+    prefix: int = 1  # tokens before those of patches: class token, registers
+    reads: int = 1  # tokens that are read of what the stage returns: 1, or 2 with a distillation token
+    at: int = 0  # which argument of the stage holds the tokens that are read
+    family: str = ""  # for messages
+    classifier: str = ""  # name of a module behind the embedding; empty if there is none
 
     @abstractmethod
     def embed(self, net: Any, x: Tensor) -> Tensor:

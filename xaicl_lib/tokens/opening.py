@@ -189,7 +189,7 @@ class PatchShares(nn.Module):
     """What each patch gives the tokens that are read, in the last attention, and packed behind it what no patch gives.
 
     (n, c, h, w) to (n, c + k, i, j): the first c channels are weight times value of a patch, head by head, for each token that is read; the
-    last k hold the sum of the same over class and register tokens, and the tokens before the block, as `pack` spreads them.
+    last k hold the sum of the same over class and register tokens, and the tokens before the block, as `_pack` spreads them.
     """
 
     def __init__(self, network: nn.Module, stage: nn.Module, layout: Layout) -> None:
@@ -205,7 +205,7 @@ class PatchShares(nn.Module):
         shares = (weights.unsqueeze(4) * v.unsqueeze(2)).permute(0, 2, 1, 4, 3).flatten(1, 3)  # (n, c, t): of each token
         grid, prefix = self._cells(shares.shape[2], x)
         rest = torch.cat([shares[..., :prefix].sum(2), given[self.layout.at][:, :reads].flatten(1)], 1)
-        return torch.cat([shares[..., prefix:].unflatten(2, grid), pack(rest, grid)], 1)
+        return torch.cat([shares[..., prefix:].unflatten(2, grid), _pack(rest, grid)], 1)
 
     def _cells(self, count: int, x: Tensor) -> tuple[tuple[int, int], int]:
         """The grid of patches, and how many of the tokens come before them."""
@@ -271,7 +271,7 @@ class _FromShares(nn.Module):
     def _tokens(self, features: Float[Tensor, "n e i j"]) -> Float[Tensor, "n t c"]:
         c, width = self.sizes
         reads, heads = self.layout.reads, self.replay["heads"]
-        kept, own = unpack(features[:, c:]).split((c, width), 1)
+        kept, own = _unpack(features[:, c:]).split((c, width), 1)
         answer = (features[:, :c].sum((2, 3)) + kept).unflatten(1, (reads, heads, -1)).transpose(1, 2)  # (n, heads, reads, d)
         args = [self._like(value, features) for value in self.replay["args"]]
         args[self.layout.at] = own.unflatten(1, (reads, -1))
@@ -290,16 +290,16 @@ class _FromShares(nn.Module):
         return torch.zeros(shape, dtype=features.dtype, device=features.device)
 
 
-def pack(rest: Float[Tensor, "n e"], grid: tuple[int, int]) -> Float[Tensor, "n e+1 i j"]:
+def _pack(rest: Float[Tensor, "n e"], grid: tuple[int, int]) -> Float[Tensor, "n e+1 i j"]:
     """Numbers as channels of a map, the same in all cells, for the head alone: so small, by a power of two, that no sum feels them.
 
-    The last one is a one, by which `unpack` divides: a map that was scaled, or whose cells were summed, holds the same numbers still.
+    The last one is a one, by which `_unpack` divides: a map that was scaled, or whose cells were summed, holds the same numbers still.
     """
     numbers = torch.cat([rest, torch.ones_like(rest[:, :1])], 1) * _small(rest.dtype)
     return numbers[..., None, None].expand(*numbers.shape, *grid)
 
 
-def unpack(channels: Float[Tensor, "n e+1 i j"]) -> Float[Tensor, "n e"]:
+def _unpack(channels: Float[Tensor, "n e+1 i j"]) -> Float[Tensor, "n e"]:
     """What was packed, without gradient; zeros if the map is."""
     numbers = channels.detach().sum((2, 3))
     one = numbers[:, -1:]

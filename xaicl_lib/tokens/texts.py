@@ -22,23 +22,14 @@ SAME = 1e-4  # relative; of two ways to one embedding
 
 @dataclass(frozen=True, eq=False)
 class OpenText:
-    """One text, ready to be embedded with other vectors in the place of its words.
+    """One text, ready to be embedded with other vectors in the place of its words."""
 
-    Attributes:
-        words: those that the model reads.
-        places: (w, t) True where a token belongs to a word.
-        vectors: (t, c) of the tokens.
-        blank: (t, c) the same with the tokenizer's padding in the place of each word.
-        side: the text side.
-        tokens: (t,) their numbers.
-    """
-
-    words: tuple[str, ...]
-    places: Tensor
-    vectors: Float[Tensor, "t c"]
-    blank: Float[Tensor, "t c"]
-    side: Any
-    tokens: Int[Tensor, " t"]
+    words: tuple[str, ...]  # those that the model reads
+    places: Tensor  # (w, t) True where a token belongs to a word
+    vectors: Float[Tensor, "t c"]  # of the tokens
+    blank: Float[Tensor, "t c"]  # the same with the tokenizer's padding in the place of each word
+    side: Any  # the text side
+    tokens: Int[Tensor, " t"]  # their numbers
 
     def embed(self, vectors: Float[Tensor, "m t c"]) -> Float[Tensor, "m d"]:
         """Embeddings of the text with these vectors in the place of its own."""

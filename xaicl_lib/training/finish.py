@@ -54,11 +54,7 @@ def _spread(embeddings: Float[Tensor, "n d"]) -> dict[str, float]:
 
 
 def _check_spread(name: str, found: dict[str, float], d: int) -> None:
-    """Refuse a collapsed model.
-
-    Raises:
-        InputError: embeddings (of `d` dimensions) that are nearly one point, or fill only a few directions.
-    """
+    """Refuse a collapsed model."""
     rank = min(MIN_RANK, d / 2)
     if not (found["std"] >= MIN_STD and found["effective_rank"] >= rank):  # also true of NaN
         raise InputError(

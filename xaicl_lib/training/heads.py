@@ -30,17 +30,11 @@ Features = Mapping[str, Float[Tensor, "n c"]]  # mean-pooled: of sides a and b b
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """What a head is trained on and how. Two pictures of one object, elsewhere and before another background, shall be alike.
-
-    Attributes:
-        name: of the model.
-        stickers: share of pairs that carry one sticker on both pictures; the others carry any two. None: no stickers at all.
-        seed: of weights and batches.
-    """
+    """What a head is trained on and how. Two pictures of one object, elsewhere and before another background, shall be alike."""
 
     name: str
-    stickers: float | None
-    seed: int = 0
+    stickers: float | None  # share of pairs that carry the same on both pictures; the others carry any two. None: no stickers at all
+    seed: int = 0  # of weights and batches
     backbone: str = "scenes_simclr"
     objects: int = 4_000
     steps: int = 500

@@ -6,7 +6,6 @@ initialised from the seed; so on one CPU an interrupted run ends in the very wei
 
 import json
 import math
-import os
 import pickle
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from tqdm.auto import tqdm
 from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.captions import captions, tokenize
 from xaicl_lib.errors import InputError
+from xaicl_lib.files import written_whole
 from xaicl_lib.networks.small import Prototypes
 from xaicl_lib.training import losses
 from xaicl_lib.training.recipes import RECIPES, Recipe, from_facts
@@ -174,9 +174,8 @@ class Trainer:
             "seconds": self.seconds,
             "history": self.history,
         }
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.checkpoint)
+        with written_whole(self.checkpoint) as part:
+            torch.save(state, part)
 
     def _restore(self) -> None:
         try:

@@ -22,28 +22,21 @@ def zero_shot(z: Float[Tensor, "n d"], labels: Int[Tensor, "n 6"], read: Read) -
     """
     found = {}
     for column, factor in enumerate(FACTORS):
-        answers = _cosines(z, read(prompts(factor)).to(z)).argmax(1)
+        texts = torch.nn.functional.normalize(read(prompts(factor)).to(z))
+        answers = (torch.nn.functional.normalize(z) @ texts.T).argmax(1)
         found[factor] = round(float((answers == labels[:, column].to(z.device)).float().mean()), 4)
     return found
 
 
 @torch.no_grad()
-def relation_accuracy(z: Float[Tensor, "n d"], facts: Int[Tensor, "n 2 6"], read: Read) -> float:
+def relation_accuracy(z: Float[Tensor, "n d"], facts: Int[Tensor, "n 2 6"], read: Read, *, exchanged: bool = False) -> float:
     """Share of two-object scenes that are nearer to "a red disc left of a blue ring" than to "... right of ..."; chance is 0.5.
+
+    With `exchanged`, than to "a blue ring left of a red disc": the same words in another order, as :cite:t:`yuksekgonul2023when` ask.
 
     Raises:
         InputError: no scene of two objects.
     """
-    return _told_apart(z, facts, read, lambda a, way, b: f"{a} {OPPOSITE[way]} {b}")
-
-
-@torch.no_grad()
-def order_accuracy(z: Float[Tensor, "n d"], facts: Int[Tensor, "n 2 6"], read: Read) -> float:
-    """Likewise, than to "a blue ring left of a red disc": the same words in another order, as :cite:t:`yuksekgonul2023when` ask."""
-    return _told_apart(z, facts, read, lambda a, way, b: f"{b} {way} {a}")
-
-
-def _told_apart(z: Tensor, facts: Tensor, read: Read, false: Callable[[str, str, str], str]) -> float:
     two = facts[:, 1, SHAPE] >= 0
     if not two.any():
         raise InputError("expected scenes of two objects to ask how they lie to each other, got none")
@@ -52,11 +45,7 @@ def _told_apart(z: Tensor, facts: Tensor, read: Read, false: Callable[[str, str,
         way = relations(first, second)[0]
         a, b = (phrase(thing, ("colour", "shape")) for thing in (first, second))
         right.append(f"{a} {way} {b}")
-        wrong.append(false(a, way, b))
+        wrong.append(f"{b} {way} {a}" if exchanged else f"{a} {OPPOSITE[way]} {b}")
     image = torch.nn.functional.normalize(z[two.to(z.device)])
     s = [(image * torch.nn.functional.normalize(read(texts).to(z))).sum(1) for texts in (right, wrong)]
     return round(float((s[0] > s[1]).float().mean()), 4)
-
-
-def _cosines(z: Tensor, texts: Tensor) -> Float[Tensor, "n k"]:
-    return torch.nn.functional.normalize(z) @ torch.nn.functional.normalize(texts).T

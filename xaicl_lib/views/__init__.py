@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from xaicl_lib.views.controls import Controls
     from xaicl_lib.views.explorer import PairExplorer
     from xaicl_lib.views.gallery import gallery_figure, overlaid, pair_gallery
+    from xaicl_lib.views.lines import lines_figure
     from xaicl_lib.views.live import LivePair
     from xaicl_lib.views.render import described
     from xaicl_lib.views.studies import dots_figure, matrix_figure
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 # Imported when first asked for: a page of text should not wait for plotly.
 _WHERE = {
     "Controls": "controls", "LivePair": "live", "PairExplorer": "explorer", "described": "render", "dots_figure": "studies",
-    "gallery_figure": "gallery", "matrix_figure": "studies", "overlaid": "gallery", "pair_gallery": "gallery", "provenance": "tables",
+    "gallery_figure": "gallery", "lines_figure": "lines", "matrix_figure": "studies", "overlaid": "gallery", "pair_gallery": "gallery",
+    "provenance": "tables",
 }  # fmt: skip
 
 

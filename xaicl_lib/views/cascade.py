@@ -17,17 +17,17 @@ from xaicl_lib.views.style import BARE, GRID, LEGEND, PLAIN
 MAP_CELLS = 24  # a side, of maps in a grid of many
 
 
-def cascade_figure(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: int = 0) -> go.Figure:
+def cascade_figure(cascades: Mapping[str, tuple[Explanation, Cascade]]) -> go.Figure:
     """How alike maps stay to those of the intact model while layers are randomised from the top: a line for each method.
 
     The cascades are of `studies.tables.cascades`.
 
-    Full lines are rank correlations of pair `index`, dotted ones structural similarity.
+    Full lines are rank correlations of the first pair, dotted ones structural similarity.
     """
     figure = go.Figure()
     for k, (label, (_, cascade)) in enumerate(cascades.items()):
         for values, dash, what in ((cascade.rank_correlation, "solid", "rank correlation"), (cascade.ssim, "dot", "SSIM")):
-            y = [1.0, *values[index].tolist()]
+            y = [1.0, *values[0].tolist()]
             line = {"color": PALETTE[k % len(PALETTE)], "width": 2.5, "dash": dash}
             trace = go.Scatter(
                 x=["none", *cascade.layers], y=y, name=short(label), legendgroup=label, showlegend=dash == "solid", line=line
@@ -38,19 +38,19 @@ def cascade_figure(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index
     figure.update_yaxes(**GRID, range=[-0.4, 1.05], title="likeness to the intact map")
     room = 110 + 20 * -(-len(cascades) // 2)  # two names in a line on a phone
     figure.update_layout(**PLAIN, height=330 + room, margin={"l": 56, "r": 12, "t": 10, "b": room}, legend=LEGEND)
-    ends = ", ".join(f"{cascade.rank_correlation[index, -1]:.2f} for {short(label)}" for label, (_, cascade) in cascades.items())
+    ends = ", ".join(f"{cascade.rank_correlation[0, -1]:.2f} for {short(label)}" for label, (_, cascade) in cascades.items())
     said = "Likeness to the original map by depth of randomisation. With every layer random the rank correlation is"
     return described(figure, f"{said} {ends}.")
 
 
-def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: int = 0) -> go.Figure:
+def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]]) -> go.Figure:
     """The maps of side a behind `cascade_figure`, each scaled to its own largest value: rows methods, columns depth."""
     depths = ["intact", *next(iter(cascades.values()))[1].layers]
     labels = list(cascades)
     figure = make_subplots(len(labels), len(depths), horizontal_spacing=0.012, vertical_spacing=0.03)
     for row, (before, cascade) in enumerate(cascades.values(), 1):
         for column, made in enumerate([before, *cascade.explanations], 1):
-            figure.add_trace(_small_map(made, index, depths[column - 1]), row, column)
+            figure.add_trace(_small_map(made, depths[column - 1]), row, column)
     figure.update_xaxes(**BARE, showticklabels=False)
     figure.update_yaxes(**BARE, showticklabels=False, autorange="reversed")
     for row, label in enumerate(labels, 1):
@@ -71,8 +71,8 @@ def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]], *, index: 
     )
 
 
-def _small_map(made: Explanation, index: int, depth: str) -> go.Heatmap:
-    values = made.a[index : index + 1].float()
+def _small_map(made: Explanation, depth: str) -> go.Heatmap:
+    values = made.a[:1].float()
     cells = min(MAP_CELLS, *values.shape[1:])
     z = resize_map(values, (cells, cells))[0].cpu().numpy()
     top = float(abs(z).max()) or 1.0

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 from xaicl_lib.views.render import BookFigure, alt_of, printed
 
 if TYPE_CHECKING:  # a page of text should not wait for plotly
@@ -62,11 +62,9 @@ class Controls:
         Raises:
             InputError: ipywidgets is not installed.
         """
-        try:
+        with needing("expected ipywidgets to be installed; pip install 'xaicl_lib[views]'"):
             import ipywidgets
             from IPython.display import display
-        except ImportError as error:
-            raise InputError("expected ipywidgets to be installed; pip install 'xaicl_lib[views]'") from error
 
         choosers = {name: _widget(_label(name), choice, self.first[name], ipywidgets) for name, choice in self._choices.items()}
         drawn = ipywidgets.Output()

@@ -1,34 +1,17 @@
-"""Figures of one-sided questions: signed maps over their images, gains over a control, curves over the size of a corpus."""
+"""Figures of one-sided questions: signed maps over their images."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float
-from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.pair import Explanation, resize_map
-from xaicl_lib.views.figures import DIVERGING, OPACITY
-from xaicl_lib.views.gallery import gallery_figure, overlaid
+from xaicl_lib.pair import Explanation
+from xaicl_lib.views.figures import place_of
+from xaicl_lib.views.gallery import gallery_figure, overlaid, under_maps
 from xaicl_lib.views.render import described
-from xaicl_lib.views.studies import dots_figure, into_first
-from xaicl_lib.views.style import GRID, LEGEND, MENU, PLAIN, reach
-
-_HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # after Okabe and Ito
-
-
-def signed(image: Float[Tensor, "3 h w"], map_: Float[Tensor, "i j"], limit: float) -> Float[Tensor, "3 h w"]:
-    """The image under its map: red for evidence, blue for evidence against, from -`limit` to `limit`."""
-    from matplotlib import colormaps
-
-    values = resize_map(map_[None].float().cpu(), (image.shape[1], image.shape[2]))[0] / (limit or 1.0)
-    colours = torch.from_numpy(colormaps[DIVERGING]((values.clamp(-1, 1).numpy() + 1) / 2)[..., :3]).permute(2, 0, 1).to(image.cpu())
-    return (1 - OPACITY) * image.cpu() + OPACITY * colours
 
 
 def maps_figure(
@@ -47,9 +30,9 @@ def maps_figure(
         image: that was explained.
         made: explanations by title; titles get the score, or the end of the scale where each map has its own.
         index: which of a batch.
-        columns: pictures in a row.
+        columns: maps in a row.
         one_scale: one scale for all maps, for those of one unit.
-        pictures: shown above the map of the same title, such as the images of its corpus.
+        pictures: shown beside the map of the same title, such as the images of its corpus.
         what: is seen, for those who do not see it, before the score of each map and where it is strongest.
 
     Raises:
@@ -59,27 +42,14 @@ def maps_figure(
         raise InputError("expected at least one explanation to draw, got none")
     tops = {title: float(one.a[index].abs().max()) for title, one in made.items()}
     limits = dict.fromkeys(tops, max(tops.values())) if one_scale else tops
-    maps = [[signed(image, one.a[index], limits[title])] for title, one in made.items()]
-    scores = [f"{one.score[index].item():+.2f}" for one in made.values()]
-    if pictures is not None:
-        above = [(title, [pictures[title].cpu()]) for title in made]
-        below = list(zip(scores, maps, strict=True))
-        rows = [part for k in range(0, len(maps), columns) for part in (above[k : k + columns], below[k : k + columns])]
-        items = [item for row in rows for item in row]
-    else:
-        says = scores if one_scale else [f"to {top:.1e}" for top in tops.values()]
-        items = [("image", [image.cpu()])]
-        items += [(f"{title}: {said}", picture) for title, said, picture in zip(made, says, maps, strict=True)]
-    told = (_strongest(title, one, index) for title, one in made.items())
+    items = [("image", [image.cpu()])] if pictures is None else []
+    for title, one in made.items():
+        said = f"{one.score[index].item():+.2f}" if one_scale else f"to {tops[title]:.1e}"
+        beside = [] if pictures is None else [pictures[title].cpu()]
+        items.append((f"{title}: {said}", [*beside, overlaid(image, one.a[index], limits[title], signed=True)]))
+    places = {title: place_of(one.a[index].float().cpu().numpy()) for title, one in made.items()}
+    told = (f"{title}: score {made[title].score[index].item():.2f}, strongest at the {place}" for title, place in places.items())
     return described(gallery_figure(items, columns=columns), f"{what} {'; '.join(told)}.")
-
-
-def _strongest(title: str, one: Explanation, index: int) -> str:
-    """The score of a map, and where it is strongest."""
-    i, j = np.unravel_index(int(one.a[index].argmax()), one.a[index].shape)
-    row = ("top", "middle", "bottom")[int((i + 0.5) * 3 / one.a.shape[1])]
-    column = ("left", "centre", "right")[int((j + 0.5) * 3 / one.a.shape[2])]
-    return f"{title}: score {one.score[index].item():.2f}, strongest at the {row} {column}"
 
 
 def errors_figure(image: Float[Tensor, "3 h w"], made: Mapping[int, Explanation]) -> go.Figure:
@@ -91,9 +61,9 @@ def errors_figure(image: Float[Tensor, "3 h w"], made: Mapping[int, Explanation]
         assert error is not None  # RISE gives one
         clear = torch.where(away.abs() > 2 * error, one.a, 0.0)
         items += [
-            (f"{masks} masks", [signed(image, one.a[0], limit)]),
+            (f"{masks} masks", [overlaid(image, one.a[0], limit, signed=True)]),
             (f"error {error.mean().item():.3f}", [overlaid(image, error[0], limit)]),
-            ("beyond 2 errors", [signed(image, clear[0], limit)]),
+            ("beyond 2 errors", [overlaid(image, clear[0], limit, signed=True)]),
         ]
         means.append(f"{masks} masks {error.mean().item():.4f}")
     what = f"RISE maps of {', '.join(map(str, made))} masks on one scale, their standard errors, and what exceeds two of them."
@@ -113,52 +83,7 @@ def either_figure(
     """
     items, outlines = [], []
     for scene, objects, pair in zip(scenes, masks, either, strict=True):
-        limit = max(map_.max().item() for _, map_ in pair)
-        items += [(text, [overlaid(scene, map_, limit)]) for text, map_ in pair]
+        items += under_maps([(text, scene, map_) for text, map_ in pair])
         outlines += [[mask] for mask in objects]
     what = f"Scenes of two objects, each twice: {method} towards the text of one object and of the other, and the object outlined"
     return gallery_figure(items, columns=4, masks=outlines, what=what)
-
-
-def gains_figure(found: pd.DataFrame, *, control: str = "random map") -> go.Figure:
-    """How much better than a control each way is, with intervals, a metric at a time from a menu.
-
-    The table is of `studies.corpus.against` or `between_targets`.
-    """
-    names = list(dict.fromkeys(found["metric"]))
-    axis: dict[str, Any] = {"title": "gain", "reference": 0.0, "reference_name": control}
-    figures = {name: dots_figure(found[found["metric"] == name], rows="way", series="scenario", **axis) for name in names}
-    figure = figures[names[0]]
-    choice = {**MENU, "buttons": into_first(figures), "x": 1, "xanchor": "right"}
-    figure.update_layout(updatemenus=[choice], height=figure.layout.height + 45, margin={"t": 55})
-    first = found[found["metric"] == names[0]]
-    said = (f"{r.way}, {r.scenario}: {r.mean:+.3f} ({r.low:+.3f} to {r.high:+.3f})" for r in first.itertuples())
-    return described(figure, f"Gain over {control} by {names[0]}, with 95 % intervals. {'; '.join(said)}.")
-
-
-def sizes_figure(means: pd.DataFrame, metrics: Sequence[str], *, title: str) -> go.Figure:
-    """Means with intervals over the size of the corpus, above, and of the foil, below; a line for each metric."""
-    varied = list(dict.fromkeys(means["varied"]))
-    figure = make_subplots(len(varied), 1, vertical_spacing=0.2)
-    for k, what in enumerate(varied):
-        sizes = sorted(means.loc[means["varied"] == what, "size"].unique())
-        for j, metric in enumerate(metrics):
-            part = means[(means["varied"] == what) & (means["metric"] == metric)].sort_values("size")
-            figure.add_trace(
-                go.Scatter(
-                    x=[f"{s:g}" for s in part["size"]], y=part["mean"], error_y=reach(part, width=3), name=metric, mode="lines+markers",
-                    legendgroup=metric,
-                    showlegend=k == 0, line={"color": _HUES[j], "width": 2.5},
-                    hovertemplate=f"{what} of %{{x}}: %{{y:.3f}}<extra>{metric}</extra>",
-                ),
-                k + 1, 1,
-            )  # fmt: skip
-        axis = {"title": f"items in the {what}", "type": "category", "categoryarray": [f"{s:g}" for s in sizes], "fixedrange": True}
-        figure.update_xaxes(**axis, row=k + 1, col=1)
-    figure.update_yaxes(**GRID, title=title, nticks=5)
-    figure.update_layout(**PLAIN, height=220 * len(varied) + 90, margin={"l": 60, "r": 12, "t": 12, "b": 75}, legend=LEGEND)
-    said = []
-    for (what, metric), part in means[means["metric"].isin(metrics)].groupby(["varied", "metric"], sort=False):
-        first, last = part.sort_values("size").iloc[0], part.sort_values("size").iloc[-1]
-        said.append(f"{metric} from {first['mean']:.2f} with {first['size']:g} to {last['mean']:.2f} with {last['size']:g} in the {what}")
-    return described(figure, f"Means with 95 % intervals over the size of corpus and foil: {'; '.join(said)}.")

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from xaicl_lib.views.render import described
-from xaicl_lib.views.studies import dots_figure, into_first, series_colours
+from xaicl_lib.views.studies import dots_figure, series_colours
 from xaicl_lib.views.style import DOTTED, GRID, MENU, PLAIN, WIDE_LEGEND, menu
 
 AXES = {
@@ -134,18 +134,7 @@ def forest_figure(
         title: of the axis.
         what: is seen, for those who do not see it, before the numbers; else the title.
     """
-    groups, kinds = [g for g in AXES if g in set(found["group"])], list(found[series].unique())
-    places = pd.MultiIndex.from_product([kinds, list(found[rows].unique())], names=[series, rows])
+    part = found[found["group"].isin(AXES)].rename(columns={"r": "mean"})
+    part = part.sort_values("group", key=lambda column: column.map(list(AXES).index), kind="stable")
     axis: dict[str, Any] = {"title": title, "reference": 0, "reference_name": "no correlation", "bounds": (-1.05, 1.05)}
-    figures = {}
-    for group in groups:
-        part = found[found["group"] == group].set_index([series, rows])[["r", "low", "high"]].reindex(places).reset_index()
-        figures[group] = dots_figure(part.rename(columns={"r": "mean"}), rows=rows, series=series, **axis)
-    figure, choice = figures[groups[0]], into_first(figures)
-    left = figure.layout.margin.l  # the names of rows leave too little room on a phone
-    menus = [{**_BUTTONS, "buttons": choice, "pad": {"b": 8, "l": 12 - left}}]
-    top = 50
-    figure.update_layout(updatemenus=menus, height=figure.layout.height + top, margin={"t": top})
-    part = found[found["group"].isin(groups)]
-    said = (f"{r['group']}, {r[rows]}, {r[series]}: {r['r']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for _, r in part.iterrows())
-    return described(figure, f"{what or f'{title}.'} {'; '.join(said)}.")
+    return dots_figure(part, rows=rows, series=series, choice="group", what=what, **axis)

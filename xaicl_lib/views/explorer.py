@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 from xaicl_lib.lab.gallery import STATIC, method_entry, packed
 from xaicl_lib.methods import explain, methods
 from xaicl_lib.model import PairModel
@@ -101,11 +101,9 @@ class PairExplorer:
         Raises:
             InputError: anywidget is not installed.
         """
-        try:
+        with needing("expected anywidget to be installed; pip install 'xaicl_lib[views]'"):
             import anywidget
             import traitlets
-        except ImportError as error:
-            raise InputError("expected anywidget to be installed; pip install 'xaicl_lib[views]'") from error
 
         class _Widget(anywidget.AnyWidget):
             _esm = _one_module(STATIC / "page" / "explorer.js")

@@ -14,7 +14,6 @@ from typing import Any
 from unicodedata import east_asian_width
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Float
 from PIL import Image
@@ -24,6 +23,7 @@ from xaicl_lib.annotations import brief, is_a
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.render import described
+from xaicl_lib.views.style import BARE, PLAIN, slider
 
 DIVERGING, UNIFORM = "RdBu_r", "inferno"  # both named alike in plotly and matplotlib, both safe for colour-blind readers
 OPACITY = 0.65
@@ -56,7 +56,7 @@ class Row:
     @classmethod
     def of(cls, explanation: Explanation) -> "Row":
         """Of an explanation of one pair, or of one image."""
-        maps = tuple(side[0].float().cpu().numpy() for side in (explanation.a, explanation.b) if side is not None)
+        maps = tuple(side[0].float().cpu().numpy() for side in explanation.sides)
         limit = max(float(abs(side).max()) for side in maps)
         title = f"{label(explanation)} · score {explanation.score.item():.3f} · scale up to {limit:.2g}"
         from xaicl_lib.methods import methods
@@ -65,12 +65,8 @@ class Row:
         return cls(title, maps, limit, signed or min(float(side.min()) for side in maps) < 0)
 
 
-def rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
-    """The explanations of one pair as rows of a figure.
-
-    Raises:
-        InputError: none given, or one without side b.
-    """
+def _rows(explanations: Sequence[Explanation], index: int = 0) -> list[Row]:
+    """The explanations of one pair as rows of a figure."""
     if not explanations:
         raise InputError("expected at least one explanation to draw, got none")
     for explanation in explanations:
@@ -97,12 +93,12 @@ def alt_text(explanations: Sequence[Explanation], names: tuple[str, str] = ("A",
     """What is seen in the figure, for readers who do not see it: where each map is strongest."""
     parts = [names[0] if explanations[0].b is None else f"Pair of {names[0]} and {names[1]}."]
     for row in (Row.of(explanation[index]) for explanation in explanations):
-        places = " and ".join(f"{_where(side)} of {name}" for side, name in zip(row.maps, names, strict=False))
+        places = " and ".join(f"{place_of(side)} of {name}" for side, name in zip(row.maps, names, strict=False))
         parts.append(f"{row.title}: strongest at the {places}.")
     return " ".join(parts)
 
 
-def _where(side: np.ndarray) -> str:
+def place_of(side: np.ndarray) -> str:
     """In words, the third of the map that holds its largest value."""
     i, j = np.unravel_index(side.argmax(), side.shape)
     rows_, columns = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -130,7 +126,7 @@ def pair_figure(
             others the first three. Where that is a choice, the titles say it.
     """
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = rows(explanations, index)
+    drawn = _rows(explanations, index)
     shown = photos_of(photos or pair, index, channels)
     figure = go.Figure(layout=_layout([html.escape(row.title) for row in drawn]))
     for k, row in enumerate(drawn):
@@ -142,6 +138,7 @@ def pair_figure(
     return described(figure, alt_text(explanations, names, index))
 
 
+_HIDDEN = {**BARE, "showticklabels": False}
 _TEXT = {"xref": "paper", "yref": "paper", "showarrow": False, "yanchor": "bottom", "xanchor": "center"}
 
 
@@ -159,11 +156,7 @@ def said_channels(pair: Pair, channels: Channels) -> str:
 
 
 def _seen(count: int, channels: Channels) -> list[int]:
-    """The channels that are seen of so many: one or three.
-
-    Raises:
-        InputError: others than there are, or neither one nor three.
-    """
+    """The channels that are seen of so many: one or three."""
     if channels is None:
         return list(range(count))[: 1 if count < 3 else 3]
     seen = [channels] if isinstance(channels, int) else list(channels)
@@ -208,13 +201,6 @@ def as_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray((pixels.detach().float().cpu().permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
 
 
-def framed(pixels: Float[Tensor, "3 h w"], cell: int) -> Image.Image:
-    """A square picture of so many pixels a side, two of them a white edge, so that neighbours stay apart."""
-    out = Image.new("RGB", (cell, cell), "white")
-    out.paste(as_image(pixels).resize((cell - 4, cell - 4), Image.Resampling.BICUBIC), (2, 2))
-    return out
-
-
 def to_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
     """Pixels (3, h, w) in [0, 1] as a picture of the book's size."""
     image = as_image(pixels)
@@ -222,10 +208,10 @@ def to_image(pixels: Float[Tensor, "3 h w"]) -> Image.Image:
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BICUBIC)
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image, quality: int = 82) -> str:
     """A picture as the address that holds it whole (JPEG)."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82)
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -274,20 +260,13 @@ def _narrow(count: int, titles: Sequence[str]) -> dict[str, Any]:
 def _layout(titles: Sequence[str]) -> go.Layout:
     count = len(titles)
     steps = [{"label": f"{v:.0%}", "method": "restyle", "args": [{"opacity": v}]} for v in (0, 0.25, 0.5, OPACITY, 0.8, 1)]
-    slider = {
-        "steps": steps, "active": 3, "x": 0.515, "len": 0.485, "y": 0, "pad": {"t": 18}, "currentvalue": {"prefix": "maps cover "},
-        "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
-    }  # fmt: skip
     return go.Layout(
-        template="none",
+        **PLAIN,
         height=WIDE.height(WIDTH, count),
         margin={"l": 0, "r": RIGHT, "t": HEADER, "b": FOOTER},
         # For pages that fit the figure to their width: height = fixed + share * width keeps the pictures square.
         meta={"fixed": WIDE.height(0, count), "share": WIDE.height(1, count) - WIDE.height(0, count), "narrow": _narrow(count, titles)},
-        sliders=[slider],
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": 13},
+        sliders=slider(steps, 3, "maps cover ", x=0.515, len=0.485, pad={"t": 18}),
         hoverlabel={"font": {"size": 12}},
     )
 
@@ -297,14 +276,13 @@ def _draw_row(figure: go.Figure, k: int, count: int, row: Row, photos: list[Imag
     for column, (left, right) in enumerate(WIDE.columns):
         axis = 4 * k + column + 1
         name = "" if axis == 1 else str(axis)
-        bare = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "fixedrange": True}
         side = row.maps[column % 2]
         i, j = side.shape
         photo = photos[column % 2]
         square = photo.height / i / (photo.width / j)  # of a cell: its height over its width, in pixels
-        figure.layout[f"xaxis{name}"] = {**bare, "domain": [left, right], "range": [0, j], "anchor": f"y{name}", "constrain": "domain"}
+        figure.layout[f"xaxis{name}"] = {**_HIDDEN, "domain": [left, right], "range": [0, j], "anchor": f"y{name}", "constrain": "domain"}
         figure.layout[f"yaxis{name}"] = {
-            **bare, "domain": list(band), "range": [i, 0], "anchor": f"x{name}",
+            **_HIDDEN, "domain": list(band), "range": [i, 0], "anchor": f"x{name}",
             "constrain": "domain", "scaleanchor": f"x{name}", "scaleratio": square,
         }  # fmt: skip
         figure.add_layout_image(
@@ -346,7 +324,7 @@ def save_png(
     from matplotlib.figure import Figure
 
     explanations = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    drawn = rows(explanations, index)
+    drawn = _rows(explanations, index)
     shown, titles = photos_of(photos or pair, index, channels), _column_names(pair, channels)
     cell, title, bar = 2.2, 0.55, 0.75  # inches
     figure = Figure(figsize=(4 * cell + bar, len(drawn) * (cell + title)), dpi=120)
@@ -372,30 +350,3 @@ def _draw_still(axis: Any, row: Row, column: int, photo: Image.Image, name: str)
         low, high = row.range
         extent = (-0.5, photo.width - 0.5, photo.height - 0.5, -0.5)
         axis.imshow(row.maps[column % 2], row.colours, vmin=low, vmax=high, alpha=OPACITY, interpolation="bilinear", extent=extent)
-
-
-def score_figure(scores: pd.DataFrame, *, title: str = "") -> go.Figure:
-    """A table of scores as colours, on [-1, 1]: of the images named by its rows with those named by its columns, under a title."""
-    values, across, down = scores.to_numpy(float), [str(name) for name in scores], [str(name) for name in scores.index]
-    heat = go.Heatmap(
-        z=values, x=[html.escape(name) for name in across], y=[html.escape(name) for name in down], zmin=-1, zmax=1, colorscale=DIVERGING,
-        text=[[f"{v:.2f}" for v in row] for row in values], texttemplate="%{text}", hovertemplate="%{y} with %{x}: %{z:.3f}<extra></extra>",
-        colorbar={"thickness": 9, "tickvals": [-1, 0, 1]},
-    )  # fmt: skip
-    axes = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True}
-    top = {**axes, "side": "top", "title": {"text": html.escape(title), "standoff": 6}}
-    layout = go.Layout(
-        template="none", height=90 + 42 * len(down), margin={"l": 90, "r": 20, "t": 64, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", xaxis=top, yaxis={**axes, "autorange": "reversed"},
-    )  # fmt: skip
-    return described(go.Figure(heat, layout), f"Scores of {len(down)} images with {title} each of {len(across)}. {_said(scores)}")
-
-
-def _said(scores: pd.DataFrame) -> str:
-    """Each score in words; of a square first how those on the diagonal differ from the others."""
-    values = scores.to_numpy(float)
-    each = "; ".join(f"{one} with {other} {values[j, k]:.2f}" for j, one in enumerate(scores.index) for k, other in enumerate(scores))
-    if len(values) < 2 or values.shape != (len(values), len(values)):
-        return f"{each}."
-    itself = np.eye(len(values), dtype=bool)
-    return f"On the diagonal {values[itself].mean():.2f} on average, elsewhere {values[~itself].mean():.2f}. {each}."

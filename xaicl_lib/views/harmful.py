@@ -1,7 +1,6 @@
-"""Figures of augmentations that grow stronger: maps of one pair, and shares of maps that lost their meaning."""
+"""Figures of augmentations that grow stronger: maps of one pair, and maps lost by two at once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,11 +9,8 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.gallery import gallery_figure, overlaid
-from xaicl_lib.views.render import alt_of, described
-from xaicl_lib.views.studies import dots_figure, into_first, look, matrix_figure, series_colours
-from xaicl_lib.views.style import GRID, LEGEND, PLAIN, menu, reach
-
-APART = 0.05  # levels between the curves of two models
+from xaicl_lib.views.render import described
+from xaicl_lib.views.studies import matrix_figure
 
 Levels = Sequence[tuple[int, Pair, Explanation]]  # of `xaicl_lib.studies.harmful.harder`
 
@@ -51,64 +47,3 @@ def square_figure(square: pd.DataFrame, what: str, minus: str | None = None) -> 
     top = "; ".join(f"{b} and {a} {value:.2f}" for (a, b), value in square.stack().nlargest(3).items())
     shown = f"Maps lost, minus the share that {minus} loses," if minus else "Maps lost"
     return described(figure, f"{shown} by two augmentations at once: {what}. Most: {top}.")
-
-
-def strength_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
-    """Curves over the level of an augmentation, a line for each model, dotted for a control, one augmentation at a time from a menu.
-
-    The table is of `lost_shares`.
-    """
-    names, colours = list(table["augmentation"].unique()), series_colours(list(table["model"].unique()))
-    figure = go.Figure()
-    for name in names:
-        for k, (model, colour) in enumerate(colours.items()):
-            symbol, dash = look(model)
-            aside = APART * (k - (len(colours) - 1) / 2)  # levels, so that no interval hides another
-            part = table[(table["augmentation"] == name) & (table["model"] == model)]
-            figure.add_trace(
-                go.Scatter(
-                    x=part["level"] + aside, y=part["mean"], error_y=reach(part, width=0, thickness=1.5), name=model,
-                    mode="lines+markers", visible=name == names[0], customdata=part["level"],
-                    hovertemplate="level %{customdata}: %{y:.2f}<extra>" + model + "</extra>",
-                    line={"color": colour, "width": 2.5, "dash": dash},
-                    marker={"symbol": symbol},
-                )
-            )  # fmt: skip
-    figure.update_xaxes(**GRID, title="level (0: none)", dtick=1)
-    figure.update_yaxes(**GRID, title=title, range=[-0.03, 1.03])
-    legend_height = 22 * -(-len(colours) // 2)  # pixels: two in a line on a phone
-    figure.update_layout(
-        **PLAIN,
-        height=360 + legend_height,
-        margin={"l": 60, "r": 12, "t": 55, "b": 60 + legend_height},
-        updatemenus=menu([name for name in names for _ in colours]),
-        legend=LEGEND,
-        showlegend=True,
-    )
-    return described(
-        figure,
-        f"{title} over the level of an augmentation, by model and for controls. At the highest level {_at(table, table['level'].max())}",
-    )
-
-
-def _at(table: pd.DataFrame, level: float) -> str:
-    said = (f"{r['augmentation']}, {r['model']} {r['mean']:.2f}" for _, r in table[table["level"] == level].iterrows())
-    return f"{'; '.join(said)}."
-
-
-def level_figure(table: pd.DataFrame, *, title: str = "share of maps lost") -> go.Figure:
-    """Every augmentation at one level, which a slider sets: a line for each augmentation, a dot with its interval for each model.
-
-    The table is of `lost_shares`.
-    """
-    levels = sorted(table["level"].unique())
-    axis: dict[str, Any] = {"title": title, "bounds": (-0.03, 1.03)}
-    figures = {f"{k:g}": dots_figure(table[table["level"] == k], rows="augmentation", series="model", **axis) for k in levels}
-    figure, steps = figures[f"{levels[-1]:g}"], into_first(figures)
-    slider = {
-        "steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 1, "yanchor": "bottom", "pad": {"b": 30, "t": 0},
-        "currentvalue": {"prefix": "level ", "visible": True}, "ticklen": 0, "minorticklen": 0, "font": {"size": 11},
-    }  # fmt: skip
-    top = 95
-    described(figure, f"{title} at the level that a slider sets. At level {levels[-1]:g}: {alt_of(figure)}")
-    return figure.update_layout(sliders=[slider], height=figure.layout.height + top, margin={"t": top})

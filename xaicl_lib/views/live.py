@@ -15,7 +15,8 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.lab.gallery import MODELS, PICTURES, menu, seen
 from xaicl_lib.methods import explain
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.views.figures import OPACITY, Row, alt_text, data_uri
+from xaicl_lib.views.figures import Row, alt_text, as_image, data_uri
+from xaicl_lib.views.gallery import overlaid
 from xaicl_lib.zoo import load_model
 
 SIDE, GAP = 224, 8  # pixels of a picture, and between both
@@ -154,10 +155,4 @@ def _sheet(names: Sequence[str], row: Row) -> Image.Image:
 
 
 def _under_map(name: str, values: Tensor, row: Row) -> Image.Image:
-    from matplotlib import colormaps
-
-    low, high = row.range
-    colours = colormaps[row.colours](((values - low) / (high - low)).clamp(0, 1).numpy(), bytes=True)
-    over = Image.fromarray(colours[..., :3].copy()).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    pixels = (PICTURES[name].draw(SIDE)[0] * 255).round().byte().permute(1, 2, 0).numpy()
-    return Image.blend(Image.fromarray(pixels), over, OPACITY)
+    return as_image(overlaid(PICTURES[name].draw(SIDE)[0], values, row.range[1], signed=row.diverging))

@@ -9,6 +9,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.views.figures import data_uri, photos_of
 from xaicl_lib.views.render import described
+from xaicl_lib.views.style import PLAIN
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: safe for colour-blind readers
 GAP = 0.12  # between the photos, in widths of one
@@ -17,11 +18,7 @@ Cell = tuple[int, int]
 
 
 def _strongest_matches(explanation: Explanation, count: int = 6, *, index: int = 0) -> list[tuple[Cell, Cell, float]]:
-    """The strongest pairs of cells of a joint map, each cell used at most once: (row, column) in A and in B, and the value.
-
-    Raises:
-        InputError: an explanation without a joint map.
-    """
+    """The strongest pairs of cells of a joint map, each cell used at most once: (row, column) in A and in B, and the value."""
     if explanation.joint is None:
         raise InputError(f"expected an explanation with a joint map, such as one of deep_similarity, got one of {explanation.method!r}")
     left = explanation.joint[index].detach().float().cpu().clone()  # (ia, ja, ib, jb)
@@ -72,8 +69,5 @@ def _place(cell: Cell) -> str:
 
 def _layout() -> go.Layout:
     bare = {"visible": False, "fixedrange": True}
-    return go.Layout(
-        template="none", width=560, height=290, margin={"l": 0, "r": 0, "t": 24, "b": 0}, xaxis={**bare, "range": [0, 2 + GAP]},
-        yaxis={**bare, "range": [1, 0], "scaleanchor": "x", "constrain": "domain"},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-    )  # fmt: skip
+    axes = {"xaxis": {**bare, "range": [0, 2 + GAP]}, "yaxis": {**bare, "range": [1, 0], "scaleanchor": "x", "constrain": "domain"}}
+    return go.Layout(**{**PLAIN, "font": {"size": 12}}, width=560, height=290, margin={"l": 0, "r": 0, "t": 24, "b": 0}, **axes)

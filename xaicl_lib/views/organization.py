@@ -1,8 +1,6 @@
-"""How models organise images: lines with their intervals, and maps of embedding spaces that work on a page without a kernel."""
+"""How models organise images: maps of embedding spaces that work on a page without a kernel."""
 
-import base64
 import html
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,102 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 from PIL import Image
-from plotly.subplots import make_subplots
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
-from xaicl_lib.views.figures import as_image
-from xaicl_lib.views.render import BookFigure, described, printed
-from xaicl_lib.views.studies import PALETTE, series_colours
-from xaicl_lib.views.style import GRID, PLAIN, SMALL_LEGEND
+from xaicl_lib.views.figures import as_image, data_uri
+from xaicl_lib.views.render import BookFigure, printed
+from xaicl_lib.views.studies import PALETTE
+from xaicl_lib.views.style import BARE, PLAIN, RING
 
 STATIC = Path(__file__).parent / "static"
 TILE = 48  # pixels a side of a thumbnail
-_QUALITY = 72  # of their JPEG
 _SYMBOLS = {"circle": "●", "diamond": "◆"}
-_RING = "rgba(110,110,110,1)"  # seen on light and dark pages
-
-
-def lines_figure(
-    table: pd.DataFrame,
-    *,
-    x: str,
-    series: str,
-    x_title: str,
-    y_title: str,
-    panel: str | None = None,
-    reference: float | None = None,
-    what: str | None = None,
-) -> go.Figure:
-    """Means with their intervals over a number that grows by factors: a line for each of `series`, panels below each other.
-
-    Args:
-        table: with columns mean, low, high, and those named.
-        x, series: columns of the table.
-        x_title, y_title: of the axes.
-        panel: a column whose values get a panel each.
-        reference: a value to compare with, drawn as a dotted line.
-        what: is seen, for those who do not see it, before the numbers; else the title of the axis of means.
-    """
-    parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False, observed=True))
-    colours = series_colours([str(name) for name in table[series].unique()])
-    figure = make_subplots(
-        len(parts), 1, shared_xaxes=True, subplot_titles=[html.escape(str(name)) for name, _ in parts], vertical_spacing=0.16 / len(parts)
-    )
-    for row, (_, part) in enumerate(parts, 1):
-        for name, line in part.groupby(series, sort=False, observed=True):
-            for trace in _line(line.sort_values(x), x, str(name), colours[str(name)], row == 1):
-                figure.add_trace(trace, row, 1)
-        if reference is not None:
-            figure.add_hline(reference, row=row, col=1, line={"color": _RING, "width": 1, "dash": "dot"})
-    ticks = sorted(table[x].unique())
-    figure.update_xaxes(**GRID, type="log", tickvals=_spaced(ticks), ticktext=[f"{v:g}" for v in _spaced(ticks)])
-    figure.update_xaxes(title=x_title, row=len(parts))
-    figure.update_yaxes(**GRID, title=y_title)
-    below = 22 * -(-len(colours) // 2)
-    top = 30 if panel else 10
-    height = top + 60 + below + (300 if len(parts) == 1 else 230 * len(parts))
-    margin = {"l": 55, "r": 12, "t": top, "b": 55 + below}
-    figure.update_layout(**PLAIN, height=height, margin=margin, legend=SMALL_LEGEND, showlegend=True)
-    return described(figure, f"{what or f'{y_title}.'} {_ends(table, x, [series] if panel is None else [panel, series])}")
-
-
-def _line(part: pd.DataFrame, x: str, name: str, colour: str, named: bool) -> list[go.Scatter]:
-    """A line and, behind it, the band of its intervals."""
-    around = [*part[x], *part[x][::-1]], [*part["high"], *part["low"][::-1]]
-    fill = f"rgba({', '.join(str(int(colour[k : k + 2], 16)) for k in (1, 3, 5))}, 0.16)"
-    band = go.Scatter(x=around[0], y=around[1], fill="toself", fillcolor=fill, line={"width": 0}, hoverinfo="skip", legendgroup=name,
-                      showlegend=False, mode="lines")  # fmt: skip
-    line = go.Scatter(
-        x=part[x], y=part["mean"], name=name, legendgroup=name, showlegend=named, mode="lines+markers",
-        line={"color": colour, "width": 2}, marker={"size": 5}, customdata=part[["low", "high"]],
-        hovertemplate="%{x}: %{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra>" + html.escape(name) + "</extra>",
-    )  # fmt: skip
-    return [band, line]
-
-
-def _spaced(values: Sequence[float], factor: float = 1.9) -> list[float]:
-    """Those of some numbers that are far enough apart to be written on an axis."""
-    kept: list[float] = []
-    for value in values:
-        if not kept or value >= factor * kept[-1]:
-            kept.append(float(value))
-    return kept
-
-
-def _ends(table: pd.DataFrame, x: str, by: list[str]) -> str:
-    """Where each line begins, its highest point, and where it ends."""
-    said = []
-    for key, part in table.groupby(by, sort=False, observed=True):
-        part = part.sort_values(x)
-        first, top, last = part.iloc[0], part.loc[part["mean"].idxmax()], part.iloc[-1]
-        points = ", ".join(f"{p['mean']:.2f} at {p[x]:g}" for p in (first, top, last))
-        said.append(f"{' '.join(map(str, key))}: {points}")
-    return f"First, highest and last value of each line: {'; '.join(said)}."
 
 
 def _class_marks(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -120,16 +36,11 @@ class _EmbeddingMap:
 
     In the book it is drawn by the book's own script; in a live notebook, and as `page()`, it brings everything along. Neither asks a
     kernel or another host for anything.
-
-    Attributes:
-        figures: a map for each model.
-        data: what the script needs: sheet of thumbnails, labels, neighbours.
-        alt: what is to be seen.
     """
 
-    figures: tuple[go.Figure, ...]
-    data: dict[str, Any]
-    alt: str
+    figures: tuple[go.Figure, ...]  # one for each model
+    data: dict[str, Any]  # what the script needs: sheet of thumbnails, labels, neighbours
+    alt: str  # what is to be seen
 
     def fragment(self) -> str:
         """The HTML of the maps, without the library that draws them."""
@@ -228,9 +139,7 @@ def _sheet(images: Float[Tensor, "n 3 s s"], columns: int) -> str:
     whole = Image.new("RGB", (columns * TILE, -(-len(images) // columns) * TILE), "white")
     for k, image in enumerate(pixels):
         whole.paste(as_image(image).resize((TILE, TILE), Image.Resampling.BICUBIC), (k % columns * TILE, k // columns * TILE))
-    file = io.BytesIO()
-    whole.save(file, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return data_uri(whole, 72)
 
 
 def _map_figure(model: str, positions: Tensor, labels: Tensor, classes: Sequence[str]) -> go.Figure:
@@ -246,14 +155,13 @@ def _map_figure(model: str, positions: Tensor, labels: Tensor, classes: Sequence
             )
         )  # fmt: skip
     for size, width in ((13, 1.5), (20, 3)):
-        ring = {"size": size, "color": _RING, "symbol": "circle-open", "line": {"width": width}}
+        ring = {"size": size, "color": RING, "symbol": "circle-open", "line": {"width": width}}
         figure.add_trace(go.Scatter(x=[], y=[], mode="markers", marker=ring, hoverinfo="skip"))
-    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "fixedrange": True}
     low, high = positions.amin(0), positions.amax(0)
     room = 0.04 * float((high - low).max())
     ends = [[float(low[k]) - room, float(high[k]) + room] for k in (0, 1)]
-    figure.update_xaxes(**axis, range=ends[0])
-    figure.update_yaxes(**axis, range=ends[1], scaleanchor="x")
+    figure.update_xaxes(**BARE, showticklabels=False, range=ends[0])
+    figure.update_yaxes(**BARE, showticklabels=False, range=ends[1], scaleanchor="x")
     title = {"text": html.escape(model), "x": 0.5, "y": 0.985, "yanchor": "top", "font": {"size": 14}}
     return figure.update_layout(
         **PLAIN, height=380, margin={"l": 4, "r": 4, "t": 28, "b": 4}, showlegend=False, title=title, hovermode="closest"

@@ -88,10 +88,9 @@ def show(
             figures.save_png(part, pair, made, index=index, names=names, photos=photos, channels=channels)
         else:
             alike = f"{names[0]}" if pair.b is None else f"{names[0]} and {names[1]}"
-            text = _page(
-                _figure(pair, made, names, index, photos, channels),
+            text = page_of(
+                [("", figures.alt_text(made, names, index), _figure(pair, made, names, index, photos, channels))],
                 title=title or f"{alike}: {', '.join(map(figures.label, made))}",
-                alt=figures.alt_text(made, names, index),
                 facts={
                     **(facts or {}),
                     **({"shown": told} if (told := figures.said_channels(pair, channels)) else {}),
@@ -129,10 +128,6 @@ def _facts(made: list[Explanation], index: int) -> dict[str, object]:
         facts = {"method": one.method, "parameters": own, "score": f"{one.score[index].item():.4f}"}
         told |= facts if len(made) == 1 else {f"{figures.label(one)}, {name}": value for name, value in facts.items() if name != "method"}
     return told
-
-
-def _page(figure: go.Figure, *, title: str, alt: str, facts: Mapping[str, object], notes: Sequence[str]) -> str:
-    return page_of([("", alt, figure)], title=title, facts=facts, notes=notes)
 
 
 def page_of(

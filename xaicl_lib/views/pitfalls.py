@@ -15,30 +15,17 @@ from xaicl_lib.views.style import BARE, GRID, PLAIN, WIDE_LEGEND
 
 def scales_figure(explained: Mapping[str, tuple[Pair, Explanation]]) -> go.Figure:
     """Maps of pairs twice: each stretched to its own largest value, as many tools do, and all on one scale. Each pair is one alone."""
-    own = {name: [side.max().clamp(min=0).item() for side in _sides(made)] for name, (_, made) in explained.items()}
+    own = {name: [side.max().clamp(min=0).item() for side in made.sides] for name, (_, made) in explained.items()}
     top = max(limit for limits in own.values() for limit in limits)
     rows = {"own scales": own, "one scale": {name: [top] * 2 for name in own}}
     items = [
-        (f"{name}, {scale}", [overlaid(x[0], y[0], limit) for x, y, limit in zip(pair.sides, _sides(made), limits[name], strict=True)])
+        (f"{name}, {scale}", [overlaid(x[0], y[0], limit) for x, y, limit in zip(pair.sides, made.sides, limits[name], strict=True)])
         for scale, limits in rows.items()
         for name, (pair, made) in explained.items()
     ]
     values = "; ".join(f"{name} {a:.2f} and {b:.2f}" for name, (a, b) in own.items())
     said = "Scaled each by itself all are vivid; on one scale those of the pair with the larger values are"
     return gallery_figure(items, columns=2, what=f"Maps of pairs. {said}. Largest values: {values}. Shown")
-
-
-def _sides(made: Explanation) -> list:
-    return [side for side in (made.a, made.b) if side is not None]
-
-
-def grids_figure(pair: Pair, made: Mapping[str, Explanation]) -> go.Figure:
-    """Maps of one pair by how they are laid over it, on one scale, what both pictures share outlined."""
-    assert pair.truth is not None  # what they share is known
-    limit = max(side.max().item() for one in made.values() for side in _sides(one))
-    items = [(name, [overlaid(x[0], y[0], limit) for x, y in zip(pair.sides, _sides(one), strict=True)]) for name, one in made.items()]
-    masks = [(pair.truth.a[0], pair.truth.b[0])] * len(items)
-    return gallery_figure(items, columns=2, masks=masks, what="Drops of one pair, the shared object outlined, on one scale")
 
 
 def fading_figure(table: pd.DataFrame) -> go.Figure:

@@ -22,15 +22,10 @@ def printed(package: str | None = None) -> bool:
 
 @dataclass(frozen=True)
 class BookFigure:
-    """A figure as a page of the book holds it: its JSON and a place to draw it; `xaicl.js` of the book does the rest.
+    """A figure as a page of the book holds it: its JSON and a place to draw it; `xaicl.js` of the book does the rest."""
 
-    Attributes:
-        figure: what to draw.
-        alt: what is to be seen, for readers who cannot see it.
-    """
-
-    figure: "Figure"
-    alt: str
+    figure: "Figure"  # what to draw
+    alt: str  # what is to be seen, for readers who cannot see it
 
     def _repr_html_(self) -> str:
         height = self.figure.layout.height or DEFAULT_HEIGHT

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,8 +14,7 @@ from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.methods.words import WordMap
 from xaicl_lib.retrieval import Contrast, Why
 from xaicl_lib.studies.retrieval import Orders
-from xaicl_lib.views.corpus import signed
-from xaicl_lib.views.gallery import gallery_figure
+from xaicl_lib.views.gallery import gallery_figure, overlaid, under_maps
 from xaicl_lib.views.matches import match_figure
 from xaicl_lib.views.page import page_of
 from xaicl_lib.views.render import alt_of, described
@@ -22,35 +22,23 @@ from xaicl_lib.views.studies import PALETTE
 from xaicl_lib.views.style import GRID, PLAIN
 
 WIDTH = 720  # pixels of a figure on a page of its own, for which its height is made
-Picture = tuple[str, list[Tensor]]
 
 
 def _names(why: Why) -> list[str]:
     return [f"{k + 1}. {why.score(k):.2f}" if k < len(why.results) else f"next: {why.score(k):.2f}" for k in range(len(why.shown))]
 
 
-def results_figure(why: Why, *, columns: int = 7) -> go.Figure:
-    """The query, what came back and the runner-up; below each what speaks for it (red) and against it (blue), on one scale."""
-    limit = float(why.maps.abs().max())
-    items: list[Picture] = [] if why.results.query is None else [("query", [why.results.query[0]])]
-    items += [(name, [image, signed(image, map_, limit)]) for name, image, map_ in zip(_names(why), why.shown, why.maps, strict=True)]
-    if why.results.query is not None:
-        items[0][1].append(why.results.query[0] * 0 + 1)
-    upper = [(title, [pictures[0]]) for title, pictures in items]
-    lower: list[Picture] = [("", [pictures[1]]) for _, pictures in items]
-    rows = [part for k in range(0, len(items), columns) for part in _level(upper, lower, k, min(columns, len(items)))]
-    told = "; ".join(f"{name} {why.names[k]}" + (f", {why.notes[k]}" if why.notes[k] else "") for k, name in enumerate(_names(why)))
-    return described(gallery_figure(rows, columns=min(columns, len(items))), f"Results for {why.results.asked}, with their maps: {told}.")
+def results_figure(why: Why) -> go.Figure:
+    """The query, what came back and the runner-up, beside each what speaks for it (red) and against it (blue), on one scale."""
+    limit, query, names = float(why.maps.abs().max()), why.results.query, _names(why)
+    items = [] if query is None else [("query", [query[0], torch.ones_like(query[0])])]
+    for name, image, map_ in zip(names, why.shown, why.maps, strict=True):
+        items.append((name, [image, overlaid(image, map_, limit, signed=True)]))
+    told = "; ".join(f"{name} {why.names[k]}" + (f", {why.notes[k]}" if why.notes[k] else "") for k, name in enumerate(names))
+    return described(gallery_figure(items), f"Results for {why.results.asked}, with their maps: {told}.")
 
 
-def _level(upper: list[Picture], lower: list[Picture], k: int, columns: int) -> list[Picture]:
-    """Pictures of one row and those below it, filled up to the row's length."""
-    missing = columns - len(upper[k : k + columns])
-    blank: list[Picture] = [("", [upper[0][1][0] * 0 + 1])] * missing
-    return [*upper[k : k + columns], *blank, *lower[k : k + columns], *blank]
-
-
-def links_figure(why: Why, k: int = 0, count: int = 6) -> go.Figure:
+def links_figure(why: Why, k: int = 0) -> go.Figure:
     """The picture asked with beside result k, with lines between the cells that go together most.
 
     Raises:
@@ -58,7 +46,7 @@ def links_figure(why: Why, k: int = 0, count: int = 6) -> go.Figure:
     """
     if why.pairs is None or why.photo is None:
         raise InputError("expected results of a picture to draw links from it, got those of words alone")
-    return match_figure(why.pairs, why.photo, count, index=k, names=("query", why.names[k]))
+    return match_figure(why.pairs, why.photo, index=k, names=("query", why.names[k]))
 
 
 def contrast_figure(why: Why, contrast: Contrast) -> go.Figure:
@@ -66,42 +54,36 @@ def contrast_figure(why: Why, contrast: Contrast) -> go.Figure:
     for each; one scale.
     """
     images = dict(zip(why.names, why.shown, strict=True))
-    maps = [("for the first, on the query", why.results.query, contrast.query)] if contrast.query is not None else []
-    parts = [(title, query[0], map_) for title, query, map_ in maps if query is not None and map_ is not None]
+    query = why.results.query
+    parts = [] if query is None or contrast.query is None else [("for the first, on the query", query[0], contrast.query)]
     parts += [
         (contrast.names[0], images[contrast.names[0]], contrast.first),
         (contrast.names[1], images[contrast.names[1]], contrast.second),
     ]
-    limit = max(float(map_.abs().max()) for _, _, map_ in parts)
-    items = [(title, [image, signed(image, map_, limit)]) for title, image, map_ in parts]
     words = "; ".join(", ".join(f"{word} {value:+.3f}" for word, value in one) for one in contrast.words)
     what = f"Why {contrast.names[0]} lies {contrast.difference:+.3f} before {contrast.names[1]}" + (f": {words}" if words else "")
-    return gallery_figure(items, columns=3, what=what)
+    return gallery_figure(under_maps(parts, signed=True), columns=3, what=what)
 
 
-def words_figure(image: Float[Tensor, "3 h w"], made: WordMap, phrases: Sequence[str], *, columns: int = 4) -> go.Figure:
+def words_figure(image: Float[Tensor, "3 h w"], made: WordMap, phrases: Sequence[str]) -> go.Figure:
     """A picture, and for each phrase where it is: red what it adds together with the phrase, blue what it takes; one scale."""
     maps = {phrase: made.where(phrase) for phrase in phrases}
-    limit = max(float(map_.abs().max()) for map_ in maps.values())
-    items = [(f"score {made.score:.2f}", [image])]
-    items += [(phrase, [signed(image, map_, limit)]) for phrase, map_ in maps.items()]
+    items = under_maps([(f"score {made.score:.2f}", image, None), *((name, image, map_) for name, map_ in maps.items())], signed=True)
     told = ", ".join(f"{phrase} {float(map_.sum()):+.2f}" for phrase, map_ in maps.items())
-    return gallery_figure(items, columns=columns, what=f"Where the words of {' '.join(made.words)!r} are, and what they add: {told}")
+    return gallery_figure(items, columns=4, what=f"Where the words of {' '.join(made.words)!r} are, and what they add: {told}")
 
 
 def orders_figure(scenes: Sequence[Orders]) -> go.Figure:
     """Scenes, and for the parts of their true sentence, and of the same words the other way round, where they are; one scale."""
-    totals = [float(made.where(part).abs().max()) for one in scenes for made in (one.right, one.wrong) for part in one.phrases]
-    limit, items, told = max(totals), list[Picture](), list[str]()
+    items, told = list[tuple[str, Tensor, Tensor | None]](), list[str]()
     for one in scenes:
         for title, made in (("true", one.right), ("exchanged", one.wrong)):
-            items.append((f"{title}: {made.score:.3f}", [one.image]))
-            for part in one.phrases:
-                map_ = made.where(part)
-                items.append((part.removeprefix("a ").removeprefix("an "), [signed(one.image, map_, limit)]))
-                told.append(f"{title}, {part} {float(map_.sum()):+.3f}")
+            maps = {part: made.where(part) for part in one.phrases}
+            items.append((f"{title}: {made.score:.3f}", one.image, None))
+            items += [(part.removeprefix("a ").removeprefix("an "), one.image, map_) for part, map_ in maps.items()]
+            told += [f"{title}, {part} {float(map_.sum()):+.3f}" for part, map_ in maps.items()]
     what = f"Where the parts of a sentence are, in true sentences and with their objects exchanged, and what they add: {'; '.join(told)}"
-    return gallery_figure(items, columns=4, what=what)
+    return gallery_figure(under_maps(items, signed=True), columns=4, what=what)
 
 
 def taught_figure(answers: pd.DataFrame) -> go.Figure:

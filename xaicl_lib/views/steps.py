@@ -13,7 +13,7 @@ from xaicl_lib.views.figures import DIVERGING, data_uri, to_image
 from xaicl_lib.views.gallery import overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import PALETTE
-from xaicl_lib.views.style import BARE, GRID, PLAIN, SMALL_LEGEND
+from xaicl_lib.views.style import BARE, GRID, PLAIN, SMALL_LEGEND, WIDTH, fitted
 
 _TITLE, _SIDE, _GAP, _BARS, _BELOW = 18, 44, 12, 120, 76  # pixels: above a strip, to its left, and around the bars
 _PANELS = {  # of the toy: its name, and what stands above it
@@ -44,11 +44,10 @@ def blends_figure(steps: Blends) -> go.Figure:
     figure.update_xaxes(title="λ", row=2)
     figure.update_yaxes(visible=False, fixedrange=True, range=[0, 3], row=1)
     figure.update_yaxes(**GRID, tickformat=".0%", row=2)
-    size = {"fixed": _height(0, count), "share": 3 / count}
-    narrow = {**size, "layout": _bands(360, count), "bars": {}, "traces": []}
     margin = {"l": _SIDE, "r": 0, "t": 0, "b": _BELOW}
-    figure.update_layout(**PLAIN, height=_height(720, count), margin=margin, legend=SMALL_LEGEND, meta={**size, "narrow": narrow})
-    figure.update_layout({key.replace(".", "_"): ends for key, ends in _bands(720, count).items()})
+    size = fitted(_height(0, count), 3 / count, {"layout": _bands(360, count)})
+    figure.update_layout(**PLAIN, margin=margin, legend=SMALL_LEGEND, **size)
+    figure.update_layout({key.replace(".", "_"): ends for key, ends in _bands(WIDTH, count).items()})
     said = "; ".join(f"λ = {row[0]:g}: score {row.score:.2f}, adds {row.adds:.0%}" for row in steps.table.itertuples(index=False))
     return described(
         figure, f"Blends in a row, below each the map of its own gradient on image a, and the map of all gradients so far. {said}."
@@ -75,8 +74,7 @@ def _bands(width: float, count: int) -> dict[str, list[float]]:
 def joint_figure(activations: Mapping[str, pd.DataFrame]) -> go.Figure:
     """Channels by how strong they are in either image, a panel for each pair; colours are their products, on one scale.
 
-    Args:
-        activations: of `xaicl_lib.studies.similarity.joint_activations`, by the name of the pair.
+    The activations are of `studies.similarity.joint_activations`, by the name of the pair.
     """
     reach = max(table[["a", "b"]].to_numpy().max() for table in activations.values())
     figure = make_subplots(1, len(activations), subplot_titles=list(activations), shared_yaxes=True, horizontal_spacing=0.06)

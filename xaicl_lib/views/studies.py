@@ -1,7 +1,8 @@
 """Figures of the studies: means with their intervals, and tables as colours."""
 
+import html
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import plotly.graph_objects as go
 
 from xaicl_lib.views.figures import DIVERGING, UNIFORM
 from xaicl_lib.views.render import described
-from xaicl_lib.views.style import DOTTED, GRID, PLAIN, WIDE_LEGEND, reach
+from xaicl_lib.views.style import BARE, DOTTED, GRID, MENU, PLAIN, WIDE_LEGEND, reach
 from xaicl_lib.views.zoo import OTHER, colour
 
 TITLE = 26  # letters of an axis title that a phone has room for
+SAID = 60  # numbers that a menu hides and that are said all the same, if there are no more
 CELL = 30  # pixels of width that two digits need; narrower screens scroll
 NULLS = {"random_map": ("#5a5a5a", "x"), "edges": ("#a0522d", "diamond")}  # controls: colour and symbol
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#8c8c8c")  # after Okabe and Ito
@@ -61,6 +63,7 @@ def dots_figure(
     rows: str,
     series: str,
     title: str,
+    choice: str | None = None,
     reference: float | None = None,
     reference_name: str = "chance",
     bounds: tuple[float, float] | None = None,
@@ -72,11 +75,15 @@ def dots_figure(
         table: with columns mean, low, high, and those two.
         rows, series: columns of the table.
         title: of the axis of values.
+        choice: a column of whose values a menu shows one at a time.
         reference: a value to compare with, drawn as a dotted line and named in the legend.
         reference_name: what it is.
         bounds: of the axis; without them it holds every interval and the reference.
         what: is seen, for those who do not see it, before the numbers; else the title.
     """
+    if choice is not None:
+        how: dict[str, Any] = {"title": title, "reference": reference, "reference_name": reference_name, "bounds": bounds}
+        return _one_at_a_time(table, choice, {"rows": rows, "series": series}, how, what or f"{title}.")
     if bounds is None:
         ends = [*table["low"].dropna(), *table["high"].dropna(), *table["mean"].dropna(), *([] if reference is None else [reference])]
         room = 0.04 * (max(ends) - min(ends))
@@ -108,19 +115,29 @@ def dots_figure(
     return described(figure, _dots_alt(table, rows=rows, series=series, what=what or f"{title}."))
 
 
-def into_first(figures: Mapping[str, go.Figure]) -> list[dict[str, Any]]:
-    """For each of several figures of `dots_figure` what a menu, buttons or a slider do to put its dots into the first of them.
-
-    All have the same series.
-    """
-    steps = []
-    for label, figure in figures.items():
+def _one_at_a_time(table: pd.DataFrame, choice: str, by: dict[str, Any], how: dict[str, Any], what: str) -> go.Figure:
+    """Figures of dots for each value of a column, of which a menu puts the dots of one into the first."""
+    columns = list(by.values())
+    places = pd.MultiIndex.from_product([table[column].unique() for column in columns], names=columns)
+    figures, buttons = {}, []
+    for name, part in table.groupby(choice, sort=False, observed=True):
+        there = part.set_index(columns)[["mean", "low", "high"]].reindex(places).reset_index()
+        figures[_name(choice, name)] = dots_figure(there, **by, **how)
+    for name, figure in figures.items():
         dots = [k for k, trace in enumerate(figure.data) if trace.mode == "markers"]
         change: dict[str, list] = {key: [_plain(figure.data[k][key]) for k in dots] for key in ("x", "y", "customdata")}
         change |= {f"error_x.{key}": [_plain(figure.data[k].error_x[key]) for k in dots] for key in ("array", "arrayminus")}
-        axis = {"xaxis.range": list(figure.layout.xaxis.range)}
-        steps.append({"label": label, "method": "update", "args": [change, axis, dots]})
-    return steps
+        buttons.append({"label": name, "method": "update", "args": [change, {"xaxis.range": list(figure.layout.xaxis.range)}, dots]})
+    first = next(iter(figures.values()))
+    menus = [{**MENU, "buttons": buttons, "x": 1, "xanchor": "right"}]
+    first.update_layout(updatemenus=menus, height=first.layout.height + 45, margin={"t": 55})
+    said = table if len(table) <= SAID else table[table[choice] == table[choice].iloc[0]]
+    numbers = (f"{_name(choice, r[choice])}, {_dot(r, **by, digits=3)}" for _, r in said.iterrows())
+    return described(first, f"{what} {'; '.join(numbers)}.")
+
+
+def _name(choice: str, value: Any) -> str:
+    return value if isinstance(value, str) else f"{choice} {value:g}"
 
 
 def _plain(values: Any) -> list:
@@ -132,13 +149,16 @@ def _plain(values: Any) -> list:
 
 def _dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
     """What `dots_figure` shows, in numbers: each mean with its interval."""
-    said = (f"{r[rows]}, {r[series]}: {r['mean']:.2f}{_within(r['low'], r['high'])}" for _, r in table.iterrows())
-    return f"{what} {'; '.join(said)}."
+    return f"{what} {'; '.join(_dot(r, rows, series) for _, r in table.iterrows())}."
 
 
-def _within(low: float, high: float) -> str:
+def _dot(row: pd.Series, rows: str, series: str, digits: int = 2) -> str:
+    return f"{row[rows]}, {row[series]}: {row['mean']:.{digits}f}{_within(row['low'], row['high'], digits)}"
+
+
+def _within(low: float, high: float, digits: int) -> str:
     """An interval to read; nothing where there were too few for one."""
-    return f" ({low:.2f} to {high:.2f})" if low == low and high == high else ", too few for an interval"
+    return f" ({low:.{digits}f} to {high:.{digits}f})" if low == low and high == high else ", too few for an interval"
 
 
 def matrix_figure(
@@ -160,23 +180,22 @@ def matrix_figure(
         bounds: of the colours; without them the range of the numbers.
         what: is seen, for those who do not see it, before the highest and the lowest of each column; else the title.
     """
-    values, names = table.to_numpy(float), [str(c) for c in table.columns]
+    values, (down, names) = table.to_numpy(float), ([html.escape(str(name)) for name in axis] for axis in table.axes)
     low, high = bounds or (float(np.nanmin(values)), float(np.nanmax(values)))
     if centre is not None:
         farthest = max(high - centre, centre - low) or 1.0
         low, high = centre - farthest, centre + farthest
     text = [["" if np.isnan(v) else _short(v, digits) for v in row] for row in values]
     heat = go.Heatmap(
-        z=values, x=names, y=[str(i) for i in table.index], zmin=low, zmax=high,
+        z=values, x=names, y=down, zmin=low, zmax=high,
         colorscale=UNIFORM if centre is None else DIVERGING, text=text, texttemplate="%{text}", textfont={"size": 11},
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>", showscale=False, xgap=1, ygap=1,
     )  # fmt: skip
     top = 40 + 6 * max(map(len, names))
-    axes = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True, "type": "category"}
     figure = go.Figure(heat)
-    figure.update_xaxes(**axes, side="top", tickangle=-60, title=title or None, tickmode="array", tickvals=names)
-    figure.update_yaxes(**axes, autorange="reversed")
-    left = _left([str(i) for i in table.index])
+    figure.update_xaxes(**BARE, type="category", side="top", tickangle=-60, title=title or None, tickmode="array", tickvals=names)
+    figure.update_yaxes(**BARE, type="category", autorange="reversed")
+    left = _left(down)
     figure.update_layout(
         **PLAIN, height=top + 20 + 30 * len(table), margin={"l": left, "r": 10, "t": top, "b": 10},
         meta={"least": left + 10 + CELL * len(names)},

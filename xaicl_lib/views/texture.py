@@ -1,27 +1,21 @@
 """Figures of the choice between a partner of the same shape and one of the same texture."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-import torch.nn.functional as F
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.studies.texture import PAPER, SHAPE, SHARED, TEXTURE, Trials
-from xaicl_lib.views.figures import as_image, data_uri
-from xaicl_lib.views.gallery import gallery_figure, overlaid
+from xaicl_lib.views.gallery import both_sides, gallery_figure, overlaid
 from xaicl_lib.views.render import described
 from xaicl_lib.views.studies import dots_figure
-from xaicl_lib.views.style import GRID, LEGEND, PLAIN, menu
+from xaicl_lib.views.style import GRID, LEGEND, PLAIN, menu, slider
 
 _COLOURS = {TEXTURE: "#d55e00", SHAPE: "#0072b2"}  # after Okabe and Ito
-CELL, TITLE, SLIDER = 112, 26, 84  # pixels of a picture, of a row's title, and below the pictures
+SLIDER = 84  # pixels below the pictures
 _FAINT = {"color": "rgba(128,128,128,0.9)", "width": 1.5}
 
 
@@ -36,24 +30,23 @@ def partners_figure(trials: Sequence[Trials]) -> go.Figure:
     return gallery_figure(items, columns=4, what=what)
 
 
-def shares_figure(table: pd.DataFrame, *, rows: str = "model", series: str = "data", paper: float = PAPER) -> go.Figure:
-    """Share of trials in which texture wins over shape: a dot with its interval for each series, beside a coin and the paper's share.
+def shares_figure(table: pd.DataFrame) -> go.Figure:
+    """Share of trials in which texture wins over shape: a dot with its interval, beside a coin and the paper's share.
 
     The table is of `studies.texture.won`.
     """
-    title = "texture wins"  # short enough for a phone
-    name = f"the paper's {100 * paper:.0f} %"
-    axis: dict[str, Any] = {"title": title, "reference": paper, "reference_name": name, "bounds": (-0.02, 1.02)}
-    figure = dots_figure(table, rows=rows, series=series, what="Texture wins.", **axis)
-    ends = [str(table[rows].iloc[0]), str(table[rows].iloc[-1])]
+    title, name = "texture wins", f"the paper's {100 * PAPER:.0f} %"  # short enough for a phone
+    axis: dict[str, Any] = {"title": title, "reference": PAPER, "reference_name": name, "bounds": (-0.02, 1.02)}
+    figure = dots_figure(table, rows="model", series="data", what="Texture wins.", **axis)
+    ends = [str(table["model"].iloc[0]), str(table["model"].iloc[-1])]
     figure.add_vline(0.5, line=_FAINT)
     figure.add_trace(go.Scatter(x=[0.5, 0.5], y=ends, mode="lines", line=_FAINT, name="a coin", hoverinfo="skip"))
     figure.data[-1].offsetgroup = figure.data[-2].offsetgroup = "reference"  # lines that stand for themselves, not side by side
     return figure
 
 
-def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
-    """Every trial as a point: the score with the partner of the same shape across, with that of the same cue up; a menu of models.
+def scores_figure(table: pd.DataFrame) -> go.Figure:
+    """Every trial as a point: the score with the partner of the same shape across, with that of the same texture up; a menu of models.
 
     The table is of `studies.texture.versus`.
     """
@@ -63,24 +56,24 @@ def scores_figure(table: pd.DataFrame, *, cue: str = TEXTURE) -> go.Figure:
     figure = go.Figure(go.Scatter(x=span, y=span, mode="lines", line={**_FAINT, "dash": "dot"}, name="equal", hoverinfo="skip"))
     models = list(table["model"].unique())
     for name in models:
-        for verdict in (cue, SHAPE):
-            part = table[(table["model"] == name) & (table["wins"].astype(bool) == (verdict == cue))]
-            figure.add_trace(_points(part, verdict, cue, visible=name == models[0]))
+        for verdict in (TEXTURE, SHAPE):
+            part = table[(table["model"] == name) & (table["wins"].astype(bool) == (verdict == TEXTURE))]
+            figure.add_trace(_points(part, verdict, visible=name == models[0]))
     figure.update_xaxes(**GRID, title="score with the same shape", range=span)
-    figure.update_yaxes(**GRID, title=f"score with the same {cue}", range=span)
+    figure.update_yaxes(**GRID, title=f"score with the same {TEXTURE}", range=span)
     menus, margin = menu([None, *(name for name in models for _ in range(2))]), {"l": 62, "r": 12, "t": 55, "b": 80}
     figure.update_layout(**PLAIN, height=460, margin=margin, updatemenus=menus, legend=LEGEND, showlegend=True)
     above = (f"{name}: {int(part['wins'].astype(bool).sum())} of {len(part)}" for name, part in table.groupby("model", sort=False))
-    what = f"Scores with the partner of the same {cue} against those of the same shape"
+    what = f"Scores with the partner of the same {TEXTURE} against those of the same shape"
     return described(figure, f"{what}, a point for each trial. Above the diagonal, {'; '.join(above)}.")
 
 
-def _points(part: pd.DataFrame, verdict: str, cue: str, *, visible: bool) -> go.Scatter:
-    hover = "%{customdata[0]}<br>same shape: %{customdata[1]}, %{x:.2f}<br>same CUE: %{customdata[2]}, %{y:.2f}<extra></extra>"
+def _points(part: pd.DataFrame, verdict: str, *, visible: bool) -> go.Scatter:
+    hover = "%{customdata[0]}<br>same shape: %{customdata[1]}, %{x:.2f}<br>same texture: %{customdata[2]}, %{y:.2f}<extra></extra>"
     return go.Scatter(
         x=part["shape_score"].round(4), y=part["score"].round(4), mode="markers", name=f"{verdict} wins", visible=visible,
-        marker={"color": _COLOURS.get(verdict, _COLOURS[TEXTURE]), "size": 6, "opacity": 0.65},
-        customdata=part[["name", "shape_partner", "partner"]], hovertemplate=hover.replace("CUE", cue),
+        marker={"color": _COLOURS[verdict], "size": 6, "opacity": 0.65},
+        customdata=part[["name", "shape_partner", "partner"]], hovertemplate=hover,
     )  # fmt: skip
 
 
@@ -100,56 +93,27 @@ def choice_figure(rows: Mapping[str, tuple[Pair, Explanation]], names: Sequence[
     counts = {len(pair) for pair, _ in rows.values()} | {len(names)}
     if len(counts) != 1:
         raise InputError(f"expected as many names as trials in each row, got {sorted(counts)}")
-    pictures = [data_uri(_sheet(rows, k)) for k in range(len(names))]
-    texts = [_titles(rows, names[k][1:], k) for k in range(len(names))]
-    wide, tall = 4 * CELL, len(rows) * (CELL + TITLE)
-    figure = go.Figure(go.Scatter(x=[], y=[], hoverinfo="skip", showlegend=False))  # without a trace plotly draws no axes
-    place = {"x": 0, "y": 0, "sizex": wide, "sizey": tall, "xref": "x", "yref": "y", "sizing": "stretch", "layer": "below"}
-    figure.add_layout_image(source=pictures[start], **place)
-    for r, text in enumerate(texts[start]):
-        y = r * (CELL + TITLE) + TITLE - 4
-        figure.add_annotation(text=text, x=0, y=y, xanchor="left", yanchor="bottom", showarrow=False, align="left")
+    trials = [_trial(rows, name[1:], k) for k, name in enumerate(names)]
     steps = []
-    for k, label in enumerate(names):
-        change = {"images[0].source": pictures[k], **{f"annotations[{r}].text": text for r, text in enumerate(texts[k])}}
+    for label, trial in zip(names, trials, strict=True):
+        change = {f"images[{r}].source": image.source for r, image in enumerate(trial.layout.images)}
+        change |= {f"annotations[{r}].text": title.text for r, title in enumerate(trial.layout.annotations)}
         steps.append({"label": label[0], "method": "relayout", "args": [change]})
-    slider = {
-        "steps": steps, "active": start, "x": 0.04, "len": 0.92, "y": 0, "pad": {"t": 8}, "ticklen": 0, "minorticklen": 0,
-        "font": {"size": 11}, "currentvalue": {"prefix": "texture minus shape: ", "visible": True},
-    }  # fmt: skip
-    bare = {"visible": False, "fixedrange": True}
-    figure.update_xaxes(**bare, range=[0, wide])
-    figure.update_yaxes(**bare, range=[tall, 0])
-    share = tall / wide  # of the width, for pages that fit the figure to theirs
-    narrow = {"fixed": SLIDER, "share": share, "layout": {"font.size": 10}, "bars": {}, "traces": []}
-    meta = {"fixed": SLIDER, "share": share, "narrow": narrow}
-    margin = {"l": 0, "r": 0, "t": 0, "b": SLIDER}
-    figure.update_layout(**PLAIN, height=SLIDER + share * 720, margin=margin, sliders=[slider], meta=meta)
+    figure = trials[start].update_layout(sliders=slider(steps, start, "texture minus shape: ", x=0.04, len=0.92))
     what = "Trials from shape to texture, one at a time. A row for each partner: the two images, and the map of each"
     scores = ", ".join(f"same {cue} {made.score[start].item():.2f}" for cue, (_, made) in rows.items())
     return described(figure, f"{what}. Scores of the one that is seen first: {scores}.")
 
 
-def _titles(rows: Mapping[str, tuple[Pair, Explanation]], shown: Sequence[str], k: int) -> list[str]:
-    scores = [explanation.score[k].item() for _, explanation in rows.values()]
-    texts = [f"same {cue}: {score:.2f} · {html.escape(what)}" for cue, score, what in zip(rows, scores, shown, strict=True)]
-    return [f"<b>{text}</b>" if score == max(scores) else text for text, score in zip(texts, scores, strict=True)]
-
-
-def _sheet(rows: Mapping[str, tuple[Pair, Explanation]], k: int) -> Image.Image:
-    """All pictures of one trial on a white sheet, room for a title above each row."""
-    sheet = Image.new("RGB", (4 * CELL, len(rows) * (CELL + TITLE)), "white")
-    limit = max(float(side[k].max()) for _, made in rows.values() for side in (made.a, made.b) if side is not None)
-    for r, (pair, made) in enumerate(rows.values()):
-        if pair.b is None or made.b is None:
-            raise InputError("expected pairs of two sides and their maps, got one without side b")
-        images = [_inner(side[k]) for side in (pair.a, pair.b)]
-        maps = [overlaid(image, side[k], limit) for image, side in zip(images, (made.a, made.b), strict=True)]
-        for column, picture in enumerate([*images, *maps]):
-            sheet.paste(as_image(picture), (column * CELL + 2, r * (CELL + TITLE) + TITLE + 2))
-    return sheet
-
-
-def _inner(pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 c c"]:
-    """A picture of the sheet's size, with room for a white edge."""
-    return F.interpolate(pixels[None].float().cpu(), (CELL - 4, CELL - 4), mode="bicubic", antialias=True)[0].clamp(0, 1)
+def _trial(rows: Mapping[str, tuple[Pair, Explanation]], shown: Sequence[str], k: int) -> go.Figure:
+    """One trial: a row for each partner, all maps on one scale, the title with the highest score bold."""
+    limit = max(float(side[k].max()) for _, made in rows.values() for side in made.sides)
+    top, items = max(made.score[k].item() for _, made in rows.values()), []
+    for (cue, (pair, made)), what in zip(rows.items(), shown, strict=True):
+        images, maps = both_sides(pair, made, k)
+        over = (overlaid(image, map_, limit) for image, map_ in zip(images, maps, strict=True))
+        items.append((f"same {cue}: {made.score[k].item():.2f} · {what}", [*images, *over]))
+    figure = gallery_figure(items, columns=1, below=SLIDER)
+    for title, (_, made) in zip(figure.layout.annotations, rows.values(), strict=True):
+        title.text = f"<b>{title.text}</b>" if made.score[k].item() == top else title.text
+    return figure

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from PIL import Image
 from plotly.subplots import make_subplots
 
-from xaicl_lib.views.figures import data_uri, framed
+from xaicl_lib.views.gallery import gallery_figure
 from xaicl_lib.views.render import described
 from xaicl_lib.views.style import GRID, PLAIN
 
@@ -25,7 +24,6 @@ COLOURS = {
     "scenes_clip": "#cc79a7",
 }  # fmt: skip
 OTHER = "#8c8c8c"
-CELL = 96  # pixels of a picture in a grid
 
 
 def colour(name: str) -> str:
@@ -33,13 +31,12 @@ def colour(name: str) -> str:
     return COLOURS.get(name, OTHER)
 
 
-def curves_figure(cards: Sequence[dict[str, Any]], columns: int = 3) -> go.Figure:
+def curves_figure(cards: Sequence[dict[str, Any]]) -> go.Figure:
     """Training loss by epoch, a panel for each loss, because losses of different formulas do not compare."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for card in cards:
         kinds.setdefault(card["recipe"]["loss"], []).append(card)
-    rows = -(-len(kinds) // columns)
-    columns = min(columns, len(kinds))
+    rows, columns = -(-len(kinds) // 3), min(3, len(kinds))
     gap = {"vertical_spacing": 0.32 / rows, "horizontal_spacing": 0.08}
     figure = make_subplots(rows, columns, subplot_titles=list(kinds), **gap)
     for k, members in enumerate(kinds.values()):
@@ -61,28 +58,15 @@ def retrieval_figure(gallery: "Gallery", found: "Found", query: int = 0) -> go.F
 
     Gallery and places are of `studies.models`.
     """
-    k = next(iter(found.values()))[0].shape[1]
-    sheet = Image.new("RGB", ((k + 1) * CELL, len(found) * CELL), "white")
-    x, y, notes = [], [], []
-    for row, (name, (indices, scores)) in enumerate(found.items()):
-        sheet.paste(framed(gallery.queries[query], CELL), (0, row * CELL))
-        for column, (index, score) in enumerate(zip(indices[query].tolist(), scores[query].tolist(), strict=True), start=1):
-            sheet.paste(framed(gallery.pictures[index], CELL), (column * CELL, row * CELL))
-            x.append(column + 0.5)
-            y.append(row + 0.5)
-            notes.append(f"{name}: {score:.2f}, {html.escape(gallery.labels[index])}")
-    figure = go.Figure(go.Scatter(x=x, y=y, mode="markers", marker={"size": 40, "opacity": 0}, hovertext=notes, hoverinfo="text"))
-    figure.add_layout_image(
-        source=data_uri(sheet), xref="x", yref="y", x=0, y=0, sizex=k + 1, sizey=len(found), sizing="stretch", layer="below"
-    )
-    bare = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True}
-    figure.update_xaxes(
-        **bare, range=[0, k + 1], side="top", tickvals=[j + 0.5 for j in range(k + 1)], ticktext=["query", *map(str, range(1, k + 1))]
-    )
-    names = [f'<span style="color:{colour(name)}">■</span> {name}' for name in found]
-    figure.update_yaxes(**bare, range=[len(found), 0], tickvals=[r + 0.5 for r in range(len(found))], ticktext=names)
-    width, tall = 180 + (k + 1) * 78, 40 + len(found) * 78
-    figure.update_layout(**PLAIN, width=width, height=tall, margin={"l": 170, "r": 10, "t": 30, "b": 10}, showlegend=False)
+    rows, notes = [], []
+    for name, (indices, scores) in found.items():
+        places = indices[query].tolist()
+        rows.append((name, [gallery.queries[query], *(gallery.pictures[place] for place in places)]))
+        said = zip(scores[query].tolist(), places, strict=True)
+        notes.append(
+            [html.escape(gallery.asked[query]), *(f"{name}: {score:.2f}, {html.escape(gallery.labels[place])}" for score, place in said)]
+        )
+    figure = gallery_figure(rows, columns=1, heads=["query", *map(str, range(1, len(rows[0][1])))], notes=notes)
     firsts = (f"{name}: {gallery.labels[int(indices[query, 0])]}" for name, (indices, _) in found.items())
     what = f"{gallery.asked[query]} and its nearest neighbours, a row for each model."
     return described(figure, f"{what} The first is, by {'; by '.join(firsts)}.")

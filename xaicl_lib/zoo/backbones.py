@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import fill_from, shorten
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 from xaicl_lib.layers import cut
 from xaicl_lib.model import MeanPool, PairModel, resolve_device
 from xaicl_lib.tokens import grid_of, open_tokens
@@ -75,14 +75,12 @@ def load_backbone(name: str, device: str | torch.device = "auto", *, file: str |
 
 
 def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
-    try:
+    with needing("expected torchvision for torchvision/..., got none; pip install torchvision"):
         from torchvision import models
-    except ImportError as error:
-        raise InputError("expected torchvision for torchvision/..., got none; pip install torchvision") from error
     if own not in models.list_models(module=models):
         raise InputError(f"unknown model 'torchvision/{own}'; there are: {shorten(_near(own, models.list_models(module=models)))}")
     weights = models.get_model_weights(own).DEFAULT
-    net = _fetched(f"torchvision/{own}", weights.url, lambda: models.get_model(own, weights=None if file else weights).eval())
+    net = fetched(f"torchvision/{own}", lambda: models.get_model(own, weights=None if file else weights).eval(), weights.url)
     if file:
         fill_from(file, net, f"torchvision/{own}", CLASSIFIERS)
     seen = weights.transforms()
@@ -105,10 +103,8 @@ def _torchvision_map(net: Any, own: str) -> nn.Module:
 
 
 def _timm(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
-    try:
+    with needing("expected timm for timm/..., got none; pip install timm, or xaicl_lib[timm]"):
         import timm
-    except ImportError as error:
-        raise InputError("expected timm for timm/..., got none; pip install timm, or xaicl_lib[timm]") from error
     if not timm.is_model(own):
         raise InputError(f"unknown model 'timm/{own}'; there are: {shorten(_near(own, timm.list_models(pretrained=True)))}")
 
@@ -118,7 +114,7 @@ def _timm(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, 
         except TypeError:  # of one size alone
             return timm.create_model(own, pretrained=not file, num_classes=0).eval()
 
-    net = _fetched(f"timm/{own}", "huggingface.co/timm", make)
+    net = fetched(f"timm/{own}", make, "huggingface.co/timm")
     if file:
         fill_from(file, net, f"timm/{own}", CLASSIFIERS)
     facts = net.pretrained_cfg
@@ -130,11 +126,7 @@ def _timm(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, 
 
 @torch.no_grad()
 def _timm_map(net: Any, own: str, size: int) -> tuple[nn.Module, nn.Module]:
-    """The last map of a network, and the mean, or what else it is pooled by.
-
-    Raises:
-        InputError: a network that reads something else than its last map or the mean of its patch tokens.
-    """
+    """The last map of a network, and the mean, or what else it is pooled by."""
     x = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     features, last = _TimmMap(net), net.forward_features(x)
     if isinstance(last, Tensor) and last.ndim in (3, 4):
@@ -155,11 +147,21 @@ def _near(own: str, names: list[str]) -> list[str]:
     return [*difflib.get_close_matches(own, names, 3, 0.3), f"({len(names)} altogether)"]
 
 
-def _fetched(name: str, address: str, make: Callable[[], Any]) -> Any:
+def fetched(name: str, make: Callable[[], Any], address: str = "", file: str = "PATH") -> Any:
+    """What another package makes, which may fetch weights for it from an address.
+
+    Raises:
+        InputError: it cannot be had; the text names the kind of file that `load_model` would take instead.
+    """
     try:
         return make()
-    except (OSError, RuntimeError, ValueError) as error:  # what the packages raise without a network, or for a wrong hash
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        ImportError,
+    ) as error:  # what the packages raise without a network or for a wrong hash
         reason = str(error).strip().split("\n")[0]
-        raise InputError(
-            f"{name} cannot be had from {address}: {reason}; without a network give load_model({name!r}, file=PATH) its weights"
-        ) from error
+        where = f"{name} cannot be had{address and f' from {address}'}: {reason}"
+        raise InputError(f"{where}; without a network give load_model({name!r}, file={file}) its weights") from error

@@ -189,11 +189,7 @@ def _filled(network: nn.ModuleDict, card: dict[str, Any], folder: Path) -> nn.Mo
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors file, widened to float32, after its checksum was found right.
-
-    Raises:
-        InputError: missing file or another checksum.
-    """
+    """Tensors of a safetensors file, widened to float32, after its checksum was found right."""
     from safetensors.torch import load
 
     if not path.is_file():

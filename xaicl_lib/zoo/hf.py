@@ -16,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import shorten
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 from xaicl_lib.layers import channels_of
 from xaicl_lib.model import MeanPool, PairModel, resolve_device
 from xaicl_lib.tokens import grid_of, open_tokens
 from xaicl_lib.wrapping import interpolation_of
+from xaicl_lib.zoo.backbones import fetched
 
 UNUSED = ("pooler.", "text_model.embeddings.position_ids")  # weights that may be missing, for nothing here depends on them
 
@@ -72,18 +73,16 @@ def load_hf(name: str, device: str | torch.device = "auto", *, file: str | os.Pa
         InputError: package not installed, no network, an incomplete folder, weights that are missing, or a model that makes no embedding of
             an image that can be opened.
     """
-    try:
+    with needing("expected transformers for hf/..., got none; pip install transformers, or xaicl_lib[hf]"):
         import transformers
-    except ImportError as error:
-        raise InputError("expected transformers for hf/..., got none; pip install transformers, or xaicl_lib[hf]") from error
     if file is not None and not Path(file).is_dir():
         raise InputError(f"expected a folder with config.json and weights for file=, got {str(file)!r}, which is none")
     target, source = resolve_device(device), name.removeprefix("hf/") if file is None else os.fspath(file)
     local = {"local_files_only": file is not None}
-    network, said = _fetched(name, lambda: transformers.AutoModel.from_pretrained(source, output_loading_info=True, **local))
+    network, said = fetched(name, lambda: transformers.AutoModel.from_pretrained(source, output_loading_info=True, **local), file="FOLDER")
     if missing := [key for key in said["missing_keys"] if not key.startswith(UNUSED)]:
         raise InputError(f"expected all weights of {name}, got none for {shorten(sorted(missing))}")
-    facts = _of_processor(name, _fetched(name, lambda: _processor(source, local)))
+    facts = _of_processor(name, fetched(name, lambda: _processor(source, local), file="FOLDER"))
     text = _text_side(network.eval(), source, local) if hasattr(network, "get_text_features") else None
     features, head = open_tokens(network, facts["size"]) or _mapped(network, name, facts["size"])
     return PairModel(features, head, text=text, name=name, **facts).to(target)
@@ -140,11 +139,3 @@ def _mapped(network: Any, name: str, size: int) -> tuple[nn.Module, nn.Module]:
     except (AttributeError, TypeError, RuntimeError, ValueError):  # no such output, or it takes something else than images
         pass
     raise InputError(f"expected a model that pools a map or tokens of an image, got {name} ({type(network).__name__})")
-
-
-def _fetched(name: str, make: Callable[[], Any]) -> Any:
-    try:
-        return make()
-    except (OSError, RuntimeError, ValueError, KeyError, ImportError) as error:  # what the package raises without a network
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{name} cannot be had: {reason}; without a network give load_model({name!r}, file=FOLDER)") from error

@@ -35,32 +35,19 @@ COSTS = Path(__file__).parent / "official_costs.json"  # written by benchmarks/o
 
 @dataclass(frozen=True)
 class _Row:
-    """What there is to know of an official model before its file is there.
+    """What there is to know of an official model before its file is there."""
 
-    Args:
-        addresses: of its files; the first is the one that is read.
-        reader: module of the checkpoints that knows the format, its `READER`.
-        options: for the two.
-        licence: of the weights.
-        parameters: of the network as explained, both branches together.
-        head: what the embeddings come from.
-        features: which layer the maps come from.
-        paper: key in the bibliography.
-        mean, std: of the input space.
-        size: side in pixels of the images it was made for.
-    """
-
-    addresses: tuple[str, ...]
-    reader: str
+    addresses: tuple[str, ...]  # of its files; the first is the one that is read
+    reader: str  # module of the checkpoints that knows the format, its `READER`
     licence: str
-    parameters: int
-    head: str
-    features: str
-    paper: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    mean: tuple[float, ...] = IMAGENET[0]
+    parameters: int  # of the network as explained, both branches together
+    head: str  # what the embeddings come from
+    features: str  # which layer the maps come from
+    paper: str  # key in the bibliography
+    options: Mapping[str, Any] = field(default_factory=dict)  # for the reader
+    mean: tuple[float, ...] = IMAGENET[0]  # of the input space
     std: tuple[float, ...] = IMAGENET[1]
-    size: int = 224
+    size: int = 224  # side in pixels
 
     @property
     def files(self) -> list[str]:

@@ -14,9 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import fill_from, shorten
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, needing
 from xaicl_lib.model import PairModel, resolve_device
 from xaicl_lib.tokens import open_tokens
+from xaicl_lib.zoo.backbones import fetched
 
 
 class _ConvolutionMap(nn.Module):
@@ -54,11 +55,7 @@ class _TextSide(nn.Module):
 
 
 def _from_open_clip(network: Any, tokenizer: Callable[[list[str]], Tensor], *, name: str = "open_clip", **facts: Any) -> PairModel:
-    """A model made by open_clip, with its text side. Facts are `size`, `mean` and `std`, instead of those that the network brings.
-
-    Raises:
-        InputError: an image tower that is neither a vision transformer that can be opened nor one of CLIP's ResNets.
-    """
+    """A model made by open_clip, with its text side. Facts are `size`, `mean` and `std`, instead of those that the network brings."""
     visual = network.visual
     found = getattr(visual, "image_size", None) or visual.trunk.pretrained_cfg["input_size"][-1]
     size = found[0] if isinstance(found, tuple) else found
@@ -87,10 +84,8 @@ def load_open_clip(name: str, device: str | torch.device = "auto", *, file: str 
     Raises:
         InputError: package not installed, unknown names, no network, or a file that does not fit.
     """
-    try:
+    with needing("expected open_clip for open_clip/..., got none; pip install open_clip_torch, or xaicl_lib[clip]"):
         import open_clip
-    except ImportError as error:
-        raise InputError("expected open_clip for open_clip/..., got none; pip install open_clip_torch, or xaicl_lib[clip]") from error
     target, (_, own, tag) = resolve_device(device), (*name.split("/"), "")[:3]
     if own not in open_clip.list_models():
         raise InputError(f"unknown model 'open_clip/{own}'; there are: {shorten(open_clip.list_models())}")
@@ -99,12 +94,8 @@ def load_open_clip(name: str, device: str | torch.device = "auto", *, file: str 
         raise InputError(
             f"unknown weights {tag!r} of 'open_clip/{own}'; there are: {shorten(tags)}; or give file= with weights of your own"
         )
-    try:
-        network = open_clip.create_model(own, pretrained=None if file else tag).eval()
-        tokenizer = open_clip.get_tokenizer(own)
-    except (OSError, RuntimeError, ValueError) as error:  # what the package raises without a network
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{name} cannot be had: {reason}; without a network give load_model({name!r}, file=PATH) its weights") from error
+    network = fetched(name, lambda: open_clip.create_model(own, pretrained=None if file else tag).eval())
+    tokenizer = fetched(name, lambda: open_clip.get_tokenizer(own))
     if file is not None:
         fill_from(Path(file), network, name)
     return _from_open_clip(network, tokenizer, name=name).to(target)

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
@@ -30,20 +28,6 @@ def pack(weights: Mapping[str, Weight]) -> tuple[bytes, list[dict[str, Any]]]:
         row["scale"] = None if weight.scale is None else _append(data, weight.scale)
         table.append(row)
     return bytes(data), table
-
-
-def unpack(data: bytes, table: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """The tensors of a weights file in single precision, by name, in the order of the table."""
-
-    def read(offset: int, shape: list[int], kind: str) -> Tensor:
-        flat = np.frombuffer(data, np.dtype(kind).newbyteorder("<"), int(np.prod(shape)), offset)
-        return torch.from_numpy(flat.astype(kind)).view(shape)
-
-    made = {}
-    for row in table:
-        scale = None if row["scale"] is None else read(row["scale"], row["shape"][:1], "float32")
-        made[row["name"]] = Weight(read(row["offset"], row["shape"], row["type"]), scale).value
-    return made
 
 
 def _append(data: bytearray, tensor: Tensor) -> int:
@@ -114,21 +98,3 @@ def _dump(card: dict[str, Any]) -> bytes:
     table = "[\n" + ",\n".join(f"   {json.dumps(row)}" for row in rows) + "\n  ]"
     text = json.dumps({**card, "weights": {**card["weights"], "tensors": "@"}}, indent=1)
     return (text.replace('"@"', table) + "\n").encode()
-
-
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The card and the weights of a bundle, whose checksums were found right.
-
-    Raises:
-        InputError: no bundle there, one of another format, or a file that is not the one it was.
-    """
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if card["format"] != FORMAT:
-            raise InputError(f"expected a bundle of format {FORMAT} in {str(folder)!r}, got {card['format']!r}")
-        for entry in (*card["graphs"].values(), card["weights"]):
-            if hashlib.sha256((folder / Path(entry["file"]).name).read_bytes()).hexdigest() != entry["sha256"]:
-                raise InputError(f"{entry['file']} in {str(folder)!r} is not the file that was exported: changed or damaged")
-        return card, unpack((folder / WEIGHTS_FILE).read_bytes(), card["weights"]["tensors"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"expected an exported bundle in {str(folder)!r}: {type(error).__name__} {error}") from error

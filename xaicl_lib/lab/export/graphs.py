@@ -74,11 +74,7 @@ class Network(nn.Module):
 def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str, Function]:
     """All functions by the names of their graphs; those of side b only where it differs.
 
-    Args:
-        network: of the model.
-        size: of the images.
-        relus: whether there are any, and so guided gradients.
-        cells: whether what each cell adds to the embedding is, of a head that has to be asked with whole maps.
+    `relus` says whether there are any, and so guided gradients; `cells` whether to ask a head with whole maps for what each cell adds.
     """
     x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
