@@ -275,8 +275,8 @@ def beyond_seeds(
                 seen = "" if backbone == WHOLE else ", seen" if sign < 0 and backbone == base else ", unseen"
                 facts = {"twin": twin.removeprefix(f"{base}_") + seen, "metric": metric}
                 rows.append({**facts, **_beyond(sign * wide.loc[twin], sign * wide.loc[base], list(true))})
-    facts = ["twin", "metric", "mean", "low", "high", "ordered", "named", "null", "seeds"]
-    return pd.DataFrame(rows, columns=facts).sort_values("twin", kind="stable", ignore_index=True)
+    columns = ["twin", "metric", "mean", "low", "high", "ordered", "named", "null", "seeds"]
+    return pd.DataFrame(rows, columns=columns).sort_values("twin", kind="stable", ignore_index=True)
 
 
 def dose_response(table: pd.DataFrame) -> pd.DataFrame:
