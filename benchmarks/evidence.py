@@ -95,6 +95,8 @@ RUNS = (
     Run("twins_seeds", ("twins.py",), (*SCENES[:1], *SCENES[2:]), 5, "seed", given=("--seeds", "5"), stored=False, apart=False, needs=""),
     Run("seeds", ("seeds.py",), (SCENES[0], *LEFT_OUT, *DOSED), 3, "seed", given=("--seeds", "1", "2", "3"), stored=False,
         apart=False, needs=""),
+    Run("marks", ("marks.py",), ("stickers_0", "stickers_50", "stickers_95"), 3, "seed", given=("--seeds", "1", "2", "3"), stored=False,
+        apart=False, needs=""),
     Run("cells", ("cells.py",), (*SCENES[:3], "simclr", "barlow_twins", "supervised"), 64, given=("-n", "64"), stored=False, apart=False),
     Run("search", ("search.py",), ("apart", "links", "measured", "words", "weights"), 80, who="part", given=("-n", "80"), stored=False,
         apart=False, needs=""),

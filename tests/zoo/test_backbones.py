@@ -73,7 +73,7 @@ def test_files_of_weights(tmp_path) -> None:
 def test_names_and_networks_that_do_not_do(monkeypatch) -> None:
     with pytest.raises(InputError, match=r"unknown model 'torchvision/resnet5'; there are: resnet50, .*altogether"):
         load_model("torchvision/resnet5")
-    monkeypatch.setattr(backbones, "_fetched", lambda name, address, make: nn.Sequential(nn.Linear(1, 1)))
+    monkeypatch.setattr(backbones, "fetched", lambda name, address, make: nn.Sequential(nn.Linear(1, 1)))
     with pytest.raises(InputError, match=r"whose last map is known, got torchvision/vit_b_16 of 0; PairModel\.from_module"):
         load_model("torchvision/vit_b_16")
 
@@ -154,7 +154,7 @@ def test_images_of_other_sizes(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["crossvit_tiny_240", "coat_lite_tiny", "volo_d1_224"])
 def test_what_cannot_be_opened_is_one_line(name, monkeypatch) -> None:
     timm = pytest.importorskip("timm")
-    monkeypatch.setattr(backbones, "_fetched", lambda label, address, make: timm.create_model(name, pretrained=False, num_classes=0).eval())
+    monkeypatch.setattr(backbones, "fetched", lambda label, address, make: timm.create_model(name, pretrained=False, num_classes=0).eval())
     with pytest.raises(InputError, match=rf"expected a network that pools .* timm/{name}; give PairModel features=") as caught:
         load_model(f"timm/{name}")
     assert "\n" not in str(caught.value)
