@@ -103,9 +103,10 @@ Its traps:
 """
 OTHER_PAIRS = """## With other pairs
 
-The public pairs are one draw of many. The same methods on pairs of other seeds, which models confirm for themselves as they do the public
-ones; behind each public mean its interval. Of two draws of one size, that of the first holds the mean of the second in five cases of
-six, if nothing but the draw differs:
+The public pairs are one draw of many. The same methods on pairs of other seeds, which models confirm for themselves as they do the
+public ones; behind each public mean is its interval. Of two draws of one size the interval of the first holds the mean of the second in
+five cases of six, if nothing but the draw differs. The rows of a seed share their pairs, so that a draw which is a little harder shows
+in all of them:
 
 """
 OTHERS = """
