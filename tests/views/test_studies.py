@@ -33,6 +33,8 @@ def test_dots_stand_where_the_table_says() -> None:
     assert -0.1 < low < 0.1, "room for the lowest end of an interval, and little more"
     assert 0.9 < high < 1
     assert "y, simclr: 0.20 (0.10 to 0.30)" in _dots_alt(TABLE, rows="kind", series="model", what="Shares.")
+    doses = dots_figure(TABLE.assign(kind=[0.5, 2.0, 0.5]), rows="kind", series="model", title="share")
+    assert (doses.layout.yaxis.type, doses.layout.yaxis.categoryarray) == ("category", ("2.0", "0.5")), "a line for each number"
 
 
 def test_a_menu_shows_one_choice_at_a_time() -> None:
