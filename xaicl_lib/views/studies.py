@@ -104,7 +104,7 @@ def dots_figure(
         figure.add_trace(go.Scatter(**place, mode="lines", line=DOTTED, name=reference_name, hoverinfo="skip"))
     lines = textwrap.wrap(title, TITLE)
     figure.update_xaxes(**GRID, title="<br>".join(lines), range=bounds)
-    figure.update_yaxes(type="category", fixedrange=True, showgrid=False, categoryorder="array", categoryarray=[str(n) for n in names][::-1])
+    figure.update_yaxes(type="category", fixedrange=True, showgrid=False, categoryorder="array", categoryarray=[*map(str, names[::-1])])
     legend = -(-len(figure.data) // 2) * 20 + 16 * (len(lines) - 1)  # two in a line on a phone
     height = 70 + legend + len(names) * max(34, 13 * len(colours))
     margin = {"l": _left([str(n) for n in names]), "r": 12, "t": 10, "b": 50 + legend}
