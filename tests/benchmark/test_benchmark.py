@@ -272,6 +272,8 @@ def test_the_page_tells_how_far_other_pairs_move_a_mean(tmp_path) -> None:
     assert public.startswith("0.295 (0.2"), "interval behind the mean"
     assert (one, two.split(" |")[0]) == ("0.295", "0.695")
     assert f"Here it does in {len(METRICS)} cases of {2 * len(METRICS)}." in leaderboard_page(tmp_path)
+    (tmp_path / "seed-3").mkdir()
+    assert len(METRICS) == leaderboard_page(tmp_path).count("| 0.295 | 0.695 |"), "a folder without results yet adds no column"
     (tmp_path / "seed-2" / "edges.json").unlink()
     of([0.5] * 20, 2, "centre").save(tmp_path / "seed-2" / "centre.json")
     assert "With other pairs" not in leaderboard_page(tmp_path), "what has not been run on all draws is left out"

@@ -130,7 +130,7 @@ def leaderboard_page(folder: Path) -> str:
     tables = [line for name in METRICS for line in _ranked(results, name)] if results else ["No results are stored yet."]
     nulls = [f"- *{name}*: {what}." for name, what in NULLS.items() if name in results or not results]
     others = _others({**of_shortcuts, **of_mosaics, **results})
-    drawn = [_stored(part) for part in sorted(folder.glob("seed-*"))]
+    drawn = [found for part in sorted(folder.glob("seed-*")) if (found := _stored(part))]  # of a run that was stopped there is none yet
     moved = _other_pairs(results, drawn) if results and drawn else []
     pairs = [*says, READ, *nulls, *others, "", *(_about(results) if results else []), *tables, *moved]
     return TEXT + "\n".join([*pairs, *_mosaics(of_mosaics), SHORTCUTS, *_shortcuts(of_shortcuts), ""])

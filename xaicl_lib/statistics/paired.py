@@ -196,16 +196,17 @@ def compare(table: pd.DataFrame, metric: str, *, against: Sequence[str] = (), le
     Returns:
         A row for each model and two methods, the one with the better mean first: model, better, worse, difference (mean over pairs of
         better minus worse), low and high (its bootstrap interval over pairs, see `interval`, of each comparison on its own), n,
-        p (corrected for all comparisons of the model, so an interval without 0 alone decides nothing), significant.
+        p (corrected for all comparisons of the model, so an interval without 0 alone decides nothing), significant (as of `decided`).
 
     Raises:
         InputError: a metric or method that is not in the table.
     """
     rows = [
-        (*names, _mean_of(difference), *interval(difference, confidence=1 - level, seed=seed), len(difference), p, p < level)
+        (*names, _mean_of(difference), *interval(difference, confidence=1 - level, seed=seed), len(difference), p)
         for names, difference, p in _compared(table, metric, against)
     ]
-    return pd.DataFrame(rows, columns=["model", "better", "worse", "difference", "low", "high", "n", "p", "significant"])
+    found = pd.DataFrame(rows, columns=["model", "better", "worse", "difference", "low", "high", "n", "p"])
+    return found.assign(significant=decided(found, level))
 
 
 def _mean_of(values: np.ndarray) -> float:
