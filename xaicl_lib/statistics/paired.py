@@ -259,6 +259,12 @@ def _verdict(difference: float, sure: bool) -> str:
     return "undecided" if not sure else "holds" if difference > 0 else "contrary"
 
 
+def _is_decided(difference: np.ndarray, p: float) -> bool:
+    """`decided` of one comparison; most of those that no test decides would wait for an interval in vain."""
+    low, high = interval(difference) if p < 0.05 else (0.0, 0.0)
+    return low > 0 or high < 0
+
+
 def verdicts(table: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     """How many methods are significantly better, and how many worse, than each control: what a metric says of a model's maps at all.
 
@@ -270,7 +276,7 @@ def verdicts(table: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     """
     rows = []
     for metric in dict.fromkeys(table["metric"]):
-        tested = [(*names, p < 0.05) for names, _, p in _compared(table, metric, controls)]  # without intervals, which nobody asks for
+        tested = [(*names, _is_decided(difference, p)) for names, difference, p in _compared(table, metric, controls)]
         found = pd.DataFrame(tested, columns=["model", "better", "worse", "significant"])
         for model, part in found.groupby("model", sort=False):
             sure = part[part["significant"]]
