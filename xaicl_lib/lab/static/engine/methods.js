@@ -21,7 +21,7 @@ import { normal, uniform } from "./random.js";
 
 const PAPER = { side: 224, window: 64, stride: 8 };
 const BLENDS = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
-const IMAGES = 8; // in flight: more gain nothing, and a run can be cancelled between batches
+export const IMAGES = 8; // in flight: more gain nothing, and a run can be cancelled between batches
 const WHOLE = { index: 0, of: 1 };
 const PAIRS = 2; // likewise, of gradients
 const VANISHING = "score 1: the cosine is at its maximum, where its gradients vanish; maps made from gradients hold rounding noise only";

@@ -22,9 +22,10 @@ import { InputError } from "./errors.js";
 /**
  * @param {Bundle} bundle checked and read
  * @param {any} ort the module of onnxruntime-web
+ * @param {"wasm" | "webgpu"} [provider] where images become embeddings; gradients are for the processor
  * @returns {Net}
  */
-export function makeNet({ card, graphs, weights }, ort) {
+export function makeNet({ card, graphs, weights }, ort, provider = "wasm") {
   const sessions = new Map();
   const count = { forwards: 0, backwards: 0 };
   const bytes = new Uint8Array(weights.buffer);
@@ -33,7 +34,8 @@ export function makeNet({ card, graphs, weights }, ort) {
     if (!sessions.has(name)) {
       if (!graphs.has(name)) throw new InputError(`${card.name} has no graph ${name}`);
       const externalData = [{ path: card.weights.file, data: bytes }];
-      const options = { executionProviders: ["wasm"], externalData, logSeverityLevel: 3 };
+      const executionProviders = [name.startsWith("encode") ? provider : "wasm"];
+      const options = { executionProviders, externalData, logSeverityLevel: 3 };
       sessions.set(name, ort.InferenceSession.create(graphs.get(name), options));
     }
     return sessions.get(name);

@@ -2,7 +2,8 @@
  * A module worker that explains pairs, so that the page stays alive. One thing at a time; what arrives meanwhile waits.
  *
  * In:  {id, type: "load", base, elsewhere?} or {id, type: "load", files}      a bundle; `base` is an absolute address of this host,
- *                                                                             of another one only with `elsewhere: true`
+ *                                                                             of another one only with `elsewhere: true`; `gpu`
+ *                                                                             besides: by WebGPU, see gpu.js, or an error
  *      {id, type: "run", model, method, options, a, b, part?}                 `model`: the id of its "load"; a, b: RGB in [0, 1], [3 h w];
  *                                                                             part: {index, of}, see methods.js
  *      {id, type: "corpus", model, method, options, image, corpus, foil}      towards a corpus, away from a foil, both lists of images
@@ -20,12 +21,16 @@
 import { download, fetchBundle, openBundle } from "./bundle.js";
 import { explainCorpus } from "./corpus.js";
 import { InputError } from "./errors.js";
+import { expectGpu, onGpu } from "./gpu.js";
 import { explain } from "./methods.js";
 import { makeNet } from "./net.js";
 import { embed, explainWords } from "./texts.js";
 
-const RUNTIME = "ort.wasm.bundle.min.mjs";
-const BINARY = "ort-wasm-simd-threaded.wasm";
+// The runtime and its binary: the second can ask a graphics processor, and needs a newer browser.
+const RUNTIMES = {
+  wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"],
+  webgpu: ["ort.jspi.bundle.min.mjs", "ort-wasm-simd-threaded.jspi.wasm"],
+};
 const BINARY_LIMIT = 64e6; // bytes
 const AWAKE = 2; // models; each takes tens of MB when all of its graphs have run
 const here = (file) => new URL(`../${file}`, import.meta.url).href;
@@ -35,7 +40,7 @@ const nets = new Map();
 const recent = new Set(); // ids of models, the last one asked at the end
 const running = new Map(); // ids to what cancels them
 let last = Promise.resolve();
-let runtime = null;
+const runtimes = new Map(); // by their names above
 
 self.onmessage = ({ data }) => {
   if (data.type === "cancel") return running.get(data.target)?.abort();
@@ -65,16 +70,17 @@ function told(error) {
   return `the computation failed: ${String(error?.message ?? error).split("\n")[0].slice(0, 300)}`;
 }
 
-async function load({ id, base, files, elsewhere = false }, progress, signal) {
+async function load({ id, base, files, elsewhere = false, gpu = null }, progress, signal) {
   const began = performance.now();
   if (base !== undefined) {
     const url = new URL(base, self.location.href);
     if (!/^https?:$/.test(url.protocol)) throw new InputError("expected an address that begins with https:// or http://");
     if (url.origin !== self.location.origin && !elsewhere) throw new InputError("this address is on another host");
   }
-  const ort = await start(progress(true), signal);
+  if (gpu) await expectGpu(gpu);
+  const ort = await start(gpu ? "webgpu" : "wasm", progress(true), signal);
   const bundle = base === undefined ? await openBundle(files, progress(true)) : await fetchBundle(new URL(base, self.location.href).href, progress(true), signal);
-  const net = makeNet(bundle, ort);
+  const net = gpu ? await onGpu(bundle, ort, gpu) : makeNet(bundle, ort);
   await nets.get(id)?.release();
   nets.set(id, net);
   const { tensors, ...weights } = bundle.card.weights;
@@ -114,22 +120,23 @@ async function unload({ model }) {
   return { unloaded: nets.delete(model) };
 }
 
-/** onnxruntime-web, started once. */
-async function start(onProgress, signal) {
+/** onnxruntime-web, each runtime started once. */
+async function start(name, onProgress, signal) {
   if (typeof WebAssembly !== "object") throw new InputError("this browser has no WebAssembly, which the computation needs");
-  if (!runtime) {
-    const binary = await fetchBinary(onProgress, signal);
-    const ort = await import(here(RUNTIME));
+  if (!runtimes.has(name)) {
+    const [script, file] = RUNTIMES[name];
+    const binary = await fetchBinary(file, onProgress, signal);
+    const ort = await import(here(script));
     Object.assign(ort.env.wasm, { wasmBinary: binary, numThreads: 1, proxy: false });
     ort.env.logLevel = "error";
-    runtime = ort;
+    runtimes.set(name, ort);
   }
-  return runtime;
+  return runtimes.get(name);
 }
 
 /** The binary, packed by gzip or not: some hosts unpack it on the way. */
-async function fetchBinary(onProgress, signal) {
-  const data = await download(here(`${BINARY}.gz`), BINARY_LIMIT, (bytes) => onProgress(bytes, Math.max(bytes, 3.7e6)), signal);
+async function fetchBinary(file, onProgress, signal) {
+  const data = await download(here(`${file}.gz`), BINARY_LIMIT, (bytes) => onProgress(bytes, Math.max(bytes, 3.7e6)), signal);
   const packed = data[0] === 0x1f && data[1] === 0x8b;
   if (!packed) return data.buffer;
   const stream = new Blob([data]).stream().pipeThrough(new DecompressionStream("gzip"));

@@ -119,7 +119,8 @@ function said(lab, made) {
 function effort(made) {
   const took = made.reduce((sum, one) => sum + (one.result.seconds ?? 0), 0);
   const passes = made.reduce((sum, one) => sum + (one.result.forwards ?? 0), 0);
-  return `Computed in this browser in ${seconds(took)}${passes ? `, ${passes} passes through the network` : ""}.`;
+  const device = made.map((one) => one.result.device).find(Boolean);
+  return `Computed in this browser in ${seconds(took)}${passes ? `, ${passes} passes through the network` : ""}${device ? `, ${device}` : ""}.`;
 }
 
 function remember({ trail, element, state }, score) {

@@ -1,4 +1,5 @@
-// Several workers on one run: each hides its share of the places, and the maps, zero elsewhere, are added up.
+// Several workers on one run: each hides its share of the places, and the maps, zero elsewhere, are added up. Where a graphics processor was
+// found to be faster than all of them, it does such a run alone.
 
 import { Cancelled, connect } from "./client.js";
 import { METHODS } from "../engine/methods.js";
@@ -8,9 +9,17 @@ const MOST = 4; // each holds a network of its own
 export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
   const first = connect(url);
   let helpers = Array.from({ length: Math.min(MOST, cores) - 1 }, () => connect(url)); // a worker starts when it is first asked
+  const gpu = graphics(url);
 
   async function run({ model, source, ...request }, options) {
-    if (!helpers.length || request.type || !METHODS[request.method]?.splits) return first.run({ model, ...request }, options);
+    if (request.type || !METHODS[request.method]?.splits) return first.run({ model, ...request }, options);
+    const made = (await gpu.run({ model, ...request }, options)) ?? (await byCores({ model, source, request }, options));
+    gpu.prepare(model, { ...source, gpu: { cores: 1 + helpers.length } }); // now that no core is busy
+    return made;
+  }
+
+  async function byCores({ model, source, request }, options) {
+    if (!helpers.length) return first.run({ model, ...request }, options);
     try {
       return await together({ model, source, request }, options);
     } catch (error) {
@@ -37,8 +46,33 @@ export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
     return { ...added(await Promise.all(parts)), seconds: (performance.now() - began) / 1000 };
   }
 
-  const stop = () => [first, ...helpers].forEach((one) => one.stop());
+  const stop = () => [first, ...helpers, gpu].forEach((one) => one.stop());
   return { load: first.load, isLoaded: first.isLoaded, run, stop };
+}
+
+// A worker for the graphics processor. What it once failed at, such as a device that was lost, it is not asked again.
+function graphics(url) {
+  let worker = globalThis.navigator?.gpu ? connect(url) : null;
+
+  function stop() {
+    worker?.stop();
+    worker = null;
+  }
+
+  // Nothing, if it is not known to be faster.
+  async function run({ model, ...request }, options) {
+    if (!worker?.isLoaded(model)) return null;
+    try {
+      return { ...(await worker.run({ model, ...request }, options)), device: "by WebGPU" };
+    } catch (error) {
+      if (error instanceof Cancelled || options.signal?.aborted) throw error;
+      stop();
+      return null;
+    }
+  }
+
+  const prepare = (model, source) => worker?.load(model, source).catch(stop);
+  return { run, prepare, stop };
 }
 
 const sum = (values) => values.reduce((all, one) => all + one, 0);
