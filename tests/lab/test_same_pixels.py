@@ -16,7 +16,6 @@ from PIL import Image, features
 
 from tests import made_profiles as made
 from tests.check_pages import FLAGS, _find_chromium
-from tests.images.test_colour_profiles import avif_with, gamma_chunk, primaries_chunk, with_chunks
 from xaicl_lib import load_model
 from xaicl_lib.images import SAMPLES, open_photo
 
@@ -87,8 +86,6 @@ def files() -> dict[str, bytes]:
         for name, profile in profiles.items()
         if kind != "AVIF" or (features.check("avif") and name != "of inks")  # Chromium refuses that AVIF
     }
-    if features.check("avif"):
-        made_ |= {f"AVIF with codes {codes}": avif_with(*codes).fp.getvalue() for codes in ((12, 13), (1, 1), (9, 14), (1, 8))}
     return made_ | {
         "P3, a quarter turned": encoded(photo, "JPEG", icc_profile=made.DISPLAY_P3, exif=turned),
         "said in EXIF alone": encoded(photo, "JPEG", exif=camera),
@@ -101,15 +98,8 @@ def files() -> dict[str, bytes]:
         "grey, transparent": encoded(Image.merge("LA", (grey, clear.getchannel("A"))), "PNG", icc_profile=made.GREY_18),
         "grey of 16 bits": encoded(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "PNG", icc_profile=made.GREY_18),
         "inks without a profile": encoded(photo.convert("CMYK"), "JPEG", quality=92),
-        "PNG with a gamma": with_chunks(photo, gamma_chunk(1.8)).fp.getvalue(),
-        "PNG with a gamma and primaries": with_chunks(photo, gamma_chunk(2.2), primaries_chunk(made.P3)).fp.getvalue(),
-        "PNG with primaries alone": with_chunks(photo, primaries_chunk(made.P3)).fp.getvalue(),
-        "PNG with codes of P3": with_chunks(photo, (b"cICP", bytes([12, 13, 0, 1]))).fp.getvalue(),
-        "PNG with codes of television": with_chunks(photo, (b"cICP", bytes([9, 14, 0, 1]))).fp.getvalue(),
-        "PNG with codes that say nothing": with_chunks(photo, (b"cICP", bytes([2, 2, 0, 1]))).fp.getvalue(),
         "wider than what is worked on": encoded(noise(4501, 200), "PNG"),
         "higher than what is worked on": encoded(noise(120, 4400), "PNG"),
-        "PNG said to be sRGB": with_chunks(photo, (b"sRGB", b"\0"), gamma_chunk(1.8)).fp.getvalue(),
     }
 
 

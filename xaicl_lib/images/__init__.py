@@ -24,7 +24,7 @@ from xaicl_lib.augment import luma
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.images.arrays import is_tiff, stored_array
 from xaicl_lib.images.bit_depth import eight_bits, note_dark_colour
-from xaicl_lib.images.colour_profiles import codes_of, to_srgb
+from xaicl_lib.images.colour_profiles import to_srgb
 from xaicl_lib.images.formats import SUFFIXES, readable, stated_size
 from xaicl_lib.images.notes import each_once, note
 from xaicl_lib.squares import FITS, square
@@ -223,9 +223,7 @@ def _upright(image: Image.Image, what: str) -> Image.Image:
     _check_size(image.size, what)
     if image.mode == "F":
         raise ValueError("32-bit float pixels have no agreed range")
-    codes = codes_of(image)
     pixels = ImageOps.exif_transpose(image)
-    pixels.info |= {"cicp": codes} if codes else {}
     if image.mode.startswith("I"):  # deep grey, which Pillow would clip rather than scale
         pixels = eight_bits(pixels, image)
     note_dark_colour(pixels, image)
