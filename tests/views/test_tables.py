@@ -18,6 +18,11 @@ def test_tables_round_to_their_digits_and_keep_whole_texts() -> None:
     assert two.startswith('<div class="xaicl-table">')
 
 
+def test_there_is_no_zero_below_zero() -> None:
+    text = Table(pd.DataFrame({"drop": [-0.001, -0.006, 0.001]}))._repr_html_()
+    assert re.findall(r"<td>(-?0\.\d+)", text) == ["0.00", "-0.01", "0.00"]
+
+
 def test_a_p_is_never_zero_and_a_cell_may_have_small_lines() -> None:
     frame = pd.DataFrame(
         {"p": [0.0004, 1.0], "p, edges": [0.0499, float("nan")], "share": [0.0004, 1], "says": [f"a{BREAK}b < c{BREAK}d", "e"]}

@@ -41,7 +41,7 @@ def agreement(model: PairModel, network: Callable[[Tensor], Tensor], pair: Pair,
         "embeddings differ by (share)": f"{apart:.0e}" if apart else "none",
         "score": f"{made.score.item():.3f}",
         "of it by cells": f"{(made.score - made.residual).item():.3f}",
-        "of it residual": f"{round(made.residual.item(), 3) + 0.0:.3f}",
+        "of it residual": f"{made.residual.item():z.3f}",
     }
     return pd.DataFrame({"found": said}).rename_axis("asked")
 

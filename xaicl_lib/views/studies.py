@@ -28,7 +28,7 @@ def _left(names: Sequence[str]) -> int:
 
 def _short(value: float, digits: int) -> str:
     """A number for a narrow cell: no -0.00, and no zero before the point."""
-    text = f"{round(value, digits) + 0.0:.{digits}f}"
+    text = f"{value:z.{digits}f}"
     return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
 
 
@@ -153,12 +153,12 @@ def _dots_alt(table: pd.DataFrame, *, rows: str, series: str, what: str) -> str:
 
 
 def _dot(row: pd.Series, rows: str, series: str, digits: int = 2) -> str:
-    return f"{row[rows]}, {row[series]}: {row['mean']:.{digits}f}{_within(row['low'], row['high'], digits)}"
+    return f"{row[rows]}, {row[series]}: {row['mean']:z.{digits}f}{_within(row['low'], row['high'], digits)}"
 
 
 def _within(low: float, high: float, digits: int) -> str:
     """An interval to read; nothing where there were too few for one."""
-    return f" ({low:.{digits}f} to {high:.{digits}f})" if low == low and high == high else ", too few for an interval"
+    return f" ({low:z.{digits}f} to {high:z.{digits}f})" if low == low and high == high else ", too few for an interval"
 
 
 def matrix_figure(

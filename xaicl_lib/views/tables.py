@@ -51,7 +51,7 @@ class Table:
         chances = {name: said_p for name in frame.select_dtypes("float") if str(name).split(",")[0] == "p"}
         with pd.option_context("display.max_colwidth", None):
             text = frame.to_html(
-                index=False, border=0, justify="left", float_format=lambda v: f"{v:.{self.digits}f}", na_rep="", formatters=chances
+                index=False, border=0, justify="left", float_format=lambda v: f"{v:z.{self.digits}f}", na_rep="", formatters=chances
             )
         text = re.sub(f"{BREAK}([^<]*)", lambda found: f"<small>{found[1].replace(BREAK, '<br>')}</small>", text)
         return f'<div class="xaicl-table">{text}</div>'
