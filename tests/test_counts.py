@@ -13,8 +13,8 @@ from xaicl_lib.evaluation.sources import TOP
 
 # What each number is at most. Whoever makes one smaller writes it here, so that it stays so.
 CEILINGS = {
-    "lines of Python": 32_662,
-    "public functions and classes": 744,
+    "lines of Python": 32_150,
+    "public functions and classes": 741,
     "imports of the median notebook": 3,
     "circles of files": 0,
     "circles of folders": 0,

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def chosen_jobs(jobs: int | None) -> int:
     return jobs
 
 
-def spawned(job: Job) -> subprocess.Popen[bytes]:
+def _spawned(job: Job) -> subprocess.Popen[bytes]:
     """A process for a job: Python started anew, behind the guard."""
     return subprocess.Popen(
         [*COMMAND, *job.arguments], env=dict(job.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -90,7 +90,7 @@ def spawned(job: Job) -> subprocess.Popen[bytes]:
 
 
 def side_by_side(
-    jobs: Sequence[Job], at_once: int, *, ceiling: float = CEILING, patience: float = PATIENCE, start: Callable[[Job], Any] = spawned
+    jobs: Sequence[Job], at_once: int, *, ceiling: float = CEILING, patience: float = PATIENCE
 ) -> Generator[Outcome, None, None]:
     """Run jobs, at most `at_once` at a time, in their order; yields how each ended, as it ends. Whatever still runs ends with the iterator.
 
@@ -99,14 +99,13 @@ def side_by_side(
         at_once: processes at a time.
         ceiling: seconds by the clock after which a job is ended.
         patience: seconds of next to no processor time and no reading or writing after which a job is ended.
-        start: what makes a process of a job, as `subprocess.Popen` does.
     """
     waiting, running, news = list(jobs), list[_Process](), _News(len(jobs))
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                running.append(_Process(job, start(job)))
+                running.append(_Process(job, _spawned(job)))
             time.sleep(0.1)
             for process in list(running):
                 if (outcome := process.look(ceiling, patience)) is not None:
@@ -125,7 +124,7 @@ class _Process:
     """A job under way; ended by `end`."""
 
     job: Job
-    child: Any
+    child: Any  # a Popen with pipes
     started: float = field(default_factory=time.monotonic)
     told: dict[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
@@ -244,7 +243,7 @@ class _News:
 
 def guarded(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
     """Run one such process to its end: its exit code and all that it said."""
-    child = spawned(Job("", tuple(arguments), environment))
+    child = _spawned(Job("", tuple(arguments), environment))
     try:
         assert child.stdout is not None
         said = child.stdout.read().decode(errors="replace")

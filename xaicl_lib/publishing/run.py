@@ -10,11 +10,9 @@ import re
 import shutil
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,6 @@ from filelock import FileLock, Timeout
 from xaicl_lib.errors import InputError, NotebookError, require, unknown
 from xaicl_lib.evaluation.sources import code_digest, imported
 from xaicl_lib.files import written_whole
-from xaicl_lib.publishing.forkserver import ForkServer
-from xaicl_lib.publishing.guard import COMMAND
 from xaicl_lib.publishing.pool import (
     CEILING,
     MARK,
@@ -38,13 +34,11 @@ from xaicl_lib.publishing.pool import (
     before,
     chosen_jobs,
     side_by_side,
-    spawned,
     surroundings,
 )
 
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout: the notebooks and the book's prose are not part of the installed package
 PROFILES = ("quick", "full")
-FIRSTS = "xaicl_lib.publishing.firsts"
 RESULT = re.compile(r"results/([\w-]+)\.parquet|stored\(\s*\"([\w-]+)\"")
 
 
@@ -74,8 +68,7 @@ def run_notebooks(
 ) -> list[Path]:
     """Executed copies of clean notebooks in `out`, with a `manifest.json` beside them.
 
-    Each notebook runs in a process of its own with one thread, several side by side, those that took longest before first. On Linux these
-    processes are forked from one that has imported what the notebooks share, unless `XAICL_FORK=0` is in the environment. One that was
+    Each notebook runs in a process of its own with one thread, several side by side, those that took longest before first. One that was
     executed before is kept if neither it, its parameters, the library nor the versions of Python and torch changed. A run that was
     stopped goes on where it was. All are tried; those that fail are named at the end.
 
@@ -101,8 +94,8 @@ def run_notebooks(
     at_once, target = chosen_jobs(jobs), Path(out)
     with _alone_in(target):
         kept, todo = _sorted_out(plans, target)
-        failures, shared = _execute(todo, target, min(at_once, max(1, len(todo))), timeout, patience)
-        _print_table(plans, kept, _read_manifest(target), {failure.job.name for failure in failures}, shared)
+        failures = _execute(todo, target, min(at_once, max(1, len(todo))), timeout, patience)
+        _print_table(plans, kept, _read_manifest(target), {failure.job.name for failure in failures})
     if failures:
         raise _NotebooksFailed("\n".join([f"{len(failures)} of {len(plans)} notebooks failed", *map(_failure, failures)]))
     return [target / plan.path.name for plan in plans]
@@ -227,17 +220,14 @@ def _is_good(plan: _Notebook, out: Path, noted: Mapping[str, Any]) -> bool:
     return final.is_file() and hashlib.sha256(final.read_bytes()).hexdigest() == noted.get("executed_sha256")
 
 
-def _execute(plans: Sequence[_Notebook], out: Path, at_once: int, timeout: float, patience: float) -> tuple[list[Outcome], float]:
-    """Execute notebooks, note each in the manifest as it ends; those that failed, and processor seconds of what they shared."""
+def _execute(plans: Sequence[_Notebook], out: Path, at_once: int, timeout: float, patience: float) -> list[Outcome]:
+    """Execute notebooks and note each in the manifest as it ends: those that failed."""
     failures = []
     by_name = {plan.path.stem: plan for plan in plans}
     with tempfile.TemporaryDirectory(dir=out, prefix=".running-", ignore_cleanup_errors=True) as scratch:
         environment = _kernel(Path(scratch))
         jobs = [_job(plan, Path(scratch), environment) for plan in plans]
-        with (
-            _starting(plans, environment) as (start, shared),
-            closing(side_by_side(jobs, at_once, ceiling=timeout, patience=patience, start=start)) as outcomes,
-        ):
+        with closing(side_by_side(jobs, at_once, ceiling=timeout, patience=patience)) as outcomes:
             for outcome in outcomes:
                 name = outcome.job.name
                 if outcome.problem is None:
@@ -246,43 +236,7 @@ def _execute(plans: Sequence[_Notebook], out: Path, at_once: int, timeout: float
                 else:
                     failures.append(outcome)
                     print(f"{name}: failed after {outcome.seconds:.0f} s", flush=True)
-            return failures, shared()
-
-
-@contextmanager
-def _starting(plans: Sequence[_Notebook], environment: Mapping[str, str]) -> Iterator[tuple[Callable[[Job], Any], Callable[[], float]]]:
-    """How a job starts, and how many processor seconds all shared: forked where that is possible and pays, otherwise Python anew."""
-    if len(plans) < 2 or sys.platform != "linux" or os.environ.get("XAICL_FORK") == "0":
-        yield spawned, float
-        return
-    with closing(ForkServer(_shared(plans), environment)) as server:
-        if server.refusal:
-            print(f"each notebook starts Python anew: {server.refusal}", flush=True)
-        yield partial(_forked, server), server.processor
-
-
-def _forked(server: ForkServer, job: Job) -> Any:
-    with suppress(OSError):
-        if not server.refusal:
-            return server.start([*COMMAND[2:], *job.arguments])
-    return spawned(job)
-
-
-def _shared(plans: Sequence[_Notebook]) -> list[str]:
-    """Modules that two notebooks or more import."""
-    found = Counter(name for plan in plans for name in {name: None for source in _code(plan.path) for name in _modules(source)})
-    shared = [name for name, times in found.items() if times > 1]
-    return [*shared, *([FIRSTS] if "xaicl_lib" in shared else [])]
-
-
-def _modules(source: str) -> Iterator[str]:
-    """What the import statements of a cell name."""
-    with suppress(SyntaxError):  # the cell itself will say so
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                yield node.module
+    return failures
 
 
 def _job(plan: _Notebook, scratch: Path, environment: Mapping[str, str]) -> Job:
@@ -328,16 +282,14 @@ def _python() -> str:
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
 
 
-def _print_table(plans: Sequence[_Notebook], kept: set[str], manifest: Mapping[str, Any], failed: set[str], shared: float) -> None:
-    """Each notebook with its seconds, by the clock and of the processor, and whether it was kept; `shared` is what it cost once for all."""
+def _print_table(plans: Sequence[_Notebook], kept: set[str], manifest: Mapping[str, Any], failed: set[str]) -> None:
+    """Each notebook with its seconds, by the clock and of the processor, and whether it was kept."""
     print(f"\n{'notebook':<28}{'seconds':>9}{'processor':>11}  ")
     for plan in plans:
         name = plan.path.stem
         noted = {} if name in failed else manifest.get(name, {})
         took = [f"{noted[key]:.0f}" if key in noted else "-" for key in ("seconds", "processor_seconds")]
         print(f"{name:<28}{took[0]:>9}{took[1]:>11}  {'failed' if name in failed else 'kept' if name in kept else 'executed'}")
-    if shared:
-        print(f"{'shared imports':<28}{'':>9}{shared:>11.0f}")
     print(flush=True)
 
 

@@ -1,19 +1,17 @@
 """Executes one notebook by papermill and tells how far it is; called as a process of its own through `guard.py`.
 
-    python -P guard.py worker.py PLAN.json MARK [PID:PIPE]
+    python -P guard.py worker.py PLAN.json MARK
 
 The plan names `source`, `draft` (the executed copy, there only when all went well), `parameters` and `folder` (where the kernel works).
 What it tells goes to standard output, a JSON text a line behind the mark: `{"cell": 3, "of": 20, "line": "x = 1"}` when a cell begins,
 `{"error": ...}` or `{"processor": 12.3}`, seconds with the kernel's, at the end. Like the guard it does not load the library.
-A fork server adds the process that is to be the kernel, and the pipe on which it waits for its order.
 """
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 # What the next imports would load beside what they need, a second and a third of one: a grammar of addresses, a reader of clusters' files.
 if __name__ == "__main__":
@@ -22,7 +20,6 @@ if __name__ == "__main__":
 
 import nbformat
 import papermill
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -49,47 +46,6 @@ class _TellingEngine(NBClientEngine):
 
         nb_man.cell_start = cell_start
         super().execute_managed_notebook(nb_man, kernel_name, **options)
-
-
-class _Ahead:
-    """A process that was forked by this one, held like a `subprocess.Popen`."""
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, pid: int) -> None:
-        self.pid, self.returncode = pid, cast("int | None", None)
-
-    def poll(self, options: int = os.WNOHANG) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
-        if self.returncode is None and (ended := os.waitpid(self.pid, options))[0]:
-            self.returncode = os.waitstatus_to_exitcode(ended[1])
-        return self.returncode
-
-    def wait(self) -> int | None:
-        """The exit code, when it has ended."""
-        return self.poll(0)
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """End it at once."""
-        self.send_signal(signal.SIGKILL)
-
-
-class _AheadManager(AsyncKernelManager):
-    """Has the process that waits for it be the kernel, where otherwise one is started."""
-
-    async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-        pid, pipe = (int(number) for number in sys.argv.pop(3).split(":"))
-        environment = {**options["env"], "JPY_PARENT_PID": str(os.getpid())}  # with which the kernel sees that this process has ended
-        with open(pipe, "w") as orders:
-            json.dump({"arguments": kernel_cmd[3:], "environment": environment, "folder": options.get("cwd", os.getcwd())}, orders)
-        local: Any = self.provisioner
-        local.process, local.pid, local.pgid = _Ahead(pid), pid, pid
-        self._reconcile_connection_info(local.connection_info)
 
 
 def _numbered(notebook: nbformat.NotebookNode) -> dict[int, int]:
@@ -123,9 +79,8 @@ class _Ended(Exception):
 
 def _execute(plan: dict[str, Any]) -> None:
     """Execute the notebook of a plan; the draft is complete or not there."""
-    ahead = {"kernel_manager_class": _AheadManager} if any(sys.argv[3:]) else {}
     done = papermill.execute_notebook(
-        plan["source"], plan["draft"], plan["parameters"], engine_name="telling", kernel_name="python3", cwd=plan["folder"], **ahead,
+        plan["source"], plan["draft"], plan["parameters"], engine_name="telling", kernel_name="python3", cwd=plan["folder"],
         progress_bar=False, request_save_on_cell_execute=False, start_timeout=NEVER, execution_timeout=NEVER, iopub_timeout=NEVER,
     )  # fmt: skip
     code = [cell for cell in done.cells if cell.cell_type == "code" and cell.source.strip()]
