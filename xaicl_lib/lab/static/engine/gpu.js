@@ -11,18 +11,17 @@ import { norm, row, sizeOf, tensor } from "./tensors.js";
 const SAME = 1e-5; // the largest difference of two embeddings, as a share of their length
 const ROUNDS = 4; // of which the first prepares; what is imitated is not timed
 
-/** Ends with an error where there is no WebGPU, or one that a program imitates (fine for tests: `imitated`). */
-export async function expectGpu({ imitated = false }) {
-  const adapter = "Suspending" in WebAssembly && (await self.navigator.gpu?.requestAdapter());
-  if (!adapter) throw new InputError("this browser has no WebGPU that the runtime can use");
-  if (adapter.info.isFallbackAdapter && !imitated) throw new InputError("WebGPU is imitated by a program here");
+/** Whether there is a graphics processor that the runtime can use, and not a program that imitates one. */
+export async function hasGpu() {
+  const adapter = "Suspending" in WebAssembly && (await navigator.gpu?.requestAdapter().catch(() => null));
+  return Boolean(adapter) && !adapter.info.isFallbackAdapter;
 }
 
 /**
  * The network on the graphics processor.
  * @param {import("./bundle.js").Bundle} bundle
  * @param {any} ort the module of onnxruntime-web that has WebGPU
- * @param {{cores: number, imitated?: boolean}} asked it must beat so many processor cores, unless it is imitated
+ * @param {{cores: number, imitated?: boolean}} asked it must beat so many processor cores, unless it is imitated, as for tests
  */
 export async function onGpu(bundle, ort, { cores, imitated = false }) {
   const [gpu, cpu] = [makeNet(bundle, ort, "webgpu"), makeNet(bundle, ort)];

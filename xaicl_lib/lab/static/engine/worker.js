@@ -21,7 +21,7 @@
 import { download, fetchBundle, openBundle } from "./bundle.js";
 import { explainCorpus } from "./corpus.js";
 import { InputError } from "./errors.js";
-import { expectGpu, onGpu } from "./gpu.js";
+import { onGpu } from "./gpu.js";
 import { explain } from "./methods.js";
 import { makeNet } from "./net.js";
 import { embed, explainWords } from "./texts.js";
@@ -77,7 +77,6 @@ async function load({ id, base, files, elsewhere = false, gpu = null }, progress
     if (!/^https?:$/.test(url.protocol)) throw new InputError("expected an address that begins with https:// or http://");
     if (url.origin !== self.location.origin && !elsewhere) throw new InputError("this address is on another host");
   }
-  if (gpu) await expectGpu(gpu);
   const ort = await start(gpu ? "webgpu" : "wasm", progress(true), signal);
   const bundle = base === undefined ? await openBundle(files, progress(true)) : await fetchBundle(new URL(base, self.location.href).href, progress(true), signal);
   const net = gpu ? await onGpu(bundle, ort, gpu) : makeNet(bundle, ort);

@@ -2,6 +2,7 @@
 // found to be faster than all of them, it does such a run alone.
 
 import { Cancelled, connect } from "./client.js";
+import { hasGpu } from "../engine/gpu.js";
 import { METHODS } from "../engine/methods.js";
 
 const MOST = 4; // each holds a network of its own
@@ -52,7 +53,7 @@ export function createTeam(url, cores = navigator.hardwareConcurrency || 1) {
 
 // A worker for the graphics processor. What it once failed at, such as a device that was lost, it is not asked again.
 function graphics(url) {
-  let worker = globalThis.navigator?.gpu ? connect(url) : null;
+  let worker = connect(url);
 
   function stop() {
     worker?.stop();
@@ -71,7 +72,11 @@ function graphics(url) {
     }
   }
 
-  const prepare = (model, source) => worker?.load(model, source).catch(stop);
+  async function prepare(model, source) {
+    if (worker && !(await hasGpu())) stop();
+    await worker?.load(model, source).catch(stop);
+  }
+
   return { run, prepare, stop };
 }
 
