@@ -92,8 +92,9 @@ of their places: it says whether yours are the same.
 
 Its traps:
 
-- Edges, things and the middle of the picture tell nothing, for all four cells are photos: maps that never ask what is on the other side,
-  nor what the model makes of it, are right in a quarter of the pairs.
+- Edges, things and the middle of the picture tell little, for all four cells are photos: maps that never ask what is on the other side,
+  nor what the model makes of it, are right in a quarter of the pairs. (Edges in some more of those of one class: the photos that count
+  there have stronger ones.)
 - Who asks the model, but not the other side, may be right more often (*one-sided Grad-CAM*): pairs are chosen where the shared photo
   counts, and a photo that counts here may count anywhere. A method that is not ahead of that row has not shown that it read the pair.
 - The very same photo is found without any model, pixel by pixel (*same pixels*). So the kinds are ranked apart: two photos of one class
@@ -189,7 +190,9 @@ def _of_kind(results: Mapping[str, Result], kind: str) -> list[str]:
     ]
     chances = ["chance", *(f"{table['chance'].mean():.3f}" for table in tables.values()), ""]
     explained = "Means, with ranks in brackets, in the order of relevance rank; milliseconds of processor:"
-    return [f"### {_words(kind).capitalize()}", "", explained, "", *markdown.table(head, [*rows, chances]), ""]
+    beside = _beside_nulls(tables["relevance_rank"])
+    said = f"By relevance rank, {beside[:1].lower()}{beside[1:]}" if beside else ""
+    return [f"### {_words(kind).capitalize()}", "", explained, "", *markdown.table(head, [*rows, chances]), "", said, ""]
 
 
 def _words(name: str) -> str:
@@ -238,4 +241,5 @@ def _named(result: Result) -> str:
 
 
 def _ms(result: Result) -> str:
-    return f"{1000 * pd.Series([cell['cost']['seconds'] for cell in result.cells]).mean():.3g}"
+    mean = 1000 * pd.Series([cell["cost"]["seconds"] for cell in result.cells]).mean()
+    return f"{mean:,.0f}" if mean >= 1000 else f"{mean:.3g}"
