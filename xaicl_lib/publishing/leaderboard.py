@@ -185,10 +185,10 @@ def _of_kind(results: Mapping[str, Result], kind: str) -> list[str]:
     order = tables["relevance_rank"].index
     head = ["method", *map(_words, METRICS), "ms a pair"]
     rows = [
-        [_named(of_kind[one]), *(f"{t.loc[one, 'mean']:.3f} ({t.loc[one, 'rank']})" for t in tables.values()), _ms(of_kind[one])]
+        [_named(of_kind[one]), *(f"{t.loc[one, 'mean']:.2f} ({t.loc[one, 'rank']})" for t in tables.values()), _ms(of_kind[one])]
         for one in order
     ]
-    chances = ["chance", *(f"{table['chance'].mean():.3f}" for table in tables.values()), ""]
+    chances = ["chance", *(f"{table['chance'].mean():.2f}" for table in tables.values()), ""]
     explained = "Means, with ranks in brackets, in the order of relevance rank; milliseconds of processor:"
     beside = _beside_nulls(tables["relevance_rank"])
     said = f"By relevance rank, {beside[:1].lower()}{beside[1:]}" if beside else ""
