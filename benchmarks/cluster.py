@@ -2,11 +2,11 @@
 
     python benchmarks/cluster.py [--workers 1 2 4] [--pairs 32] [--shard 4] [-o results/cost_cluster.parquet]
 
-Run with OMP_NUM_THREADS=1, so that a worker is a core, and with memory kept, as book/evaluations.md says. `efficiency` is processor seconds of
-one process over those of all processes,
-the scheduler's among them, which is what the cluster itself costs; it does not mind company. `speed` is the clock's, the time that
-workers take to start left out; it wants a machine of its own with a core for each. In the last row a worker is killed as soon as a value
-is stored: its seconds are lost to the count, so there is no efficiency, but `same` says whether the table is that of a single process.
+Run with OMP_NUM_THREADS=1, so that a worker is a core, and with memory kept, as book/evaluations.md says. `efficiency` is processor seconds
+of one process over those of all processes, the scheduler's among them, which is what the cluster itself costs; busy neighbours make it
+worse. `speed` is the clock's, the time that workers take to start left out; it wants a core for each worker. In the last row a worker is
+killed as soon as a value is stored: its seconds are lost to the count, so there is no efficiency, but `same` says whether the table is that
+of a single process.
 """
 
 import argparse
