@@ -20,7 +20,7 @@ from xaicl_lib.cli import main
 from xaicl_lib.data.drawing import render
 from xaicl_lib.data.scenes import draw_pairs
 from xaicl_lib.evaluation.fingerprint import model_key
-from xaicl_lib.publishing.leaderboard import _beside_nulls, leaderboard_page
+from xaicl_lib.publishing.leaderboard import _beside_nulls, _named, leaderboard_page
 
 PUBLIC = ["acbae586b054087b", "f2c86ec4ed0e57c4"]  # digests of the first five pairs of two kinds
 SMALL = {"models": ["scenes_simclr"], "kinds": ["one_shared"], "count": 3}
@@ -123,6 +123,19 @@ def test_our_own_and_anyones_method_give_the_same(model) -> None:
     cost = ours.cells[0]["cost"]
     assert (cost["forwards"], cost["backwards"]) == (2, 0)
     assert evaluate_method("input_x_gradient", **SMALL).cells[0]["cost"]["backwards"] == 2
+
+
+def test_a_method_of_ours_takes_parameters() -> None:
+    def largest(model, pair):
+        return explain(model, pair, "interaction_cam", reduction="max")
+
+    ours = evaluate_method("interaction_cam(reduction=max)", **SMALL)
+    assert ours.method == "interaction_cam(reduction=max)"
+    assert ours.table.equals(evaluate_method(largest, **SMALL).table)
+    assert not ours.table.equals(evaluate_method("interaction_cam", **SMALL).table)
+    assert _named(ours) == "`interaction_cam`, max"
+    with pytest.raises(InputError, match=r"unknown method 'cam'.*grad_cam"):
+        evaluate_method("cam(a=1)", **SMALL)
 
 
 def sleeps(model, pair):

@@ -22,8 +22,9 @@ from xaicl_lib.benchmark.scores import scored
 from xaicl_lib.benchmark.suite import COUNT, KINDS, MODELS, NAME, Case, case
 from xaicl_lib.errors import InputError, require, unknown
 from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.method_spec import method_specs
 from xaicl_lib.files import output_file, written_whole
-from xaicl_lib.methods import explain, methods
+from xaicl_lib.methods import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation
 from xaicl_lib.zoo import load_model
@@ -53,8 +54,9 @@ def evaluate_method(
 
     Args:
         method: `fn(model, pair)`, which is given one pair at a time and returns an `Explanation`, (map_a, map_b), or
-            (map_a, map_b, joint); maps (i, j) of any size, joint (i, j, k, l). Or the name of a method of this library. The first line
-            of a function's docstring goes to the result; if it has `packages`, names of distributions, their versions do, too.
+            (map_a, map_b, joint); maps (i, j) of any size, joint (i, j, k, l). Or a method of this library, such as "smooth_grad" or
+            "smooth_grad(guided=True)". The first line of a function's docstring goes to the result; if it has `packages`, names of
+            distributions, their versions do, too.
         suite: "pairs-v1"; "mosaics-v1", of photos in the folder that XAICL_IMAGENETTE names; or "shortcuts-v1", of stickers that one
             model rests on and its twin does not.
         models, kinds: a part of the suite; by default all of it.
@@ -111,9 +113,10 @@ def evaluate_method(
 
 def _callable(method: Method | str, name: str | None) -> tuple[Method, str]:
     if isinstance(method, str):
-        if method not in methods:
-            raise unknown("method", method, [one.name for one in methods])
-        return (lambda model, pair: explain(model, pair, method)), name or method
+        [(label, spec)] = method_specs(method).items()
+        if spec.name not in methods:
+            raise unknown("method", spec.name, [one.name for one in methods])
+        return spec.explain, name or label
     if not callable(method):
         raise InputError(f"expected a function of a model and a pair, or the name of a method, got {type(method).__name__}")
     return method, str(name or getattr(method, "__name__", type(method).__name__))

@@ -10,6 +10,7 @@ import pandas as pd
 from xaicl_lib.benchmark import Result, mosaics, ranking, shortcuts
 from xaicl_lib.benchmark.scores import METRICS
 from xaicl_lib.benchmark.suite import DRAWN, NAME, SURE, USED
+from xaicl_lib.evaluation.method_spec import short
 from xaicl_lib.publishing import markdown
 
 NULLS = {
@@ -237,7 +238,10 @@ def _numbers(row: "pd.Series[float]") -> list[str]:
 def _named(result: Result) -> str:
     if result.method in NULLS:
         return f"*{result.method}*"
-    return _words(result.method) if result.facts.get("about") else f"`{result.method}`"
+    if result.facts.get("about"):
+        return _words(result.method)
+    name = result.method.partition("(")[0]
+    return f"`{name}`{short(result.method).removeprefix(short(name))}"
 
 
 def _ms(result: Result) -> str:
