@@ -64,8 +64,9 @@ READ = """
 Methods share a rank where Wilcoxon's signed-rank test over the pairs that both have, corrected by Holm's procedure for all
 comparisons of the table, does not tell them apart; a rank is one more than the number of better methods. Intervals are bootstraps
 over pairs: they say what other pairs would give on *these* models, not what other models would. Chance is what a map of
-independent random pixels gets. A method without links is scored as if every cell of one map went with every cell of the other. *No GI* is
-without gradient interaction; RISE has a fourth of its usual masks. A row in italics is no explanation of the pair; a method that does not beat it has not shown here that it is one:
+independent random pixels gets. A method without links is scored as if every cell of one map went with every cell of the other. *No GI*
+is without gradient interaction; RISE has a fourth of its usual masks. A row in italics is no explanation of the pair; a method that
+does not beat it has not shown here that it is one:
 
 """
 
