@@ -79,8 +79,10 @@ def main() -> None:
         parser.error("other seeds are of pairs-v1")
     folder = f"seed-{arguments.seed}" if arguments.seed else arguments.suite.replace("pairs-v1", "")
     out = arguments.out / folder
-    out.mkdir(parents=True, exist_ok=True)
     rows = ROWS | {"mosaics-v1": MOSAICS, "pairs-v1": VARIANTS}.get(arguments.suite, {})
+    if unknown := [name for name in arguments.methods if name not in rows]:
+        parser.error(f"{arguments.suite} has no row {', '.join(map(repr, unknown))}; there are: {', '.join(rows)}")
+    out.mkdir(parents=True, exist_ok=True)
     for name in arguments.methods or rows:
         path = out / (re.sub(r"[^\w-]+", "_", name).strip("_") + ".json")
         if not path.is_file():

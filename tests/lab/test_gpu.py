@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.check_pages import chromium, served
+from tests.check_pages import _find_chromium, chromium, served
 from tests.lab.test_engine import away, exported, pair, runtime
 from tests.lab_node import LAB, in_node
 from xaicl_lib import Pair, explain, load_model
@@ -45,8 +45,10 @@ LOSE = """async () => {
 def talk(runtime: Path, exported: Path, pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A conversation with the worker in a browser whose WebGPU is imitated; at its end the device is lost."""
     pytest.importorskip("playwright.sync_api")
-    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
-        pytest.skip("no Chromium here")
+    try:
+        _find_chromium()
+    except SystemExit as missing:
+        pytest.skip(str(missing))
     site = tmp_path_factory.mktemp("site")
     shutil.copytree(LAB, site / "lab")
     shutil.copytree(runtime, site / "lab", dirs_exist_ok=True)
