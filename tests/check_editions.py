@@ -19,19 +19,19 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from xaicl_lib.publishing.printing import _pages
+from pypdf import PdfReader
+
 from xaicl_lib.publishing.whole import Entry, contents
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVIEST = 30e6  # bytes
-STRING = rb"(\((?:[^\\)]|\\.)*\)|<[0-9A-F]*>)"
 
 
-def check_pdf(pdf: bytes, entries: Sequence[Entry], figures: Mapping[str, list[str]]) -> Iterator[str]:
+def check_pdf(pdf: PdfReader, entries: Sequence[Entry], figures: Mapping[str, list[str]]) -> Iterator[str]:
     """What the PDF lacks: pages, entries of its outline, figures."""
-    if not len(entries) < len(_pages(pdf)) < 1000:
-        yield f"the PDF has {len(_pages(pdf))} pages for {len(entries)} of the book"
-    named = {_squeezed(title) for title in titles(pdf)}
+    if not len(entries) < len(pdf.pages) < 1000:
+        yield f"the PDF has {len(pdf.pages)} pages for {len(entries)} of the book"
+    named = {_squeezed(title) for title in titles(pdf.outline)}
     yield from (f"the PDF's outline lacks {one.title}" for one in entries if _squeezed(one.title) not in named)
     there = Counter(map(_squeezed, pictures(pdf)))
     for slug, told in figures.items():
@@ -57,25 +57,24 @@ def figures_of(book: Path, entries: Sequence[Entry]) -> dict[str, list[str]]:
     }
 
 
-def titles(pdf: bytes) -> list[str]:
-    """The outline's titles, in no order that matters."""
-    return [_text(text) for text in re.findall(rb"<</Title " + STRING + rb"\n/Dest", pdf)]
+def titles(outline: Sequence[Any]) -> Iterator[str]:
+    """The titles of a PDF's outline."""
+    for one in outline:
+        yield from titles(one) if isinstance(one, list) else [one.title]
 
 
-def pictures(pdf: bytes) -> list[str]:
+def pictures(pdf: PdfReader) -> Iterator[str]:
     """What is said of each figure that says something, for readers who cannot see it."""
-    return [_text(text) for text in re.findall(rb"/S /Figure\n/Alt " + STRING, pdf)]
-
-
-def _text(written: bytes) -> str:
-    r"""A string as PDFs write it: in parentheses, or in hexadecimal digits of UTF-16.
-
-    >>> _text(b"(a \\(b\\))"), _text(b"<FEFF00E4>")
-    ('a (b)', 'ä')
-    """
-    if written.startswith(b"<"):
-        return bytes.fromhex(written[1:-1].decode()).decode("utf-16")
-    return re.sub(rb"\\(.)", rb"\1", written[1:-1]).decode("latin-1")
+    waiting = [pdf.root_object.get("/StructTreeRoot")]
+    while waiting:
+        one = waiting.pop()
+        one = one.get_object() if hasattr(one, "get_object") else one
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            if one.get("/S") == "/Figure" and "/Alt" in one:
+                yield one["/Alt"]
+            waiting.append(one.get("/K"))
 
 
 def check_epub(path: Path) -> Iterator[str]:
@@ -156,11 +155,12 @@ def main() -> int:
     files = [folder / "xaicl.pdf", folder / "xaicl.epub"]
     if lacking := [path.name for path in files if not path.is_file()]:
         sys.exit(f"expected {', '.join(lacking)} in {folder}, found none; `make editions` makes them")
+    pdf = PdfReader(files[0])
     problems = [f"{path.name} has {path.stat().st_size / 1e6:.0f} MB" for path in files if path.stat().st_size > HEAVIEST]
-    problems += [*check_pdf(files[0].read_bytes(), entries, figures), *check_epub(files[1]), *check_pictures(files[1], figures)]
+    problems += [*check_pdf(pdf, entries, figures), *check_epub(files[1]), *check_pictures(files[1], figures)]
     problems += check_states(files[1], book, entries)
     told = f"{len(entries)} pages and {sum(map(len, figures.values()))} figures of the book"
-    print("\n".join(problems) if problems else f"ok: {told} in {len(_pages(files[0].read_bytes()))} pages of PDF and in the ePub")
+    print("\n".join(problems) if problems else f"ok: {told} in {len(pdf.pages)} pages of PDF and in the ePub")
     return 1 if problems else 0
 
 

@@ -7,6 +7,8 @@ import zipfile
 from xml.etree import ElementTree
 
 import pytest
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NullObject, NumberObject, TextStringObject
 
 from tests.check_editions import check_epub, check_pdf, check_pictures, figures_of, pictures, titles
 from xaicl_lib.errors import InputError
@@ -33,41 +35,6 @@ PAGES = {
     '<a href="#nowhere">n</a></p></section></article>',
     "book/reference/x.html": '<article xmlns="http://www.w3.org/1999/xhtml"><h1>X</h1></article>',
 }
-PDF = b"""%PDF-1.4
-1 0 obj
-<</Title (The book)
-/Producer (Skia)>>
-endobj
-5 0 obj
-<</Type /Pages
-/Count 2
-/Kids [8 0 R 9 0 R]>>
-endobj
-6 0 obj
-<</Type /Pages
-/Count 3
-/Kids [5 0 R 7 0 R]>>
-endobj
-10 0 obj
-<</intro [8 0 R /XYZ 0 8]
-/01_a--s [7 0 R /XYZ 0 4]>>
-endobj
-11 0 obj
-<</Type /StructElem
-/S /Figure
-/Alt (a < b \\(c\\))
-/P 1 0 R>>
-endobj
-12 0 obj
-<</Title <FEFF00C400F6>
-/Dest [8 0 R /XYZ 0 0 0]>>
-endobj
-13 0 obj
-<</Type /Catalog
-/Pages 6 0 R
-/Dests 10 0 R>>
-endobj
-"""
 
 
 @pytest.fixture
@@ -167,11 +134,38 @@ def test_an_epub_is_whole(tmp_path, entries, articles):
         assert one in told
 
 
-def test_a_pdf_says_where_its_places_are_and_what_it_shows(entries, tmp_path):
-    assert _page_numbers(PDF) == {"intro": 1, "01_a--s": 3}
-    assert titles(PDF) == ["Äö"]
-    assert pictures(PDF) == ["a < b (c)"]
-    told = list(check_pdf(PDF, [Entry("a.html", "Ä ö"), Entry("b.html", "other")], {"a": ["a < b (c)"], "b": ["a < b (c)", "d"]}))
+@pytest.fixture
+def pdf(tmp_path):
+    """A PDF of two pages with a place on each, an outline of two levels, and a figure within a section."""
+    writer = PdfWriter()
+    for _ in range(2):
+        writer.add_blank_page(100, 100)
+    above = writer.add_outline_item(title="Äö", page_number=0)
+    writer.add_outline_item(title="below", page_number=1, parent=above)
+    corner = [NumberObject(0), NumberObject(9)]
+    places = DictionaryObject()
+    for name, page in zip(("intro", "01 a--s"), writer.pages, strict=True):
+        places[NameObject(f"/{name}")] = ArrayObject([page.indirect_reference, NameObject("/XYZ"), *corner, NullObject()])
+    writer.root_object[NameObject("/Dests")] = places
+    figure = DictionaryObject({NameObject("/S"): NameObject("/Figure"), NameObject("/Alt"): TextStringObject("a < b (c)")})
+    section = DictionaryObject(
+        {NameObject("/S"): NameObject("/Sect"), NameObject("/K"): ArrayObject([NumberObject(3), writer._add_object(figure)])}
+    )
+    writer.root_object[NameObject("/StructTreeRoot")] = writer._add_object(
+        DictionaryObject({NameObject("/K"): writer._add_object(section)})
+    )
+    writer.write(tmp_path / "a.pdf")
+    return tmp_path / "a.pdf"
+
+
+def test_a_pdf_says_where_its_places_are_and_what_it_shows(pdf, tmp_path):
+    assert _page_numbers(pdf) == {"intro": 1, "01 a--s": 2}
+    read = PdfReader(pdf)
+    assert list(titles(read.outline)) == ["Äö", "below"]
+    assert list(pictures(read)) == ["a < b (c)"]
+    told = list(check_pdf(read, [Entry("a.html", "Ä ö"), Entry("b.html", "other")], {"a": ["a < b (c)"], "b": ["a < b (c)", "d"]}))
+    few, *told = told
+    assert few == "the PDF has 2 pages for 2 of the book"
     assert told == ["the PDF's outline lacks other", "the PDF lacks a figure of b: a < b (c)", "the PDF lacks a figure of b: d"]
     (tmp_path / "a.html").write_text('<div class="xaicl-plot" role="img" aria-label="a &lt; b" style=""></div>')
     assert figures_of(tmp_path, [Entry("a.html", "A")]) == {"a": ["a < b"]}

@@ -72,7 +72,8 @@ def _style(book: Path) -> str:
 @contextmanager
 def _browsing(folders: Mapping[str, Path]) -> Iterator[Any]:
     """A page of a headless Chromium that is given files of folders, by the beginnings of their addresses, and nothing else."""
-    with needing("expected the package playwright, found none; `pip install playwright`"):
+    with needing("expected the packages playwright and pypdf, found not both; `pip install playwright pypdf`"):
+        import pypdf  # noqa: F401  which is missed before the printing, not after it
         from playwright.sync_api import sync_playwright
 
     def answer(route: Any) -> None:
@@ -134,7 +135,7 @@ def _print(page: Any, told: Mapping[str, str], entries: Sequence[Entry], article
             raise NotebookError(f"the printed book is wider than its paper in {', '.join(dict.fromkeys(wide))}")
         page.pdf(path=target, prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
         page.emulate_media(media="screen")
-        numbers = _page_numbers(target.read_bytes())
+        numbers = _page_numbers(target)
 
 
 def _within(root: Element) -> Element:
@@ -201,42 +202,10 @@ def _chapter(entry: Entry, root: Element) -> str:
     return f'<section class="chapter" style="page: p-{entry.slug}">{part}{text}</section>'
 
 
-_NUMBER = rb"(\d+) 0 R"  # of an object in a PDF
-
-
-def _page_numbers(pdf: bytes) -> dict[str, int]:
+def _page_numbers(pdf: Path) -> dict[str, int]:
     """For every place in a PDF that a link leads to, by its id: its page, counted from 1."""
-    pages = {page: number for number, page in enumerate(_pages(pdf), start=1)}
-    places = _object(pdf, _named(pdf, b"Dests"))
-    return {_name(name): pages[int(page)] for name, page in re.findall(rb"/([^\s/\[]+) \[" + _NUMBER, places)}
+    from pypdf import PdfReader
 
-
-def _pages(pdf: bytes) -> list[int]:
-    """The numbers of the pages' objects, in order."""
-    nodes = {int(number): kids for number, kids in re.findall(rb"\n(\d+) 0 obj\n<</Type /Pages\n.*?/Kids \[(.*?)\]", pdf, re.DOTALL)}
-
-    def below(node: int) -> list[int]:
-        return [page for kid in re.findall(_NUMBER, nodes[node]) for page in below(int(kid))] if node in nodes else [node]
-
-    return below(_named(pdf, b"Pages"))
-
-
-def _named(pdf: bytes, what: bytes) -> int:
-    """The number of an object that the catalogue names; -1 if it names none."""
-    catalogue = pdf[pdf.rindex(b"/Type /Catalog") :]
-    found = re.search(rb"/" + what + rb" " + _NUMBER, catalogue)
-    return int(found[1]) if found else -1
-
-
-def _object(pdf: bytes, number: int) -> bytes:
-    start = pdf.find(b"\n%d 0 obj\n" % number)
-    return pdf[start : pdf.index(b"endobj", start)] if start >= 0 else b""
-
-
-def _name(text: bytes) -> str:
-    """A name, in which some characters are written by number.
-
-    >>> _name(b"a#20b")
-    'a b'
-    """
-    return re.sub(rb"#([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), text).decode("utf-8", "replace")
+    reader = PdfReader(pdf)
+    found = {name: reader.get_destination_page_number(place) for name, place in reader.named_destinations.items()}
+    return {name.removeprefix("/"): page + 1 for name, page in found.items() if page is not None}
