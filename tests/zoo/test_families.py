@@ -11,6 +11,8 @@ from tests.conftest import assert_close
 from tests.zoo.families import MAPS, TRANSFORMERS, answers, images, made
 from xaicl_lib import InputError, Pair, PairModel, explain, list_methods
 from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.methods.cam import _features_and_gradients
+from xaicl_lib.scores import cosine
 
 STORED = pd.read_parquet(Path(__file__).parents[2] / "results" / "families.parquet")
 TOKENS = pytest.mark.parametrize("name", list(TRANSFORMERS))
@@ -41,6 +43,36 @@ def test_patches_and_what_no_patch_gives_add_up(name) -> None:
         z = model.head_a(f)
     assert_close(cells.sum(1) + alone, z, rtol=0, atol=1e-4 * float(z.norm(dim=1).max()))
     assert float(cells.sum(1).norm(dim=1).min()) > 1e-3 * float(z.norm(dim=1).max()), "patches give something"
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *MAPS])
+def test_gradients_with_respect_to_images_are_the_networks_own(name) -> None:
+    """Through class and register tokens, too, which are no part of the map."""
+    family = made(name)
+    x, other = images(family.size), family.embed(images(family.size).flip(0)).detach()
+
+    def slope(embed) -> torch.Tensor:
+        leaf = x.clone().requires_grad_()
+        return torch.autograd.grad(torch.cosine_similarity(embed(leaf), other).sum(), leaf)[0]
+
+    want, model = slope(family.embed), family.model()
+    assert want.norm() > 0
+    for form in (model, model.fast):
+        assert_close(slope(form.embed_a), want, rtol=0, atol=1e-4 * float(want.abs().max()))
+    explained = explain(model, Pair(x, images(family.size).flip(0)), "input_x_gradient")
+    map_ = (want * model.normalize(x)).abs().amax(1)
+    assert_close(explained.a, map_, rtol=0, atol=1e-4 * float(map_.max()))
+
+
+@TOKENS
+def test_gradients_with_respect_to_a_map_are_those_of_its_patches(name) -> None:
+    family = made(name)
+    model = family.model()
+    pair = Pair(images(family.size), images(family.size).flip(0))
+    (f, _), (gradient, _), _ = _features_and_gradients(model, pair, cosine)
+    patches = (without_patches(model, f) == 0) & (f != 0)
+    assert gradient[patches].abs().max() > 0
+    assert not gradient[~patches].any()
 
 
 def without_patches(model: PairModel, f: torch.Tensor) -> torch.Tensor:

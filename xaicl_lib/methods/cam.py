@@ -9,6 +9,7 @@ from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.scores import Score, cosine, two
+from xaicl_lib.tokens import patches_alone
 
 ACTIVATION = {  # not signed where features are not negative, as after a ReLU
     "paper": "sammani2023visualizing", "family": "activation", "needs": "feature map, gradient of the head", "gradient": True,
@@ -95,7 +96,7 @@ def _features_and_gradients(model: PairModel, pair: Pair, score: Score) -> tuple
     """
     with torch.no_grad():
         maps = model.features([model.normalize(pixels) for pixels in pair.sides])  # (n, c, i, j) each
-    with torch.enable_grad():
+    with torch.enable_grad(), patches_alone():
         heads = (model.head_a, model.head_b)  # given clones, for a head may begin with an operation in place
         leaves = [f.detach().requires_grad_() for f in maps]
         s = score(*two([head(f.clone()) for head, f in zip(heads, leaves, strict=False)]))  # (n,)

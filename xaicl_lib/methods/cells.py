@@ -21,6 +21,7 @@ from torch.func import jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xaicl_lib.model import MeanPool
+from xaicl_lib.tokens import patches_alone
 
 Head = Callable[[Tensor], Tensor]
 
@@ -36,6 +37,7 @@ IN_FLIGHT = 4_000_000  # numbers of directions: 16 MB in single precision
 NEAR = 1e-5  # relative; two ways to one embedding differ by rounding
 
 
+@patches_alone()
 def cell_vectors(head: Head, f: Float[Tensor, "n c i j"], r: Float[Tensor, "c i j"], steps: int) -> Float[Tensor, "n p d"]:
     """What each cell adds to h(f) - h(r) along the straight way from r to f.
 

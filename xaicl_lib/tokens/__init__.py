@@ -5,8 +5,9 @@ pool) or is the mean of the patch tokens. A mean is a map that is pooled. For a 
 all tokens, so the network is cut there: cell p of the map holds :math:`a_p v_p`, the weight of patch p and its value, head by head.
 Everything behind works token by token, so the rest of the network can be run for the tokens that are read alone, with the sum in place
 of the attention's answer. What no patch gives, the shares of class and register tokens and the token before that block, is packed
-behind the map for the head alone: it has no gradient and does not scale with the map, so that no method credits a patch with it, and
-an explanation of the embedding from patches leaves it in its residual.
+behind the map for the head alone: it does not scale with the map, and to methods that differentiate with respect to the map it is
+constant (`patches_alone`), so that none credits a patch with it, and an explanation of the embedding from patches leaves it in its residual.
+Gradients of the embedding with respect to the image go through it.
 
 `layouts` reads from the network's own attributes what it calls its parts, `opening` opens it, `cutting` cuts any module, `attention` sees
 weights while they are computed. Every network that is opened is run once both ways: one whose embedding is not reproduced is refused.
@@ -14,6 +15,6 @@ weights while they are computed. Every network that is opened is run once both w
 
 from xaicl_lib.tokens.attention import attention_seen
 from xaicl_lib.tokens.cutting import open_at
-from xaicl_lib.tokens.opening import grid_of, open_tokens
+from xaicl_lib.tokens.opening import grid_of, open_tokens, patches_alone
 
-__all__ = ["attention_seen", "grid_of", "open_at", "open_tokens"]
+__all__ = ["attention_seen", "grid_of", "open_at", "open_tokens", "patches_alone"]

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.layers import channels_of
 from xaicl_lib.tokens.layouts import Layout, layout_of
 
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 Answer = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]  # query, key, value, mask, scale -> (n, heads, t, d)
 
 
@@ -299,9 +301,22 @@ def _pack(rest: Float[Tensor, "n e"], grid: tuple[int, int]) -> Float[Tensor, "n
     return numbers[..., None, None].expand(*numbers.shape, *grid)
 
 
+@contextmanager
+def patches_alone() -> Iterator[None]:
+    """In its scope heads take what no patch gives for constant, so that derivatives with respect to a map are those of its patches.
+
+    Beyond it gradients pass: those of an embedding with respect to an image go through class and register tokens, too.
+    """
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
 def _unpack(channels: Float[Tensor, "n e+1 i j"]) -> Float[Tensor, "n e"]:
-    """What was packed, without gradient; zeros if the map is."""
-    numbers = channels.detach().sum((2, 3))
+    """What was packed; zeros if the map is."""
+    numbers = (channels.detach() if _alone.get() else channels).sum((2, 3))
     one = numbers[:, -1:]
     return numbers[:, :-1] / torch.where(one == 0, 1, one)
 

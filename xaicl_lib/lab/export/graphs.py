@@ -22,7 +22,7 @@ from xaicl_lib.methods.attention import attention_of, positive, rolled
 from xaicl_lib.methods.cells import share_of_a_cell
 from xaicl_lib.networks.text import Reader, TextEncoder
 from xaicl_lib.scores import cosine
-from xaicl_lib.tokens.opening import Attention, affine, weights_of
+from xaicl_lib.tokens.opening import Attention, affine, patches_alone, weights_of
 
 OPSET = 20
 WEIGHTS_FILE = "weights.bin"  # what the graphs call their weights; a reader hands them over by this name
@@ -81,7 +81,7 @@ def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str
         f = [network((role,), x) for role in ("features", "features_b")]
     sides = [""] if network.symmetric else ["", "_b"]
     made = {f"encode{side}": Function(_encode(network, side), {"x": x}, ("f", "z")) for side in sides}
-    made["headgrad"] = Function(_gradients(network, "head"), {"f1": f[0], "f2": f[1].flip(0)}, ("s", "g1", "g2"))
+    made["headgrad"] = Function(patches_alone()(_gradients(network, "head")), {"f1": f[0], "f2": f[1].flip(0)}, ("s", "g1", "g2"))
     images = {"x1": x, "x2": x.flip(3)}
     made["pixgrad"] = Function(_gradients(network, "features", "head"), images, ("s", "d1", "d2"))
     if relus:
@@ -94,7 +94,7 @@ def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str
         with torch.no_grad():
             shares.append(share := share_of_a_cell(network.part({}, side, "head"), example))
         if cells or share is not None:
-            made[f"headcells{side}"] = Function(_cells(network, side, share), {"at": example, "along": example.flip(0)}, ("v",))
+            made[f"headcells{side}"] = Function(patches_alone()(_cells(network, side, share)), {"at": example, "along": example.flip(0)}, ("v",))
     if (encoder := _text_encoder(network.parts)) is not None and shares[0] is not None:
         made["words"] = Function(_words(encoder), _texts(encoder), ("v", "z"))
         with torch.no_grad():
