@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError, require, telling_line
+from xaicl_lib.notes import quiet
 from xaicl_lib.wrapping import rows, tensor_of
 
 Run = Callable[[Tensor], Tensor]  # (n, c, h, w) in the model's input space to (n, d)
@@ -184,7 +185,7 @@ def _away(z: Tensor, want: Tensor) -> float:
 def _exported(network: nn.Module, x: Tensor) -> Any:
     """The network as a graph for any number of images of this size."""
     example = x[:1].expand(2, -1, -1, -1).contiguous()  # of a batch of one, a graph would take the one for granted
-    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+    with torch.no_grad(), quiet():
         return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("n", min=1, max=1 << 20)},))
 
 
@@ -192,7 +193,7 @@ def _onnxruntime(network: nn.Module, x: Tensor) -> Run:
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()
-    with warnings.catch_warnings(action="ignore"):
+    with quiet():
         program: Any = torch.onnx.export(_exported(network, x), dynamo=True, opset_version=20, verbose=False)
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = torch.get_num_threads(), 1, 3
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"])

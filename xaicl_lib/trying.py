@@ -7,7 +7,6 @@ ordinary networks pay nothing for the others.
 import contextlib
 import dataclasses
 import io
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.autograd import forward_ad
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.layers import copied, fold_batch_norms
+from xaicl_lib.notes import quiet
 from xaicl_lib.wrapping import rows, tensor_of
 
 HALF = (torch.float16, torch.bfloat16)
@@ -81,8 +81,11 @@ def fast_form(parts: nn.ModuleDict, images: Sequence[Float[Tensor, "2 c h w"]]) 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No word of what is tried and given up: neither warnings nor what torch.fx prints before a module of its own raises."""
-    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
+    """No word of what is tried and given up: neither warnings nor what torch.fx prints before a module of its own raises.
+
+    By one thread at a time, for the stream is the process's, too.
+    """
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.images import MORE_SAMPLES, SAMPLES, open_photo
 from xaicl_lib.images import list_images as list_images
-from xaicl_lib.images.notes import each_once
+from xaicl_lib.notes import each_once
 from xaicl_lib.pair import Pair, Truth
 
 

@@ -5,7 +5,6 @@ Files come from anywhere, so their size is checked before they are decoded. Ever
 
 import importlib.util
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from xaicl_lib.images.arrays import is_tiff, stored_array
 from xaicl_lib.images.bit_depth import eight_bits, note_dark_colour
 from xaicl_lib.images.colour_profiles import to_srgb
 from xaicl_lib.images.formats import SUFFIXES, readable, stated_size
-from xaicl_lib.images.notes import each_once, note
+from xaicl_lib.notes import each_once, note, quiet
 from xaicl_lib.squares import FITS, square
 from xaicl_lib.wrapping import interpolation_of
 
@@ -168,7 +167,9 @@ def _of_file(given: str | os.PathLike[str], form: _Form) -> Tensor:
         return _of_array(pixels, form)
     with _decoding(what := repr(path.name)):
         _check_size(stated_size(path), what)
-        with Image.open(path, formats=readable(path)) as image:
+        with quiet(Image.DecompressionBombWarning):
+            opened = Image.open(path, formats=readable(path))
+        with opened as image:
             return _of_picture(image, what, form)
 
 
@@ -193,8 +194,7 @@ def _of_picture(image: Image.Image, what: str, form: _Form) -> Tensor:
 def _decoding(what: str) -> Iterator[None]:
     """Pillow's own errors as one line about what is decoded."""
     try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-            yield
+        yield
     except InputError:
         raise
     except UnidentifiedImageError as error:

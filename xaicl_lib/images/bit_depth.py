@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from xaicl_lib.images.notes import note
+from xaicl_lib.notes import note
 
 BITS, WHITE_IS_ZERO, LOWEST, HIGHEST = (
     258,

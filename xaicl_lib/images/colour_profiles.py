@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from xaicl_lib.images.notes import note
+from xaicl_lib.notes import note
 
 MAX_PROFILE = 4 << 20  # bytes; profiles of presses have up to 3 MB
 KINDS = (b"scnr", b"mntr", b"prtr", b"spac")  # of devices; links, effects and names of single colours do not say what pixels mean

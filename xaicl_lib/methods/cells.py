@@ -10,7 +10,6 @@ by Gauss-Legendre quadrature (:cite:t:`moeller2023attribution`, Sec. 3). How a h
 """
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -21,6 +20,7 @@ from torch.func import jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from xaicl_lib.model import MeanPool
+from xaicl_lib.notes import quiet
 from xaicl_lib.tokens import patches_alone
 
 Head = Callable[[Tensor], Tensor]
@@ -157,9 +157,16 @@ def _bent(affine: Sequence[nn.Module], slopes: Sequence[Tensor], t: Float[Tensor
 
 def _derivative(function: Head, x: Tensor) -> tuple[Tensor, Tensor]:
     """Value and slope of an element-wise function, which may work in place."""
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch warns of itself
-        value, slope = jvp(lambda u: function(u.clone()), (x,), (torch.ones_like(x),))[:2]
+    _first()
+    value, slope = jvp(lambda u: function(u.clone()), (x,), (torch.ones_like(x),))[:2]
     return value, slope
+
+
+@functools.cache
+def _first() -> None:
+    """Differentiate forwards for the first time in this process, at which torch warns of its own use of what it gives up."""
+    with quiet(FutureWarning):
+        jvp(torch.relu, (torch.ones(1),), (torch.ones(1),))
 
 
 def _segments(layers: Sequence[nn.Module]) -> tuple[list[nn.Sequential], list[nn.Module]]:
@@ -185,7 +192,8 @@ def _forwards(head: Head, at: Float[Tensor, "n c i j"], directions: Float[Tensor
     Heads that torch cannot batch so are given a copy of the map for every direction. Of the kernels for attention only the plain one
     has a derivative.
     """
-    with warnings.catch_warnings(action="ignore", category=FutureWarning), sdpa_kernel(SDPBackend.MATH):  # torch warns of itself
+    _first()
+    with sdpa_kernel(SDPBackend.MATH):
         try:
             return vmap(lambda t: jvp(lambda x: head(x.clone()), (at,), (t,))[1], in_dims=1, out_dims=1)(directions)
         except RuntimeError:

@@ -1,6 +1,5 @@
 """Insertion, deletion and average drop of a pair: what the score does while pixels come and go in the order of the maps."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from xaicl_lib.errors import InputError, require
 from xaicl_lib.metrics import quadrature
 from xaicl_lib.metrics.registry import Curves, Measured, metrics
 from xaicl_lib.model import PairModel
+from xaicl_lib.notes import note
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.progress import progress
 from xaicl_lib.scores import Score, cosine, two
@@ -291,10 +291,9 @@ def _average_drops(
     undefined = ~(s > 0)  # NaN as well
     if undefined.any():
         which = ", ".join(map(str, undefined.nonzero()[:5, 0].tolist()))
-        warnings.warn(
+        note(
             f"average drop is a share of the score and undefined where that is not positive: NaN for {int(undefined.sum())} of {len(s)} "
-            f"pairs ({which}{', ...' if undefined.sum() > 5 else ''})",
-            stacklevel=4,
+            f"pairs ({which}{', ...' if undefined.sum() > 5 else ''})"
         )
     base = s.masked_fill(undefined, torch.nan)
 

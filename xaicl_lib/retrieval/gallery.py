@@ -26,8 +26,8 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.images import list_images
-from xaicl_lib.images.notes import note
 from xaicl_lib.model import PairModel
+from xaicl_lib.notes import note
 from xaicl_lib.pair import Pair
 from xaicl_lib.progress import progress
 

@@ -126,10 +126,8 @@ def dissect(
             scores = cosine(plain[model.name].repeat(len(names), 1), model.encode(pair.sides[1], "b")).cpu().double().numpy()
             alone = pd.DataFrame({"model": model.name, "variant": "none", "pair": range(len(pair)), "metric": "score", "value": scores})
             if ways[model.name]:
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", message="average drop")  # these are NaN in the table, which says so
-                    even: dict[str, Any] = {} if points is None else {"step": max(1, model.size**2 // points)}
-                    found = evaluate(model, pair, ways[model.name], metrics, store=store, **even, **options)
+                even: dict[str, Any] = {} if points is None else {"step": max(1, model.size**2 // points)}
+                found = evaluate(model, pair, ways[model.name], metrics, store=store, **even, **options)
                 table = found.rename(columns={"method": "variant"})
                 alone = pd.concat([table[list(alone.columns)], alone])
             transform, photo = np.divmod(alone["pair"], len(photos))

@@ -6,8 +6,8 @@ all tokens, so the network is cut there: cell p of the map holds :math:`a_p v_p`
 Everything behind works token by token, so the rest of the network can be run for the tokens that are read alone, with the sum in place
 of the attention's answer. What no patch gives, the shares of class and register tokens and the token before that block, is packed
 behind the map for the head alone: it does not scale with the map, and to methods that differentiate with respect to the map it is
-constant (`patches_alone`), so that none credits a patch with it, and an explanation of the embedding from patches leaves it in its residual.
-Gradients of the embedding with respect to the image go through it.
+constant (`patches_alone`), so that none credits a patch with it, and an explanation of the embedding from patches leaves it in its
+residual. Gradients of the embedding with respect to the image go through it.
 
 `layouts` reads from the network's own attributes what it calls its parts, `opening` opens it, `cutting` cuts any module, `attention` sees
 weights while they are computed. Every network that is opened is run once both ways: one whose embedding is not reproduced is refused.

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.notes import note
 
 PROBES = ("a", "the")  # words that any tokenizer knows, of a token each
 SAME = 1e-4  # relative; of two ways to one embedding
@@ -83,8 +84,6 @@ def _read(side: Any, beginnings: Sequence[str]) -> tuple[Int[Tensor, "k t"], lis
     rows = side.read([*PROBES, *(" ".join(beginnings[:k]) for k in range(1, len(beginnings) + 1))]).cpu()
     spans, left_out = _spans(rows[:2], rows[2:])
     if left_out:
-        from xaicl_lib.images.notes import note  # here, for its folder brings Pillow, which texts do not need
-
         kept = beginnings[len(beginnings) - left_out - 1]
         note(f"the model reads {rows.shape[1]} tokens, with which the text ends at {kept!r}; words left out: {left_out}")
     return rows, spans

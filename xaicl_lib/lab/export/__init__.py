@@ -25,13 +25,13 @@ from torch import Tensor
 
 from xaicl_lib.data.captions import LENGTH, WORDS
 from xaicl_lib.errors import InputError
-from xaicl_lib.images.notes import note
 from xaicl_lib.lab.export import bundle
 from xaicl_lib.lab.export.bundle import FORMAT
 from xaicl_lib.lab.export.graphs import OPSET, WEIGHTS_FILE, Function, Network, functions, to_onnx
 from xaicl_lib.lab.export.weights import prepare
 from xaicl_lib.layers import guided
 from xaicl_lib.model import PairModel
+from xaicl_lib.notes import note
 
 __all__ = ["FORMAT", "METHODS", "export"]
 

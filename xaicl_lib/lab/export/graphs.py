@@ -3,7 +3,6 @@
 import hashlib
 import io
 import pickle
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType
@@ -21,6 +20,7 @@ from xaicl_lib.layers import guided
 from xaicl_lib.methods.attention import attention_of, positive, rolled
 from xaicl_lib.methods.cells import share_of_a_cell
 from xaicl_lib.networks.text import Reader, TextEncoder
+from xaicl_lib.notes import quiet
 from xaicl_lib.scores import cosine
 from xaicl_lib.tokens.opening import Attention, affine, patches_alone, weights_of
 
@@ -94,7 +94,8 @@ def functions(network: Network, size: int, relus: bool, cells: bool) -> dict[str
         with torch.no_grad():
             shares.append(share := share_of_a_cell(network.part({}, side, "head"), example))
         if cells or share is not None:
-            made[f"headcells{side}"] = Function(patches_alone()(_cells(network, side, share)), {"at": example, "along": example.flip(0)}, ("v",))
+            run = patches_alone()(_cells(network, side, share))
+            made[f"headcells{side}"] = Function(run, {"at": example, "along": example.flip(0)}, ("v",))
     if (encoder := _text_encoder(network.parts)) is not None and shares[0] is not None:
         made["words"] = Function(_words(encoder), _texts(encoder), ("v", "z"))
         with torch.no_grad():
@@ -302,8 +303,7 @@ def _outline(network: Network) -> str:
 
 def _translated(traced: torch.fx.GraphModule, function: Function, weights: Weights) -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             try:
                 program = _exported(to_program(traced))
             except Exception:  # an operation still to be taken apart, for which torch's exporter traces all anew, several times as long
@@ -344,8 +344,7 @@ def _trace(function: Function, weights: Weights) -> torch.fx.GraphModule:
         return function.run(dict(zip(weights, tensors[count:], strict=True)), *tensors[:count])
 
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.no_grad(), quiet():
             made = make_fx(run, decomposition_table=rules(guided=function.guided), tracing_mode="symbolic", _allow_non_fake_inputs=True)
             with _Plain():
                 return made(*_symbolic(function, weights)).eval()
