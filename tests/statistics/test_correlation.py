@@ -1,5 +1,7 @@
 """Correlations against numpy, scipy and residuals; intervals against slow loops and made tables whose answer is known."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,6 +85,28 @@ def test_members_of_a_group_are_drawn_together() -> None:
     assert (counts[:, 1] == counts[:, 4]).all()
     assert (counts[:, [0, 1, 3]].sum(1) == 3).all()
     assert counts[1:, 0].std() > 0.5
+
+
+def test_who_belongs_to_no_known_group_is_drawn_alone() -> None:
+    counts = resampled([math.nan, None, "a", "b", "a"], 200)
+    assert (counts[:, :4].sum(1) == 4).all()
+    assert len({tuple(column) for column in counts[:, :4].T}) == 4
+
+
+def test_models_that_are_good_at_nothing_known_have_no_rank() -> None:
+    accuracy = np.arange(6.0)
+    accuracy[1] = math.nan
+    scores = table({"grad_cam": RNG.normal(size=(6, 3))}, accuracy, np.ones((6, 3)), [f"r{k}" for k in range(6)])
+    means, known = scores[scores["method"] == "grad_cam"].groupby("model")["value"].mean().to_numpy(), ~np.isnan(accuracy)
+    want = stats.spearmanr(means[known], accuracy[known]).statistic
+    assert row_of(correlate(scores, resamples=3), "grad_cam", "spearman")["r"] == pytest.approx(want)
+
+
+def test_three_models_of_three_recipes_leave_too_few() -> None:
+    scores = table({"grad_cam": RNG.normal(size=(3, 4))}, np.arange(3.0), np.ones((3, 4)), ["r0", "r1", "r2"])
+    found = leave_out(scores).loc["grad_cam"].iloc[0]
+    assert np.isfinite(found["all"])
+    assert np.isnan(found["lowest"])
 
 
 def test_fishers_interval_is_scipys() -> None:

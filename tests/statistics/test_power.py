@@ -11,19 +11,22 @@ from xaicl_lib.statistics.power import _least_pairs, models_needed, pairs_needed
 
 
 def test_pairs_by_hand() -> None:
-    reach = stats.norm.isf(0.025) + stats.norm.isf(0.2)
-    assert pairs_needed(0.5, 1.0) == math.ceil(4 * reach**2 * math.pi / 3) == 33
-    assert pairs_needed(-0.5, 1.0) == 33, "either direction"
-    assert pairs_needed(0.25, 1.0) == pytest.approx(4 * pairs_needed(0.5, 1.0), rel=0.03), "half the difference takes four times as many"
+    power = {n: stats.nct.sf(stats.t.isf(0.025, n - 1), n - 1, 0.5 * math.sqrt(n)) for n in range(2, 60)}
+    least = min(n for n, found in power.items() if found >= 0.8)
+    assert pairs_needed(0.5, 1.0) == math.ceil(least * math.pi / 3) == 36
+    assert pairs_needed(-0.5, 1.0) == 36, "either direction"
+    assert pairs_needed(0.5, 0.0) == _least_pairs()
+    assert pairs_needed(0.25, 1.0) == pytest.approx(4 * pairs_needed(0.5, 1.0), rel=0.1), "half the difference takes four times as many"
     assert pairs_needed(0.5, 1.0, level=0.0005) > pairs_needed(0.5, 1.0)
     assert pairs_needed(0.0, 1.0) == math.inf
     assert math.isnan(pairs_needed(math.nan, 1.0))
 
 
-def test_so_many_pairs_decide_four_times_in_five() -> None:
-    n, generator = int(pairs_needed(0.5, 1.0)), np.random.default_rng(0)
-    spoke = np.mean([signed_ranks(generator.normal(0.5, 1, n)) < 0.05 for _ in range(600)])
-    assert 0.75 < spoke < 0.87
+@pytest.mark.parametrize(("mean", "level"), [(0.5, 0.05), (1.5, 0.001), (0.8, 0.001)])
+def test_so_many_pairs_decide_four_times_in_five(mean: float, level: float) -> None:
+    n, generator = int(pairs_needed(mean, 1.0, level=level)), np.random.default_rng(0)
+    spoke = np.mean([signed_ranks(generator.normal(mean, 1, n)) < level for _ in range(600)])
+    assert 0.75 < spoke < 0.89
 
 
 @pytest.mark.parametrize("level", [0.05, 0.01, 0.05 / 105])

@@ -14,8 +14,11 @@ Counts = Int[np.ndarray, "d m"]  # how often a resample holds each
 
 
 def resampled(groups: Sequence[Hashable], draws: int, seed: int = 0) -> Counts:
-    """How often each item is in a sample: once in row 0, and in the other `draws` rows as its whole group was drawn, with replacement."""
-    codes, names = pd.factorize(np.asarray(groups))
+    """How often each item is in a sample: once in row 0, and in the other `draws` rows as its whole group was drawn, with replacement.
+
+    An item whose group is not known, NaN or None, is a group of its own.
+    """
+    codes, names = pd.factorize(pd.Series([("unknown", k) if pd.isna(group) else group for k, group in enumerate(groups)], dtype=object))
     counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
     return np.vstack([np.ones(len(names), int), counts])[:, codes]
 
@@ -132,7 +135,7 @@ def corrected(found: pd.DataFrame, statistics: Sequence[str] = ("pearson", "part
 def _statistics(x: Values, y: Values, z: Values, base: Values | None, counts: Counts) -> dict[str, Float[np.ndarray, " d"]]:
     r = _weighted_correlation
     xy, xz, yz = r(x, y, counts), r(x, z, counts), r(y, z, counts)
-    known = np.where(np.isnan(x), 0, counts)
+    known = np.where(np.isnan(x) | np.isnan(y), 0, counts)
     found = {"pearson": xy, "spearman": r(_midranks(x, known), _midranks(y, known), known), "partial": _partial(xy, xz, yz)}
     if base is not None:
         found["above control"] = r(x - base, y, counts)
@@ -166,6 +169,9 @@ def leave_out(scores: pd.DataFrame, *, by: str = "method") -> pd.DataFrame:
     for key, part in scores.groupby([by, "group"], sort=False):
         x = np.nanmean(_wide(part, "value", models), 1)[None]
         whole, *others = _weighted_correlation(np.repeat(x, len(counts), 0), np.repeat(y, len(counts), 0), counts)
+        if np.isnan(others).all():  # without any recipe too few models are left
+            rows[key] = (whole, np.nan, np.nan, "", "")
+            continue
         low, high = np.nanargmin(others), np.nanargmax(others)
         rows[key] = (whole, others[low], others[high], names[low], names[high])
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["all", "lowest", "highest", "lowest without", "highest without"])

@@ -11,6 +11,7 @@ from xaicl_lib.errors import InputError, require
 from xaicl_lib.metrics import metrics
 
 RESAMPLES = 2000
+REACHING = 6  # values from which on an interval of resamples reaches as far as it says
 FEW = 13  # differences at most of which scipy's test is exact in the presence of ties
 AT_ONCE = 100_000  # numbers drawn at a time
 
@@ -43,10 +44,17 @@ def _summary(values: np.ndarray) -> tuple[float, float, float, int, int]:
 
 
 def interval(values: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of the mean, between expanded percentiles (see `tails`); NaN values are left out, of fewer than two it is NaN."""
+    """Bootstrap interval of the mean, between expanded percentiles (see `tails`); NaN values are left out, of fewer than two it is NaN.
+
+    No resample leaves the range of the values, which of two holds the mean half of the time and of four six times in seven, so that of
+    fewer than `REACHING` values it is Student's interval.
+    """
     values = values[~np.isnan(values)]
     if len(values) < 2:
         return np.nan, np.nan
+    if len(values) < REACHING:
+        away = special.stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(len(values))
+        return float(values.mean() - away), float(values.mean() + away)
     means = np.concatenate([values.take(drawn).mean(1) for drawn in _draws(len(values), seed)])
     low, high = np.quantile(means, tails(len(values), confidence))
     return float(low), float(high)

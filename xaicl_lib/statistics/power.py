@@ -16,7 +16,8 @@ def _least_pairs(level: float = 0.05) -> int:
 def pairs_needed(mean: float, deviation: float, *, level: float = 0.05) -> float:
     """Pairs that Wilcoxon's signed-rank test needs to find a mean difference.
 
-    n = (z(1 - level / 2) + z(0.8))^2 (deviation / mean)^2 / (3 / pi), rounded up, and never fewer than `_least_pairs`.
+    The n of Student's test, whose power is that of the noncentral t distribution, over 3 / pi, rounded up, and never fewer than
+    `_least_pairs`.
 
     Args:
         mean: of the paired differences.
@@ -30,8 +31,17 @@ def pairs_needed(mean: float, deviation: float, *, level: float = 0.05) -> float
         return math.nan
     if mean == 0:
         return math.inf
-    n = (_reach(level) * deviation / mean) ** 2 / EFFICIENCY
-    return max(float(math.ceil(n)), _least_pairs(level))
+    if deviation == 0:
+        return _least_pairs(level)
+    return max(math.ceil(_least_values(abs(mean) / deviation, level) / EFFICIENCY), _least_pairs(level))
+
+
+def _least_values(effect: float, level: float) -> int:
+    """Values with which Student's test finds a mean of that many standard deviations, from the normal approximation upwards."""
+    n = max(2, math.ceil((_reach(level) / effect) ** 2))
+    while special.nctdtr(n - 1, effect * math.sqrt(n), special.stdtrit(n - 1, 1 - level / 2)) > 1 - POWER:
+        n += 1
+    return n
 
 
 def models_needed(r: float, *, level: float = 0.05) -> float:
