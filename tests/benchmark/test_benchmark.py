@@ -237,6 +237,13 @@ def test_the_file_is_as_its_schema_says(tmp_path) -> None:
     assert set(found.summary().columns) == {"mean", "low", "high", "chance", "n", "decided"}
 
 
+def test_one_pair_decides_nothing() -> None:
+    cell = {"model": "m", "kind": "k", "values": {"order": [0.9]}, "chances": {"order": [0.5]}}
+    one = Result("x", [cell], {"suite": "s", "seed": 0, "count": 1})
+    assert not one.summary()["decided"].any()
+    assert ranking({"a": one, "b": one}, "order")["rank"].tolist() == [1, 1]
+
+
 def told_of(model, pair):
     """Colours, and nothing else.
 

@@ -41,12 +41,12 @@ class Result:
         return pd.DataFrame(rows, columns=COLUMNS)
 
     def summary(self) -> pd.DataFrame:
-        """A row for each metric: mean, low, high (95 % bootstrap over pairs), chance, n, decided (the interval leaves out chance)."""
+        """A row for each metric: mean, low, high (95 % over pairs), chance, n, decided (there is an interval, and it leaves out chance)."""
         rows = []
         for name, part in self.table.groupby("metric", sort=False):
             low, high = interval(part["value"].to_numpy())
             chance = part["chance"].mean()
-            rows.append((name, part["value"].mean(), low, high, chance, len(part), not low <= chance <= high))
+            rows.append((name, part["value"].mean(), low, high, chance, len(part), bool(chance < low or high < chance)))
         return pd.DataFrame(rows, columns=["metric", "mean", "low", "high", "chance", "n", "decided"]).set_index("metric")
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -104,7 +104,7 @@ def ranking(results: Mapping[str, Result], metric: str) -> pd.DataFrame:
     if not results or len({_suite_of(one) for one in results.values()}) != 1:
         raise InputError("expected results of one suite, seed and count to rank")
     key = ["model", "kind", "pair"]
-    values = {name: one.table.set_index("metric").loc[metric].set_index(key)["value"] for name, one in results.items()}
+    values = {name: one.table[one.table["metric"] == metric].set_index(key)["value"] for name, one in results.items()}
     pairs = [(x, y) for x in results for y in results if x < y]
     gains = {(x, y): (values[x] - values[y]).dropna() for x, y in pairs}
     p = dict(zip(pairs, holm([signed_ranks(gain.to_numpy()) for gain in gains.values()]), strict=True))
