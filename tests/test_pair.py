@@ -1,5 +1,6 @@
 """Pairs refuse what they cannot be; explanations slice, join and resize."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,6 +58,9 @@ def test_slices_and_swaps_carry_the_truth() -> None:
     assert torch.equal(part.a, GOOD.flip(3)[1:])
     assert torch.equal(part.truth.a, b[1:])
     assert torch.equal(pair[-1].a, GOOD[1:])
+    assert all(torch.equal(pair[index].a, GOOD[1:]) for index in (np.int64(1), torch.tensor(1), np.int64(-1)))
+    with pytest.raises(IndexError, match="pair 2 of 2"):
+        pair[np.int64(2)]
     assert len(pair[0:2]) == 2
     with pytest.raises(IndexError, match="pair 2 of 2"):
         pair[2]

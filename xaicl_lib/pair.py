@@ -1,6 +1,7 @@
 """The nouns that carry data: a pair of images, what is known to be shared in it, and an explanation of its score."""
 
 import copy
+import operator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.notes import each_once
 
 
 def _map_tensors(item: Any, apply: Any) -> Any:
@@ -25,7 +27,7 @@ def _map_tensors(item: Any, apply: Any) -> Any:
 
 
 def _as_slice(index: int | slice) -> slice:
-    return slice(index, index + 1 or None) if isinstance(index, int) else index
+    return index if isinstance(index, slice) else slice(at := operator.index(index), at + 1 or None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,6 @@ class Pair:
             Pair(1 of 96 x 96 and 96 x 96 pixels)
         """
         from xaicl_lib.images import open_photo  # here, for Pillow should not be waited for by those who bring tensors
-        from xaicl_lib.images.notes import each_once
 
         side = getattr(size, "size", size)
         if not isinstance(side, int) or side < 1:
@@ -112,12 +113,17 @@ class Pair:
         """The sides there are: (a, b), or (a,) for one-sided questions."""
         return (self.a,) if self.b is None else (self.a, self.b)
 
+    @property
+    def drawn_for(self) -> tuple[Tensor, ...]:
+        """The images that decide what a method draws for each: the sides, as they were before `shifted` added noise."""
+        return getattr(self, "_unshifted", self.sides)
+
     def __len__(self) -> int:
         return len(self.a)
 
     def __getitem__(self, index: int | slice) -> "Pair":
         """Some of the pairs; an integer keeps the batch axis."""
-        if isinstance(index, int) and not -len(self) <= index < len(self):
+        if not isinstance(index, slice) and not -len(self) <= operator.index(index) < len(self):
             raise IndexError(f"pair {index} of {len(self)}")
         some = _map_tensors(self, lambda t: t[_as_slice(index)])
         if not len(some):
@@ -135,6 +141,7 @@ class Pair:
     def shifted(self, pixels: Float[Tensor, "c h w"]) -> "Pair":
         """The pair with the same noise added to each image; values may then leave [0, 1], which nothing but noise may do."""
         noisy = copy.copy(self)
+        object.__setattr__(noisy, "_unshifted", self.drawn_for)
         for name in "ab":
             if (side := getattr(self, name)) is not None:
                 object.__setattr__(noisy, name, side + pixels.to(side))
@@ -228,7 +235,7 @@ class Explanation:
 
     def __getitem__(self, index: int | slice) -> "Explanation":
         """The explanations of some of the pairs; an integer keeps the batch axis."""
-        if isinstance(index, int) and not -len(self) <= index < len(self):
+        if not isinstance(index, slice) and not -len(self) <= operator.index(index) < len(self):
             raise IndexError(f"explanation {index} of {len(self)}")
         return _map_tensors(self, lambda t: t[_as_slice(index)])
 

@@ -6,6 +6,7 @@ import torch
 from tests.conftest import assert_close, random_pair
 from xaicl_lib import Explanation, InputError, Pair, PairModel, explain
 from xaicl_lib.metrics import measure
+from xaicl_lib.metrics.randomisation import randomisation
 from xaicl_lib.scores import dot
 
 
@@ -57,9 +58,19 @@ def test_a_linear_model_knows_its_gradient_everywhere(pair) -> None:
 
 
 def test_no_noise_no_change(projected, pair) -> None:
-    for method in ("smooth_grad", "pairwise_occlusion"):  # that draw random numbers themselves
-        explanation = explain(projected, pair, method, generator=torch.Generator().manual_seed(4))
-        assert_close(measure(projected, pair, explanation, ["max_sensitivity"], radius=0.0)["max_sensitivity"], torch.zeros(3), atol=1e-9)
+    for method, own in (("smooth_grad", {}), ("pairwise_occlusion", {}), ("rise", {"masks": 64, "centred": True})):  # that draw themselves
+        explanation = explain(projected, pair, method, generator=torch.Generator().manual_seed(4), **own)
+        for radius, near in ((0.0, 1e-9), (1e-6, 1e-3)):
+            found = measure(projected, pair, explanation, ["max_sensitivity"], radius=radius, draws=2)["max_sensitivity"]
+            assert_close(found, torch.zeros(3), atol=near)
+
+
+def test_another_score_than_the_one_explained_is_refused(projected, pair) -> None:
+    explanation = explain(projected, pair, "grad_cam", score="dot")
+    assert_close(measure(projected, pair, explanation, ["max_sensitivity"], radius=0.0, score="dot")["max_sensitivity"], torch.zeros(3))
+    for asked in (lambda: measure(projected, pair, explanation, ["max_sensitivity"]), lambda: randomisation(projected, pair, explanation)):
+        with pytest.raises(InputError, match=r"expected the score that the maps explain, which is .*; give `measure` the same score="):
+            asked()
 
 
 def test_controls(projected, pair) -> None:

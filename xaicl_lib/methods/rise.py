@@ -78,7 +78,7 @@ def rise(
         return score(*two(z))
 
     maps: list[tuple[Tensor, Tensor]] = []
-    for k, (x, pixels) in enumerate(zip(sides, pair.sides, strict=True)):
+    for k, (x, pixels) in enumerate(zip(sides, pair.drawn_for, strict=True)):
         made = []
         for item in progress(range(len(pair)), "masking"):
             drawn = _masks(x[item], masks, cells, keep, own_generator(pixels[item], seed), chunk or model.chunk(x[0, 0].numel()))

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from xaicl_lib.devices import widest
 from xaicl_lib.errors import InputError
 from xaicl_lib.metrics.perturbation import check_maps, unit_scale
-from xaicl_lib.metrics.sensitivity import explain_again
+from xaicl_lib.metrics.sensitivity import check_score, explain_again
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.progress import progress
@@ -55,6 +55,7 @@ def randomisation(
     check_maps(pair, explanation)
     if every < 1:
         raise InputError(f"expected at least one layer between explanations, got every={every}")
+    check_score(model, pair, explanation, score, chunk)
     generator = generator or Generator().manual_seed(0)
     changed = model.copy()
     depths = _layers_from_the_top(changed, pair)

@@ -13,7 +13,7 @@ from xaicl_lib.metrics.registry import Measured, metrics
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.scores import Score, cosine
+from xaicl_lib.scores import Score, cosine, two
 
 
 @metrics.add(
@@ -44,7 +44,8 @@ def max_sensitivity(
     Implements Def. 3 of :cite:t:`yeh2019fidelity` with the settings of :cite:t:`sammani2023visualizing`:
     :math:`\max_u \|e(x) - e(x + u)\| / \|e(x)\|` over draws of u, uniform in [-radius, radius] in the model's input space
     and the same on both images. The method is run again as the explanation says it was made, with its own seed, so that
-    a method that draws random numbers draws the same ones. Maps are compared at their own resolution.
+    a method that draws random numbers draws the same ones (but `random_map`, whose map is another one for other pixels). Maps are compared
+    at their own resolution.
 
     Differs: the draws are the same for all pairs, so that a value does not depend on the pairs measured with it.
 
@@ -65,6 +66,7 @@ def max_sensitivity(
         )
     if draws < 1 or not radius >= 0:
         raise InputError(f"expected at least one draw and a radius of at least 0, got draws={draws}, radius={radius}")
+    check_score(model, pair, explanation, score, chunk)
     generator = generator or Generator().manual_seed(0)
     most = explanation.a.new_zeros(len(pair.sides), len(pair))
     for _ in progress(range(draws), "noise"):
@@ -72,6 +74,27 @@ def max_sensitivity(
         again = explain_again(model, pair.shifted(model.pixels_of(noise)), explanation, score, chunk)
         most = torch.maximum(most, torch.stack([_relative_change(*maps) for maps in _sides(explanation, again)]))
     return Measured({"max_sensitivity": most.mean(0)})
+
+
+def check_score(model: PairModel, pair: Pair, explanation: Explanation, score: Score, chunk: int | None) -> None:
+    """Let pass what explains this score, which is what a method that takes one is asked to explain again.
+
+    Raises:
+        InputError: another one was explained.
+    """
+    one_sided = explanation.method in methods and explanation.params.get("transform") is not None
+    if one_sided or explanation.method not in methods or not methods[explanation.method].takes("score"):
+        return
+    s = score(*two([model.encode(pixels, side, chunk) for pixels, side in zip(pair.sides, "ab", strict=False)]))
+    if not torch.allclose(s, explanation.score.to(s), rtol=1e-2, atol=1e-3, equal_nan=True):
+        raise InputError(
+            f"expected the score that the maps explain, which is {_few(explanation.score)}, got one that is {_few(s)}; "
+            "give `measure` the same score="
+        )
+
+
+def _few(values: Tensor) -> str:
+    return ", ".join(f"{v:.4g}" for v in values[:3].tolist()) + (", ..." if len(values) > 3 else "")
 
 
 def explain_again(model: PairModel, pair: Pair, explanation: Explanation, score: Score, chunk: int | None) -> Explanation:
