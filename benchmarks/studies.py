@@ -46,7 +46,7 @@ from xaicl_lib.studies.localisation import localise
 from xaicl_lib.studies.similarity import two_views
 from xaicl_lib.studies.tables import choose_methods, view_pairs
 from xaicl_lib.studies.texture import choose, photo_trials, scene_trials
-from xaicl_lib.studies.truth import Masks, intervene, other_objects
+from xaicl_lib.studies.truth import Masks, intervene, known_scenes
 from xaicl_lib.zoo import untrained
 
 Tables = dict[str, pd.DataFrame]
@@ -93,7 +93,7 @@ def known_pairs(name: str, n: int) -> dict[str, Pair]:
 def other_things(name: str, pairs: dict[str, Pair], n: int) -> dict[str, Masks]:
     """Masks of what a pair shows beside its evidence: a scene's other object, a mosaic's other photos."""
     if name.startswith("scenes"):
-        return {"one_shared": other_objects(n, load_model(name, "cpu").size, seeded())}
+        return {"one_shared": known_scenes(n, load_model(name, "cpu").size).others["one shared"]}
     return {kind: other_photos(pair.truth) for kind, pair in pairs.items() if pair.truth is not None}
 
 

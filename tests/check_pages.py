@@ -30,7 +30,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing import printing
 from xaicl_lib.publishing.assets import _npm_parts
-from xaicl_lib.publishing.links import check_basics, check_links
+from xaicl_lib.publishing.links import _check_basics, _check_links
 
 ROOT = Path(__file__).resolve().parent.parent
 SUBPATH = "some/sub/path"
@@ -329,7 +329,7 @@ def main() -> int:
         axe()
     except InputError as error:
         sys.exit(str(error))
-    files = [*check_links(book), *check_basics(book)]
+    files = [*_check_links(book), *_check_basics(book)]
     print("failed the files" if files else "ok     the files", *files, sep="\n         ", flush=True)
     if arguments.screenshots:
         arguments.screenshots.mkdir(parents=True, exist_ok=True)

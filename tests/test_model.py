@@ -2,6 +2,10 @@
 
 import copy
 import math
+import sys
+import threading
+import time
+import warnings
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from torch import nn
 
 from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head
 from xaicl_lib import InputError, PairModel, explain, load_model
+from xaicl_lib.evaluation.fingerprint import digest
 from xaicl_lib.images import open_photo
 from xaicl_lib.layers import cut, fold_batch_norms
 from xaicl_lib.model import resolve_device
@@ -357,6 +362,45 @@ def test_encoding_leaves_no_gradient_and_no_trace(projected) -> None:
     assert sizes == [2, 2, 1]
 
 
+def test_the_fast_form_follows_what_is_no_buffer() -> None:
+    class Holding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.held, self.listed, self.both = torch.ones(3, 1, 1), [1.0], (torch.ones(3, 1, 1),)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x * self.held * self.listed[0] * self.both[0])[..., ::8, ::8]
+
+    model, pixels = PairModel(net := Holding(), size=24), random_pair(1).a.float()
+
+    def doubled(change) -> None:
+        before = model.encode(pixels)
+        change()
+        assert_close(model.encode(pixels), 2 * before, rtol=1e-6)
+
+    doubled(lambda: model.features_a.held.mul_(2))
+    doubled(lambda: model.features_a.listed.__setitem__(0, 2.0))
+    doubled(lambda: model.features_a.both[0].mul_(2))
+    assert net is not None
+
+
+def test_models_made_fast_in_two_threads_leave_warnings_and_streams_as_they_were() -> None:
+    class Slow(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.1)
+            return x[..., ::8, ::8]
+
+    before, stream = list(warnings.filters), sys.stderr
+    threads = [threading.Thread(target=lambda: PairModel(Slow(), size=24).fast) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert sys.stderr is stream
+    assert warnings.filters == before
+
+
 def test_what_cannot_be_encoded(projected) -> None:
     with pytest.raises(InputError, match="unknown side 'c'; there are: a, b"):
         projected.encode(random_pair(1).a, "c")
@@ -372,7 +416,7 @@ def test_likeness_to_folders_tensors_and_texts(tmp_path) -> None:
     z = model.embed_a(model.normalize(random_pair(2).a))
     assert_close(score(z, None), want(z, None))
     assert_close(model.like(images)(z), corpus_similarity(model.encode(images, "b"))(z))
-    assert model.like(images[:3], foil=images[3:]).key == score.key
+    assert digest(model.like(images[:3], foil=images[3:])) == digest(score)
     for k, image in enumerate(images[:3]):
         Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy()).save(tmp_path / f"{k}.png")
     assert_close(model.like(tmp_path)(z), model.like(open_photo([tmp_path / f"{k}.png" for k in range(3)]))(z))

@@ -183,7 +183,8 @@ class PairModel:
         """
         if self._is_fast:
             return self
-        attributes, tensors = _attributes(self._parts), [*self._parts.parameters(), *self._parts.buffers()]
+        attributes = _attributes(self._parts)
+        tensors = [one for one in attributes if isinstance(one, Tensor)]
         if self._fast is None or not _is_unchanged(attributes, tensors, *self._fast_of):
             with torch.inference_mode(False):
                 same_modules = self._fast is not None and _are_the_same(attributes, self._fast_of[0])  # whose habits are known
@@ -380,9 +381,13 @@ def embed_corpus(model: PairModel, source: Source, *, chunk: int | None = None) 
 
 
 def _attributes(parts: nn.Module) -> list[object]:
-    """All that modules hold, what is in their dictionaries (weights, hooks, modules) one by one."""
+    """All that modules hold, what is in their dictionaries (weights, hooks, modules), lists and tuples one by one."""
     held = [value for module in parts.modules() for value in vars(module).values()]
-    return [item for value in held for item in (value.values() if isinstance(value, dict) else (value,))]
+    return [item for value in held for item in _items(value)]
+
+
+def _items(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else (value, *value) if isinstance(value, list | tuple) else (value,)
 
 
 def _are_the_same(things: list[object], before: list[object]) -> bool:

@@ -4,13 +4,12 @@ One-sided questions are scores that ignore zb: how much more alike to a corpus t
 method that does not need side b explains them unchanged, on pairs without side b.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.registry import Entry, Registry
@@ -92,7 +91,7 @@ def corpus_similarity(
         z = za / za.norm(dim=1, keepdim=True).clamp_min(1e-8) if normalize else za
         return z @ towards.to(z)
 
-    return _with_key(score, "corpus", normalize, towards)
+    return score
 
 
 def class_evidence(
@@ -118,8 +117,7 @@ def class_evidence(
             raise InputError(f"expected a class from 0 to {logits.shape[1] - 1}, got {index}")
         return logits.softmax(1)[:, index] if probability else logits[:, index]
 
-    weights = list(classifier.state_dict().values()) if isinstance(classifier, nn.Module) else []
-    return _with_key(score, "class", (index, probability), *weights) if weights else score
+    return score
 
 
 def _mean(embeddings: Tensor, name: str, normalize: bool) -> Float[Tensor, " d"]:
@@ -136,12 +134,3 @@ def _mean(embeddings: Tensor, name: str, normalize: bool) -> Float[Tensor, " d"]
             raise InputError(f"expected embeddings of norm > 0 as {name}, whose cosine exists, got zeros in row {int(norms.argmin())}")
         z = z / norms
     return z.mean(0)
-
-
-def _with_key(score: Callable, kind: str, options: object, *tensors: Tensor) -> Callable:
-    """The score with a name for the store of results, which depends on what it is made of."""
-    found = hashlib.sha256(f"{kind}{options}".encode())
-    for tensor in tensors:
-        found.update(tensor.detach().cpu().double().contiguous().numpy().tobytes())
-    score.key = f"{kind}_{found.hexdigest()[:16]}"  # type: ignore[attr-defined]
-    return score

@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import importlib
+import sys
 import types
 
 import pytest
@@ -12,6 +14,9 @@ from torch import nn
 from tests.conftest import build, random_pair, small_features
 from xaicl_lib import InputError, PairModel, evaluate, explain, load_model, measure
 from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.methods import methods
+from xaicl_lib.methods.registry import Method
+from xaicl_lib.pair import Explanation
 from xaicl_lib.zoo import list_models
 
 SLOPE = 0.1
@@ -76,7 +81,19 @@ def without_persistence(value: float) -> PairModel:
     return model
 
 
+class Bright(PairModel):
+    """A model with an attribute of its own, which its function depends on."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__(made().features_a, size=24)
+        self.by = by
+
+    def normalize(self, pixels):
+        return super().normalize(pixels) * self.by
+
+
 DIFFERENT = {
+    "attribute of a subclass": (lambda: Bright(1.0), lambda: Bright(2.0)),
     "function": (lambda: made(), lambda: made(f=torch.sigmoid)),
     "python function": (lambda: made(f=F.relu), lambda: made(f=F.silu)),
     "own function": (lambda: made(f=leaky), lambda: made(f=by(F.relu))),
@@ -153,6 +170,41 @@ class Net(nn.Module):
 
     assert key(says="One.", by=2) == key(says="Another.", by=2)
     assert key(says="One.", by=2) != key(says="One.", by=3)
+
+
+def test_a_module_of_the_users_may_be_called_as_one_of_the_standard_library(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = []
+    for sign in "+-":
+        (tmp_path / "antigravity.py").write_text(f"def bent(x):\n    return {sign}x\n")
+        monkeypatch.delitem(sys.modules, "antigravity", raising=False)
+        importlib.invalidate_caches()
+        sys.dont_write_bytecode, kept = True, sys.dont_write_bytecode
+        keys.append(model_key(made(f=importlib.import_module("antigravity").bent)))
+        sys.dont_write_bytecode = kept
+    monkeypatch.delitem(sys.modules, "antigravity")
+    assert keys[0] != keys[1]
+
+
+def test_values_are_not_those_of_another_function_under_the_same_name(tmp_path, monkeypatch) -> None:
+    """A score and a method of somebody's own that were edited between two runs."""
+    pair, model = random_pair(2), made()
+
+    def table(by: float, sign: int):
+        def score(za, zb):
+            return by * F.cosine_similarity(za, zb)
+
+        def own(model, pair):
+            made = explain(model, pair, "random_map")
+            return Explanation(sign * made.a, sign * made.b, made.score)
+
+        monkeypatch.setitem(methods._entries, "own", Method("own", own, methods["random_map"].facts))
+        return evaluate(model, pair, ["own"], ["SI", "SD"], store=tmp_path, score=score)["value"].tolist()
+
+    found = [table(by, sign) for by, sign in ((1, 1), (2, 1), (1, -1), (1, 1))]
+    assert found[0] == found[3]
+    assert found[1] == pytest.approx([2 * value for value in found[0]])
+    assert found[2] != found[0]
 
 
 def test_what_keeps_the_function_keeps_the_key() -> None:

@@ -1,5 +1,6 @@
 """The store: whole or not at all, unchanged or not believed."""
 
+import functools
 import os
 import time
 
@@ -9,9 +10,9 @@ import torch
 
 from tests.conftest import build, random_pair
 from xaicl_lib import InputError, PairModel
-from xaicl_lib.evaluation.fingerprint import model_key
-from xaicl_lib.evaluation.store import COLUMNS, KEY, LEFT_OVER, Store, _key_of, digest, pair_keys
-from xaicl_lib.scores import cosine
+from xaicl_lib.evaluation.fingerprint import _key_of, digest, model_key
+from xaicl_lib.evaluation.store import COLUMNS, KEY, LEFT_OVER, Store, pair_keys
+from xaicl_lib.scores import cosine, dot
 
 
 def rows(pairs: list[str], metric: str = "SI", value: float = 0.5) -> pd.DataFrame:
@@ -121,10 +122,38 @@ def test_keys_of_models() -> None:
     assert model_key(PairModel(plain, size=8)) != model_key(PairModel(plain, size=8, mean=(0.1, 0, 0)))
 
 
+class Sharp:
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def score(self, za, zb):
+        return cosine(za, zb) * self.by
+
+
+def dressed(function, by: float):
+    """A function under the name of another one."""
+
+    @functools.wraps(function)
+    def made(za, zb):
+        return function(za, zb) * by
+
+    return made
+
+
+def keyed(za, zb):
+    return cosine(za, zb)
+
+
+keyed.key = "mine"  # type: ignore[attr-defined]
+
+
 def test_keys_of_functions() -> None:
-    assert _key_of(cosine) == "xaicl_lib.scores.cosine"
+    assert _key_of(lambda za, zb: za) == _key_of(lambda za, zb: za) != _key_of(lambda za, zb: zb)
+    assert _key_of(Sharp(1).score) == _key_of(Sharp(1).score) != _key_of(Sharp(5).score)
+    assert len({_key_of(one) for one in (cosine, dot, dressed(cosine, 1), dressed(cosine, 2))}) == 4
+    assert _key_of(keyed) == "mine"
     with pytest.raises(InputError, match="give it a `key`"):
-        _key_of(lambda za, zb: za)
+        _key_of(torch.jit.script(torch.nn.ReLU()))
     assert digest({"score": cosine}) != digest({"score": "cosine"})
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest(torch.ones(2)) != digest(torch.ones(2, dtype=torch.float64))

@@ -3,7 +3,7 @@
 import pytest
 
 from xaicl_lib.errors import NotebookError
-from xaicl_lib.publishing.links import check_basics, check_links, check_site
+from xaicl_lib.publishing.links import _check_basics, _check_links, check_site
 
 GOOD = """<html lang="en"><head><title>A page</title><meta name="description" content="What it is about">
 <link rel="stylesheet" href="_static/a.css"></head>
@@ -27,8 +27,8 @@ def book(tmp_path):
 
 
 def test_a_book_that_is_whole(book):
-    assert check_links(book) == []
-    assert check_basics(book) == []
+    assert _check_links(book) == []
+    assert _check_basics(book) == []
     check_site(book)
 
 
@@ -47,7 +47,7 @@ def test_a_book_that_is_whole(book):
 def test_what_leads_nowhere_is_named(book, old, new, found):
     (book.parent / "outside.html").write_text(GOOD)
     (book / "index.html").write_text(GOOD.replace(old, new, 1))
-    assert found in check_links(book)
+    assert found in _check_links(book)
     with pytest.raises(NotebookError, match=r"broken link in index\.html"):
         check_site(book)
 
@@ -66,18 +66,18 @@ def test_what_leads_nowhere_is_named(book, old, new, found):
 )
 def test_what_a_page_lacks_is_named(book, old, new, found):
     (book / "index.html").write_text(GOOD.replace(old, new))
-    assert check_basics(book) == [found]
+    assert _check_basics(book) == [found]
 
 
 def test_a_redirect_needs_no_basics_but_leads_somewhere(book):
     (book / "index.html").write_text('<meta http-equiv="Refresh" content="0; url=sub/b.html" />')
-    assert check_basics(book) == []
-    assert check_links(book) == []
+    assert _check_basics(book) == []
+    assert _check_links(book) == []
     (book / "index.html").write_text('<meta http-equiv="Refresh" content="0; url=sub/x.html" />')
-    assert check_links(book) == ["index.html: sub/x.html"]
+    assert _check_links(book) == ["index.html: sub/x.html"]
 
 
 def test_static_files_are_no_pages(book):
     (book / "_static" / "odd.html").write_text("<a href='nowhere'>")
-    assert check_links(book) == []
-    assert check_basics(book) == []
+    assert _check_links(book) == []
+    assert _check_basics(book) == []

@@ -11,7 +11,7 @@ from babel.messages.pofile import write_po
 from tests.publishing.catalogues import COMMAND, COMPLETE, ROOT, catalogues, changed, kept, messages, path_of, read, state
 from xaicl_lib.errors import InputError, NotebookError
 from xaicl_lib.publishing import translations
-from xaicl_lib.publishing.links import check_links
+from xaicl_lib.publishing.links import _check_links
 from xaicl_lib.publishing.translations import BUTTONS, _build, _joined, _languages, _placed, _tagged, add_translations
 
 ALL = catalogues()
@@ -131,7 +131,7 @@ def test_a_page_is_translated_and_what_its_catalogue_lacks_stays_english(book, t
     assert 'name="description" content="Eine von 2 Seiten, die andere' in text
     assert not (html / "de" / "book" / "other.html").exists()
     assert not (tmp_path / "work").exists()
-    assert [line for line in check_links(html) if re.search(r": \S*(intro|other)\.html", line)] == []
+    assert [line for line in _check_links(html) if re.search(r": \S*(intro|other)\.html", line)] == []
 
 
 def test_a_translation_that_loses_a_link_fails_the_build(book, tmp_path, capfd):

@@ -15,6 +15,7 @@ from xaicl_lib.pair import Truth
 from xaicl_lib.statistics.bootstrap import share
 from xaicl_lib.studies.truth import (
     KINDS,
+    _other_objects,
     by_kind,
     confirmed,
     intervene,
@@ -22,7 +23,6 @@ from xaicl_lib.studies.truth import (
     known_mosaics,
     known_scenes,
     mean_over_models,
-    other_objects,
     paint,
     painted_over,
 )
@@ -142,11 +142,11 @@ def test_the_other_controls_are_what_they_say() -> None:
 
 def test_other_objects_and_photos_are_whole_and_never_the_shared_one() -> None:
     pair = scene_pairs(20, "one_shared", 48)
-    for shared, other in zip((pair.truth.a, pair.truth.b), other_objects(20, 48), strict=True):
+    for shared, other in zip((pair.truth.a, pair.truth.b), _other_objects(20, 48), strict=True):
         assert other.shape == (1, 20, 48, 48)
         assert other.flatten(2).any(2).all()
         assert not (other[0] & shared).any()
-    painted = paint(pair.a, other_objects(20, 48)[0][0])
+    painted = paint(pair.a, _other_objects(20, 48)[0][0])
     assert torch.equal(painted[pair.truth.a.unsqueeze(1).expand_as(painted)], pair.a[pair.truth.a.unsqueeze(1).expand_as(painted)])
     mosaic = photo_mosaics(3, 32)
     for shared, photos in zip((mosaic.truth.a, mosaic.truth.b), other_photos(mosaic.truth), strict=True):

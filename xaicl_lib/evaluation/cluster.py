@@ -12,7 +12,7 @@ import torch
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.shard import Shard, run
-from xaicl_lib.evaluation.store import Store, shard_name
+from xaicl_lib.evaluation.store import Store
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair, Truth
 
@@ -108,7 +108,7 @@ def _work(model: str | PairModel, task: Shard, folder: Path, device: str) -> pd.
     known = [task.known]
     for metrics, rows in task.lacking().items():
         keys = [task.plan.metric_key(metric) for metric in metrics]
-        known.append(store.read(task.model_key, task.plan.method_key, shard_name([task.pair_keys[k] for k in rows], keys)))
+        known.append(store.read(task.model_key, task.plan.method_key, ([task.pair_keys[k] for k in rows], keys)))
     shard = replace(task, known=pd.concat([frame for frame in known if len(frame)] or known[:1]))
     if shard.lacking():
         shard = replace(shard, pair=_fetch(task.pair))  # type: ignore[arg-type]

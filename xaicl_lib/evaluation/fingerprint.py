@@ -1,10 +1,11 @@
-"""What a model computes, as a short key: its weights, the code of its modules, and where that cannot be read, its outputs.
+"""What a model or a function computes, as a short key: weights, the code of modules, and where that cannot be read, a model's outputs.
 
 Weights and structure are not enough: two modules may hold the same weights and differ in `forward`, in a number, in a function that they
 hold. So everything reachable from the modules goes into the key: tensors bit by bit, attributes, hooks, and of Python functions and
 classes what the interpreter runs (the compiled code, which also a class of a notebook has, and which no edit of a file under a running
 program can make wrong), with the constants, closures and global functions that they use. Comments, docstrings and names do not count.
-What belongs to torch and the standard library is known by its name.
+What belongs to torch and the standard library is known by its name; of functions such as scores, what belongs to this library, too, for
+stored values depend on its code anyway.
 
 What cannot be read (a scripted module, a function of a C extension) is seen by its outputs on fixed images. They are left out where all
 can be read: they would say nothing more, and rounding could only make one model look like two. They are computed in float64 on the CPU,
@@ -13,21 +14,27 @@ near to the edge of two steps is about 1e-8. Such modules are therefore told apa
 """
 
 import dis
+import functools
 import hashlib
+import json
 import sys
+import sysconfig
 from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, fx, nn
 
+from xaicl_lib.annotations import plain
 from xaicl_lib.errors import InputError
-from xaicl_lib.evaluation.store import digest
 from xaicl_lib.model import PairModel
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 KNOWN = {"torch", "builtins", "numpy", *sys.stdlib_module_names}  # packages whose members are known by their names
+OURS = __name__.partition(".")[0]
 MODE = {"training", "_is_full_backward_hook"}  # attributes of a module that its function in evaluation does not depend on
 OPERATORS = (type(torch.ops.aten.relu), type(torch.ops.aten.relu.default))
 STEP = 1e-6  # of the largest output
@@ -41,20 +48,65 @@ def model_key(model: PairModel) -> str:
     """
     reading = _Reading()
     parts = {role: part for role, part in model._parts.items() if role != "text"}  # no value of images depends on a text side
-    code = [reading.of(parts), reading.of(type(model))]
+    of_a_subclass = {name: value for name, value in vars(model).items() if name not in _attributes()}
+    code = [reading.of(parts), reading.of(type(model)), *([reading.of(of_a_subclass)] if of_a_subclass else [])]
     unread = (model.key or _outputs(model, sorted(reading.unread))) if reading.unread else None
     return digest(code, sorted(reading.unread), unread, model.size, model._mean, model._std)
+
+
+@functools.cache
+def _attributes() -> frozenset[str]:
+    """Attributes of every model."""
+    return frozenset(vars(PairModel(nn.Identity(), size=8)))
+
+
+def digest(*parts: object) -> str:
+    """Short name of some content: 16 hex digits of the SHA-256 of tensors, of anything JSON knows, and of functions by what they compute.
+
+    Raises:
+        InputError: a function or another object that can neither be read nor has a `key`.
+    """
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            array = part.detach().cpu().contiguous()
+            found.update(f"{array.dtype}{tuple(array.shape)}".encode())
+            found.update(array.flatten().view(torch.uint8).numpy().tobytes())
+        else:
+            found.update(json.dumps(part, sort_keys=True, default=_known_to_json).encode())
+    return found.hexdigest()[:16]
+
+
+def _known_to_json(value: Any) -> Any:
+    number = plain(value)
+    return _key_of(value) if number is value else number
+
+
+def _key_of(value: Any) -> str:
+    """What stands in a key for a value that JSON does not know: its `key` if it has one, else all that it is made of."""
+    if isinstance(value, Tensor):
+        return digest(value)
+    if (key := getattr(value, "key", None)) is not None:
+        return str(key)
+    found = (reading := _Reading(ours_by_name=True)).of(value)
+    if reading.unread:
+        raise InputError(f"expected a function whose code can be read, to tell it from others in the store, got {value!r}; give it a `key`")
+    return found
 
 
 class _Reading:
     """Digests of values by all that they are made of; each value is read once.
 
+    Args:
+        ours_by_name: whether functions and classes of this library are known by their names.
+
     Attributes:
         unread: names of what could not be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ours_by_name: bool = False) -> None:
         self.unread: set[str] = set()
+        self._ours_by_name = ours_by_name
         self._found: dict[int, str] = {}
         self._alive: list[Any] = []  # so that no other value gets the identity of one that was read
 
@@ -72,6 +124,8 @@ class _Reading:
         return self._found[id(value)]
 
     def _open(self, value: Any) -> tuple[str, list[Any]]:
+        if self._ours_by_name and isinstance(value, FunctionType | type) and (where := _module_of(value)).partition(".")[0] == OURS:
+            return f"{where}.{value.__qualname__}", _bound(value)
         try:
             return _open(value)
         except _Unread as error:
@@ -100,7 +154,25 @@ def _open(value: Any) -> tuple[str, list[Any]]:
 
 
 def _is_known(module: str | None) -> bool:
-    return (module or "?").split(".")[0] in KNOWN
+    """Whether it is torch's or the standard library's, and not a file of the user's that has such a name."""
+    top = (module or "?").partition(".")[0]
+    return top in KNOWN and (top in ("torch", "numpy") or _is_standard(getattr(sys.modules.get(top), "__file__", None)))
+
+
+@functools.cache
+def _is_standard(file: str | None) -> bool:
+    return file is None or any(Path(file).is_relative_to(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+
+
+def _module_of(value: FunctionType | type) -> str:
+    return str(value.__globals__.get("__name__") if isinstance(value, FunctionType) else value.__module__)
+
+
+def _bound(value: FunctionType | type) -> list[Any]:
+    """What a function holds beside its code."""
+    if isinstance(value, type):
+        return []
+    return [value.__defaults__, value.__kwdefaults__, [cell.cell_contents for cell in value.__closure__ or ()]]
 
 
 def _tensor(value: Tensor) -> tuple[str, list[Any]]:
@@ -141,8 +213,7 @@ def _class(cls: type) -> tuple[str, list[Any]]:
 
 def _function(function: FunctionType) -> tuple[str, list[Any]]:
     """A Python function by its code, or its name if it is torch's, and what it has bound; its globals only where they are used."""
-    bound = [function.__defaults__, function.__kwdefaults__, [cell.cell_contents for cell in function.__closure__ or ()]]
-    where = function.__globals__.get("__name__")
+    where, bound = _module_of(function), _bound(function)
     if _is_known(where):
         return f"{where}.{function.__qualname__}", bound
     used = [(name, _reached(function.__globals__[name], _names(function.__code__))) for name in _globals(function)]
@@ -217,6 +288,7 @@ OPENED: list[tuple[Any, Any]] = [
     (OPERATORS, _operator),
     (MethodType, lambda method: ("method", [method.__func__, method.__self__])),
     (ModuleType, lambda module: (module.__name__, [])),
+    (ContextVar, lambda variable: (variable.name, [])),
     (staticmethod | classmethod, lambda method: (type(method).__name__, [method.__func__])),
     (property, lambda made: ("property", [made.fget])),
     (dict, lambda given: ("dict", [type(given), *given.items()])),

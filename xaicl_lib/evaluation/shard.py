@@ -1,7 +1,6 @@
 """One shard of pairs, explained and measured by one method for one model: what a process or a worker does at a time."""
 
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +9,16 @@ import pandas as pd
 import torch
 from torch import Generator
 
+from xaicl_lib.evaluation.fingerprint import digest
 from xaicl_lib.evaluation.method_spec import MethodSpec
-from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest
+from xaicl_lib.evaluation.store import COLUMNS, Store, code_version
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER, measure
 from xaicl_lib.metrics import metrics as metric_registry
 from xaicl_lib.model import PairModel
+from xaicl_lib.notes import untold
 from xaicl_lib.pair import Pair, Truth
+from xaicl_lib.scores import cosine
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,13 @@ class Plan:
     @property
     def method_key(self) -> str:
         """What identifies the explanations: everything that they depend on beside model and pair."""
-        return digest(self.method.name, dict(self.method.params), self.options.get("score", "cosine"), self.seed, code_version())
+        own = registry[self.method.name].function
+        return digest(self.method.name, own, dict(self.method.params), self.options.get("score", cosine), self.seed, code_version())
 
     def metric_key(self, metric: str) -> str:
         """What identifies a measurement beside the explanation."""
-        known = metric_registry[metric].options
-        return digest(metric, {k: v for k, v in self.options.items() if k in known}, self.seed, code_version())
+        known, own = metric_registry[metric].options, metric_registry[metric].function
+        return digest(metric, own, {k: v for k, v in self.options.items() if k in known}, self.seed, code_version())
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +115,7 @@ def _compute(model: PairModel, shard: Shard, metrics: Sequence[str], rows: list[
         mine = [metric for metric in metrics if metric_registry[metric].function is function]
         options = {k: v for k, v in plan.options.items() if k in metric_registry[mine[0]].options}
         began = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "average drop is a share")  # the table says so by NaN, the summary by `undefined`
+        with untold():  # of what is undefined the table says so by NaN, the summary by `undefined`
             values = measure(model, pair, explanation, mine, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **options)
         seconds = (explaining + _seconds_since(began, model)) / len(pair)
         for metric, value in values.items():

@@ -7,21 +7,17 @@ the checksum of its content, so a file is whole and unchanged, or not believed.
 
 import hashlib
 import io
-import json
 import os
 import time
 import uuid
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import torch
-from torch import Tensor
 
-from xaicl_lib.annotations import plain
 from xaicl_lib.errors import InputError
+from xaicl_lib.evaluation.fingerprint import digest
 from xaicl_lib.evaluation.sources import code_digest
 from xaicl_lib.pair import Pair
 
@@ -53,9 +49,13 @@ class Store:
             _remove_left_over(part)
         return self
 
-    def read(self, model_key: str, method_key: str, shard: str = "*") -> pd.DataFrame:
-        """The rows of one model and method, or of one shard of it, each key once. A damaged file is set aside with a warning."""
-        files = sorted(self._place(model_key, method_key).glob(f"{shard}.*.parquet"))
+    def read(self, model_key: str, method_key: str, shard: tuple[Iterable[str], Iterable[str]] | None = None) -> pd.DataFrame:
+        """The rows of one model and method, or of one shard of it (keys of pairs and of metrics), each key once.
+
+        A damaged file is set aside with a warning.
+        """
+        name = "*" if shard is None else _shard_name(*shard)
+        files = sorted(self._place(model_key, method_key).glob(f"{name}.*.parquet"))
         frames = [frame for frame in map(_read, files) if frame is not None]
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
         return rows.drop_duplicates(KEY)
@@ -70,7 +70,7 @@ class Store:
         buffer = io.BytesIO()
         rows[COLUMNS].to_parquet(buffer, index=False)
         data = buffer.getvalue()
-        final = folder / f"{shard_name(rows['pair_key'], rows['metric_key'])}.{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+        final = folder / f"{_shard_name(rows['pair_key'], rows['metric_key'])}.{hashlib.sha256(data).hexdigest()[:16]}.parquet"
         part = folder / f".{uuid.uuid4().hex}.part"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class Store:
         return self.folder / model_key / method_key
 
 
-def shard_name(pair_keys: Iterable[str], metric_keys: Iterable[str]) -> str:
+def _shard_name(pair_keys: Iterable[str], metric_keys: Iterable[str]) -> str:
     """The name of a file with the values of these metrics for these pairs."""
     return digest(sorted(set(pair_keys)), sorted(set(metric_keys)))
 
@@ -115,36 +115,6 @@ def _read(path: Path) -> pd.DataFrame | None:
         return None
     warnings.warn(f"damaged results in {path.name}: set aside as {aside.name}, to be computed anew", stacklevel=4)
     return None
-
-
-def digest(*parts: object) -> str:
-    """Short name of some content: 16 hex digits of the SHA-256 of tensors and of anything JSON knows."""
-    found = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor):
-            array = part.detach().cpu().contiguous()
-            found.update(f"{array.dtype}{tuple(array.shape)}".encode())
-            found.update(array.flatten().view(torch.uint8).numpy().tobytes())
-        else:
-            found.update(json.dumps(part, sort_keys=True, default=_known_to_json).encode())
-    return found.hexdigest()[:16]
-
-
-def _known_to_json(value: Any) -> Any:
-    number = plain(value)
-    return _key_of(value) if number is value else number
-
-
-def _key_of(value: Any) -> str:
-    """What stands in a key for a value that JSON does not know: a function's `key` if it has one, else where it is defined."""
-    if isinstance(value, Tensor):
-        return digest(value)
-    if (key := getattr(value, "key", None)) is not None:
-        return str(key)
-    name = f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', '?')}"
-    if "<" in name or "?" in name or "__main__" in name:
-        raise InputError(f"expected a function of a module, whose name can stand for it in the store, got {value!r}; give it a `key`")
-    return name
 
 
 def pair_keys(pair: Pair) -> list[str]:

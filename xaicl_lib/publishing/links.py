@@ -27,12 +27,12 @@ def check_site(book: Path) -> None:
     Raises:
         NotebookError: names the first of them.
     """
-    if found := [f"broken link in {line}" for line in check_links(book)] + check_basics(book):
+    if found := [f"broken link in {line}" for line in _check_links(book)] + _check_basics(book):
         more = f" and {len(found) - 8} more" if len(found) > 8 else ""
         raise NotebookError(f"the built pages are not fit to publish: {'; '.join(found[:8])}{more}")
 
 
-def check_links(book: Path) -> list[str]:
+def _check_links(book: Path) -> list[str]:
     """A line for each reference that leads nowhere within the folder or out of it: `page: reference`. Other hosts are not asked."""
     return [
         f"{page.relative_to(book)}: {reference}"
@@ -42,7 +42,7 @@ def check_links(book: Path) -> list[str]:
     ]
 
 
-def check_basics(book: Path) -> list[str]:
+def _check_basics(book: Path) -> list[str]:
     """A line for each page without language, title, description or heading, with an undescribed picture or figure, or too heavy."""
     found = []
     for page in _pages_of(book):

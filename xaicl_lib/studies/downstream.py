@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from xaicl_lib.data.paper import paper_tables
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.evaluate import evaluate
-from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.fingerprint import digest, model_key
 from xaicl_lib.evaluation.method_spec import Method, Methods
-from xaicl_lib.evaluation.store import COLUMNS, Store, code_version, digest
+from xaicl_lib.evaluation.store import COLUMNS, Store, code_version
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER
 from xaicl_lib.model import PairModel

@@ -40,7 +40,7 @@ class _Known(NamedTuple):
 def known_scenes(n: int, size: int, seed: int = 0) -> _Known:
     """n pairs of scenes of each kind, by names without underscores, and the second object of those that have one."""
     pairs = {kind.replace("_", " "): scene_pairs(n, kind, size, Generator().manual_seed(seed)) for kind in KINDS}
-    return _Known(pairs, {"one shared": other_objects(n, size, Generator().manual_seed(seed))})
+    return _Known(pairs, {"one shared": _other_objects(n, size, Generator().manual_seed(seed))})
 
 
 def known_mosaics(n: int, size: int) -> _Known:
@@ -74,7 +74,7 @@ def intervene(
     Args:
         pairs: with truth, by kind.
         fill: what is painted: "around" (a wide blur of the other pixels) or "other" (the image of the next pair at the same place).
-        others: masks of other things by kind, as of `other_objects` and `other_photos`; drops are averaged over the k of a side.
+        others: masks of other things by kind, as of `_other_objects` and `other_photos`; drops are averaged over the k of a side.
 
     Returns:
         One row per model, kind and pair: score, area (share of the image), evidence, elsewhere, other and unshared (drops of the score),
@@ -136,7 +136,7 @@ def _drops_of_side(
     return torch.stack([drops[0], drops[1:places].mean(0), drops[places:].mean(0), unshared])
 
 
-def other_objects(n: int, size: int = 64, generator: Generator | None = None) -> Masks:
+def _other_objects(n: int, size: int = 64, generator: Generator | None = None) -> Masks:
     """Masks of the object that is not shared, on either side of the scenes of `scene_pairs(n, "one_shared", size, generator)`."""
     a, b = (render(side, size)[1] for side in draw_pairs(n, "one_shared", generator))
     return a[:, 1:].movedim(1, 0), b[:, 1:].movedim(1, 0)
