@@ -111,16 +111,16 @@ class PairModel:
             module: from (n, c, h, w) to embeddings (n, d).
             layer: name of the submodule whose output is the feature map, such as "layer4" of a ResNet; its last, if it is called more
                 than once; of a vision transformer what holds its blocks, such as "encoder" of torchvision's, which is opened where the
-                last one gathers (`xaicl_lib.tokens`).
+                last one gathers (`xaicl_lib.tokens`), also within a class of your own, as "backbone.encoder".
             options: as for `PairModel`.
 
         Raises:
-            InputError: no such layer, or a module that cannot be cut there.
+            InputError: no such layer, a module that cannot be cut there, or a vision transformer whose module makes another embedding.
         """
         inside, size = unwrapped(module), options.get("size")
         name = layer if inside is module else layer.removeprefix("module.").removeprefix("_orig_mod.")
         told = told_channels(size, *(options.get(name) for name in ("mean", "std")))
-        features, head = open_at(inside, name, None if size is None else side_of(size), told)
+        features, head = open_at(inside, name, None if size is None else side_of(size), told, options.get("output"))
         return cls(features, head, **options)  # type: ignore[arg-type]
 
     @property

@@ -33,11 +33,12 @@ class _Bridge(nn.Module):
     def __init__(self, module: nn.Module, dtype: torch.dtype | None, lends: bool, shaped: bool) -> None:
         super().__init__()
         self.module, self.dtype, self.lends, self.shaped = module, dtype, lends, shaped
+        self.takes_single = any(getattr(layer, "takes_single", False) for layer in module.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         """The part's output."""
         given = x.clone() if self.lends else x
-        made = self.module(given if self.dtype is None else given.to(self.dtype))
+        made = self.module(given if self.dtype is None or self.takes_single else given.to(self.dtype))
         made = rows(made, x.shape[0]) if self.shaped else made
         return made if self.dtype is None else made.float()
 
@@ -145,16 +146,20 @@ def _run(parts: nn.ModuleDict, x: Tensor) -> list[_Made]:
 
 def _agree(made: list[_Made], want: list[_Made]) -> bool:
     pairs = zip(made, want, strict=False)
-    return len(made) == len(want) and all(_close(x.f, y.f) and _close(x.z, y.z) and _close(x.gradient, y.gradient) for x, y in pairs)
+    return len(made) == len(want) and all(_close(x.f, y.f, y.z) and _close(x.z, y.z) and _close(x.gradient, y.gradient) for x, y in pairs)
 
 
-def _close(x: Tensor | None, y: Tensor | None) -> bool:
-    """Whether two tensors are equal up to rounding, as a share of their length; what is not finite must be so in both."""
+def _close(x: Tensor | None, y: Tensor | None, beside: Tensor | None = None) -> bool:
+    """Whether two tensors are equal up to rounding, as a share of their length; what is not finite must be so in both.
+
+    They are rounded at least as far as what stands beside them: of a network in half precision the map may be in single.
+    """
     if x is None or y is None:
         return x is y
     if x.shape != y.shape or not torch.equal(x.isfinite(), y.isfinite()):
         return False
-    share = max(3 * max(torch.finfo(t.dtype).eps for t in (x, y)) ** 0.5, 0.0 if x.device.type == "cpu" else REDUCED)
+    eps = max(torch.finfo(t.dtype).eps for t in (x, y, y if beside is None else beside))
+    share = max(3 * eps**0.5, 0.0 if x.device.type == "cpu" else REDUCED)
     x, y = (torch.where(t.isfinite(), _wide(t), 0) for t in (x, y))
     return bool((x - y).norm() <= share * y.norm())
 
@@ -191,7 +196,7 @@ def _note_habits(plain: nn.ModuleDict, roles: tuple[str, str], x: Tensor, one: _
         habits.lends.add(features)
     if z.ndim != 2 or first.ndim != 2 or len(z) != 2:
         habits.shaped.add(head)
-    same = _close(kept[:1], one.f)
+    same = _close(kept[:1], one.f, one.z)
     if not (same and _close(rows(z, 2)[:1], one.z)):
         habits.notes.append(_uneven(plain, head if same else features, x, want))
     _find_cuts(plain, {head: one.f} if one.follows else {features: x[:1], head: one.f}, habits)

@@ -142,19 +142,19 @@ class _Chosen(nn.Module):
 
     def forward(self, x: Any) -> Tensor:
         """The chosen output."""
-        made = self.module(x)
-        return made if isinstance(made, Tensor) else tensor_of(self._choose(made), "the output chosen")
+        return tensor_of(self.module(x), "the module", self.output)
 
-    def _choose(self, made: Any) -> Any:
-        if not isinstance(self.output, str | int):
-            return self.output(made)
-        there = _named(made)
-        values = list(there.values())
-        if isinstance(self.output, int) and -len(values) <= self.output < len(values):
-            return values[self.output]
-        if self.output not in there:
-            raise unknown("output", str(self.output), [str(name) for name in there] or ["none"])
-        return there[self.output]
+
+def _choose(made: Any, output: Output) -> Any:
+    if not isinstance(output, str | int):
+        return output(made)
+    there = _named(made)
+    values = list(there.values())
+    if isinstance(output, int) and -len(values) <= output < len(values):
+        return values[output]
+    if output not in there:
+        raise unknown("output", str(output), [str(name) for name in there] or ["none"])
+    return there[output]
 
 
 def _named(made: Any) -> dict[Any, Any]:
@@ -170,14 +170,16 @@ def _named(made: Any) -> dict[Any, Any]:
     return dict(getattr(made, "__dict__", {}))
 
 
-def tensor_of(made: Any, what: str) -> Tensor:
-    """An output as it is, if it is a tensor.
+def tensor_of(made: Any, what: str, output: Output | None = None) -> Tensor:
+    """An output as it is, if it is a tensor, else the one of several that is chosen.
 
     Raises:
-        InputError: it is not; the message names what there is to choose from.
+        InputError: neither is a tensor; the message names what there is to choose from.
     """
     if isinstance(made, Tensor):
         return made
+    if output is not None:
+        return tensor_of(_choose(made, output), "the output chosen")
     there = ", ".join(f"{name!r} {tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__}" for name, v in _named(made).items())
     hint = f"; give PairModel output=, which is a function or one of: {there}" if there else ""
     raise InputError(f"expected a tensor from {what}, got {type(made).__name__}{hint}")

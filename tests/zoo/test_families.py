@@ -125,6 +125,83 @@ def test_a_model_that_was_opened_can_be_kept_copied_and_moved(name) -> None:
         assert explained.joint.isfinite().all()
 
 
+class Projected(torch.nn.Module):
+    """A network within somebody's own class, with what a projection head adds."""
+
+    def __init__(self, backbone: torch.nn.Module, before=lambda x: x, after=lambda z: z) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone, self.before, self.after = backbone, before, after
+        self.projector = torch.nn.Sequential(torch.nn.LazyLinear(8), torch.nn.ReLU(), torch.nn.Linear(8, 5))
+        self(images(32))
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.projector(self.after(self.backbone(self.before(x))))
+
+
+@pytest.mark.parametrize("name", ["timm ViT, mean and norm", "timm SigLIP 2", "torchvision ViT", "open_clip ViT"])
+def test_a_transformer_within_a_module_is_opened_with_what_follows(name) -> None:
+    family = made(name)
+    whole = Projected(family.network)
+    model, x = PairModel.from_module(whole, f"backbone.{family.layer}", size=32), images(32)
+    assert_close(model.embed_a(x), whole(x), rtol=0, atol=1e-4 * float(whole(x).abs().max()))
+    found = explain(model, Pair(x, x.flip(0)), "integrated_jacobians", steps=4)
+    assert found.a.shape[1] == found.a.shape[2] > 1
+    assert_close(found.joint.sum((1, 2, 3, 4)) + found.residual, found.score, rtol=0, atol=1e-4)
+
+
+def test_a_transformer_whose_module_makes_another_embedding_is_refused() -> None:
+    family = made("torchvision ViT")
+
+    class More(type(family.network)):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x)[:, :3]
+
+    class Else(More):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super(More, self).forward(x) + 1
+
+    for kind, says in ((More, r"its embedding is \(2, 7\), More gives \(2, 3\)"), (Else, "its embedding is not what Else gives")):
+        network = made("torchvision ViT").network
+        network.__class__ = kind
+        with pytest.raises(InputError, match=says):
+            PairModel.from_module(network, "encoder", size=32)
+    with pytest.raises(InputError, match=r"not what Projected gives.*PairModel.from_module of the module 'backbone' alone"):
+        PairModel.from_module(Projected(family.network, before=lambda x: x * 2), "backbone.encoder", size=32)
+    hf = made("transformers DINOv2").network
+    with pytest.raises(InputError, match="'Tensor' object has no attribute 'pooler_output'"):
+        PairModel.from_module(Projected(hf, after=lambda given: given.pooler_output), "backbone.encoder", size=32)
+
+
+def test_the_output_asked_for_is_the_embedding_or_refused() -> None:
+    network, x = made("transformers DINOv2").network, images(32)
+    model = PairModel.from_module(network, "encoder", size=32, output="pooler_output")
+    assert_close(model.embed_a(x), network(x).pooler_output, rtol=0, atol=1e-4)
+    with pytest.raises(InputError, match="its embedding is not what Dinov2Model gives"):
+        PairModel.from_module(network, "encoder", size=32, output=lambda given: given.last_hidden_state[:, 1:].mean(1))
+    with pytest.raises(InputError, match="unknown output 'nonsense'; there are: last_hidden_state, pooler_output"):
+        PairModel.from_module(network, "encoder", size=32, output="nonsense")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    convolutions = transformers.ConvNextModel(transformers.ConvNextConfig(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1])).eval()
+    model = PairModel.from_module(convolutions, "encoder.stages.3", size=64, output="pooler_output")
+    assert_close(model.embed_a(images(64)), convolutions(images(64)).pooler_output.detach(), rtol=0, atol=1e-4)
+    with pytest.raises(InputError, match=r"expected a tensor from the module, .*output=, .*'pooler_output'"):
+        PairModel.from_module(convolutions, "encoder.stages.3", size=64)
+
+
+@pytest.mark.parametrize("bits", [torch.float16, torch.bfloat16])
+def test_maps_in_half_precision_are_those_in_single(bits) -> None:
+    family = made("torchvision ViT")
+    single, x = family.model(), images(32)
+    want, pair = Pair(x, x.flip(0)), Pair(x.to(bits), x.flip(0).to(bits))
+    for half in (single.copy().to(bits), PairModel.from_module(made("torchvision ViT").network.to(bits), family.layer, size=32)):
+        for method in ("deep_similarity", "grad_cam", "attention_rollout", "legrad", "input_x_gradient"):
+            got, as_single = explain(half, pair, method).a.float(), explain(single, want, method).a
+            assert (got - as_single).norm() < 0.08 * as_single.norm(), method
+
+
 def test_layers_of_a_transformer_that_are_no_end_are_named() -> None:
     family = made("torchvision ViT")
     with pytest.raises(

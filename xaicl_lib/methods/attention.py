@@ -133,7 +133,7 @@ def _of_cells(weights: list[Tensor], f: Float[Tensor, "n c i j"], name: str) -> 
 def rolled(weights: list[Tensor], f: Float[Tensor, "n c i j"], is_pool: bool) -> Float[Tensor, "n i j"]:
     """The rollout of weights (n, heads, t, u) of every block: u keys of all tokens or of the cells alone, t queries of these or of what
     is read, by an attention pool or not."""
-    weights = [w.mean(1) for w in weights]
+    weights = [w.mean(1).to(f) for w in weights]
     keys, cells = max(w.shape[2] for w in weights), f.shape[2:].numel()
     rolled = torch.eye(keys).to(f).expand(f.shape[0], -1, -1)
     *blocks, last = weights

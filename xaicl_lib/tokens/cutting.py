@@ -8,40 +8,44 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, telling_line
 from xaicl_lib.layers import channels_of, cut
 from xaicl_lib.tokens.layouts import Layout, last_of, layout_of
-from xaicl_lib.tokens.opening import Gate, not_opened, open_tokens, replaced, until
+from xaicl_lib.tokens.opening import Gate, not_opened, open_tokens, replaced, same, until
+from xaicl_lib.wrapping import tensor_of
 
 STACKS = ("blocks", "layers", "layer", "resblocks")  # names that libraries give a list of blocks
 
 
-def open_at(module: nn.Module, layer: str, size: int | None, told: int | None = None) -> tuple[nn.Module, nn.Module]:
+def open_at(module: nn.Module, layer: str, size: int | None, told: int | None = None, output: Any = None) -> tuple[nn.Module, nn.Module]:
     """Features and head of any module, cut behind one of its layers: features end with a map, channels first.
 
-    A vision transformer of a known family is opened as `open_tokens` does where the layer is its last block, what holds it, or stands
-    behind it; all else is cut by `xaicl_lib.layers.cut` or, where torch.fx cannot trace it, by running it up to the layer, and, for the
-    head, on a blank image with the layer's answer put in its place. Maps with channels last are recognised by which axis grows with
-    the image.
+    A vision transformer of a known family, or one within the module, is opened as `open_tokens` does where the layer is its last block,
+    what holds it, or stands behind it, and refused where the module makes another embedding. All else is cut by `xaicl_lib.layers.cut` or,
+    where torch.fx cannot trace it, by running it up to the layer, and, for the head, on a blank image with the layer's answer put in its
+    place. Maps with channels last are recognised by which axis grows with the image.
 
     Args:
         module: from (n, c, h, w) to embeddings (n, d).
         layer: name of the submodule whose output is the feature map.
         size: side in pixels of the images that it is made for.
         told: their channels, where something says how many; see `channels_of`.
+        output: which of several outputs of the module is the embedding, as `PairModel` takes it.
 
     Raises:
         InputError: no such layer, one that the forward pass does not call or that data bypasses, or what `open_tokens` raises.
     """
+    for name, rest in _splits(layer) if size else ():
+        layout = layout_of(module.get_submodule(name)) if name in dict(module.named_modules()) else None
+        if size and layout is not None and _is_end(module.get_submodule(name), layout, rest):
+            return _open_whole(module, name, layout, size, output)
     layout = layout_of(module) if size else None
-    if size and layout is not None and _is_end(module, layout, layer):
-        return _open_whole(module, layout, size)
     try:
         features, head = cut(module, layer)
     except InputError as error:
         if not size or "torch.fx can trace" not in str(error):
             raise
-        features, head = _cut_by_running(module, layer, (channels_of(module, size, told), size, size), error)
+        features, head = _cut_by_running(module, layer, (channels_of(module, size, told), size, size), error, output)
     shapes = _shapes(features, size, channels_of(features, size, told)) if size else []
     if shapes and len(shapes[0]) == 3 and layout is not None:
         ends = layout.stage or "its blocks"
@@ -51,21 +55,55 @@ def open_at(module: nn.Module, layer: str, size: int | None, told: int | None = 
     return features, head
 
 
+def _splits(layer: str) -> list[tuple[str, str]]:
+    """Names of a module that holds a layer, beginning with the whole, and of the layer in it."""
+    parts = layer.split(".")
+    return [(".".join(parts[:k]), ".".join(parts[k:])) for k in range(len(parts))]
+
+
 @torch.no_grad()
-def _open_whole(module: nn.Module, layout: Layout, size: int) -> tuple[nn.Module, nn.Module]:
-    """As `open_tokens`, with the classifier that the module ends with."""
-    parts = open_tokens(module, size)
+def _open_whole(module: nn.Module, name: str, layout: Layout, size: int, output: Any) -> tuple[nn.Module, nn.Module]:
+    """As `open_tokens` the transformer of that name in a module (empty: the module itself), with all that follows in the module.
+
+    Of several outputs without a choice the embedding is the family's own; else it must be what the module makes.
+    """
+    inner = module.get_submodule(name)
+    parts = open_tokens(inner, size)
     assert parts is not None
-    features, head = parts
-    classifier = getattr(module, layout.classifier or "none", None)
+    features, *heads = parts
+    classifier = getattr(inner, layout.classifier or "none", None)
     if isinstance(classifier, nn.Module) and type(classifier) is not nn.Identity:
-        head = nn.Sequential(head, copy.deepcopy(classifier).eval())
-        channels = channels_of(module, size)
-        x = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
-        want, got = copy.deepcopy(module).eval()(x), head(features(x))
-        if not isinstance(want, Tensor) or want.shape != got.shape or not torch.allclose(want, got, 1e-3, 1e-3 * float(want.abs().max())):
-            raise not_opened(module, layout, f"{layout.classifier!r} is not all that follows")
+        heads.append(copy.deepcopy(classifier).eval())
+    x = torch.rand(2, channels_of(inner, size), size, size, generator=torch.Generator().manual_seed(0)).to(next(inner.parameters()))
+    want = copy.deepcopy(module).eval()(x)
+    if not isinstance(want, Tensor) and output is None:
+        return features, heads[0] if len(heads) == 1 else nn.Sequential(*heads)
+    want = tensor_of(want, "the module", output)
+    try:
+        heads += [_behind(module, name, x, output)] if name else []
+        head = heads[0] if len(heads) == 1 else nn.Sequential(*heads)
+        got = head(features(x))
+    except Exception as error:  # of what follows, which may want more than the family's embedding
+        raise _not_all(module, name, layout, telling_line(error)) from error
+    if got.shape != want.shape:
+        raise _not_all(module, name, layout, f"its embedding is {tuple(got.shape)}, {type(module).__name__} gives {tuple(want.shape)}")
+    if not same(got, want):
+        raise _not_all(module, name, layout, f"its embedding is not what {type(module).__name__} gives")
     return features, head
+
+
+def _behind(module: nn.Module, name: str, x: Tensor, output: Any) -> nn.Module:
+    """What follows a submodule."""
+    try:
+        return cut(module, name)[1]
+    except InputError as error:
+        return _cut_by_running(module, name, tuple(x.shape[1:]), error, output)[1]
+
+
+def _not_all(module: nn.Module, name: str, layout: Layout, why: str) -> InputError:
+    within = f", or begin with PairModel.from_module of the module {name!r} alone, whose features_a and head_a are such" if name else ""
+    error = not_opened(module.get_submodule(name), layout, why)
+    return InputError(f"{error}{within}")
 
 
 def _is_end(module: nn.Module, layout: Layout, layer: str) -> bool:
@@ -158,18 +196,18 @@ class _From(nn.Module):
             hold.held = None
 
 
-def _cut_by_running(module: nn.Module, layer: str, shape: tuple[int, ...], error: InputError) -> tuple[nn.Module, nn.Module]:
+def _cut_by_running(module: nn.Module, layer: str, shape: tuple[int, ...], error: InputError, output: Any) -> tuple[nn.Module, nn.Module]:
     """`shape` is that of an image (c, h, w)."""
     module = copy.deepcopy(module).eval()
     features, head = _UpTo(module, layer), _From(module, layer, shape)
     x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(next(module.parameters()))
     with torch.no_grad():
         try:
-            want, got = module(x), head(features(x))
+            want, got = (tensor_of(made, "the module", output) for made in (module(x), head(features(x))))
         except InputError:
             raise
         except Exception:  # its own code refuses what stands in for the layer
             raise error from None
-    if not isinstance(want, Tensor) or not torch.allclose(got, want, rtol=1e-3, atol=1e-3 * float(want.abs().max())):
+    if not same(got, want):
         raise InputError(f"expected a layer that all data passes through, got {layer!r}, which something bypasses")
     return features, head

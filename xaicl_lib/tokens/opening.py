@@ -45,9 +45,15 @@ def open_tokens(network: nn.Module, size: int) -> tuple[nn.Module, nn.Module] | 
             raise
         except Exception as error:  # whatever a network raises that is not built as its family is
             raise not_opened(network, layout, f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}") from error
-    if got.shape != want.shape or not torch.allclose(got, want, rtol=0, atol=1e-3 * float(want.abs().max())):
+    if not same(got, want):
         raise not_opened(network, layout, "its embedding does not come out the same")
     return features, head
+
+
+def same(got: Tensor, want: Tensor) -> bool:
+    """Whether two ways make the same embeddings, up to what their type can tell apart."""
+    near = max(1e-3, 4 * torch.finfo(want.dtype).eps) * float(want.abs().max())
+    return got.shape == want.shape and torch.allclose(got.to(want.dtype), want, rtol=0, atol=near)
 
 
 def not_opened(network: nn.Module, layout: Layout, why: str) -> InputError:
@@ -207,6 +213,8 @@ class PatchShares(nn.Module):
         shares = (weights.unsqueeze(4) * v.unsqueeze(2)).permute(0, 2, 1, 4, 3).flatten(1, 3)  # (n, c, t): of each token
         grid, prefix = self._cells(shares.shape[2], x)
         rest = torch.cat([shares[..., :prefix].sum(2), given[self.layout.at][:, :reads].flatten(1)], 1)
+        if rest.dtype.itemsize < 4:  # which cannot hold numbers so small
+            shares, rest = shares.float(), rest.float()
         return torch.cat([shares[..., prefix:].unflatten(2, grid), _pack(rest, grid)], 1)
 
     def _cells(self, count: int, x: Tensor) -> tuple[tuple[int, int], int]:
@@ -258,6 +266,8 @@ class _FromShares(nn.Module):
     token.
     """
 
+    takes_single = True  # precision, whatever its own is
+
     def __init__(self, stage: nn.Module, replay: dict[str, Any], layout: Layout, network: nn.Module) -> None:
         super().__init__()
         self.stage, self.replay, self.layout = stage, replay, layout
@@ -274,22 +284,23 @@ class _FromShares(nn.Module):
         c, width = self.sizes
         reads, heads = self.layout.reads, self.replay["heads"]
         kept, own = _unpack(features[:, c:]).split((c, width), 1)
-        answer = (features[:, :c].sum((2, 3)) + kept).unflatten(1, (reads, heads, -1)).transpose(1, 2)  # (n, heads, reads, d)
-        args = [self._like(value, features) for value in self.replay["args"]]
+        own = own.to(next(self.stage.parameters()).dtype)
+        answer = (features[:, :c].sum((2, 3)) + kept).to(own).unflatten(1, (reads, heads, -1)).transpose(1, 2)  # (n, heads, reads, d)
+        args = [self._like(value, own) for value in self.replay["args"]]
         args[self.layout.at] = own.unflatten(1, (reads, -1))
         with Attention(lambda *_: answer):
-            out = self.stage(*args, **{name: self._like(value, features) for name, value in self.replay["named"].items()})
+            out = self.stage(*args, **{name: self._like(value, own) for name, value in self.replay["named"].items()})
         return out[0] if isinstance(out, tuple) else out
 
-    def _like(self, value: Any, features: Tensor) -> Any:
+    def _like(self, value: Any, own: Tensor) -> Any:
         """An argument that only its shape matters of, on the right device and for as many images."""
         if isinstance(value, tuple):
-            return tuple(self._like(item, features) for item in value)
+            return tuple(self._like(item, own) for item in value)
         if not isinstance(value, Tensor):
             return value
-        n = features.shape[0]  # not len(), which is a number even where the batch is to stay unknown
+        n = own.shape[0]  # not len(), which is a number even where the batch is to stay unknown
         shape = [n if k == 0 and value.ndim == 3 else s for k, s in enumerate(value.shape)]
-        return torch.zeros(shape, dtype=features.dtype, device=features.device)
+        return torch.zeros(shape, dtype=own.dtype, device=own.device)
 
 
 def _pack(rest: Float[Tensor, "n e"], grid: tuple[int, int]) -> Float[Tensor, "n e+1 i j"]:
