@@ -54,9 +54,10 @@ function listed(traces, layout) {
   const rows = traces.flatMap((trace) => {
     const [x, y] = [values(trace.x), values(trace.y)];
     const [across, down] = [axisOf(layout, trace, "x"), axisOf(layout, trace, "y")];
-    return x.map((value, k) => {
+    return x.flatMap((value, k) => {
+      if (value === null || y[k] === null || Number.isNaN(value) || Number.isNaN(y[k])) return []; // a gap
       const [bar, middle] = trace.error_x ? [spread(trace.error_x, k), value] : [spread(trace.error_y, k), y[k]];
-      return [plain(trace.name), named(across, value), named(down, y[k]), bar ? `${shown(middle - bar[0])} to ${shown(middle + bar[1])}` : ""];
+      return [[plain(trace.name), named(across, value), named(down, y[k]), bar ? `${shown(middle - bar[0])} to ${shown(middle + bar[1])}` : ""]];
     });
   });
   const keep = [0, 1, 2, 3].filter((column) => rows.some((row) => row[column] !== ""));

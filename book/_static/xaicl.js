@@ -90,7 +90,9 @@
         const { fill } = await import(new URL("figure_table.js", here));
         fill(details.lastElementChild, { data: this.box.data ?? this.spec.data, layout: this.spec.layout });
       });
-      this.box.parentElement.after(details);
+      const group = this.box.closest(".xaicl-map"); // whose figures stand side by side
+      if (group) group.append(details);
+      else this.box.parentElement.after(details);
     }
 
     // Room for the figure, before and after it is there: the page never jumps.

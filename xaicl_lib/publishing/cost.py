@@ -33,7 +33,8 @@ def cost_page(results: Path) -> str:
     return "\n".join(
         [
             "# What explanations cost\n",
-            f"Processor seconds of one thread, the least of {_rounds(facts)}, and in brackets how many times as fast as build",
+            f"Processor seconds of one thread for two pairs (one of the ResNet-50), the least of {_rounds(facts)}, and in brackets how",
+            "many times as fast as build",
             f"`{facts['base']}`, the last one without engines, on {facts['device']} with torch {facts['torch']}, {facts['date']}.",
             _versions(facts),
             "The bare network is what the same images take by eager PyTorch at its best batch size. A ResNet-50 has random weights here,",

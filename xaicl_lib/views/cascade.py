@@ -54,7 +54,7 @@ def cascade_maps(cascades: Mapping[str, tuple[Explanation, Cascade]]) -> go.Figu
     figure.update_xaxes(**BARE, showticklabels=False)
     figure.update_yaxes(**BARE, showticklabels=False, autorange="reversed")
     for row, label in enumerate(labels, 1):
-        figure.update_yaxes(title={"text": short(label), "font": {"size": 11}}, row=row, col=1)
+        figure.update_yaxes(title={"text": short(label).replace(", ", "<br>"), "font": {"size": 11}}, row=row, col=1)
     for column, depth in enumerate(depths, 1):
         name = depth.removeprefix("features_").removeprefix("head_") if column > 1 else depth
         figure.update_xaxes(title={"text": name, "font": {"size": 10}, "standoff": 2}, row=len(labels), col=column)

@@ -156,7 +156,7 @@ def claims_figure(found: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
 
     layers = {str(claim): layer(part) for claim, part in found.groupby("claim", sort=False)}
-    figure = _cells_figure(layers, [_panel(name) for name in names], models, tall=42, left=100)
+    figure = _cells_figure(layers, [_panel(name) for name in names], models, tall=42, wide=92, left=100)
     counts = {claim: (part["verdict"].value_counts(), len(part)) for claim, part in found.groupby("claim", sort=False)}
     parts = (f"{claim}: {c.get('holds', 0)} of {n} hold, {c.get('contrary', 0)} contrary" for claim, (c, n) in counts.items())
     return described(figure, f"By how much each claim holds, by metric and model. {'; '.join(parts)}.")
@@ -219,9 +219,10 @@ def _heat(z: Any, text: list[list[str]], notes: list[list[str]], scale: list, le
 
 
 def _cells_figure(
-    layers: Mapping[str, go.Heatmap], columns: Sequence[str], rows: Sequence[str], *, tall: int = 27, left: int = 160, above: int = 84
-) -> go.Figure:
-    """Heat maps of the same cells, one at a time from a menu; rows `tall` pixels each, names of columns above."""
+    layers: Mapping[str, go.Heatmap], columns: Sequence[str], rows: Sequence[str], *,
+    tall: int = 27, wide: int = 58, left: int = 160, above: int = 84,
+) -> go.Figure:  # fmt: skip
+    """Heat maps of the same cells, one at a time from a menu; rows `tall` pixels each, columns at least `wide`, with their names above."""
     figure = go.Figure(list(layers.values()))
     for k, trace in enumerate(figure.data):
         trace.visible = k == 0
@@ -229,8 +230,9 @@ def _cells_figure(
     figure.update_yaxes(**BARE, autorange="reversed", tickvals=list(range(len(rows))), ticktext=list(rows))
     margin = {"l": left, "r": 6, "t": above, "b": 6}
     return figure.update_layout(
-        **PLAIN, height=above + 16 + tall * len(rows), margin=margin, updatemenus=menu(list(layers), pad={"b": 34}, showactive=True)
-    )
+        **PLAIN, height=above + 16 + tall * len(rows), margin=margin, updatemenus=menu(list(layers), pad={"b": 34}, showactive=True),
+        meta={"least": left + wide * len(columns)},
+    )  # fmt: skip
 
 
 def groups_figure(grouped: pd.DataFrame) -> go.Figure:

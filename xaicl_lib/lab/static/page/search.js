@@ -56,7 +56,10 @@ function partsOf(page) {
     notes: h("p", { class: "xl-hint", hidden: true }),
     status: createStatus({ cancel: () => { page.job?.abort(); page.status.say("Stopped."); } }),
     list: resultList(held, (result) => set(page, { result, why: true })),
-    gallery: galleryBox(held, (scene) => set(page, { scene, words: "", own: null, result: 0, why: true })),
+    gallery: galleryBox(held, (scene) => {
+      const without = minus.value.trim(); // written and not asked for yet
+      set(page, { scene, words: "", own: null, result: 0, why: true, minus: without, ...(without && { model: reader.name }) });
+    }),
     why: h("div", { class: "xl-whys" }),
   };
 }

@@ -76,16 +76,12 @@ function warning({ score }, method, { isLow, apart, words }) {
 
 const ends = (...maps) => maps.reduce(([low, high], { data }) => [data.reduce((v, w) => Math.min(v, w), low), data.reduce((v, w) => Math.max(v, w), high)], [0, 0]);
 
-// In words, the ninth of a map that holds most of it, what is negative left out.
+// In words, the ninth of a map that holds its largest value, which is where the eye finds it darkest or brightest.
 export function place({ data, h, w }) {
-  const sums = new Float64Array(9);
-  for (let k = 0; k < data.length; k += 1) {
-    const [row, column] = [Math.floor(((Math.floor(k / w) + 0.5) * 3) / h), Math.floor((((k % w) + 0.5) * 3) / w)];
-    sums[3 * row + column] += Math.max(0, data[k]);
-  }
-  const most = sums.indexOf(Math.max(...sums));
-  const [row, column] = [["top", "middle", "bottom"][Math.floor(most / 3)], ["left", "centre", "right"][most % 3]];
-  return `the ${most === 4 ? "centre" : `${row} ${column}`}`;
+  const most = data.indexOf(data.reduce((v, u) => Math.max(v, u)));
+  const [row, column] = [Math.floor(((Math.floor(most / w) + 0.5) * 3) / h), Math.floor((((most % w) + 0.5) * 3) / w)];
+  const named = `${["top", "middle", "bottom"][row]} ${["left", "centre", "right"][column]}`;
+  return `the ${named === "middle centre" ? "centre" : named}`;
 }
 
 export const seconds = (value) => (value < 0.095 ? `${Math.max(1, Math.round(1000 * value))} ms` : `${value.toFixed(1)} s`);
