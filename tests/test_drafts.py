@@ -44,6 +44,23 @@ def test_extremes_of_a_draft_are_exact_and_the_rest_is_within_the_bound() -> Non
     assert sum(asked) < 0.2 * exact.numel()
 
 
+def test_a_row_is_the_same_whatever_rows_are_beside_it() -> None:
+    flat, spread = 1e-4 * torch.rand(1, 441), torch.rand(1, 441)
+
+    def of(exact: torch.Tensor):
+        def at(row: torch.Tensor, column: torch.Tensor, rough: bool) -> torch.Tensor:
+            return exact[row, column] + (0.003 * (column * 7919 % 13 / 13 - 0.5) if rough else 0)
+
+        return proven(*exact.shape, at)
+
+    alone, both = of(spread), of(torch.cat([spread, flat]))
+    for one, two in zip(alone, both, strict=True):
+        assert_close(two[:1], one, rtol=0, atol=0)
+    assert alone[1].any(), "a draft"
+    assert not both[1][1].any(), "exact"
+    assert_close(both[0][1:], flat, rtol=0, atol=0)
+
+
 def test_where_a_draft_says_nothing_all_is_exact() -> None:
     exact, drafts = 0.5 + 1e-3 * torch.rand(2, 200), []
 

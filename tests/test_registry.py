@@ -8,7 +8,7 @@ import torch
 from torch import Generator, nn
 
 from tests.conftest import assert_close, random_pair
-from xaicl_lib import InputError, Pair, PairModel, explain, measure
+from xaicl_lib import InputError, Pair, PairModel, evaluate, explain, measure
 from xaicl_lib.errors import require
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics.sensitivity import explain_again
@@ -154,3 +154,21 @@ def test_the_first_unknown_name_is_told_with_what_there_is() -> None:
     require("nothing", [])
     with pytest.raises(InputError, match=r"^unknown side 'c'; there are: a, b$"):
         require("side", iter("ab"), "a", "c", "d")
+
+
+def test_things_of_another_kind_are_told_in_one_line(projected) -> None:
+    pair, module = random_pair(2), projected.features_a
+    explained = explain(projected, pair, "grad_cam")
+    for ask, says in (
+        (lambda: explain(module, pair, "grad_cam"), "expected model to be .*PairModel, got"),
+        (lambda: explain("simclr", pair), "expected model to be .*PairModel, got 'simclr'"),
+        (lambda: methods["grad_cam"](projected, (pair.a, pair.b)), "expected pair to be .*Pair, got"),
+        (lambda: measure(projected, explained, pair), "expected pair to be .*Pair, got"),
+        (lambda: evaluate([module], pair, ["grad_cam"]), "expected model to be str | .*PairModel, got"),
+        (lambda: PairModel.from_module("resnet18", "layer4", size=24), r"expected a torch\.nn\.Module to cut, got str"),
+        (lambda: projected.encode((255 * pair.a).byte()), r"expected images of floats in \[0, 1\], got torch.uint8; divide by 255"),
+        (lambda: explain(projected, pair, "grad_cam", score=lambda a, b: (a - b) ** 2), r"one number a pair, \(2,\), got shape \(2, 7\)"),
+    ):
+        with pytest.raises(InputError, match=says) as caught:
+            ask()
+        assert "\n" not in str(caught.value)

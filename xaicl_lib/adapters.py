@@ -97,7 +97,7 @@ class SideA(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1"]:
         """Scores of the images with side b."""
-        z_a = rows(self.head(self.features(x)), len(x))
+        z_a = rows(self.head(self.features(x.clone())), len(x))
         return self.score(z_a, self.z_b.expand(len(z_a), -1)).unsqueeze(1)  # type: ignore[operator]
 
 
@@ -141,7 +141,7 @@ class Evidence(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """The evidence for each class."""
-        z = rows(self.head(self.features(x)), len(x))
+        z = rows(self.head(self.features(x.clone())), len(x))
         return torch.stack([score(z, None) for score in self.scores], 1) / self.temperature
 
 

@@ -43,9 +43,9 @@ def require(value: Any, wanted: Any, what: str) -> None:
         InputError: it is not; `what` it is called in the message.
     """
     if not is_a(value, wanted):
-        raise InputError(
-            f"expected {what} to be {inspect.formatannotation(wanted)}, got {brief(value) if hasattr(value, 'shape') else repr(value)}"
-        )
+        given = repr(value)
+        given = brief(value) if hasattr(value, "shape") or "\n" in given else given
+        raise InputError(f"expected {what} to be {inspect.formatannotation(wanted)}, got {given}")
 
 
 def is_a(value: Any, wanted: Any) -> bool:

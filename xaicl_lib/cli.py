@@ -65,7 +65,7 @@ def _add_retrieve(commands: Commands) -> None:
     retrieve.add_argument("--embeddings", help="FILE.safetensors for a folder's embeddings (default: GALLERY/MODEL.safetensors)")
     retrieve.add_argument("--text", help="words to be like, for models that read")
     retrieve.add_argument("--minus", help="words to be unlike")
-    retrieve.add_argument("-k", type=_whole, default=5, help="results (default: %(default)s)")
+    retrieve.add_argument("-k", type=_whole, help="results (default: 5, or all of a smaller gallery)")
     retrieve.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
     retrieve.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     _add_fit(retrieve)

@@ -35,7 +35,7 @@ def proven(n: int, p: int, score: Callable[[Tensor, Tensor, bool], Float[Tensor,
 
     A sample is computed both ways. Its mean difference is taken away from the draft, for rounding moves all scores alike. The bound is
     twice the largest difference that is left there: measured, not proven. Every score that by this bound could be its row's largest or
-    smallest is computed exactly; and all of them, without a draft, where the bound could hide how the sample itself is spread.
+    smallest is computed exactly; and all of a row, without a draft, where the bound could hide how its sample is spread.
 
     Args:
         n, p: rows and columns of scores.
@@ -50,12 +50,14 @@ def proven(n: int, p: int, score: Callable[[Tensor, Tensor, bool], Float[Tensor,
     offset = away.mean(1, keepdim=True)
     bound = WIDER * (away - offset).abs().amax(1, keepdim=True)
     low, high = sample.aminmax(dim=1, keepdim=True)
-    rough = bool((high - low > 4 * bound).all())  # else most could be the largest or the smallest
-    scores = score(torch.arange(n).repeat_interleave(p), torch.arange(p).repeat(n), rough).view(n, p)
-    if not rough:
-        return scores, torch.zeros_like(scores)
-    scores = scores - offset
-    known = torch.zeros_like(scores, dtype=torch.bool)
+    rough = high - low > 4 * bound  # (n, 1); else most could be the largest or the smallest
+    scores = sample.new_empty(n, p)
+    for draft in (True, False):
+        rows = (rough[:, 0] == draft).nonzero()[:, 0].cpu()
+        if len(rows):
+            scores[rows] = score(rows.repeat_interleave(p), torch.arange(p).repeat(len(rows)), draft).view(-1, p)
+    scores = torch.where(rough, scores - offset, scores)
+    known = ~rough.expand(n, p).clone()
     scores[:, sampled(p)], known[:, sampled(p)] = sample, True
     todo = _open(scores, bound) & ~known
     if todo.any():

@@ -117,6 +117,8 @@ class PairModel:
         Raises:
             InputError: no such layer, a module that cannot be cut there, or a vision transformer whose module makes another embedding.
         """
+        if not isinstance(module, nn.Module):
+            raise InputError(f"expected a torch.nn.Module to cut, got {type(module).__name__}")
         inside, size = unwrapped(module), options.get("size")
         name = layer if inside is module else layer.removeprefix("module.").removeprefix("_orig_mod.")
         told = told_channels(size, *(options.get(name) for name in ("mean", "std")))
@@ -278,6 +280,8 @@ class PairModel:
         """
         if pixels.ndim != 4 or not len(pixels):
             raise InputError(f"expected images (n, c, h, w), at least one, got {tuple(pixels.shape)}")
+        if not pixels.is_floating_point():
+            raise InputError(f"expected images of floats in [0, 1], got {pixels.dtype}; divide by 255 if these are bytes")
         fast, usual = self.fast, self.chunk(pixels[0, 0].numel())
         return sparing(lambda images: fast.encode_inputs(map(fast.normalize, pixels.split(images or usual)), side), chunk, usual)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from xaicl_lib.annotations import is_a, plain
 from xaicl_lib.errors import InputError
 from xaicl_lib.notes import each_once
 
@@ -101,8 +102,8 @@ class Pair:
         """
         from xaicl_lib.images import open_photo  # here, for Pillow should not be waited for by those who bring tensors
 
-        side = getattr(size, "size", size)
-        if not isinstance(side, int) or side < 1:
+        side = plain(getattr(plain(size), "size", plain(size)))
+        if not is_a(side, int) or side < 1:
             raise InputError(f"expected a model, or a size of at least one pixel, got {size!r}")
         form = side, fit, getattr(size, "channels", 3) if channels is None else channels, getattr(size, "interpolation", "bilinear")
         with each_once():
@@ -187,7 +188,7 @@ def _check_images(images: object, side: str) -> None:
     low, high = (v.item() for v in torch.aminmax(images.detach()))
     if not (low >= 0 and high <= 1):  # also true of NaN, which aminmax passes on
         hint = "; divide by 255 if these are bytes" if high > 2 else ""
-        raise InputError(f"side {side}: expected values in [0, 1], got [{low:.4g}, {high:.4g}]{hint}")
+        raise InputError(f"side {side}: expected values in [0, 1], got [{low:.8g}, {high:.8g}]{hint}")
 
 
 def _check_truth(mask: Tensor, images: Tensor, side: str) -> None:

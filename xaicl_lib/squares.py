@@ -37,6 +37,8 @@ def _of_tensor(pixels: Float[Tensor, "n c h w"], size: int, fit: str, interpolat
 
 def _resized(pixels: Float[Tensor, "n c h w"], shape: tuple[int, int], interpolation: str) -> Float[Tensor, "n c i j"]:
     """Photos in another size; by Pillow, without gradients, where PyTorch lacks the filter."""
+    if pixels.dtype.itemsize < 4:  # which PyTorch does not smooth on every device
+        return _resized(pixels.float(), shape, interpolation).to(pixels)
     if interpolation in ("bilinear", "bicubic"):
         return F.interpolate(pixels, shape, mode=interpolation, antialias=True)
     bands = [Image.fromarray(band.float().numpy()) for band in pixels.detach().cpu().flatten(0, 1)]

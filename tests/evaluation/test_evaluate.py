@@ -12,6 +12,7 @@ from tests.conftest import build, random_pair
 from xaicl_lib import InputError, Pair, evaluate, explain, measure
 from xaicl_lib.data.scenes import scene_pairs
 from xaicl_lib.evaluation import shard as shards
+from xaicl_lib.pair import Truth
 
 METHODS = ["grad_cam", ("conditional_occlusion", {"window": 8, "stride": 8}), "random_map"]
 METRICS = ["SI", "CD", "max_sensitivity"]
@@ -106,6 +107,18 @@ def test_truth_travels_with_the_pairs() -> None:
     table = evaluate(model, pair, ["edges"], ["relevance_mass"], shard=2)
     want = measure(model, pair, explain(model, pair, "edges"), ["relevance_mass"])["relevance_mass"]
     assert table["value"].tolist() == pytest.approx(want.tolist(), rel=1e-5)
+
+
+def test_of_one_sided_pairs_the_truth_of_side_b_is_not_looked_at(models) -> None:
+    pair, model = random_pair(2), models[0]
+    mask = torch.zeros(2, 24, 24, dtype=torch.bool)
+    mask[:, :8] = True
+    score = model.like(random_pair(3).b)
+    for b in (None, mask[:0], mask):
+        one = Pair(pair.a, None, Truth(mask, b))
+        table = evaluate(model, one, ["grad_cam"], "pointing_game", score=score)
+        want = measure(model, one, explain(model, one, "grad_cam", score=score), "pointing_game", score=score)["pointing_game"]
+        assert table["value"].tolist() == pytest.approx(want.tolist())
 
 
 def test_damaged_results_are_computed_anew(models, tmp_path) -> None:

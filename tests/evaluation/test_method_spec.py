@@ -61,3 +61,10 @@ def test_guided_methods_need_a_relu(projected) -> None:
     smooth = PairModel(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GELU()), size=24)
     assert list(possible(methods, smooth)) == ["edges"]
     assert possible({}, smooth) == {}
+
+
+def test_a_label_that_was_written_is_read_again() -> None:
+    for params in ({"scale": (0.1, 0.3), "masks": 4}, {"sigma": "published"}, {"guided": True, "level": 0.15}):
+        label = MethodSpec("smooth_grad", params).label
+        assert method_specs(label)[label].params == params
+    assert method_specs("not a (label")["not a (label"].params == {}

@@ -77,6 +77,7 @@ def test_questions_that_cannot_be_asked(reader, tmp_path) -> None:
     images, one = torch.rand(4, 3, 24, 24), torch.rand(1, 3, 24, 24)
     with pytest.raises(InputError, match="expected 1 to 4 results, as many as the gallery has images, got 5"):
         retrieve(reader, one, images, 5)
+    assert len(retrieve(reader, one, images).indices) == 4, "all of so few"
     with pytest.raises(InputError, match="got neither"):
         retrieve(reader, None, images, 1, minus="a")
     with pytest.raises(InputError, match="one picture to search with, got 2"):

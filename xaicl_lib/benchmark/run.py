@@ -1,7 +1,6 @@
 """Anyone's method on the suite, in one call."""
 
 import datetime
-import hashlib
 import inspect
 import json
 import os
@@ -15,14 +14,16 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from xaicl_lib import annotations
 from xaicl_lib.benchmark import mosaics, shortcuts
 from xaicl_lib.benchmark.guard import Method, Watch, explained
 from xaicl_lib.benchmark.result import Result
 from xaicl_lib.benchmark.scores import scored
 from xaicl_lib.benchmark.suite import COUNT, KINDS, MODELS, NAME, Case, case
 from xaicl_lib.errors import InputError, require, unknown
-from xaicl_lib.evaluation.fingerprint import model_key
+from xaicl_lib.evaluation.fingerprint import digest, model_key
 from xaicl_lib.evaluation.method_spec import method_specs
+from xaicl_lib.evaluation.sources import code_digest
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.methods import methods
 from xaicl_lib.model import PairModel
@@ -82,8 +83,11 @@ def evaluate_method(
     all_models, all_kinds, all_pairs = SUITES[suite]
     models, kinds = all_models if models is None else models, all_kinds if kinds is None else kinds
     count = all_pairs if count is None else count
-    if count < 1 or not models or not kinds:
-        raise InputError(f"expected at least one pair, model and kind, got count={count}, models={list(models)}, kinds={list(kinds)}")
+    for value, what in ((count, "count"), (seed, "seed")):
+        annotations.require(value, int, what)
+    if count < 1 or seed < 0 or not models or not kinds:
+        asked = f"count={count}, seed={seed}, models={list(models)}, kinds={list(kinds)}"
+        raise InputError(f"expected at least one pair, model and kind, and a seed of at least 0, got {asked}")
     require("kind of pair", all_kinds, *kinds)
     run, called = _callable(method, name)
     told = _told(method)
@@ -151,12 +155,16 @@ def _of_one(found: Case, k: int, made: Explanation) -> dict[str, tuple[list[floa
 
 
 def _source(method: Method | str) -> str:
-    """Of a function's text, so that a changed one begins anew; empty where it cannot be had."""
+    """Of the text that a function stands in (its file, or itself in a notebook) and of the library's, so that a changed one begins anew."""
+    text = method if isinstance(method, str) else _text(inspect.getmodule(method)) or _text(method)
+    return digest(text, code_digest("xaicl_lib.methods", "xaicl_lib.benchmark"))
+
+
+def _text(thing: Any) -> str:
     try:
-        text = method if isinstance(method, str) else inspect.getsource(method)
-    except (OSError, TypeError):
+        return inspect.getsource(thing)
+    except (OSError, TypeError):  # it cannot be had
         return ""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _told(method: Method | str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from xaicl_lib.annotations import require
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.evaluation.fingerprint import model_key
 from xaicl_lib.evaluation.method_spec import Methods, method_specs, require_distinct
@@ -60,6 +61,7 @@ def evaluate(
     Raises:
         InputError: no models, pairs or methods; a name given twice; unknown names or options; a store that cannot be written.
     """
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     options |= {"score": resolve_score(options["score"])} if "score" in options else {}
     given = [models] if isinstance(models, str | PairModel) else list(models)
     plans = _plans(methods, metrics, options, seed, chunk)
@@ -95,6 +97,8 @@ def _with_bar(done: Iterable[tuple[Shard, pd.DataFrame]], pairs: Any, each: int)
 def _models(given: Sequence[str | PairModel], device: str) -> dict[str, PairModel]:
     from xaicl_lib.zoo import load_model
 
+    for model in given:
+        require(model, str | PairModel, "model")
     loaded = [load_model(model, device) if isinstance(model, str) else model for model in given]
     require_distinct("model", [model.name for model in loaded])
     return {model.name: model for model in loaded}

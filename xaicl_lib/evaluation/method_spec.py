@@ -1,7 +1,7 @@
 """A method with its parameters and a label: a row of a table, and whatever else is done by several methods in turn."""
 
+import ast
 import re
-from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,17 +92,22 @@ def _spec(given: Method, label: str = "") -> MethodSpec:
 
 def _parsed(label: str) -> tuple[str, dict[str, Any]]:
     """Name and parameters from a label: "smooth_grad(sigma=published, samples=4)" has sigma "published" and samples 4."""
-    found = re.fullmatch(r"(\w+)\((.*)\)", label)
-    pairs = [one.partition("=") for one in re.split(r",\s*", found[2]) if one] if found else []
-    return (found[1] if found else label), {name: _value(text) for name, _, text in pairs}
-
-
-def _value(text: str) -> Any:
-    """A number or a truth value, and otherwise a word."""
     try:
-        return literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+        call = ast.parse(label, mode="eval").body
+    except SyntaxError:
+        return label, {}
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+        return label, {}
+    unnamed = {ast.unparse(one): "" for one in call.args}
+    return call.func.id, {**unnamed, **{str(one.arg): _value(one.value, label) for one in call.keywords}}
+
+
+def _value(node: ast.expr, label: str) -> Any:
+    """A number, a truth value or several, and otherwise a word."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.get_source_segment(label, node)
 
 
 def require_distinct(kind: str, names: Sequence[str]) -> None:

@@ -100,7 +100,7 @@ def run(model: PairModel, shard: Shard, store: Store | None) -> pd.DataFrame:
 
 
 def _some(pair: Pair, rows: list[int]) -> Pair:
-    truth = pair.truth and Truth(pair.truth.a[rows], pair.truth.b[rows])
+    truth = pair.truth and Truth(pair.truth.a[rows], pair.truth.b if pair.b is None else pair.truth.b[rows])
     return Pair(pair.a[rows], None if pair.b is None else pair.b[rows], truth)
 
 

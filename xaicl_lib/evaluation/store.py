@@ -119,7 +119,7 @@ def _read(path: Path) -> pd.DataFrame | None:
 
 def pair_keys(pair: Pair) -> list[str]:
     """What identifies each pair: its pixels, and its truth where it has one."""
-    truth = [] if pair.truth is None else [pair.truth.a, pair.truth.b]
+    truth = [] if pair.truth is None else [pair.truth.a, pair.truth.b][: len(pair.sides)]
     return [digest(*(side[k] for side in pair.sides), *(mask[k] for mask in truth)) for k in range(len(pair))]
 
 

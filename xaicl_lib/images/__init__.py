@@ -126,7 +126,7 @@ def _unit(pixels: Tensor) -> Tensor:
         raise InputError(f"expected bytes (uint8) or floats in [0, 1], got {str(pixels.dtype).removeprefix('torch.')}")
     low, high = (v.item() for v in torch.aminmax(pixels.detach()))
     if not (low >= 0 and high <= 1):  # also true of NaN
-        raise InputError(f"expected floats in [0, 1], got [{low:.4g}, {high:.4g}]")
+        raise InputError(f"expected floats in [0, 1], got [{low:.8g}, {high:.8g}]")
     return pixels
 
 
@@ -159,7 +159,8 @@ def _floats(pixels: np.ndarray) -> np.ndarray:
 def _of_file(given: str | os.PathLike[str], form: _Form) -> Tensor:
     path, channels = Path(given), form.channels
     if not path.is_file():
-        why = "is a folder" if path.is_dir() else "does not exist" + ("" if path.suffix else f"; sample photos are {', '.join(SAMPLES)}")
+        missing = "does not exist" + ("" if path.suffix else f"; sample photos are {', '.join(SAMPLES)}")
+        why = "is a folder" if path.is_dir() else "is no file" if path.exists() else missing
         raise InputError(f"expected an image file, got {str(path)!r}, which {why}")
     if path.suffix.lower() == ".npy" or (channels not in PICTURES and is_tiff(path)):
         with _decoding(what := repr(path.name)):

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from typing import Any
 
+from xaicl_lib.annotations import require
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
@@ -40,5 +41,6 @@ def explain(model: PairModel, pair: Any, method: str | None = None, **params: An
         >>> explain(PairModel(net, size=32), pair, "grad_cam").a.shape
         torch.Size([1, 8, 8])
     """
+    require(model, PairModel, "model")
     pair = pair if isinstance(pair, Pair) else Pair.open(pair, None, model)
     return methods[method or ("interaction_cam" if pair.b is not None else "grad_cam")](model, pair, **params)

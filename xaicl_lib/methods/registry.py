@@ -74,13 +74,15 @@ class Method:
                 no gradient through where the method is made from gradients.
         """
         options = {name: resolve_score(value) if name == "score" else plain(value) for name, value in options.items()}
-        self._check(pair, options)
+        self._check(model, pair, options)
         generator = self._generator(options.get("generator"))
         with torch.inference_mode(False):
             fast, given, drawn = model.fast, pair.detach(), {**options, "generator": generator}
             self._check_gradients(fast._habits, 1 if pair.b is None and options.get("transform") is None else 2)
             usual = model.chunk(pair.a[0, 0].numel())
             made = sparing(lambda chunk: self._run(fast, given, {**drawn, "chunk": chunk}), options.get("chunk"), usual, generator)
+        if made.score.shape != (len(pair),):
+            raise InputError(f"expected a score of one number a pair, ({len(pair)},), got shape {tuple(made.score.shape)}")
         if self.facts["gradient"] and options.get("score", cosine) is cosine and bool((made.score > 1 - 1e-6).any()):
             warnings.warn(VANISHING, stacklevel=2)
         if causes := _without_score(model.fast, pair, made.score, options):
@@ -98,7 +100,9 @@ class Method:
             return given
         return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=given)))
 
-    def _check(self, pair: Pair, options: dict[str, Any]) -> None:
+    def _check(self, model: PairModel, pair: Pair, options: dict[str, Any]) -> None:
+        require(model, PairModel, "model")
+        require(pair, Pair, "pair")
         if pair.b is None and not self.facts["one_sided"] and options.get("transform") is None:
             raise InputError(f"expected a pair, which {self.name} explains by both of its sides, got one without side b")
         for name in options:

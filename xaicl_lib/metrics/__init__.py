@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from xaicl_lib.annotations import plain
+from xaicl_lib.annotations import plain, require
 from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.metrics.registry import Curves, Measured, Metric, metrics
@@ -91,6 +91,8 @@ def measure(
         >>> list(measure(model, pair, explain(model, pair, "grad_cam"), ["SI", "SD"]))
         ['SI', 'SD']
     """
+    for value, kind, what in ((model, PairModel, "model"), (pair, Pair, "pair"), (explanation, Explanation, "explanation")):
+        require(value, kind, what)
     wanted = [_registry(name) for name in _distinct(metrics)]
     given = options if step is None else {**options, "step": step}
     options = {name: resolve_score(value) if name == "score" else plain(value) for name, value in given.items()}

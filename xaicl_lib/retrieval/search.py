@@ -17,6 +17,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.retrieval.gallery import Gallery, embed_gallery, fingerprint
 
+FOUND = 5  # results, if nobody says how many
 ROWS = 8192  # of the gallery that are looked at at a time
 SEARCHES = ("numpy", "faiss")
 SIDE = 16  # pixels of the pictures by which near-duplicates are known
@@ -60,7 +61,7 @@ def retrieve(
     model: PairModel,
     query: Any,
     gallery: Gallery | str | os.PathLike[str] | Tensor,
-    k: int = 5,
+    k: int | None = None,
     *,
     text: str | None = None,
     minus: str | None = None,
@@ -76,7 +77,7 @@ def retrieve(
         model: that embedded the gallery.
         query: whatever `xaicl_lib.images.open_photo` takes, one photo; None to ask with words alone.
         gallery: from `embed_gallery`, its file, or images (n, 3, h, w) in memory.
-        k: how many.
+        k: how many; None is five, or all of a smaller gallery.
         text: words to be like.
         minus: words to be unlike.
         fit: how a photo that is no square becomes one.
@@ -95,6 +96,7 @@ def retrieve(
     if query is None and text is None:
         raise InputError("expected a picture or a text to search with, got neither")
     held = _opened(model, gallery)
+    k = min(FOUND, len(held)) if k is None else k
     if not isinstance(k, int) or not 1 <= k <= len(held):
         raise InputError(f"expected 1 to {len(held)} results, as many as the gallery has images, got {k!r}")
     pixels = None if query is None else Pair.open(query, None, model, fit).a

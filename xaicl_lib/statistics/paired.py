@@ -29,7 +29,7 @@ def summarise(table: pd.DataFrame, by: Sequence[str] = ("model", "method", "metr
     if table.empty:
         raise InputError("expected rows to summarise, got none")
     require("column", table.columns, *by)
-    groups = table.groupby(list(by), sort=False)["value"]
+    groups = table.groupby(list(by), sort=False, dropna=False)["value"]
     rows = [(*_key(key), *_summary(values.to_numpy(float))) for key, values in groups]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n", "undefined"])
 

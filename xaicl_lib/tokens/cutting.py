@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError, telling_line
 from xaicl_lib.layers import channels_of, cut
-from xaicl_lib.tokens.layouts import Layout, last_of, layout_of
+from xaicl_lib.tokens.layouts import Layout, layout_of
 from xaicl_lib.tokens.opening import Gate, not_opened, open_tokens, replaced, same, until
 from xaicl_lib.wrapping import tensor_of
 
@@ -40,16 +40,20 @@ def open_at(module: nn.Module, layer: str, size: int | None, told: int | None = 
         if size and layout is not None and _is_end(module.get_submodule(name), layout, rest):
             return _open_whole(module, name, layout, size, output)
     layout = layout_of(module) if size else None
+    no_end = layout and f"expected the layer where a vision transformer ends, such as {layout.stage or 'its blocks'!r}, got {layer!r}"
+    if isinstance(module, torch.jit.ScriptModule):
+        raise InputError("expected a module that can be cut, got one that was scripted or traced; give features= and head=")
     try:
         features, head = cut(module, layer)
     except InputError as error:
+        if no_end and "expected the name of a layer" not in str(error):
+            raise InputError(no_end) from error
         if not size or "torch.fx can trace" not in str(error):
             raise
         features, head = _cut_by_running(module, layer, (channels_of(module, size, told), size, size), error, output)
     shapes = _shapes(features, size, channels_of(features, size, told)) if size else []
-    if shapes and len(shapes[0]) == 3 and layout is not None:
-        ends = layout.stage or "its blocks"
-        raise InputError(f"expected the layer where a vision transformer ends, such as {ends!r}, got {layer!r}, which returns tokens")
+    if shapes and len(shapes[0]) == 3 and no_end:
+        raise InputError(f"{no_end}, which returns tokens")
     if _is_channelslast_of(shapes):
         return nn.Sequential(features, _Axes(0, 3, 1, 2)), nn.Sequential(_Axes(0, 2, 3, 1), head)
     return features, head
@@ -117,7 +121,7 @@ def _is_end(module: nn.Module, layout: Layout, layer: str) -> bool:
 def _last_block(module: nn.Module) -> str:
     stacks = (n for n, m in module.named_modules() if isinstance(m, nn.ModuleList | nn.Sequential) and n.rpartition(".")[2] in STACKS)
     stack = next(stacks, "")
-    return stack and last_of(module, stack)
+    return stack and Layout.last_of(module, stack)
 
 
 def _follows(module: nn.Module, layer: str, stage: str) -> bool:

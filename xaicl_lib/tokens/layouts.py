@@ -33,6 +33,11 @@ class Layout(ABC):
     def finish(self, net: Any, tokens: Tensor) -> Tensor:
         """Embeddings (n, d) of what the stage returns or, without one, of `tokens`."""
 
+    @staticmethod
+    def last_of(net: nn.Module, stack: str) -> str:
+        """Name of the last module of a stack."""
+        return f"{stack}.{list(net.get_submodule(stack).named_children())[-1][0]}"
+
     def norm_of_mean(self, net: Any) -> str:
         """Name of the layer norm that the mean of patch tokens goes through; empty if there is none."""
         return ""
@@ -53,15 +58,15 @@ class _Timm(Layout):
         if getattr(net, "attn_pool", None) is not None:
             return _Timm("attn_pool", prefix)
         if isinstance(getattr(net, "blocks_token_only", None), nn.ModuleList):  # CaiT, whose class token comes in at the end
-            return _Timm(last_of(net, "blocks_token_only"), 1, at=1)
+            return _Timm(Layout.last_of(net, "blocks_token_only"), 1, at=1)
         if isinstance(getattr(net, "transformers", None), nn.Module) and hasattr(net, "cls_token"):  # PiT, in stages of fewer tokens
             reads = net.cls_token.shape[1]
-            return _Timm(last_of(net, f"{last_of(net, 'transformers')}.blocks"), reads, reads=reads)
+            return _Timm(Layout.last_of(net, f"{Layout.last_of(net, 'transformers')}.blocks"), reads, reads=reads)
         if not isinstance(getattr(net, "blocks", None), nn.Sequential | nn.ModuleList) or pool not in ("token", "avg"):
             return None
         if pool == "avg":
             return _Timm("", prefix)
-        return _Timm(last_of(net, "blocks"), prefix, reads=2 if hasattr(net, "dist_token") else 1) if prefix else None
+        return _Timm(Layout.last_of(net, "blocks"), prefix, reads=2 if hasattr(net, "dist_token") else 1) if prefix else None
 
     def embed(self, net: Any, x: Tensor) -> Tensor:
         return net.forward_head(net.forward_features(x), pre_logits=True)
@@ -88,7 +93,7 @@ class _Torchvision(Layout):
     @staticmethod
     def of(net: Any) -> "_Torchvision | None":
         ours = hasattr(net, "class_token") and hasattr(net, "_process_input") and hasattr(getattr(net, "encoder", None), "layers")
-        return _Torchvision(last_of(net, "encoder.layers")) if ours else None
+        return _Torchvision(Layout.last_of(net, "encoder.layers")) if ours else None
 
     def embed(self, net: Any, x: Tensor) -> Tensor:
         return self.tokens(net, x)[:, 0]
@@ -112,7 +117,7 @@ class _OpenClip(Layout):
             return None
         if net.attn_pool is not None:
             return None if net.attn_pool_contrastive is not None else _OpenClip("attn_pool")
-        return _OpenClip("" if net.pool_type == "avg" else last_of(net, "transformer.resblocks"))
+        return _OpenClip("" if net.pool_type == "avg" else Layout.last_of(net, "transformer.resblocks"))
 
     def embed(self, net: Any, x: Tensor) -> Tensor:
         return _project(net, net._pool(self.tokens(net, x))[0])
@@ -192,7 +197,7 @@ class _Transformers(Layout):
         elif getattr(inner.config, "use_mean_pooling", False) and isinstance(getattr(inner, "pooler", None), nn.Module):
             kind, stage = "pooler", ""
         else:
-            kind, stage = ("class", f"{begin}{last_of(inner, stack)}") if prefix else ("mean", "")
+            kind, stage = ("class", f"{begin}{Layout.last_of(inner, stack)}") if prefix else ("mean", "")
         return _Transformers(stage, prefix, within=within, norm=norm, kind=kind, family=f"transformers ({inner.config.model_type})")
 
     def embed(self, net: Any, x: Tensor) -> Tensor:
@@ -225,11 +230,6 @@ def _visual(net: Any, token: Tensor) -> Tensor:
     return net.visual_projection(token) if hasattr(net, "visual_projection") else token
 
 
-def last_of(net: nn.Module, stack: str) -> str:
-    """Name of the last module of a stack."""
-    return f"{stack}.{list(net.get_submodule(stack).named_children())[-1][0]}"
-
-
 @dataclass(frozen=True)
 class _Registers(Layout):
     """Of this library: `blocks`, `norm`, a class token and registers."""
@@ -239,7 +239,7 @@ class _Registers(Layout):
     @staticmethod
     def of(net: Any) -> "_Registers | None":
         ours = isinstance(getattr(net, "registers", None), nn.Parameter) and hasattr(net, "class_token") and hasattr(net, "patches")
-        return _Registers(last_of(net, "blocks"), 1 + net.registers.shape[1]) if ours else None
+        return _Registers(Layout.last_of(net, "blocks"), 1 + net.registers.shape[1]) if ours else None
 
     def embed(self, net: Any, x: Tensor) -> Tensor:
         return net(x)

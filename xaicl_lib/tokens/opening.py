@@ -77,6 +77,12 @@ def _opened(network: nn.Module, layout: Layout, x: Tensor) -> tuple[nn.Module, n
     return features, _FromShares(stage, features.replay(x), layout, network)
 
 
+ATTENTION = (
+    "F.scaled_dot_product_attention or nn.MultiheadAttention in its last block (attn_implementation='sdpa' in transformers, "
+    "fused attention in timm)"
+)
+
+
 class _Reached(Exception):
     """A forward pass has come to where it was to stop."""
 
@@ -236,7 +242,7 @@ class PatchShares(nn.Module):
             with Attention(stop):
                 self.stage(*given, **named)
 
-        return until(run, "F.scaled_dot_product_attention or nn.MultiheadAttention in its last block")
+        return until(run, ATTENTION)
 
     def replay(self, x: Tensor) -> dict[str, Any]:
         """What `_FromShares` must know to run the stage for the tokens that are read alone: numbers, and arguments without the others."""

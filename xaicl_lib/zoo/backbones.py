@@ -151,17 +151,11 @@ def fetched(name: str, make: Callable[[], Any], address: str = "", file: str = "
     """What another package makes, which may fetch weights for it from an address.
 
     Raises:
-        InputError: it cannot be had; the text names the kind of file that `load_model` would take instead.
+        InputError: it cannot be had; the text names the kind of file, if any, that `load_model` would take instead.
     """
     try:
         return make()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        ImportError,
-    ) as error:  # what the packages raise without a network or for a wrong hash
+    except Exception as error:  # whatever the packages raise without a network, for a wrong hash or a file that is cut off
         reason = str(error).strip().split("\n")[0]
         where = f"{name} cannot be had{address and f' from {address}'}: {reason}"
-        raise InputError(f"{where}; without a network give load_model({name!r}, file={file}) its weights") from error
+        raise InputError(where + (file and f"; without a network give load_model({name!r}, file={file}) its weights")) from error

@@ -19,6 +19,7 @@ from xaicl_lib.checkpoints.torch_file import shorten
 from xaicl_lib.errors import InputError, needing
 from xaicl_lib.layers import channels_of
 from xaicl_lib.model import MeanPool, PairModel, resolve_device
+from xaicl_lib.notes import note
 from xaicl_lib.tokens import grid_of, open_tokens
 from xaicl_lib.wrapping import interpolation_of
 from xaicl_lib.zoo.backbones import fetched
@@ -79,10 +80,13 @@ def load_hf(name: str, device: str | torch.device = "auto", *, file: str | os.Pa
         raise InputError(f"expected a folder with config.json and weights for file=, got {str(file)!r}, which is none")
     target, source = resolve_device(device), name.removeprefix("hf/") if file is None else os.fspath(file)
     local = {"local_files_only": file is not None}
-    network, said = fetched(name, lambda: transformers.AutoModel.from_pretrained(source, output_loading_info=True, **local), file="FOLDER")
+    kind = "FOLDER" if file is None else ""
+    network, said = fetched(name, lambda: transformers.AutoModel.from_pretrained(source, output_loading_info=True, **local), file=kind)
     if missing := [key for key in said["missing_keys"] if not key.startswith(UNUSED)]:
         raise InputError(f"expected all weights of {name}, got none for {shorten(sorted(missing))}")
-    facts = _of_processor(name, fetched(name, lambda: _processor(source, local), file="FOLDER"))
+    if aside := [key for key in said["unexpected_keys"] if "projection" in key]:
+        note(f"weights of {name} that its base model has no place for are left aside: {shorten(sorted(aside))}")
+    facts = _of_processor(name, fetched(name, lambda: _processor(source, local), file=kind))
     text = _text_side(network.eval(), source, local) if hasattr(network, "get_text_features") else None
     features, head = open_tokens(network, facts["size"]) or _mapped(network, name, facts["size"])
     return PairModel(features, head, text=text, name=name, **facts).to(target)
