@@ -36,15 +36,15 @@ def card_table(cards: Sequence[Card]) -> pd.DataFrame:
     rows = [
         {
             "model": card["name"],
-            "data": card["recipe"].get("data", "photos"),
-            "backbone": card["recipe"].get("architecture", "slim_resnet"),
-            "parameters": card["parameters"],
-            "loss": card["recipe"]["loss"],
-            "epochs": card["epochs"],
-            "minutes": round(card["seconds"] / 60, 1),
             "k-NN": card["knn_accuracy"],
             "k-NN untrained": card["knn_accuracy_untrained"],
             "linear probe": card.get("linear_accuracy", float("nan")),
+            "loss": card["recipe"]["loss"],
+            "backbone": card["recipe"].get("architecture", "slim_resnet"),
+            "parameters": card["parameters"],
+            "epochs": card["epochs"],
+            "minutes": round(card["seconds"] / 60, 1),
+            "data": card["recipe"].get("data", "photos"),
             **card["spread"],
             "dimensions": card["recipe"]["embedding"],
         }
