@@ -401,6 +401,13 @@ def test_models_made_fast_in_two_threads_leave_warnings_and_streams_as_they_were
     assert warnings.filters == before
 
 
+def test_statistics_of_bytes_are_refused() -> None:
+    net = small_features()
+    with pytest.raises(InputError, match=r"of pixels in \[0, 1\], got mean=\(123.675, 116.28, 103.53\); divide both by 255"):
+        PairModel(net, size=24, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+    assert PairModel(net, size=24, mean=0.0, std=1 / 255).channels == 3, "a network that takes bytes"
+
+
 def test_what_cannot_be_encoded(projected) -> None:
     with pytest.raises(InputError, match="unknown side 'c'; there are: a, b"):
         projected.encode(random_pair(1).a, "c")

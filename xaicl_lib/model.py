@@ -92,6 +92,8 @@ class PairModel:
             raise InputError(f"expected mean and std of each channel, std > 0, got mean={mean}, std={std}")
         self._parts = own(given, output)
         self._take_parts()
+        if max(shift) > 1:
+            raise InputError(f"expected mean and std of pixels in [0, 1], got mean={mean!r}; divide both by 255 if these are of bytes")
         self.name, self.size, self.key, self.interpolation = name, side, key, interpolation_of(interpolation)
         self._habits = Habits()  # of the fast form, once it is made
         self._fast: PairModel | None = None
