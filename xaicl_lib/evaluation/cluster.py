@@ -107,7 +107,7 @@ def _work(model: str | PairModel, task: Shard, folder: Path, device: str) -> pd.
     store = Store(folder)
     known = [task.known]
     for metrics, rows in task.lacking().items():
-        keys = [task.plan.metric_key(metric) for metric in metrics]
+        keys = [task.plan.metric_keys[metric] for metric in metrics]
         known.append(store.read(task.model_key, task.plan.method_key, ([task.pair_keys[k] for k in rows], keys)))
     shard = replace(task, known=pd.concat([frame for frame in known if len(frame)] or known[:1]))
     if shard.lacking():

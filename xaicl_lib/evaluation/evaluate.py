@@ -138,14 +138,14 @@ def _shards(
                 for plan in plans:
                     rows = stored[name, plan.method.label]
                     known = rows.loc[rows.index.intersection(names)].reset_index(drop=True)
-                    own = [plan.metric_key(metric) for metric in plan.metrics]
+                    own = list(plan.metric_keys.values())
                     yield Shard(name, key, plan, first, part, names, known[known["metric_key"].isin(own)])
             first += len(part)
 
 
 def _numbered(shard: Shard, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of a shard as the table has them: pairs by number, names as given this time."""
-    metrics = {key: metric for metric, key in shard.metric_keys.items()}
+    metrics = {key: metric for metric, key in shard.plan.metric_keys.items()}
     numbers = pd.DataFrame({"pair_key": shard.pair_keys, "pair": range(shard.first, shard.first + len(shard.pair_keys))})
     table = numbers.merge(rows.drop_duplicates(["pair_key", "metric_key"]), on="pair_key", how="left")
     return table.assign(model=shard.model, method=shard.plan.method.label, metric=table["metric_key"].map(metrics))

@@ -1,5 +1,6 @@
 """One shard of pairs, explained and measured by one method for one model: what a process or a worker does at a time."""
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,16 +40,18 @@ class Plan:
     seed: int = 0
     chunk: int | None = None
 
-    @property
+    @functools.cached_property
     def method_key(self) -> str:
         """What identifies the explanations: everything that they depend on beside model and pair."""
         own = registry[self.method.name].function
         return digest(self.method.name, own, dict(self.method.params), self.options.get("score", cosine), self.seed, code_version())
 
-    def metric_key(self, metric: str) -> str:
-        """What identifies a measurement beside the explanation."""
-        known, own = metric_registry[metric].options, metric_registry[metric].function
-        return digest(metric, own, {k: v for k, v in self.options.items() if k in known}, self.seed, code_version())
+    @functools.cached_property
+    def metric_keys(self) -> dict[str, str]:
+        """What identifies a measurement beside the explanation, for each metric."""
+        measured = {metric: metric_registry[metric] for metric in self.metrics}
+        given = {name: {k: v for k, v in self.options.items() if k in one.options} for name, one in measured.items()}
+        return {name: digest(name, one.function, given[name], self.seed, code_version()) for name, one in measured.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +75,12 @@ class Shard:
     pair_keys: list[str]
     known: pd.DataFrame
 
-    @property
-    def metric_keys(self) -> dict[str, str]:
-        """Identity of each metric."""
-        return {metric: self.plan.metric_key(metric) for metric in self.plan.metrics}
-
     def lacking(self) -> dict[tuple[str, ...], list[int]]:
         """What there is to compute: which pairs (by place in the shard) lack which metrics; each pair's pixels once."""
         there = set(zip(self.known["pair_key"], self.known["metric_key"], strict=True))
         groups: dict[tuple[str, ...], list[int]] = {}
         for name in dict.fromkeys(self.pair_keys):
-            metrics = tuple(metric for metric, key in self.metric_keys.items() if (name, key) not in there)
+            metrics = tuple(metric for metric, key in self.plan.metric_keys.items() if (name, key) not in there)
             if metrics:
                 groups.setdefault(metrics, []).append(self.pair_keys.index(name))
         return groups
@@ -119,7 +117,7 @@ def _compute(model: PairModel, shard: Shard, metrics: Sequence[str], rows: list[
             values = measure(model, pair, explanation, mine, generator=Generator().manual_seed(plan.seed), chunk=plan.chunk, **options)
         seconds = (explaining + _seconds_since(began, model)) / len(pair)
         for metric, value in values.items():
-            key = {"model_key": shard.model_key, "method_key": plan.method_key, "metric_key": plan.metric_key(metric)}
+            key = {"model_key": shard.model_key, "method_key": plan.method_key, "metric_key": plan.metric_keys[metric]}
             names = {"model": shard.model, "method": plan.method.label, "metric": metric, "seed": plan.seed, "version": code_version()}
             found.append(
                 pd.DataFrame(
