@@ -6,6 +6,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from tests.conftest import assert_close
 from xaicl_lib import augment
+from xaicl_lib.augment.families import AUGMENTATIONS
 
 IMAGES = torch.rand(3, 3, 20, 26, generator=torch.Generator().manual_seed(0))
 COLOURS = {"brightness": "adjust_brightness", "contrast": "adjust_contrast", "saturation": "adjust_saturation", "hue": "adjust_hue"}
@@ -114,3 +115,9 @@ def test_a_grid_moves_masks_as_it_moves_images() -> None:
 def test_blur_kernels_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="odd blur kernel"):
         augment.gaussian_blur(IMAGES, 1.0, 4)
+
+
+@pytest.mark.parametrize("name", list(AUGMENTATIONS))
+def test_images_that_are_no_squares_keep_their_sides(name: str) -> None:
+    images = torch.rand(2, 3, 32, 48)
+    assert AUGMENTATIONS[name].apply(images, AUGMENTATIONS[name].strengths[-1]).shape == images.shape

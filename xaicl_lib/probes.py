@@ -15,6 +15,8 @@ def knn_accuracy(
     """Share of test items whose `k` nearest neighbours by cosine vote for their class (one vote each)."""
     from sklearn.neighbors import KNeighborsClassifier
 
+    if len(train) < k:
+        raise InputError(f"expected at least {k} training items, of which the nearest vote, got {len(train)}")
     judge = KNeighborsClassifier(k, metric="cosine").fit(train.numpy(), train_labels.numpy())
     return float(judge.score(test.numpy(), test_labels.numpy()))
 

@@ -122,3 +122,11 @@ def test_what_cannot_be_measured() -> None:
         measure(model, pair, made, ["LI"], link_deletion="none")
     with pytest.raises(InputError, match="whose shared evidence is known"):
         measure(model, pair, made, ["link_pointing"])
+
+
+@pytest.mark.parametrize(("p", "q"), [(36, 64), (36, 49), (11, 64), (8, 64), (5, 5), (1, 7)])
+def test_both_sides_change_by_the_same_share_in_each_step(p: int, q: int) -> None:
+    when_p, when_q = _matching(torch.rand(p, q))
+    for step in range(p):
+        assert (when_p <= step).sum() == step + 1
+        assert (when_q <= step).sum() == (step + 1) * q // p

@@ -64,6 +64,8 @@ def test_photos_are_opened_as_the_model_takes_them(folder, tmp_path) -> None:
     other = PairModel(model.features_a, size=24, name="grey")
     with pytest.raises(InputError, match=r"this interpolation .bilinear.*got those of bicubic"):
         embed_gallery(other, folder, file)
+    with pytest.raises(InputError, match="expected images resized bilinear, as 'grey' has them, got a gallery of bicubic"):
+        retrieve(other, torch.rand(1, 1, 24, 24), file, 1)
 
 
 def test_a_killed_run_goes_on_and_content_is_embedded_once(folder, tmp_path, monkeypatch) -> None:
@@ -80,6 +82,10 @@ def test_a_killed_run_goes_on_and_content_is_embedded_once(folder, tmp_path, mon
         with pytest.raises(KeyboardInterrupt):
             embed_gallery(model, folder, file, chunk=2)
     rows = file.with_name("all.safetensors.rows")
+    kept = rows.read_bytes()
+    with pytest.raises(InputError, match=r"expected embeddings of this model .*all\.safetensors\.rows"):
+        embed_gallery(small(1), folder, file)
+    assert rows.read_bytes() == kept, "of another model, and not lost"
     with rows.open("ab") as part:
         part.write(b"half a record")
     assert not file.exists()

@@ -96,3 +96,16 @@ def test_without_faiss_its_name_is_said(reader, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install faiss-cpu, or xaicl_lib\[search\]"):
         retrieve(reader, torch.rand(1, 3, 24, 24), torch.rand(4, 3, 24, 24), 1, search="faiss")
+
+
+def test_embeddings_that_are_not_finite_are_told() -> None:
+    class Scaled(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return ((x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True))[..., ::8, ::8]
+
+    model, images = PairModel(Scaled(), size=24), torch.rand(4, 3, 24, 24)
+    images[2] = 0.5
+    with pytest.raises(InputError, match="finite embeddings of all images, got NaN or infinity by 'custom' for image 2"):
+        retrieve(model, images[0], images, 1)
+    with pytest.raises(InputError, match="finite embeddings of what is asked"):
+        retrieve(model, images[2], images[:2], 1)

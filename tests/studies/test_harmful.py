@@ -213,8 +213,14 @@ def test_controls_stand_beside_the_method_once_for_all_models() -> None:
     table = harmful.sweep_with_controls((models, pairs()), (models[1:], pairs(2)), method="grad_cam", augmentations=FEW, levels=[1])
     counted = table.groupby(["model", "method"]).size().to_dict()
     each = 2 * 2 * 4  # augmentations, levels, pairs
-    want = {"grad_cam": each + each // 2, "random_map": each // 2, "edges": each // 2}
-    assert counted == {**{("y", method): n for method, n in want.items()}, **dict.fromkeys([("x", m) for m in want], each)}
+    methods = ("grad_cam", *harmful.CONTROLS)
+    assert counted == {**dict.fromkeys([("x", m) for m in methods], each), **dict.fromkeys([("y", m) for m in methods], each + each // 2)}
+    table = harmful.sweep_with_controls((models, pairs()), method="grad_cam", augmentations=FEW, levels=[1])
+    control = table[table["method"] == "edges"]
+    shown = ["augmentation", "level", "pair", "lost", "agreement"]
+    first, second = (control[control["model"] == name][shown].reset_index(drop=True) for name in "xy")
+    pd.testing.assert_frame_equal(first, second)
+    assert set(harmful.against(table)["model"]) == set(harmful.ranked_beside(table)["model"]) == {"x", "y"}
 
 
 def test_a_pair_grows_harder() -> None:

@@ -307,3 +307,19 @@ def test_trials_go_from_shape_to_texture(seen) -> None:
     assert rows["texture"][1].score.tolist() == pytest.approx([0.5, math.sqrt(0.5)])
     by_size = choose([seen], {8: TRIALS}, method="grad_cam")
     pd.testing.assert_frame_equal(by_size, table)
+
+
+def test_intervals_are_over_what_was_drawn() -> None:
+    """Ten times the same trials of a few textures say no more than once."""
+    rows = [
+        {"cue": cue, "stimulus": k, "name": f"bear{k % 5}-clock{k % 4}", "lift": 0.1 * (-1) ** (k % 4), "overlap": 0.1 * (k % 4)}
+        for cue in ("shape", "texture")
+        for k in range(20)
+    ]
+    once = pd.DataFrame(rows).assign(data="photos", model="m", overlap_other=0.2, wins=None)
+    more = pd.concat([once.assign(stimulus=once["stimulus"] + 100 * k) for k in range(10)])
+    assert texture.cue_table(once).loc[("photos", "m"), "texture: share"] == texture.cue_table(more).loc[("photos", "m"), "texture: share"]
+    one, other = (texture.overlaps(table.assign(cue="texture"))[["mean", "low", "high"]] for table in (once, more))
+    pd.testing.assert_frame_equal(one, other)
+    with pytest.raises(InputError, match="expected a photo of each trial to draw again"):
+        texture.won(once.assign(wins=True, name="a red star"), cluster="photo")

@@ -169,10 +169,11 @@ def resized_crop(images: Float[Tensor, "n 3 h w"], boxes: Float[Tensor, "n 4"], 
     return sample(images, crop_grid(images, boxes, size))
 
 
-def crop_grid(images: Float[Tensor, "n c h w"], boxes: Float[Tensor, "n 4"], size: int) -> Float[Tensor, "n s s 2"]:
-    """Where `resized_crop` takes each pixel from, as `rotation_grid` says it."""
+def crop_grid(images: Float[Tensor, "n c h w"], boxes: Float[Tensor, "n 4"], size: int | tuple[int, int]) -> Float[Tensor, "n i j 2"]:
+    """Where `resized_crop` takes each pixel from, as `rotation_grid` says it; `size` is a side, or height and width."""
+    shape = (size, size) if isinstance(size, int) else size
     left, top, width, height = boxes.to(images).unbind(1)
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = width, height
     theta[:, 0, 2], theta[:, 1, 2] = 2 * left + width.abs() - 1, 2 * top + height - 1
-    return F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+    return F.affine_grid(theta, [len(images), 3, *shape], align_corners=False)

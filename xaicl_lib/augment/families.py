@@ -36,7 +36,7 @@ def _middle(images: Images, area: float) -> Float[Tensor, "n h w 2"]:
     """Where the middle of the image, of so large a share of its area, comes from."""
     side = area**0.5
     box = torch.tensor([(1 - side) / 2, (1 - side) / 2, side, side]).expand(len(images), 4)
-    return augment.crop_grid(images, box, images.shape[-1])
+    return augment.crop_grid(images, box, (images.shape[2], images.shape[3]))
 
 
 def _crop(images: Images, area: float) -> Images:

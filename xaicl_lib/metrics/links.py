@@ -41,17 +41,18 @@ def _matching(links: Float[Tensor, "p q"]) -> tuple[Int[Tensor, " p"], Int[Tenso
     """In which step each end goes when both ends of a link go together, strongest links first.
 
     Each step takes the strongest link between cells that are left, and with its cell on the side of fewer cells as many of the others as
-    there are to each, the most strongly linked to it; with the last one all that is left. So each side changes by the same share in each.
+    there are to each, one more now and then where they do not come out even, the most strongly linked to it. So each side changes by the
+    same share in each.
     """
     if links.shape[0] > links.shape[1]:
         return _matching(links.T)[::-1]
     p, q = links.shape
-    left, each = links.detach().cpu().double().clone(), q // p
+    left = links.detach().cpu().double().clone()
     when_p, when_q = torch.zeros(p, dtype=torch.long), torch.full((q,), p - 1)
     free = torch.ones(q, dtype=torch.bool)
     for step in range(p):
         cell = int(left.amax(1).argmax())
-        ends = left[cell].topk(each).indices
+        ends = left[cell].topk((step + 1) * q // p - step * q // p).indices
         when_p[cell], when_q[ends] = step, step
         free[ends] = False
         left[cell], left[:, ends] = -torch.inf, -torch.inf

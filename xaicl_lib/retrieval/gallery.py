@@ -44,6 +44,7 @@ class Gallery:
     of: str  #: what the fingerprint of the model is that embedded them
     folder: Path | None = None  #: where the images are; None for images in memory
     fit: str = "crop"
+    interpolation: str | None = None  #: by which images of a folder were resized
     images: Tensor | None = None  #: (n, c, h, w) in memory
     skipped: dict[str, str] = field(default_factory=dict)  #: what could not be read, and why, by name
     _names: tuple[np.ndarray, np.ndarray] = (np.empty(0, np.uint8), np.empty(0, np.int64))  # bytes one after the other, and where each ends
@@ -58,21 +59,28 @@ class Gallery:
         """
         held, facts = _mapped(Path(file))
         folder = Path(os.path.normpath(Path(file).absolute().parent / facts["folder"]))
-        return Gallery(held["embeddings"], facts["model"], folder, facts["fit"], None, {}, (held["names"], held["ends"]), held["keys"])
+        return Gallery(
+            held["embeddings"], facts["model"], folder, facts["fit"], facts.get("interpolation"),
+            _names=(held["names"], held["ends"]), _keys=held["keys"],
+        )  # fmt: skip
 
     @staticmethod
     def of_images(model: PairModel, images: Float[Tensor, "n c h w"], names: Sequence[str] | None = None) -> "Gallery":
         """A gallery of images in memory, which have their numbers for names if none are given.
 
         Raises:
-            InputError: not images, or another number of names.
+            InputError: not images, another number of names, or embeddings that are not finite.
         """
         pixels = Pair(images).a
         if names is not None and len(names) != len(pixels):
             raise InputError(f"expected a name for each of {len(pixels)} images, got {len(names)}")
         texts = [os.fsencode(name) for name in (names or map(str, range(len(pixels))))]
         told = np.frombuffer(b"".join(texts), np.uint8), np.cumsum([len(text) for text in texts])
-        return Gallery(_unit(model.encode(pixels, "b")), fingerprint(model), images=pixels, _names=told)
+        z = _unit(model.encode(pixels, "b"))
+        if not np.isfinite(z).all():
+            bad = int((~np.isfinite(z)).any(1).argmax())
+            raise InputError(f"expected finite embeddings of all images, got NaN or infinity by {model.name!r} for image {bad}")
+        return Gallery(z, fingerprint(model), images=pixels, _names=told)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -278,11 +286,13 @@ class _Rows:
         """Go on with what a killed run has left."""
         data = self.part.read_bytes()
         head, _, body = data.partition(b"\n")
+        before: dict[str, Any] = {}
         with suppress(ValueError, TypeError, KeyError):
-            before = json.loads(head)
-            self._check(before, self.part)
+            before = dict(json.loads(head))
             self.width = int(before["width"])
-        if not self.width:  # killed in its first moment
+        if self.width:
+            self._check(before, self.part)
+        else:  # killed in its first moment
             self.part.unlink()
             return
         size = KEY + 4 * self.width

@@ -129,6 +129,9 @@ def _opened(model: PairModel, gallery: Any) -> Gallery:
     held = gallery if isinstance(gallery, Gallery) else Gallery.open(gallery)
     if held.of != (own := fingerprint(model)):
         raise InputError(f"expected embeddings of {model.name!r} ({own}), got those of another model ({held.of}); embed the gallery again")
+    if held.interpolation not in (None, model.interpolation):
+        own = model.interpolation
+        raise InputError(f"expected images resized {own}, as {model.name!r} has them, got a gallery of {held.interpolation}; embed again")
     return held
 
 
@@ -136,7 +139,10 @@ def _unit_rows(model: PairModel, pixels: Tensor | None, texts: Sequence[tuple[st
     """Unit vectors of what is asked, times their signs."""
     rows = [] if pixels is None else [F.normalize(model.encode(pixels).float())]
     rows += [sign * F.normalize(model.embed_text([words]).float()) for words, sign in texts]
-    return torch.cat(rows).cpu().numpy()
+    asked = torch.cat(rows).cpu().numpy()
+    if not np.isfinite(asked).all():
+        raise InputError(f"expected finite embeddings of what is asked, got NaN or infinity by {model.name!r}")
+    return asked
 
 
 def nearest(embeddings: np.ndarray, q: np.ndarray, k: int, search: str = "numpy") -> list[int]:

@@ -287,7 +287,7 @@ def dose_response(table: pd.DataFrame) -> pd.DataFrame:
 def _beyond(twin: pd.DataFrame, base: pd.DataFrame, true: Sequence[str]) -> dict[str, float]:
     """Of invariances by seed and transform, signed so that more of the true ones is expected of the twin."""
     own, theirs = twin[true].mean(axis=1), base[true].mean(axis=1)
-    gain, spread = (own - theirs).to_numpy(), float(np.sqrt((own.var() + theirs.var()) / 2))
+    gain, spread = (own - theirs).dropna().to_numpy(), float(np.sqrt((own.var() + theirs.var()) / 2))
     low, high = interval(gain)
     equal = [change for one in (twin, base) for change in _changes(one, one, apart=True)]
     named, null = (np.mean([change.idxmax() in true for change in changes]) for changes in (_changes(twin, base), equal))

@@ -92,13 +92,14 @@ def sweep_with_controls(
 ) -> pd.DataFrame:
     """The tables of `sweep` for a method and each of `CONTROLS`, with a column `method`.
 
-    Models are `asked` about the pairs beside them. The controls see no model, so the first stands for all.
+    Models are `asked` about the pairs beside them. The controls see no model, so their maps for the first stand for all, whose scores are
+    not computed (NaN).
     """
-    tables = [
-        sweep(models[:1] if name in CONTROLS else models, pair, method=name, seed=seed, **options).assign(method=name)
-        for models, pair in asked
-        for name in (method, *CONTROLS)
-    ]
+    tables = [sweep(models, pair, method=method, seed=seed, **options).assign(method=method) for models, pair in asked]
+    for models, pair in asked:
+        for name in CONTROLS:
+            made = sweep(models[:1], pair, method=name, seed=seed, **options).assign(method=name)
+            tables += [made, *(made.assign(model=model.name, score=float("nan")) for model in models[1:])]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -22,6 +22,7 @@ from xaicl_lib.metrics import PAPER, measure
 from xaicl_lib.metrics.randomisation import Cascade, randomisation
 from xaicl_lib.metrics.registry import Curves
 from xaicl_lib.model import PairModel
+from xaicl_lib.notes import note
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.statistics.bootstrap import with_interval
 from xaicl_lib.statistics.paired import holm, interval, rank_agreements, signed_ranks, verdicts
@@ -239,6 +240,8 @@ def pairs_from(source: str, count: int, size: int, seed: int = 0, fit: str = "cr
         return scene_pairs(count, source, size, generator)
     if source == "samples":
         names = list(SAMPLES)
+        if count > len(names):
+            note(f"there are {len(names)} sample photos, so that {count} pairs are other views of the same: their intervals are too narrow")
         return view_pairs(open_photo([names[k % len(names)] for k in range(count)], size, fit), generator)
     if not Path(source).is_dir():
         raise InputError(f"expected pairs from `samples`, a folder of photos, or a kind of scenes ({', '.join(KINDS)}), got {source!r}")

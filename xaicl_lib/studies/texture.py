@@ -287,6 +287,8 @@ def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cl
     table = _with_photo(table)
     require("column", table.columns, cluster)
     known = table.dropna(subset=["wins"])
+    if known[cluster].isna().any():
+        raise InputError(f"expected a {cluster} of each trial to draw again, got trials without one, as scenes are")
     found = shares(known, by, "wins")
     groups = known.groupby(list(by), sort=False, observed=True)
     found["clusters"] = groups[cluster].nunique().to_numpy()
@@ -299,13 +301,21 @@ def won(table: pd.DataFrame, by: Sequence[str] = ("model", "data", "cue"), *, cl
 
 
 def cue_table(table: pd.DataFrame) -> pd.DataFrame:
-    """How often a partner of the same shape, or texture, is more alike than one that shares nothing, and the mean lift."""
-    used = table[table["cue"].isin([SHAPE, TEXTURE])].assign(value=lambda t: t["lift"] > 0)
+    """How often a partner of the same shape, or texture, is more alike than one that shares nothing, and the mean lift.
+
+    Intervals are over what was drawn: of photos the textures, of which many stimuli are made, and of scenes the stimuli.
+    """
+    used = table[table["cue"].isin([SHAPE, TEXTURE])].assign(wins=lambda t: t["lift"] > 0)
     by, keys = ["data", "model", "cue"], ["data", "model"]
-    counts = shares(used, by, "value")
+    counts = pd.concat([won(part, by, cluster=_drawn(part)) for _, part in used.groupby("data", sort=False)], ignore_index=True)
     share = counts.assign(text=with_interval(counts)).pivot_table("text", keys, "cue", "first", sort=False)
     mean = means(used, *by, value="lift", unit="stimulus").pivot_table("mean", keys, "cue", sort=False)
     return share.add_suffix(": share").join(mean.add_suffix(": mean lift")).rename_axis(columns=None)
+
+
+def _drawn(table: pd.DataFrame) -> str:
+    """The column of what was drawn for the trials of one kind of data."""
+    return "photo" if (table["data"] == "photos").all() else "stimulus"
 
 
 def overlaps(table: pd.DataFrame, by: Sequence[str] = ("model", "cue")) -> pd.DataFrame:
@@ -319,7 +329,8 @@ def overlaps(table: pd.DataFrame, by: Sequence[str] = ("model", "cue")) -> pd.Da
         table = table[table["stimulus"].isin(asked.index[(asked == table["method"].nunique()) & (asked > 1)])]
     own = table[table["cue"].isin([TEXTURE, NOTHING])].assign(value=lambda t: t["overlap"])
     other = own[own["cue"] == TEXTURE].assign(cue="another image", value=lambda t: t["overlap_other"])
-    return means(pd.concat([own, other]).replace({"cue": SHARED}), *by, unit="stimulus")
+    both = _with_photo(pd.concat([own, other]).replace({"cue": SHARED}))
+    return means(both.assign(unit=both["photo"].fillna(both["stimulus"].astype(str))), *by, unit="unit")
 
 
 def on_object(table: pd.DataFrame) -> pd.DataFrame:
