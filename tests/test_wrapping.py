@@ -352,6 +352,16 @@ def test_quantised_layers_and_whole_numbers_are_refused() -> None:
     whole.register_parameter("scale", nn.Parameter(torch.ones(6, dtype=torch.int8), requires_grad=False))
     with pytest.raises(InputError, match=r"expected floating-point weights, got torch\.int8 in head\.scale"):
         PairModel(small_features(), whole, size=24)
+    packed = pool()
+    packed.register_parameter("scale", nn.Parameter(torch.ones(6).as_subclass(Packed)))
+    with pytest.raises(InputError, match=r"expected ordinary weights, got Packed in head\.scale"):
+        PairModel(small_features(), packed, size=24)
+    with pytest.raises(InputError, match=r"expected weights that are there, got none yet in features\.weight; run the network once first"):
+        PairModel(nn.LazyConv2d(4, 3), size=24)
+
+
+class Packed(torch.Tensor):
+    """Weights that hold their numbers in a way of their own, as those of packages that quantise."""
 
 
 class Frozen(nn.Module):

@@ -106,6 +106,10 @@ def _refuse_integers(role: str, module: nn.Module) -> None:
         for kind, p in (
             layer._parameters.items() if not isinstance(layer, torch.jit.ScriptModule) else layer.named_parameters(recurse=False)
         ):
+            if p is not None and nn.parameter.is_lazy(p):
+                raise InputError(f"expected weights that are there, got none yet in {where}.{kind}; run the network once first")
+            if p is not None and type(p.data) is not Tensor:
+                raise InputError(f"expected ordinary weights, got {type(p.data).__name__} in {where}.{kind}; give the model before that")
             if p is not None and not (p.is_floating_point() or p.is_complex()):
                 raise InputError(f"expected floating-point weights, got {p.dtype} in {where}.{kind}; give the model before quantisation")
 
