@@ -8,7 +8,7 @@ import torch
 from torch import Generator, nn
 
 from tests.conftest import assert_close, random_pair
-from xaicl_lib import InputError, Pair, PairModel, evaluate, explain, measure
+from xaicl_lib import InputError, Pair, PairModel, evaluate, explain, load_model, measure, show
 from xaicl_lib.errors import require
 from xaicl_lib.methods import methods
 from xaicl_lib.metrics.sensitivity import explain_again
@@ -164,6 +164,8 @@ def test_things_of_another_kind_are_told_in_one_line(projected) -> None:
         (lambda: explain("simclr", pair), "expected model to be .*PairModel, got 'simclr'"),
         (lambda: methods["grad_cam"](projected, (pair.a, pair.b)), "expected pair to be .*Pair, got"),
         (lambda: measure(projected, explained, pair), "expected pair to be .*Pair, got"),
+        (lambda: show(explained, pair), "expected what is shown to be .*Pair, got"),
+        (lambda: load_model(module), "expected the name of a model to be str, got"),
         (lambda: evaluate([module], pair, ["grad_cam"]), "expected model to be str | .*PairModel, got"),
         (lambda: PairModel.from_module("resnet18", "layer4", size=24), r"expected a torch\.nn\.Module to cut, got str"),
         (lambda: projected.encode((255 * pair.a).byte()), r"expected images of floats in \[0, 1\], got torch.uint8; divide by 255"),

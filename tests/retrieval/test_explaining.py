@@ -72,3 +72,9 @@ def test_a_method_must_say_which_cell_goes_with_which() -> None:
     model, images = small(), torch.rand(3, 3, 24, 24)
     with pytest.raises(InputError, match=r"a method with a joint map, such as integrated_jacobians, got 'grad_cam'"):
         explain_results(model, retrieve(model, 1 - images[0], images, 1), method="grad_cam")
+
+
+def test_results_are_explained_by_the_model_that_found_them() -> None:
+    images = torch.rand(4, 3, 24, 24)
+    with pytest.raises(InputError, match="expected the model that found the results, got another one"):
+        explain_results(small(1), retrieve(small(), images[0], images, 1), method="deep_similarity")

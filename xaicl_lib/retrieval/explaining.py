@@ -13,6 +13,7 @@ from xaicl_lib.methods import explain
 from xaicl_lib.methods.words import WordMap, explain_words
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
+from xaicl_lib.retrieval.gallery import fingerprint
 from xaicl_lib.retrieval.search import Results
 
 RING = 8  # an image's sides are this many times as long as its border is wide
@@ -82,8 +83,10 @@ def explain_results(model: PairModel, results: Results, *, method: str = "integr
         method: with a joint map.
 
     Raises:
-        InputError: a method without a joint map.
+        InputError: a method without a joint map, or another model than found the results.
     """
+    if results.gallery.of != fingerprint(model):
+        raise InputError(f"expected the model that found the results, got another one, {model.name!r}")
     more = [] if results.runner_up is None else [results.runner_up]
     indices = [*results.indices, *more]
     shown = results.gallery.pixels(indices, model)

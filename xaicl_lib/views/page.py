@@ -9,6 +9,7 @@ from types import MappingProxyType
 import pandas as pd
 import plotly.graph_objects as go
 
+from xaicl_lib.annotations import require
 from xaicl_lib.errors import InputError
 from xaicl_lib.files import output_file, written_whole
 from xaicl_lib.pair import Explanation, Pair
@@ -78,6 +79,7 @@ def show(
     if isinstance(what, pd.DataFrame):
         return Table(what, digits)
     pair = what
+    require(pair, Pair, "what is shown")
     made = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     _check(pair, made)
     if out is None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from xaicl_lib.annotations import require
 from xaicl_lib.engines import known_engine
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
@@ -82,6 +83,7 @@ def load_model(
     Raises:
         InputError: unknown model, device or engine, or weights that are not those the card describes (sha256) or do not fit.
     """
+    require(name, str, "the name of a model")
     known_engine(engine)  # before anything is fetched
     if (source := _elsewhere(name)) is not None:
         model = _loader(source)(name, device, file=file)
