@@ -248,6 +248,56 @@ def test_norms_that_cannot_be_folded_stay() -> None:
         assert any(isinstance(m, nn.BatchNorm2d) for m in module.modules())
 
 
+class _Base(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+        nn.init.uniform_(self.norm.running_var, 0.2, 3)
+        nn.init.normal_(self.norm.running_mean)
+
+
+class _WeightsRead(_Base):
+    def forward(self, x):
+        return self.norm(self.conv(x)).relu() + nn.functional.conv2d(x, self.conv.weight, padding=1)
+
+
+class _ByKeyword(_Base):
+    def forward(self, x):
+        return self.norm(self.conv(x)) + self.norm(input=x)
+
+
+class _NormRead(_Base):
+    def forward(self, x):
+        return self.norm(self.conv(x)) * self.norm.weight.view(1, -1, 1, 1)
+
+
+class _Untraced(nn.Module):
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        return self.norm(x) if x.sum() > -1e9 else x
+
+
+@pytest.mark.parametrize("kind", [_WeightsRead, _ByKeyword, _NormRead])
+def test_layers_that_are_used_otherwise_as_well_are_not_folded(kind) -> None:
+    module, x = kind().eval(), torch.rand(2, 3, 8, 8)
+    want = module(x)
+    fold_batch_norms(module)
+    assert_close(module(x), want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_norm_shared_with_what_cannot_be_traced_is_not_folded() -> None:
+    base, x = _Base().eval(), torch.rand(2, 3, 8, 8)
+    first, second = nn.Sequential(base.conv, base.norm).eval(), _Untraced(base.norm).eval()
+    want = first(x), second(x)
+    fold_batch_norms(first, second)
+    assert_close(first(x), want[0], rtol=1e-5, atol=1e-6)
+    assert_close(second(x), want[1], rtol=1e-5, atol=1e-6)
+
+
 def test_a_torchvision_network_in_one_line() -> None:
     torch.manual_seed(0)
     net = torchvision.models.resnet18(num_classes=16).eval()

@@ -123,3 +123,12 @@ def test_a_traced_network_that_forgot_its_layers_is_not_cut() -> None:
     model.features_a = pickle.loads(pickle.dumps(model.features_a))
     with pytest.raises(InputError, match=r"forgets when it is pickled, got 'features\.1'"):
         up_to(model, "features.1")
+
+
+def test_stages_of_a_network_within_another_module() -> None:
+    model = load_model("scenes_simclr", "cpu")
+    wrapped = PairModel(nn.Sequential(model.features_a, nn.Identity()), model.head_a, size=model.size)
+    x = torch.rand(1, 3, 64, 64)
+    assert list(stages(wrapped)) == list(stages(model))
+    for stage in stages(model):
+        assert_close(up_to(wrapped, stage)(x), up_to(model, stage)(x), rtol=1e-5, atol=1e-6)

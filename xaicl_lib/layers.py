@@ -157,12 +157,15 @@ def fold_batch_norms(*modules: nn.Module) -> dict[nn.Module, torch.Tensor]:
         except Exception:  # dynamic control flow and the like: slower, but right
             for layer in module.modules():
                 goes_to.setdefault(layer, set()).add(None)
+                comes_from.setdefault(layer, set()).add(None)
             continue
         layers = dict(module.named_modules())
-        for node in (node for node in graph.nodes if node.op == "call_module"):
-            layer = layers[str(node.target)]
-            goes_to.setdefault(layer, set()).update(_called(user, layers) for user in node.users)
-            comes_from.setdefault(layer, set()).update(_called(given, layers) for given in node.args[:1])
+        for node in (node for node in graph.nodes if node.op in ("call_module", "get_attr")):
+            called = node.op == "call_module"  # else one of its weights is read by itself
+            layer = layers.get(str(node.target) if called else str(node.target).rpartition(".")[0], module)
+            goes_to.setdefault(layer, set()).update((_called(user, layers) for user in node.users) if called else [None])
+            given = node.args[:1] or [node.kwargs.get("input")]
+            comes_from.setdefault(layer, set()).update((_called(one, layers) for one in given) if called else [None])
     norms = [norm for norm, sources in comes_from.items() if len(sources) == 1 and _foldable(next(iter(sources)), norm, goes_to)]
     folded = {source: _fold(source, norm) for norm in norms for source in comes_from[norm] if source is not None}
     for module in modules:
@@ -182,7 +185,7 @@ def _foldable(layer: nn.Module | None, norm: nn.Module, goes_to: dict[nn.Module,
     if type(layer) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d or norm.running_var is None:
         return False
     plain = "weight" in layer._parameters and not any(m._forward_hooks or m._forward_pre_hooks for m in (layer, norm))
-    return plain and goes_to[layer] == {norm}
+    return plain and goes_to[layer] == {norm} and layer.weight.dtype == norm.running_var.dtype
 
 
 @torch.no_grad()

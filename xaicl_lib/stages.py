@@ -29,7 +29,9 @@ def stages(model: PairModel) -> dict[str, str]:
     layers = dict(inside.named_modules())
     blocks = [name for name, layer in layers.items() if isinstance(layer, Block)]
     if blocks:
-        return {"stem": str(int(blocks[0]) - 1), **{f"stage {k}": name for k, name in enumerate(blocks, 1)}}
+        above, _, first = blocks[0].rpartition(".")
+        stem = ".".join(filter(None, (above, str(int(first) - 1))))
+        return {"stem": stem, **{f"stage {k}": name for k, name in enumerate(blocks, 1)}}
     parts = [name for name in layers if re.fullmatch(r"layer\d", name)]
     if parts:
         return {f"stage {k}": name for k, name in enumerate(parts, 1)}

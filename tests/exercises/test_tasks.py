@@ -112,3 +112,25 @@ def test_a_negative_extreme_sets_the_scale_too():
     said = exercises.check("shared_scale", by_the_largest)
     assert said.right is False
     assert "mind the sign" in said.text
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("signed_cam", lambda f, g: (f.abs() * g).sum(1)),
+        ("signed_cam", lambda f, g: (f.clamp(min=0) * g).sum(1)),
+        ("pointing", lambda m, t: t.flatten(1).gather(1, m.abs().flatten(1).argmax(1, keepdim=True))[:, 0]),
+        ("shared_scale", lambda a, b: (a / a.abs().max(), b / a.abs().max())),
+    ],
+)
+def test_answers_that_only_seem_right_are_told(name, answer) -> None:
+    assert exercises.check(name, answer).right is False
+
+
+def test_an_answer_of_another_kind_of_number_is_no_right_one() -> None:
+    for answer in (
+        lambda f, g: (f * g).sum(1) + 5j,
+        lambda f, g: (f * g).sum(1).to_sparse(),
+        lambda f, g: torch.empty(2, 3, 4, device="meta"),
+    ):
+        assert exercises.check("signed_cam", answer).right is False

@@ -118,7 +118,13 @@ def test_without_timm(monkeypatch) -> None:
         load_model("timm/resnet10t")
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "deit_tiny_distilled_patch16_224"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet10t", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "deit_tiny_distilled_patch16_224",
+        "convnext_atto", "hgnetv2_b0", "efficientvit_b0",  # whose heads have norms and layers before the classifier
+    ],
+)  # fmt: skip
 def test_timms_own_pooling(name, tmp_path) -> None:
     """Of networks whose features are maps, channels first or last, and of tokens read by one or two of their own."""
     timm = pytest.importorskip("timm")
@@ -164,3 +170,18 @@ def test_timms_unknown_names() -> None:
     pytest.importorskip("timm")
     with pytest.raises(InputError, match="unknown model 'timm/resnet10'; there are: "):
         load_model("timm/resnet10")
+
+
+def test_a_file_is_read_into_what_torchvision_makes_for_its_weights(tmp_path) -> None:
+    """As with a download: GoogLeNet brings its input to other statistics, and the largest transformer is made for larger images."""
+    state = weights("googlenet")
+    torch.save(state, tmp_path / "weights.pth")
+    model = load_model("torchvision/googlenet", "cpu", file=tmp_path / "weights.pth")
+    net = torchvision.models.googlenet(weights=None, transform_input=True, init_weights=False).eval()
+    net.load_state_dict(state)
+    net.fc = nn.Identity()
+    x = torch.randn(1, 3, 96, 96)
+    want = net(x)
+    assert_close(model.embed_a(x), want, rtol=1e-3, atol=1e-4 * float(want.abs().max()))
+    assert backbones._as_its_weights_are("vit_h_14", torchvision.models.ViT_H_14_Weights.DEFAULT) == {"image_size": 518}
+    assert backbones._as_its_weights_are("vit_b_32", torchvision.models.ViT_B_32_Weights.DEFAULT) == {"image_size": 224}

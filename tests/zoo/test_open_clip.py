@@ -92,3 +92,13 @@ def test_without_the_package_its_name_is_said(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(InputError, match=r"pip install open_clip_torch, or xaicl_lib\[clip\]"):
         load_model("open_clip/ViT-B-32")
+
+
+def test_images_are_brought_to_what_the_weights_named_were_trained_on(tmp_path, monkeypatch, network) -> None:
+    given = []
+    monkeypatch.setattr(open_clip, "create_model", lambda own, pretrained: given.append(pretrained) or network)
+    monkeypatch.setattr(open_clip, "get_tokenizer", lambda own: tokenize)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    named = load_model("open_clip/ViT-B-16-SigLIP/webli", "cpu", file=tmp_path / "weights.pt")
+    assert_close(named._mean.flatten(), torch.full((3,), 0.5), rtol=0, atol=1e-6)
+    assert given == [None]

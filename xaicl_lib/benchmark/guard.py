@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, telling_line
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 
@@ -48,13 +49,19 @@ def _from_maps(given: Any, where: str) -> Explanation:
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         got = f"{len(given)} things" if isinstance(given, tuple | list) else type(given).__name__
         raise InputError(f"{where}: expected an Explanation, (map_a, map_b) or (map_a, map_b, joint), got {got}")
-    maps = [torch.as_tensor(side).detach() if _is_array(side) else side for side in given]
+    try:
+        maps: list[Any] = [_tensor(side) for side in given]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: expected maps of numbers, got {telling_line(error)}") from error
     batched = [m[None] if isinstance(m, Tensor) and m.ndim == dims else m for m, dims in zip(maps, (2, 2, 4), strict=False)]
     return Explanation(batched[0], batched[1], torch.zeros(1), joint=batched[2] if len(batched) == 3 else None)
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor) or hasattr(value, "__array__")
+def _tensor(value: Any) -> Any:
+    """What an array holds; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    return torch.as_tensor(np.ascontiguousarray(value)) if hasattr(value, "__array__") else value
 
 
 def _check(values: Any, name: str, axes: str, where: str) -> None:

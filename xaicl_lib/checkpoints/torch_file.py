@@ -181,7 +181,7 @@ def shorten(names: Iterable[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "")
 
 
-def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] = ()) -> None:
+def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] = (), *, whole: bool = False) -> None:
     """Put the tensors of a file (of torch, or safetensors) into a network whose names they have, alone or as part of a larger one.
 
     Args:
@@ -189,6 +189,7 @@ def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] 
         network: another package's.
         what: the weights are of, for messages.
         aside: beginnings of names that are left as they are, here and there, such as a classifier's.
+        whole: whether the network needs all that it has, such names among them: then they are left aside in the file alone.
 
     Raises:
         InputError: no such file, missing or surplus names or wrong shapes, NaN or infinity, or more than one such network.
@@ -196,15 +197,15 @@ def fill_from(path: Path, network: nn.Module, what: str, aside: tuple[str, ...] 
     if not path.is_file():
         raise InputError(f"expected a file of weights, got {str(path)!r}, which does not exist")
     read = _safetensors(path) if path.suffix == ".safetensors" else _state_of(_read_torch(path), "state_dict", path)
-    state = {name: value for name, value in network.state_dict().items() if not name.startswith(aside)}
-    given = {name: value for name, value in _without_owner(read, state, path).items() if not name.startswith(aside)}
+    state = {name: value for name, value in network.state_dict().items() if whole or not name.startswith(aside)}
+    given = {n: value for n, value in _without_owner(read, state, path).items() if not n.startswith(aside) or (whole and n in state)}
     missing = [name for name in state if name not in given and not name.endswith(COUNTER)]
     surplus = [name for name in given if name not in state]
     complain(path, f"the weights of {what}", missing, surplus, _misshapen(given, state))
     _refuse_values(given, state, path)
-    whole = network.state_dict()  # with its versions: without these some modules take a state for an old one's
-    whole.update(given)
-    network.load_state_dict(whole)
+    every = network.state_dict()  # with its versions: without these some modules take a state for an old one's
+    every.update(given)
+    network.load_state_dict(every)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

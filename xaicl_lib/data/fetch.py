@@ -156,13 +156,13 @@ def _stream(address: str, part: Path, size: int | None, transport: Transport) ->
         start = have if reply.status == 206 and _begins(reply, have) else 0
         rest = reply.headers.get("Content-Length")
         total = start + int(rest) if rest and rest.isdecimal() else None
-        _check_room(part, start, total, size, address)
-        mark = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
         if start == 0:
             part.unlink(missing_ok=True)
             tag.unlink(missing_ok=True)
-            if mark and not mark.startswith("W/"):  # a weak mark does not promise the same bytes
-                tag.write_text(mark)
+        _check_room(part, start, total, size, address)
+        mark = reply.headers.get("ETag") or reply.headers.get("Last-Modified")
+        if start == 0 and mark and not mark.startswith("W/"):  # a weak mark does not promise the same bytes
+            tag.write_text(mark)
         _write(reply, part, start, total)
 
 

@@ -142,11 +142,11 @@ def _compare(got: Any, want: Any, tolerance: float) -> str:
 
 def _array(value: Any) -> np.ndarray | None:
     """Numbers as an array; None for what holds none."""
-    if isinstance(value, Tensor):
-        return value.detach().cpu().double().numpy()
     try:
+        if isinstance(value, Tensor):
+            return None if value.is_complex() else value.detach().cpu().double().numpy()
         return np.asarray([_array(v) for v in value] if isinstance(value, (tuple, list)) else value, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NotImplementedError, RuntimeError, OverflowError):  # sparse, without values, too large
         return None
 
 

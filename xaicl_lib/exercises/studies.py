@@ -258,7 +258,7 @@ def _holm(answer: Answer) -> Verdict:
     return check_function(
         answer,
         stepped,
-        [(first,), (second,)],
+        [(first,), (second,), (torch.tensor([0.4, 0.6, 0.9]),)],
         expected="k numbers in the order given: the smallest p times k, the next times k - 1, and so on, never falling, at most 1",
         nudge="sort, multiply by k, k - 1, ..., 1, take the running maximum, cut at 1, and put everything back where it came from",
         mistakes={

@@ -9,7 +9,7 @@ from xaicl_lib.exercises.checking import Answer, Verdict, check_function, seeded
 @task
 def _signed_cam(answer: Answer) -> Verdict:
     """Chapter 1: `signed_cam(f, g)`, Grad-CAM that keeps the sign, for maps and gradients (n, c, i, j)."""
-    f, g = seeded((2, 5, 3, 4))[0], seeded((2, 5, 3, 4), seed=1, normal=True)[0]
+    f, g = seeded((2, 5, 3, 4), (2, 5, 3, 4), normal=True)
     return check_function(
         answer,
         lambda f, g: (f * g).sum(1),
@@ -131,7 +131,7 @@ def _target(answer: Answer) -> Verdict:
 @task
 def _pointing(answer: Answer) -> Verdict:
     """Chapter A2: `pointing(m, t)`, for maps and masks (n, h, w) whether the largest value of each lies on its mask."""
-    (m,) = seeded((6, 5, 7), seed=5)
+    (m,) = seeded((6, 5, 7), seed=5, normal=True)
     t = seeded((6, 5, 7), seed=6)[0] > 0.5
 
     def pointing(m: Tensor, t: Tensor) -> Tensor:
@@ -237,7 +237,7 @@ def _shared_scale(answer: Answer) -> Verdict:
     return check_function(
         answer,
         scaled,
-        [(a, 0.2 * b), (-a, b)],
+        [(a, 0.2 * b), (-a, b), (0.2 * a, b)],
         expected="both maps over one number, the largest absolute value in either, so that zero stays zero",
         nudge="find one limit for the two maps first, then divide both by it",
         mistakes={

@@ -84,7 +84,7 @@ def _train_head(recipe: HeadRecipe, features: Features) -> nn.Sequential:
     Learning is SimCLR's (:cite:t:`chen2020simple`, Eq. 1) with fixed pictures for views.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.default_generator.manual_seed(recipe.seed)  # of the CPU alone
         head = projection_head(features["a none"].shape[1], recipe.hidden, recipe.embedding)
     generator = Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)

@@ -62,7 +62,7 @@ class Recipe:
     def network(self) -> nn.ModuleDict:
         """All modules to train, initialised from the seed without touching the global random state."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)  # of the CPU alone
             return build_network(self.facts())
 
     def facts(self) -> dict[str, Any]:

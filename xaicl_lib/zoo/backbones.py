@@ -80,13 +80,21 @@ def _torchvision(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dic
     if own not in models.list_models(module=models):
         raise InputError(f"unknown model 'torchvision/{own}'; there are: {shorten(_near(own, models.list_models(module=models)))}")
     weights = models.get_model_weights(own).DEFAULT
-    net = fetched(f"torchvision/{own}", lambda: models.get_model(own, weights=None if file else weights).eval(), weights.url)
+    alike = _as_its_weights_are(own, weights) if file else {"weights": weights}
+    net = fetched(f"torchvision/{own}", lambda: models.get_model(own, **alike).eval(), weights.url)
     if file:
         fill_from(file, net, f"torchvision/{own}", CLASSIFIERS)
     seen = weights.transforms()
     size = seen.crop_size[0] if isinstance(seen.crop_size, list | tuple) else seen.crop_size
     features, head = open_tokens(net, size) or (_torchvision_map(net, own), MeanPool())
     return features, head, {"size": size, "mean": seen.mean, "std": seen.std, "interpolation": seen.interpolation}
+
+
+def _as_its_weights_are(own: str, weights: Any) -> dict[str, Any]:
+    """What torchvision sets for a network of these weights, and not for one without."""
+    if own in ("googlenet", "inception_v3"):
+        return {"transform_input": True, "init_weights": False}
+    return {"image_size": weights.meta["min_size"][0]} if own.startswith("vit_") else {}
 
 
 def _torchvision_map(net: Any, own: str) -> nn.Module:
@@ -116,7 +124,7 @@ def _timm(own: str, file: Path | None) -> tuple[nn.Module, nn.Module, dict[str, 
 
     net = fetched(f"timm/{own}", make, "huggingface.co/timm")
     if file:
-        fill_from(file, net, f"timm/{own}", CLASSIFIERS)
+        fill_from(file, net, f"timm/{own}", CLASSIFIERS, whole=True)  # built without a classifier: what its head has is run
     facts = net.pretrained_cfg
     size = facts.get("input_size", (3, 224, 224))[-1]
     features, head = open_tokens(net, size) or _timm_map(net, own, size)

@@ -76,8 +76,8 @@ def load_open_clip(name: str, device: str | torch.device = "auto", *, file: str 
     """An image-text model by its names in open_clip.
 
     Args:
-        name: `open_clip/MODEL/WEIGHTS`, both as `open_clip.list_pretrained()` has them, which downloads the weights; or
-            `open_clip/MODEL` with `file`.
+        name: `open_clip/MODEL/WEIGHTS`, both as `open_clip.list_pretrained()` has them, which downloads the weights; or with `file`
+            `open_clip/MODEL` for weights of your own, which images are brought to as OpenAI's were.
         device: as for `load_model`.
         file: a state dict, instead of a download.
 
@@ -98,4 +98,5 @@ def load_open_clip(name: str, device: str | torch.device = "auto", *, file: str 
     tokenizer = fetched(name, lambda: open_clip.get_tokenizer(own))
     if file is not None:
         fill_from(Path(file), network, name)
-    return _from_open_clip(network, tokenizer, name=name).to(target)
+    seen = (open_clip.get_pretrained_cfg(own, tag) if tag in tags else {}) or {}
+    return _from_open_clip(network, tokenizer, name=name, **{key: seen.get(key) for key in ("mean", "std", "interpolation")}).to(target)
