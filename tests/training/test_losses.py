@@ -197,3 +197,12 @@ def test_losses_agree_with_lightly() -> None:
     assert losses.nt_xent(za, zb, 0.3).item() == pytest.approx(theirs.NTXentLoss(0.3)(za, zb).item(), rel=1e-5)
     assert losses.barlow_twins(za, zb, 0.01).item() == pytest.approx(theirs.BarlowTwinsLoss(0.01)(za, zb).item(), rel=1e-3)
     assert losses.simsiam(pa, pb, za, zb).item() == pytest.approx((cosine(pa, zb) + cosine(pb, za)).item() / 2, rel=1e-5)
+
+
+def test_a_temperature_at_its_end_can_come_back() -> None:
+    za, zb = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    scales = [torch.tensor(at).log().requires_grad_() for at in (100.0, 130.0)]
+    at_end, beyond = (losses.clip(za, zb, scale) for scale in scales)
+    assert float(beyond) == pytest.approx(float(at_end), rel=1e-5)
+    beyond.backward()
+    assert scales[1].grad > 0, "pairs that go badly ask for a smaller scale"

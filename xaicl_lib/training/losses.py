@@ -164,7 +164,8 @@ def clip(
     Returns:
         A scalar >= 0; log(n) for embeddings that are all alike, without hard texts.
     """
-    za, zb, scale = F.normalize(za.float()), F.normalize(zb.float()), log_scale.exp().clamp(max=100)
+    za, zb, scale = F.normalize(za.float()), F.normalize(zb.float()), log_scale.exp()
+    scale = scale + (scale.clamp(max=100) - scale).detach()  # in value alone: without a gradient it could never come back
     texts = zb if hard is None else torch.cat([zb, F.normalize(hard.float())])
     own = torch.arange(len(za), device=za.device)
     return (F.cross_entropy(za @ texts.T * scale, own) + F.cross_entropy(zb @ za.T * scale, own)) / 2
