@@ -48,7 +48,7 @@ def test_a_worker_dies_and_nothing_is_lost(client, tmp_path) -> None:
     killer.start()
     got = evaluate(models, pair, METHODS, METRICS, store=tmp_path, shard=2, client=client)
     killer.join()
-    assert pids[0] not in client.run(os.getpid).values(), "the worker did not die"
+    assert pids[0] not in client.run(os.getpid, on_error="ignore").values(), "the worker did not die"
     pd.testing.assert_frame_equal(values(got), values(want))
     files = [path.name.split(".")[0] + path.parent.name + path.parent.parent.name for path in tmp_path.rglob("*.parquet")]
     assert len(files) == len(set(files)) == 2 * 2 * 6, "a finished shard was computed again"
