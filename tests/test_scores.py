@@ -131,7 +131,7 @@ def test_scores_go_by_name_everywhere(projected, tmp_path) -> None:
             call(3)
 
 
-def test_keys_of_scores_in_stores_stay() -> None:
+def test_a_score_by_its_name_has_the_key_of_its_function() -> None:
     assert _key_of(cosine) == _key_of(scores["cosine"].function) != _key_of(dot)
 
 

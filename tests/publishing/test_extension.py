@@ -6,8 +6,9 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 from sphinx import addnodes
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
-from xaicl_lib.publishing.extension import ENOUGH, _citation, _description, _glossary_terms, _link_terms, _readable
+from xaicl_lib.publishing.extension import ENOUGH, _citation, _description, _glossary_terms, _link_terms, _readable, _untyped
 from xaicl_lib.publishing.run import ROOT
 
 
@@ -61,6 +62,16 @@ def test_docstrings_with_bars_and_stars_can_be_read():
     lines = [":ivar f: (model, *, x) of |z|", ">>> a | b", "**Example**", "(x, **kwargs)"]
     _readable(None, "function", "f", None, None, lines)
     assert lines == [r":ivar f: (model, \*, x) of \|z\|", ">>> a | b", "**Example**", r"(x, \*\*kwargs)"]
+
+
+@pytest.mark.parametrize("what", ["attribute", "property"])
+def test_what_stands_before_a_colon_is_no_type(what):
+    lines = ["A row for each pair: its value.", "", "Raises:", "    InputError: none."]
+    _untyped(None, what, "table", None, None, lines)
+    made = "\n".join(GoogleDocstring(lines, Config(), what=what, name="table").lines())
+    assert made.startswith("A row for each pair: its value.")
+    assert ":raises InputError: none." in made
+    assert ":type:" not in made
 
 
 def test_a_page_says_how_to_cite_it(monkeypatch):

@@ -26,6 +26,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", _search_the_book)
     app.connect("doctree-read", _link_terms)
     app.connect("html-page-context", _describe)
+    app.connect("autodoc-process-docstring", _untyped, priority=400)  # before Napoleon's 500
     app.connect("autodoc-process-docstring", _readable)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
 
@@ -157,6 +158,12 @@ def _description(doctree: nodes.document) -> str:
         if len(text) >= 40:
             return text if len(text) <= ENOUGH else text[:ENOUGH].rsplit(" ", 1)[0].rstrip(",;:") + " …"
     return ""
+
+
+def _untyped(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Types stand in our signatures; Napoleon would take what an attribute's docstring says before its first colon for one."""
+    if what in ("attribute", "property", "data") and lines and lines[0]:
+        lines[0] = f": {lines[0]}"
 
 
 def _readable(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
