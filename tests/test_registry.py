@@ -1,12 +1,14 @@
 """What a registered method records of a call, and what it lets through."""
 
 import warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from torch import Generator, nn
 
+import xaicl_lib
 from tests.conftest import assert_close, random_pair
 from xaicl_lib import InputError, Pair, PairModel, evaluate, explain, load_model, measure, show
 from xaicl_lib.errors import require
@@ -174,3 +176,13 @@ def test_things_of_another_kind_are_told_in_one_line(projected) -> None:
         with pytest.raises(InputError, match=says) as caught:
             ask()
         assert "\n" not in str(caught.value)
+
+
+def test_warnings_name_the_line_outside_the_library(projected) -> None:
+    a = random_pair(1).a
+    for ask in (lambda: explain(projected, Pair(a, a), "grad_cam"), lambda: evaluate(projected, Pair(a, a), ["grad_cam"], ["SI"])):
+        with pytest.warns(UserWarning, match="where its gradients vanish") as caught:
+            ask()
+        assert {one.filename for one in caught} == {__file__}
+    source = Path(xaicl_lib.__file__).parent
+    assert [path.name for path in source.rglob("*.py") if "warnings.warn(" in path.read_text(encoding="utf-8")] == ["notes.py"]

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,6 +9,7 @@ import torch
 from torch import Generator
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.notes import note
 
 T = TypeVar("T")
 WITHOUT_DOUBLE = ("mps", "xpu")  # Apple's has no float64, and not all of Intel's have
@@ -52,7 +52,7 @@ def sparing(run: Callable[[int | None], T], chunk: int | None, usual: int, gener
         if not _is_out_of_memory(error) or images < 2:
             raise
     half = images // 2  # from here on, where the failed call's tensors are let go
-    warnings.warn(f"memory did not suffice for {images} images in flight: done with chunk={half}, with the same result", stacklevel=4)
+    note(f"memory did not suffice for {images} images in flight: done with chunk={half}, with the same result")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if generator is not None and state is not None:

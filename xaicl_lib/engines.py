@@ -10,7 +10,6 @@ about evaluations.
 import copy
 import importlib.util
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from xaicl_lib.errors import InputError, require, telling_line
-from xaicl_lib.notes import quiet
+from xaicl_lib.notes import note, quiet
 from xaicl_lib.wrapping import rows, tensor_of
 
 Run = Callable[[Tensor], Tensor]  # (n, c, h, w) in the model's input space to (n, d)
@@ -74,7 +73,7 @@ class Runner:
             try:
                 self._drafts[key] = self._drafting(x)
             except _Refused as error:
-                warnings.warn(f"{self._name!r}: exact instead of a draft, {error}", stacklevel=2)
+                note(f"{self._name!r}: exact instead of a draft, {error}")
                 self._drafts[key] = self
         return self._drafts[key](x)
 
@@ -117,7 +116,7 @@ class Runner:
         try:
             return self._proven(self._engine, x, want)
         except _Refused as error:
-            warnings.warn(f"{self._name!r}: eager instead of {self._engine}, {error}", stacklevel=2)
+            note(f"{self._name!r}: eager instead of {self._engine}, {error}")
             return self._network
 
     def _best(self, x: Tensor, want: Tensor) -> Run:

@@ -3,7 +3,6 @@
 import copy
 import operator
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from xaicl_lib.devices import sparing
 from xaicl_lib.engines import Run, Runner, known_engine
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.layers import channels_of, unwrapped
+from xaicl_lib.notes import note
 from xaicl_lib.pair import Pair
 from xaicl_lib.scores import Score, corpus_similarity
 from xaicl_lib.tokens import open_at
@@ -205,8 +205,8 @@ class PairModel:
         sides, shape = sorted({min(TRIED, self.size), self.size}), (2, self.channels)
         noise = [torch.rand(*shape, side, side, generator=Generator().manual_seed(0)) for side in sides]
         parts, self._habits = fast_form(self._parts, [self.normalize(images) for images in noise])
-        for note in self._habits.notes:
-            warnings.warn(f"{self.name!r}: {note}", stacklevel=4)
+        for told in self._habits.notes:
+            note(f"{self.name!r}: {told}")
         return parts
 
     def _take_parts(self) -> None:

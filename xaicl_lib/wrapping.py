@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from xaicl_lib.annotations import is_a, plain
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import copied, unwrapped
+from xaicl_lib.notes import note
 
 Size = int | Sequence[int] | Mapping[str, int]  # of square images: the side, or as processors have it
 Output = str | int | Callable[[Any], Tensor]  # which of several outputs: its name, its place, or a function of all
@@ -86,7 +86,7 @@ def own(given: dict[str, nn.Module], output: Output | None) -> nn.ModuleDict:
     held = nn.ModuleDict({role: unwrapped(module) for role, module in given.items()})
     parts = copied(held)
     if parts is held:
-        warnings.warn("the modules given cannot be copied, so they are used themselves: frozen and in evaluation from now on", stacklevel=4)
+        note("the modules given cannot be copied, so they are used themselves: frozen and in evaluation from now on")
     parts = _without_wrappers(parts).eval().requires_grad_(False)
     _without_inference_tensors(parts)
     if output is not None:

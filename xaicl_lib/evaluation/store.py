@@ -10,7 +10,6 @@ import io
 import os
 import time
 import uuid
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pandas as pd
 from xaicl_lib.errors import InputError
 from xaicl_lib.evaluation.fingerprint import digest
 from xaicl_lib.evaluation.sources import code_digest
+from xaicl_lib.notes import note
 from xaicl_lib.pair import Pair
 
 KEY = ["model_key", "method_key", "pair_key", "metric_key"]
@@ -113,7 +113,7 @@ def _read(path: Path) -> pd.DataFrame | None:
         os.replace(path, aside)
     except FileNotFoundError:
         return None
-    warnings.warn(f"damaged results in {path.name}: set aside as {aside.name}, to be computed anew", stacklevel=4)
+    note(f"damaged results in {path.name}: set aside as {aside.name}, to be computed anew")
     return None
 
 

@@ -1,7 +1,6 @@
 """The registry of methods, and what calling one does around its function."""
 
 import functools
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from xaicl_lib.annotations import is_a, parameters, plain, require
 from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
+from xaicl_lib.notes import note
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.registry import Registry, summary
 from xaicl_lib.scores import cosine, resolve_score
@@ -84,13 +84,13 @@ class Method:
         if made.score.shape != (len(pair),):
             raise InputError(f"expected a score of one number a pair, ({len(pair)},), got shape {tuple(made.score.shape)}")
         if self.facts["gradient"] and options.get("score", cosine) is cosine and bool((made.score > 1 - 1e-6).any()):
-            warnings.warn(VANISHING, stacklevel=2)
+            note(VANISHING)
         if causes := _without_score(model.fast, pair, made.score, options):
-            warnings.warn(f"no score to explain, so their maps mean nothing: {causes}", stacklevel=2)
+            note(f"no score to explain, so their maps mean nothing: {causes}")
         elif undefined := _without_map(made):
             derivatives = any(word in self.facts.get("needs", "") for word in ("gradient", "Jacobian"))
             why = "the gradient of the network or the score is not" if derivatives else "embeddings of changed images are not"
-            warnings.warn(f"maps that are not finite, beside a score that is: {undefined}; {why}", stacklevel=2)
+            note(f"maps that are not finite, beside a score that is: {undefined}; {why}")
         own = {k: v for k, v in options.items() if k not in CONTEXT}
         return replace(made, method=self.name, params={**self.defaults, **own, "seed": generator.initial_seed() if generator else 0})
 

@@ -1,7 +1,6 @@
 """Words and regions: which word of a text goes with which cell of a picture, by integrated Jacobians through both sides of a model."""
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from xaicl_lib.errors import InputError
 from xaicl_lib.methods.cells import cell_vectors, vectors_along
 from xaicl_lib.model import PairModel
+from xaicl_lib.notes import note
 from xaicl_lib.pair import Pair
 from xaicl_lib.tokens.texts import OpenText, open_text
 
@@ -133,7 +133,7 @@ def _explained(
         float(h[0] @ g[0] / norm), (of_picture, of_text),
     )  # fmt: skip
     if steps is None and abs(made.error) > TOLERANCE:
-        warnings.warn(f"words and regions add up to the cosine within {abs(made.error):.1g}, not {TOLERANCE:g}", stacklevel=3)
+        note(f"words and regions add up to the cosine within {abs(made.error):.1g}, not {TOLERANCE:g}")
     return made
 
 

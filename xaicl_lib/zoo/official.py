@@ -7,7 +7,6 @@ is noted beside it, and no other file is taken afterwards.
 
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -22,6 +21,7 @@ from xaicl_lib.checkpoints.torch_file import Reader
 from xaicl_lib.data import fetch as download
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel, resolve_device
+from xaicl_lib.notes import note
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PIXELS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -135,7 +135,7 @@ def load_official(name: str, device: str | torch.device = "auto", *, file: str |
     row, own = _row(name), name.removeprefix("official/")
     target = resolve_device(device)
     if row.licence == NON_COMMERCIAL:
-        warnings.warn(f"official/{own} is under {row.licence}: not for commercial use, and credit is due", stacklevel=3)
+        note(f"official/{own} is under {row.licence}: not for commercial use, and credit is due")
     network = _empty_network(row)
     _fill(network, _tensors(own, row, network, file))
     parts: dict[str, Any] = dict(network.items())
@@ -263,13 +263,13 @@ def _keep(name: str, folder: Path, tensors: dict[str, Tensor], sums: dict[str, A
             part.write_text(json.dumps(record, indent=1))
             os.replace(part, folder / RECORD)
     except (OSError, SafetensorError) as error:
-        warnings.warn(f"official/{name} cannot be kept in {str(folder)!r} ({error}); it is read anew each time", stacklevel=5)
+        note(f"official/{name} cannot be kept in {str(folder)!r} ({error}); it is read anew each time")
         return
     finally:
         part.unlink(missing_ok=True)
     if new:
         said = ", ".join(f"{file} {sums[file]['sha256'][:12]}..." for file in sums)
-        warnings.warn(f"no checksum is published for official/{name}; from now on only this one is taken: {said}", stacklevel=5)
+        note(f"no checksum is published for official/{name}; from now on only this one is taken: {said}")
 
 
 def _record(folder: Path) -> dict[str, Any]:
