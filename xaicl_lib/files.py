@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +29,12 @@ def output_file(name: str | os.PathLike[str], suffixes: Sequence[str]) -> Path:
 def written_whole(path: Path) -> Iterator[Path]:
     """A file beside `path` to write to, which takes its place at the end and is gone after any error.
 
+    It has a name of its own: what else stands in the folder stays, and two processes that write the same file do not mix.
+
     Raises:
         InputError: the disk is full, or whatever else keeps a file from being written.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield part
         with part.open("rb+") as file:

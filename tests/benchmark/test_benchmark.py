@@ -1,5 +1,6 @@
 """The benchmark: what is true scores 1, what knows nothing scores chance, and a method that fails is told of in one line."""
 
+import errno
 import json
 import re
 import time
@@ -206,6 +207,26 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch) -> None:
     assert len(calls) == 5 + 3, "the first kind is not run again"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json"]
     assert Result.open(out).table.equals(done.table)
+
+
+def test_what_was_done_stays_when_the_result_cannot_be_written(tmp_path, monkeypatch) -> None:
+    calls, out = [], tmp_path / "mine.json"
+
+    def mine(model, pair):
+        calls.append(len(pair))
+        return pair.a[0, 0], pair.b[0, 0]
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Result, "as_dict", full)
+        with pytest.raises(InputError, match="No space left"):
+            evaluate_method(mine, **SMALL, out=out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json.part"]
+    before = len(calls)
+    evaluate_method(mine, **SMALL, out=out)
+    assert len(calls) == before, "nothing is run again"
 
 
 def test_what_was_kept_of_another_part_is_not_answered(tmp_path) -> None:
