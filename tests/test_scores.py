@@ -7,6 +7,8 @@ from torch import nn
 from tests.conftest import assert_close, random_pair
 from xaicl_lib import InputError, evaluate, explain, measure
 from xaicl_lib.evaluation.fingerprint import _key_of
+from xaicl_lib.methods import methods
+from xaicl_lib.metrics.registry import metrics
 from xaicl_lib.scores import class_evidence, corpus_similarity, cosine, dot, scores
 
 G = torch.Generator().manual_seed(0)
@@ -138,3 +140,28 @@ def test_a_score_by_its_name_has_the_key_of_its_function() -> None:
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="score 'cosine' is registered already"):
         scores.add()(cosine)
+
+
+WRONG = {
+    "one argument": (lambda za: za.sum(1), r"\(za, zb\) -> \(n,\), got one that fails: .* takes 1 positional"),
+    "one number for all": (lambda za, zb: (za * zb).sum(), r"one number a pair, \(\d+,\), got shape \(\)"),
+    "a number of Python": (lambda za, zb: 3.0, r"one number a pair, \(\d+,\), got 3.0"),
+    "a number a feature": (lambda za, zb: za * zb, r"one number a pair, \(\d+,\), got shape \(\d+, 7\)"),
+    "a column": (lambda za, zb: (za * zb).sum(1, keepdim=True), r"one number a pair, \(\d+,\), got shape \(\d+, 1\)"),
+}
+SCORED = [m.name for m in methods if m.takes("score") and m.facts["family"] != "attention"]
+MEASURED = [m.name for m in metrics if "score" in m.options and "LI" not in m.name and "LD" not in m.name]
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("name", [*SCORED, *MEASURED])
+def test_what_is_no_score_is_told(projected, pair, name, kind) -> None:
+    score, says = WRONG[kind]
+    made = explain(projected, pair, "edges")
+    with pytest.raises(InputError, match=says):
+        explain(projected, pair, name, score=score) if name in SCORED else measure(projected, pair, made, [name], score=score)
+
+
+def test_methods_and_metrics_that_take_a_score_were_asked() -> None:
+    assert {"grad_cam", "conditional_occlusion", "rise", "averaged_transforms", "random_map"} <= set(SCORED)
+    assert {"SI", "CD", "SAD", "max_sensitivity"} <= set(MEASURED)

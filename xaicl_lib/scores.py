@@ -5,13 +5,13 @@ method that does not need side b explains them unchanged, on pairs without side 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xaicl_lib.errors import InputError
+from xaicl_lib.errors import InputError, telling_line
 from xaicl_lib.registry import Entry, Registry
 
 Score = Callable[..., Tensor]  # (za, zb); zb is None for one-sided questions, whose scores ignore it
@@ -19,9 +19,20 @@ scores: Registry[Entry] = Registry("score", Entry.of)  # facts: low and high, it
 SAME = 1e-6  # relative length of the difference of two means under which corpus and foil are the same
 
 
-def two(embeddings: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """The arguments of a score from the embeddings of one side or two."""
-    return embeddings[0], embeddings[1] if len(embeddings) > 1 else None
+def ask(score: Score, za: Float[Tensor, "n d"], zb: Float[Tensor, "n d"] | None = None) -> Float[Tensor, " n"]:
+    """What a score says of the embeddings of one side or two; this is where all methods and metrics call it.
+
+    Raises:
+        InputError: it takes other arguments, or does not give one number a pair.
+    """
+    try:
+        s = score(za, zb)
+    except TypeError as error:
+        raise InputError(f"expected a score of two embeddings, (za, zb) -> (n,), got one that fails: {telling_line(error)}") from error
+    if not isinstance(s, Tensor) or s.shape != za.shape[:1]:
+        got = f"shape {tuple(s.shape)}" if isinstance(s, Tensor) else f"{s!r:.60}"
+        raise InputError(f"expected a score of one number a pair, ({len(za)},), got {got}")
+    return s
 
 
 @scores.add(low=-1.0, high=1.0, symmetric=True, paper="sammani2023visualizing")

@@ -11,7 +11,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.scores import Score, cosine, two
+from xaicl_lib.scores import Score, ask, cosine
 from xaicl_lib.tokens import attention_seen
 
 PREFIX = 64  # tokens before those of patches that a model may have, more than any does
@@ -75,7 +75,7 @@ def legrad(model: PairModel, pair: Pair, *, score: Score = cosine) -> Explanatio
             held.append(weights)
             maps.append(f.detach())
             ends.append(head(f.clone()))
-        s = score(*two(ends))
+        s = ask(score, *ends)
         leaves = [w for side in held for w in side]
         gradients = iter(torch.autograd.grad(s.sum(), leaves, materialize_grads=True))  # zeros for a side that the score ignores
     made = [positive([next(gradients) for _ in side], f) for side, f in zip(held, maps, strict=True)]

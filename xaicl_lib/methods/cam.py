@@ -8,7 +8,7 @@ from xaicl_lib.errors import InputError, require
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.scores import Score, cosine, two
+from xaicl_lib.scores import Score, ask, cosine
 from xaicl_lib.tokens import patches_alone
 
 ACTIVATION = {  # not signed where features are not negative, as after a ReLU
@@ -99,6 +99,6 @@ def _features_and_gradients(model: PairModel, pair: Pair, score: Score) -> tuple
     with torch.enable_grad(), patches_alone():
         heads = (model.head_a, model.head_b)  # given clones, for a head may begin with an operation in place
         leaves = [f.detach().requires_grad_() for f in maps]
-        s = score(*two([head(f.clone()) for head, f in zip(heads, leaves, strict=False)]))  # (n,)
+        s = ask(score, *[head(f.clone()) for head, f in zip(heads, leaves, strict=False)])  # (n,)
         gradients = torch.autograd.grad(s.sum(), leaves, materialize_grads=True)  # zeros for a side that the score ignores
     return maps, list(gradients), s.detach()

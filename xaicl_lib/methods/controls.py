@@ -11,7 +11,7 @@ from xaicl_lib.errors import InputError
 from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.scores import Score, cosine
+from xaicl_lib.scores import Score, ask, cosine
 
 CONTROL = {"family": "control", "needs": "nothing", "cost": "2 forwards, for the score alone", "paper": "adebayo2018sanity"}
 
@@ -39,7 +39,7 @@ def random_map(
     seed = generator.initial_seed() if generator else 0
     z_a, z_b = _embeddings(model, pair, chunk)
     maps = [torch.stack([_noise(image, cells, seed) for image in side]).to(z_a) for side in pair.sides]
-    return Explanation(maps[0], maps[1] if pair.b is not None else None, score(z_a, z_b))
+    return Explanation(maps[0], maps[1] if pair.b is not None else None, ask(score, z_a, z_b))
 
 
 def _noise(image: Float[Tensor, "c h w"], cells: int, seed: int) -> Float[Tensor, "i j"]:
@@ -60,7 +60,7 @@ def edges(model: PairModel, pair: Pair, *, score: Score = cosine, chunk: int | N
     """
     z_a, z_b = _embeddings(model, pair, chunk)
     map_b = None if pair.b is None else _sobel(pair.b.to(z_a))
-    return Explanation(_sobel(pair.a.to(z_a)), map_b, score(z_a, z_b))
+    return Explanation(_sobel(pair.a.to(z_a)), map_b, ask(score, z_a, z_b))
 
 
 def _sobel(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:

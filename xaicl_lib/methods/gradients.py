@@ -12,7 +12,7 @@ from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.scores import Score, cosine, two
+from xaicl_lib.scores import Score, ask, cosine
 
 SAMMANI = {"paper": "sammani2023visualizing", "family": "gradient", "needs": "gradient of the network", "gradient": True}
 NOISE = ("smoothgrad", "published")  # rules for the noise's standard deviation
@@ -186,7 +186,7 @@ def _average_along_blends(
         else:
             with torch.enable_grad():
                 leaf_z, leaf_b = z_a.detach()[item].requires_grad_(), blend.detach().requires_grad_()
-                dz, g_b = torch.autograd.grad(score(leaf_z, model.embed_b(leaf_b)).sum(), (leaf_z, leaf_b), materialize_grads=True)
+                dz, g_b = torch.autograd.grad(ask(score, leaf_z, model.embed_b(leaf_b)).sum(), (leaf_z, leaf_b), materialize_grads=True)
             dz_a.index_add_(0, item, dz)
         total_b.index_add_(0, item, g_b)
     if z_a is not None:
@@ -209,7 +209,7 @@ def _gradients(model: PairModel, sides: list[Tensor], score: Score, guided: bool
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in sides]
         with guided_relus(guided):
-            s = score(*two(model.embed(leaves)))
+            s = ask(score, *model.embed(leaves))
         gradients = torch.autograd.grad(s.sum(), leaves, materialize_grads=True)  # zeros for a side that the score ignores
     return s.detach(), list(gradients)
 
@@ -217,7 +217,7 @@ def _gradients(model: PairModel, sides: list[Tensor], score: Score, guided: bool
 @torch.no_grad()
 def _score(model: PairModel, sides: list[Tensor], score: Score, chunk: int | None) -> Float[Tensor, " n"]:
     pairs = max(1, (chunk or model.chunk(sides[0][0, 0].numel())) // len(sides))
-    return torch.cat([score(*two(model.embed(part))) for part in zip(*(side.split(pairs) for side in sides), strict=True)])
+    return torch.cat([ask(score, *model.embed(part)) for part in zip(*(side.split(pairs) for side in sides), strict=True)])
 
 
 def _strength(x: Float[Tensor, "n c h w"], gradient: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:

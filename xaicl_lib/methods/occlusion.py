@@ -14,7 +14,7 @@ from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.scores import Score, cosine, two
+from xaicl_lib.scores import Score, ask, cosine
 
 PAPER_SIDE, PAPER_WINDOW, PAPER_STRIDE = 224, 64, 8  # Sec. III-B1
 GRIDS = ("registered", "published")
@@ -80,12 +80,12 @@ def conditional_occlusion(
     require("grid", GRIDS, grid)
     sides = [model.normalize(pixels) for pixels in pair.sides]
     whole = [model.encode(pixels, name, chunk) for pixels, name in zip(pair.sides, "ab", strict=False)]
-    score_whole = score(*two(whole))  # (n,)
+    score_whole = ask(score, *whole)  # (n,)
 
     def hide(k: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
         def rescore(images: Tensor, item: Tensor, rough: bool) -> Tensor:
             z = model.encode_inputs([images], "ab"[k], draft=rough)
-            return score(*two([z if j == k else other[item] for j, other in enumerate(whole)]))
+            return ask(score, *[z if j == k else other[item] for j, other in enumerate(whole)])
 
         side = min(x.shape[2:])
         width = max(1, round(side * PAPER_WINDOW / PAPER_SIDE)) if window is None else window
@@ -171,8 +171,8 @@ def pairwise_occlusion(
         whole.append(model.encode(pixels, side, images))
         hidden.append(model.encode_inputs(_hidden(x, rows, columns, images), side))  # (n masks, d)
         rectangles.append((rows.to(x), columns.to(x)))
-    s = score(*whole)
-    weights = _weights(s.unsqueeze(1) - score(*hidden).view(-1, masks), temperature)
+    s = ask(score, *whole)
+    weights = _weights(s.unsqueeze(1) - ask(score, *hidden).view(-1, masks), temperature)
     norm_a, norm_b = (z.norm(dim=1).view(-1, masks) for z in hidden)
     maps = [
         torch.einsum("nk,kh,kw->nhw", weights * smaller, rows, columns)

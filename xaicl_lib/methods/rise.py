@@ -15,7 +15,7 @@ from xaicl_lib.methods.registry import methods
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.scores import Score, cosine, two
+from xaicl_lib.scores import Score, ask, cosine
 
 
 @methods.add(
@@ -75,7 +75,7 @@ def rise(
 
     def rescore(k: int, item: int, images: Tensor) -> Tensor:
         z = [model.encode_inputs([images], "ab"[k]) if j == k else other[item].expand(len(images), -1) for j, other in enumerate(whole)]
-        return score(*two(z))
+        return ask(score, *z)
 
     maps: list[tuple[Tensor, Tensor]] = []
     for k, (x, pixels) in enumerate(zip(sides, pair.drawn_for, strict=True)):
@@ -85,7 +85,7 @@ def rise(
             made.append(_estimate(x[item], drawn, keep, centred, functools.partial(rescore, k, item)))
         maps.append((torch.stack([m for m, _ in made]), torch.stack([e for _, e in made])))
     (map_a, error_a), (map_b, error_b) = maps[0], maps[1] if len(maps) > 1 else (None, None)
-    return Explanation(map_a, map_b, score(*two(whole)), error_a=error_a, error_b=error_b)
+    return Explanation(map_a, map_b, ask(score, *whole), error_a=error_a, error_b=error_b)
 
 
 def _estimate(

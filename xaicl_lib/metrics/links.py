@@ -13,7 +13,7 @@ from xaicl_lib.metrics.perturbation import BASELINES, check_maps
 from xaicl_lib.metrics.registry import Curves, Measured, metrics
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
-from xaicl_lib.scores import Score, cosine
+from xaicl_lib.scores import Score, ask, cosine
 from xaicl_lib.tokens.texts import open_text
 
 GRID = 8  # cells a side of the links of an explanation that has maps alone
@@ -118,7 +118,7 @@ def link_perturbation(
     for column, name, inserting in (("LI", link_insertion, True), ("LD", link_deletion, False)):
         if column in columns:
             z = [side.embeddings(model, "ab"[k], BASELINES[name], inserting, steps, generator, chunk) for k, side in enumerate(sides)]
-            found[column] = score(*(one.flatten(0, 1) for one in z)).unflatten(0, z[0].shape[:2]).unsqueeze(1)  # (n, 1, steps + 1)
+            found[column] = ask(score, *(one.flatten(0, 1) for one in z)).unflatten(0, z[0].shape[:2]).unsqueeze(1)  # (n, 1, steps + 1)
     encoded = torch.full((len(pair),), 2 * len(found) * (steps + 1))
     curves = Curves(found, encoded, {name: torch.zeros(len(pair)) for name in found})
     return Measured(curves.areas(), curves)
@@ -215,7 +215,7 @@ def measure_words(
             z = side.embeddings(model.fast, "a", BASELINES[name], inserting, steps, None, None)[0]
             gone = when_w < torch.linspace(0, float(when_w.max()) + 1, steps + 1).unsqueeze(1)  # (k, w)
             words = opened.embed(opened.without((gone if inserting else ~gone).to(opened.places.device)))
-            rows[column].append(torch.trapezoid(score(z, words.to(z)), dx=1 / steps))
+            rows[column].append(torch.trapezoid(ask(score, z, words.to(z)), dx=1 / steps))
     return {name: torch.stack(values) for name, values in rows.items()}
 
 

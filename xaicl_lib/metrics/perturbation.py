@@ -16,7 +16,7 @@ from xaicl_lib.model import PairModel
 from xaicl_lib.notes import note
 from xaicl_lib.pair import Explanation, Pair, resize_map
 from xaicl_lib.progress import progress
-from xaicl_lib.scores import Score, cosine, two
+from xaicl_lib.scores import Score, ask, cosine
 
 BLUR_KERNEL, BLUR_SIGMA, BLUR_SIDE = 11, 5.0, 224  # Sec. IV-B, pixels; "blur" takes them whatever the image's size
 TOLERANCE = 0.005  # of an area when `adaptive` is True
@@ -254,10 +254,10 @@ class _Sweep:
         item, k = item.to(self.model.device), k.to(self.model.device)
         found = [self._embed(side, whole, item, k) for side, whole in zip(self.sides, self.whole, strict=True)]
         z = [z for z, _ in found]
-        scores = [self.score(*two(z))]
+        scores = [ask(self.score, *z)]
         for side in range(len(z)):
             one = [z[side] if side == other else self.whole[other][item] for other in range(len(z))]
-            scores.append(self.score(*two(one)))
+            scores.append(ask(self.score, *one))
         return torch.stack(scores, 1), torch.stack([new for _, new in found]).sum(0)
 
     def _embed(self, side: _Side, whole: Tensor, item: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -287,7 +287,7 @@ def _average_drops(
 ) -> dict[str, Float[Tensor, " n"]]:
     dimmed = [(s.x * unit_scale(s.maps).unsqueeze(1)).split(chunk or model.chunk(s.pixels)) for s in sides]
     masked = [model.encode_inputs(portions, s.name) for portions, s in zip(dimmed, sides, strict=True)]
-    s = score(*two(whole))
+    s = ask(score, *whole)
     undefined = ~(s > 0)  # NaN as well
     if undefined.any():
         which = ", ".join(map(str, undefined.nonzero()[:5, 0].tolist()))
@@ -298,7 +298,7 @@ def _average_drops(
     base = s.masked_fill(undefined, torch.nan)
 
     def drop(embeddings: list[Tensor]) -> Tensor:
-        return (s - score(*two(embeddings))).clamp_min(0) / base
+        return (s - ask(score, *embeddings)).clamp_min(0) / base
 
     one_side = [drop([masked[k] if k == j else whole[j] for j in range(len(sides))]) for k in range(len(sides))]
     return {"SAD": drop(masked), "CAD": torch.stack(one_side).mean(0)}

@@ -13,7 +13,7 @@ from xaicl_lib.metrics.registry import Measured, metrics
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Explanation, Pair
 from xaicl_lib.progress import progress
-from xaicl_lib.scores import Score, cosine, two
+from xaicl_lib.scores import Score, ask, cosine
 
 
 @metrics.add(
@@ -85,7 +85,7 @@ def check_score(model: PairModel, pair: Pair, explanation: Explanation, score: S
     one_sided = explanation.method in methods and explanation.params.get("transform") is not None
     if one_sided or explanation.method not in methods or not methods[explanation.method].takes("score"):
         return
-    s = score(*two([model.encode(pixels, side, chunk) for pixels, side in zip(pair.sides, "ab", strict=False)]))
+    s = ask(score, *[model.encode(pixels, side, chunk) for pixels, side in zip(pair.sides, "ab", strict=False)])
     if not torch.allclose(s, explanation.score.to(s), rtol=1e-2, atol=1e-3, equal_nan=True):
         raise InputError(
             f"expected the score that the maps explain, which is {_few(explanation.score)}, got one that is {_few(s)}; "
