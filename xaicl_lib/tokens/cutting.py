@@ -35,11 +35,14 @@ def open_at(module: nn.Module, layer: str, size: int | None, told: int | None = 
     Raises:
         InputError: no such layer, one that the forward pass does not call or that data bypasses, or what `open_tokens` raises.
     """
-    for name, rest in _splits(layer) if size else ():
-        layout = layout_of(module.get_submodule(name)) if name in dict(module.named_modules()) else None
-        if size and layout is not None and _is_end(module.get_submodule(name), layout, rest):
-            return _open_whole(module, name, layout, size, output)
-    layout = layout_of(module) if size else None
+    layout = None
+    if size:
+        modules = dict(module.named_modules())
+        layouts = {name: layout_of(modules[name]) for name in _holders(layer) if name in modules}
+        for name, found in layouts.items():
+            if found is not None and _is_end(modules[name], found, layer.removeprefix(name).removeprefix(".")):
+                return _open_whole(module, name, found, size, output)
+        layout = layouts[""]
     no_end = layout and f"expected the layer where a vision transformer ends, such as {layout.stage or 'its blocks'!r}, got {layer!r}"
     if isinstance(module, torch.jit.ScriptModule):
         raise InputError("expected a module that can be cut, got one that was scripted or traced; give features= and head=")
@@ -59,10 +62,10 @@ def open_at(module: nn.Module, layer: str, size: int | None, told: int | None = 
     return features, head
 
 
-def _splits(layer: str) -> list[tuple[str, str]]:
-    """Names of a module that holds a layer, beginning with the whole, and of the layer in it."""
+def _holders(layer: str) -> list[str]:
+    """Names of the modules that hold a layer, beginning with the whole."""
     parts = layer.split(".")
-    return [(".".join(parts[:k]), ".".join(parts[k:])) for k in range(len(parts))]
+    return [".".join(parts[:k]) for k in range(len(parts))]
 
 
 @torch.no_grad()
