@@ -37,6 +37,14 @@ def found(model):
     return case(model, "one_shared", 60)
 
 
+def cell_of(values, chances=None, *, model="m", drawn=None, **more):
+    """A cell with these values of every pair, under each of some metrics."""
+    n = len(next(iter(values.values())))
+    chances = chances or {name: [0.5] * n for name in values}
+    facts = {"model": model, "kind": "k", "pairs": "p", "drawn": list(drawn or range(n)), "effects": [[1, 0]] * n}
+    return {**facts, "values": values, "chances": chances, "cost": {"seconds": 1.0}, **more}
+
+
 def oracle(found):
     """Maps of what is true."""
     truth = found.pair.truth
@@ -190,12 +198,18 @@ def test_wrong_questions(given, says) -> None:
         evaluate_method(**{"method": "grad_cam", **SMALL, **given})
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch) -> None:
-    calls = []
+def called(log: Path, mark: str = "x") -> int:
+    """How often it was, with this time; in a file, for what a function holds is part of what it is."""
+    with log.open("a") as file:
+        file.write(mark)
+    return len(log.read_text())
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path) -> None:
+    log = tmp_path / "log"
 
     def mine(model, pair):
-        calls.append(len(pair))
-        if len(calls) == 5:
+        if called(log) == 5:
             raise KeyboardInterrupt
         return pair.a[0, 0], pair.b[0, 0]
 
@@ -204,16 +218,16 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch) -> None:
         evaluate_method(mine, **way, out=out)
     assert not out.exists()
     done = evaluate_method(mine, **way, out=out)
-    assert len(calls) == 5 + 3, "the first kind is not run again"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json"]
+    assert log.read_text() == "x" * (5 + 3), "the first kind is not run again"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine.json"]
     assert Result.open(out).table.equals(done.table)
 
 
 def test_what_was_done_stays_when_the_result_cannot_be_written(tmp_path, monkeypatch) -> None:
-    calls, out = [], tmp_path / "mine.json"
+    log, out = tmp_path / "log", tmp_path / "mine.json"
 
     def mine(model, pair):
-        calls.append(len(pair))
+        called(log)
         return pair.a[0, 0], pair.b[0, 0]
 
     def full(*args, **kwargs):
@@ -223,10 +237,9 @@ def test_what_was_done_stays_when_the_result_cannot_be_written(tmp_path, monkeyp
         patch.setattr(Result, "as_dict", full)
         with pytest.raises(InputError, match="No space left"):
             evaluate_method(mine, **SMALL, out=out)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json.part"]
-    before = len(calls)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine.json.part"]
     evaluate_method(mine, **SMALL, out=out)
-    assert len(calls) == before, "nothing is run again"
+    assert log.read_text() == "xxx", "nothing is run again"
 
 
 def test_what_was_kept_of_another_part_is_not_answered(tmp_path) -> None:
@@ -259,10 +272,136 @@ def test_the_file_is_as_its_schema_says(tmp_path) -> None:
 
 
 def test_one_pair_decides_nothing() -> None:
-    cell = {"model": "m", "kind": "k", "values": {"order": [0.9]}, "chances": {"order": [0.5]}}
-    one = Result("x", [cell], {"suite": "s", "seed": 0, "count": 1})
+    one = Result("x", [cell_of({"order": [0.9]})], {"suite": "s", "seed": 0, "count": 1})
     assert not one.summary()["decided"].any()
     assert ranking({"a": one, "b": one}, "order")["rank"].tolist() == [1, 1]
+
+
+def test_a_pair_that_three_models_were_asked_is_one_pair() -> None:
+    """Otherwise the same twelve values, said three times, would be thirty-six."""
+    values = [0.4 + 0.03 * k for k in range(12)]
+    facts = {"suite": "s", "seed": 0, "count": 12}
+    once = Result("x", [cell_of({"order": values})], facts)
+    thrice = Result("x", [cell_of({"order": values}, model=name) for name in "mno"], facts)
+    assert thrice.summary().equals(once.summary())
+    assert thrice.summary().loc["order", "n"] == 12
+    apart = Result("x", [cell_of({"order": values}, model=name, drawn=range(12 * k, 12 * k + 12)) for k, name in enumerate("mno")], facts)
+    assert apart.summary().loc["order", "n"] == 36
+    less = [value - 0.001 * (1 + k) for k, value in enumerate(values[:5])]
+    for models, ranks in (("m", [1, 1]), ("mno", [1, 1])):
+        both = [Result("x", [cell_of({"order": one}, model=name) for name in models], facts) for one in (values[:5], less)]
+        assert ranking(dict(enumerate(both)), "order")["rank"].tolist() == ranks, "five pairs cannot decide, whoever is asked"
+
+
+def test_of_models_that_saw_a_pair_the_mean_counts() -> None:
+    facts = {"suite": "s", "seed": 0, "count": 3}
+    cells = [cell_of({"order": [0.2, 0.4, 0.9]}, drawn=[4, 6, 7]), cell_of({"order": [0.6, 0.8, 0.1]}, model="n", drawn=[6, 9, 4])]
+    found = Result("x", cells, facts).of_pairs("order")["value"]
+    assert found.to_dict() == pytest.approx({("k", 4): 0.15, ("k", 6): 0.5, ("k", 7): 0.9, ("k", 9): 0.8})
+
+
+def test_stored_pairs_have_the_numbers_that_they_were_drawn_under(model, found) -> None:
+    stored = json.loads((Path(__file__).parents[2] / "results" / "benchmark" / "edges.json").read_text())
+    cell = next(one for one in stored["cells"] if (one["model"], one["kind"]) == ("scenes_simclr", "one_shared"))
+    first = draw_pairs(module.DRAWN * 60, "one_shared", torch.Generator().manual_seed(module.SEEDS["one_shared"]))[0]
+    assert torch.equal(render(first, model.size)[0][list(found.drawn)], found.pair.a)
+    whole = case(model, "one_shared")
+    assert list(whole.drawn) == cell["drawn"]
+    assert whole.digest == cell["pairs"]
+
+
+def test_a_method_is_given_pixels_of_its_own_and_not_the_truth() -> None:
+    def rude(model, pair):
+        assert pair.truth is None
+        pair.a.zero_()
+        return model.features([model.normalize(pair.b)])[0].mean(1), pair.b[0, 0]
+
+    def polite(model, pair):
+        return model.features([model.normalize(pair.b)])[0].mean(1), pair.b[0, 0]
+
+    assert evaluate_method(rude, **SMALL).table.equals(evaluate_method(polite, **SMALL).table)
+
+
+def test_another_function_of_the_same_text_does_not_go_on(tmp_path) -> None:
+    log = tmp_path / "log"
+
+    def made(side):
+        def mine(model, pair):
+            if called(log, str(side)) == 4:
+                raise KeyboardInterrupt
+            return pair.sides[side][0, 0], pair.b[0, 0]
+
+        return mine
+
+    out, way = tmp_path / "mine.json", {**SMALL, "kinds": ["one_shared", "one_texture"]}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_method(made(0), **way, out=out)
+    evaluate_method(made(1), **way, out=out)
+    assert log.read_text() == "0" * 4 + "1" * 6
+
+
+def test_what_is_asked_twice_is_asked_once() -> None:
+    once, twice = (
+        evaluate_method("edges", **SMALL),
+        evaluate_method("edges", **{name: 2 * v if name != "count" else v for name, v in SMALL.items()}),
+    )
+    assert once.table.equals(twice.table)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cost": None}, {"drawn": [0, 0, 1]}, {"drawn": [0]}, {"values": {}}, {"values": {"order": [True] * 3}},
+        {"values": {"order": [2, 0, 0]}}, {"chances": {}}, {"chances": {"order": ["x"] * 3}},
+        {"model": 3}, {"pairs": None}, {"effects": []},
+    ],
+)  # fmt: skip
+def test_files_with_less_than_is_read_are_refused(tmp_path, change) -> None:
+    facts = {"format": 2, "method": "x", "suite": "s", "seed": 0, "count": 3}
+    path = tmp_path / "x.json"
+    good = cell_of({"order": [0.1, 0.2, 0.3]})
+    path.write_text(json.dumps({**facts, "cells": [good]}))
+    assert Result.open(path).summary().loc["order", "n"] == 3
+    for cells in ([{**good, **change}], [], [good, 3]):
+        path.write_text(json.dumps({**facts, "cells": cells}))
+        with pytest.raises(InputError, match="expected the result of a benchmark"):
+            Result.open(path)
+    path.write_text(json.dumps({**facts, "cells": [good], "suite": None} | {"suite": "s"}).replace('"suite"', '"sweet"'))
+    with pytest.raises(InputError, match="lacks suite"):
+        Result.open(path)
+
+
+def test_results_of_other_pairs_or_metrics_are_not_ranked() -> None:
+    facts = {"suite": "s", "seed": 0, "count": 3}
+    one, other = (Result("x", [cell_of({"order": [0.1, 0.2, 0.3]}, pairs=pairs)], facts) for pairs in ("p", "q"))
+    with pytest.raises(InputError, match="the same pairs"):
+        ranking({"a": one, "b": other}, "order")
+    with pytest.raises(InputError, match="unknown metric of these results 'told_apart'; there are: order"):
+        ranking({"a": one, "b": one}, "told_apart")
+
+
+def test_what_files_say_stands_on_the_page_as_text(tmp_path) -> None:
+    cells = [cell_of({name: [0.1, 0.2, 0.3] for name in METRICS})]
+    Result("<i>x", cells, {"suite": "pairs-v1", "seed": 0, "count": 3, "about": "<b>bold"}).save(tmp_path / "x.json")
+    page = leaderboard_page(tmp_path)
+    assert "**&lt;i&gt;x**: &lt;b&gt;bold" in page
+    assert "<i>" not in page
+    assert "<b>" not in page
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan")])
+def test_a_limit_is_above_zero(limit) -> None:
+    with pytest.raises(InputError, match="a limit above 0"):
+        evaluate_method("edges", **SMALL, limit=limit)
+
+
+def test_a_method_may_take_for_ever() -> None:
+    assert len(evaluate_method("edges", **SMALL, limit=float("inf")).table) == 3 * len(METRICS)
+
+
+def test_a_refusal_within_a_method_names_the_pair() -> None:
+    with pytest.raises(InputError, match="pair 0 of scenes_simclr: the method failed: InputError: expected more"):
+        evaluate_method(lambda model, pair: (_ for _ in ()).throw(InputError("expected more")), **SMALL, name="mine")
 
 
 def told_of(model, pair):
@@ -301,8 +440,7 @@ def test_packages_that_are_not_there_are_told_of_before_anything_is_run(packages
 
 def test_the_page_tells_how_far_other_pairs_move_a_mean(tmp_path) -> None:
     def of(values, seed, name="edges"):
-        cell = {"model": "m", "kind": "k", "values": dict.fromkeys(METRICS, values), "chances": dict.fromkeys(METRICS, values)}
-        cell |= {"effects": [[1, 0]] * len(values), "cost": {"seconds": 1.0}}
+        cell = cell_of(dict.fromkeys(METRICS, values), dict.fromkeys(METRICS, values))
         return Result(name, [cell], {"suite": "pairs-v1", "seed": seed, "count": len(values)})
 
     for seed, low in ((0, 0.2), (1, 0.2), (2, 0.6)):
@@ -322,8 +460,7 @@ def test_the_page_tells_how_far_other_pairs_move_a_mean(tmp_path) -> None:
 
 def test_ranks_are_shared_where_pairs_do_not_decide() -> None:
     def of(values):
-        cell = {"model": "m", "kind": "k", "values": {"order": values}, "chances": {"order": [0.5] * len(values)}}
-        return Result("x", [cell], {"suite": "s", "seed": 0, "count": len(values)})
+        return Result("x", [cell_of({"order": values})], {"suite": "s", "seed": 0, "count": len(values)})
 
     low, high = [0.1 + k / 1000 for k in range(30)], [0.8 + k / 1000 for k in range(30)]
     mixed = [v + 0.001 * (-1) ** k for k, v in enumerate(high)]

@@ -100,7 +100,7 @@ def test_order_is_among_all_others(found) -> None:
     """The shared cell behind one of the other three, on either side."""
     one, truth = found.pair[0], found.pair.truth
     maps = [mask[:1].float() + 2 * others[:1, 1].float() for mask, others in zip((truth.a, truth.b), found.others, strict=True)]
-    first = type(found)(found.kind, one, tuple(masks[:1] for masks in found.others), found.effects[:, :1], "")
+    first = type(found)(found.kind, one, tuple(masks[:1] for masks in found.others), found.effects[:, :1], "", found.drawn[:1])
     assert scored(first, Explanation(*maps, torch.zeros(1)))["order"][0] == pytest.approx([2 / 3])
 
 
@@ -191,6 +191,6 @@ def test_the_public_pairs_never_change(imagenette_folder, monkeypatch) -> None:
     assert [_digest(codes) for *_, codes in drawn][:2] == PUBLIC
     assert _digest(drawn[2][2]) not in PUBLIC
     pair, others, _ = drawn[1]
-    found = Case("one_class", pair, others, torch.zeros(2, 5, 2), "")
+    found = Case("one_class", pair, others, torch.zeros(2, 5, 2), "", tuple(range(5)))
     truth = Explanation(pair.truth.a.float(), pair.truth.b.float(), torch.zeros(5))
     assert all(value >= 0.95 for value, _ in means(found, truth).values())

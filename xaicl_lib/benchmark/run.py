@@ -65,7 +65,8 @@ def evaluate_method(
         seed: 0 for the public pairs; another number draws pairs that nobody has tuned a method on.
         limit: seconds that one pair may take.
         name: of the method; by default that of the function.
-        out: FILE.json. What is done is kept beside it as FILE.json.part, and a run that was stopped goes on from there.
+        out: FILE.json. What is done is kept beside it as FILE.json.part, and a run that was stopped goes on from there, with the same
+            function and what it holds.
 
     Returns:
         Values pair by pair, with `summary()` and `save(path)`.
@@ -81,13 +82,13 @@ def evaluate_method(
     """
     require("suite", SUITES, suite)
     all_models, all_kinds, all_pairs = SUITES[suite]
-    models, kinds = all_models if models is None else models, all_kinds if kinds is None else kinds
+    models, kinds = (list(dict.fromkeys(all_ if some is None else some)) for some, all_ in ((models, all_models), (kinds, all_kinds)))
     count = all_pairs if count is None else count
     for value, what in ((count, "count"), (seed, "seed")):
         annotations.require(value, int, what)
-    if count < 1 or seed < 0 or not models or not kinds:
-        asked = f"count={count}, seed={seed}, models={list(models)}, kinds={list(kinds)}"
-        raise InputError(f"expected at least one pair, model and kind, and a seed of at least 0, got {asked}")
+    if count < 1 or seed < 0 or not models or not kinds or not limit > 0:
+        asked = f"count={count}, seed={seed}, models={models}, kinds={kinds}, limit={limit}"
+        raise InputError(f"expected at least one pair, model and kind, a seed of at least 0 and a limit above 0, got {asked}")
     require("kind of pair", all_kinds, *kinds)
     run, called = _callable(method, name)
     told = _told(method)
@@ -144,26 +145,22 @@ def _measured(run: Method, model: PairModel, kind: str, count: int, seed: int, l
     effects = [[round(v, DIGITS) for v in row] for row in found.effects.mean(0).tolist()]
     costs = {"seconds": round(seconds / len(parts), 6), **{key: round(value / len(parts), 3) for key, value in watch.count.items()}}
     return {
-        "model": model.name, "weights": model_key(model)[:16], "kind": found.kind, "pairs": found.digest, "effects": effects,
-        "values": values, "chances": chances, "cost": costs,
+        "model": model.name, "weights": model_key(model)[:16], "kind": found.kind, "pairs": found.digest, "drawn": list(found.drawn),
+        "effects": effects, "values": values, "chances": chances, "cost": costs,
     }  # fmt: skip
 
 
 def _of_one(found: Case, k: int, made: Explanation) -> dict[str, tuple[list[float], list[float]]]:
-    one = Case(found.kind, found.pair[k], tuple(mask[k : k + 1] for mask in found.others), found.effects[:, k : k + 1], "")  # type: ignore[arg-type]
+    others: Any = tuple(mask[k : k + 1] for mask in found.others)
+    one = Case(found.kind, found.pair[k], others, found.effects[:, k : k + 1], "", found.drawn[k : k + 1])
     return scored(one, made.to("cpu"))
 
 
 def _source(method: Method | str) -> str:
-    """Of the text that a function stands in (its file, or itself in a notebook) and of the library's, so that a changed one begins anew."""
-    text = method if isinstance(method, str) else _text(inspect.getmodule(method)) or _text(method)
-    return digest(text, code_digest("xaicl_lib.methods", "xaicl_lib.benchmark"))
-
-
-def _text(thing: Any) -> str:
+    """Of what a method computes and of the library's code, so that a changed one begins anew; empty where it cannot be read."""
     try:
-        return inspect.getsource(thing)
-    except (OSError, TypeError):  # it cannot be had
+        return digest(method, code_digest("xaicl_lib.methods", "xaicl_lib.benchmark"))
+    except InputError:
         return ""
 
 

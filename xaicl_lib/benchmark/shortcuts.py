@@ -91,7 +91,7 @@ def measured(run: Method, model: PairModel, kind: str, count: int, seed: int, li
     area = round(sum(float(mask.double().mean()) for mask in masks) / 2, DIGITS)
     told = [0.5 if abs(x - y) < 1e-6 else float(x > y) for x, y in shares]
     return {
-        "model": model.name, "weights": model_key(model)[:16], "kind": kind, "pairs": found.digest,
+        "model": model.name, "weights": model_key(model)[:16], "kind": kind, "pairs": found.digest, "drawn": found.rows,
         "effects": [[round(v, DIGITS) for v in row] for row in found.effects.tolist()],
         "values": {"told_apart": told, "sticker_mass": [round(x, DIGITS) for x, _ in shares]},
         "chances": {"told_apart": [0.5] * len(told), "sticker_mass": [area] * len(told)},

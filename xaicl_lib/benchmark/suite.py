@@ -41,6 +41,7 @@ class Case:
     #: by how much the score falls without the shared thing of a side, and without the other one that costs most
     effects: Float[Tensor, "2 n 2"]
     digest: str  #: of what is drawn, the same on every machine
+    drawn: tuple[int, ...]  #: which of all that are drawn: of one kind and seed, the same pair for every model
 
 
 def case(model: PairModel, kind: str, count: int = COUNT, seed: int = 0) -> Case | None:
@@ -61,7 +62,7 @@ def case(model: PairModel, kind: str, count: int = COUNT, seed: int = 0) -> Case
     if (shared - effects[:, :, 1:].mean((0, 2))).mean() < USED or not len(rows):
         return None
     pair, others, codes = chosen(rows)
-    return Case(kind, pair, others, most[:, rows], _digest(codes))
+    return Case(kind, pair, others, most[:, rows], _digest(codes), tuple(rows.tolist()))
 
 
 def _drawn(model: PairModel, kind: str, count: int, seed: int) -> mosaics.Drawn:

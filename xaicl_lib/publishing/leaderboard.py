@@ -1,5 +1,6 @@
 """The page of the benchmark: how to take part, and how the methods rank, from the stored results."""
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,8 +63,9 @@ value pair by pair, the first line of the function's docstring, and the versions
 """
 READ = """
 Methods share a rank where Wilcoxon's signed-rank test over the pairs that both have, corrected by Holm's procedure for all
-comparisons of the table, does not tell them apart; a rank is one more than the number of better methods. Intervals are bootstraps
-over pairs: they say what other pairs would give on *these* models, not what other models would. Chance is what a map of
+comparisons of the table, does not tell them apart; a rank is one more than the number of better methods. The models are asked of the
+same drawn pairs, and confirm many of the same: a pair that several were asked is one pair, with the mean of its values. Intervals are
+bootstraps over pairs: they say what other pairs would give on *these* models, not what other models would. Chance is what a map of
 independent random pixels gets. A method without links is scored as if every cell of one map went with every cell of the other. *No GI*
 is without gradient interaction; RISE has a fourth of its usual masks. A row in italics is no explanation of the pair; a method that
 does not beat it has not shown here that it is one:
@@ -161,7 +163,11 @@ def _other_pairs(results: Mapping[str, Result], drawn: Sequence[Mapping[str, Res
 def _others(results: Mapping[str, Result]) -> list[str]:
     """A line for each method that says what it does, with the versions of what it came through."""
     told = {name: one.facts for name, one in sorted(results.items()) if one.facts.get("about") and name not in NULLS}
-    return [OTHERS, *(f"- **{_words(name)}**{_versions(facts)}: {facts['about']}" for name, facts in told.items())] if told else []
+    return (
+        [OTHERS, *(f"- **{_words(name)}**{_versions(facts)}: {html.escape(facts['about'], quote=False)}" for name, facts in told.items())]
+        if told
+        else []
+    )
 
 
 def _versions(facts: Mapping[str, Any]) -> str:
@@ -198,7 +204,8 @@ def _of_kind(results: Mapping[str, Result], kind: str) -> list[str]:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    """A name, or what a file says, as text of the page."""
+    return html.escape(name.replace("_", " "), quote=False)
 
 
 def _about(results: Mapping[str, Result]) -> list[str]:
