@@ -135,9 +135,9 @@ def test_halves_are_not_taken_for_draws_of_their_own() -> None:
     table = pd.concat([near.assign(model="simclr"), far.assign(model="supcon")])
     found = check(row("halves", between="model", first="simclr", second="supcon", item="draw"), table)
     gap = (near["value"] - far["value"]).to_numpy()
-    se = np.sqrt(((gap[1:] - gap[1:].mean()) ** 2).mean())
+    se = gap[1:].std(ddof=1)
     assert found.estimate == gap[0]
-    assert (found.low, found.high) == pytest.approx((gap[0] - 1.96 * se, gap[0] + 1.96 * se))
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 11, gap[0], se))
     assert (found.n, found.unit) == (12, "halves")
     assert found.p == pytest.approx(2 * stats.t.sf(gap[0] / se, 11))
     back = check(row("halves", between="model", first="simclr", second="supcon", item="draw", better="lower"), table)

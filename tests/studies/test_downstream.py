@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from tests.conftest import assert_close, build, random_pair
 from xaicl_lib import InputError, Pair, explain
@@ -100,7 +101,8 @@ def test_families_average_their_methods(measured) -> None:
     row = means[(means["model"] == "projected") & (means["method"] == "grad_cam") & (means["group"] == "insertion")].iloc[0]
     values = scores.query("model == 'projected' and method == 'grad_cam' and group == 'insertion'")
     assert row["mean"] == pytest.approx(values["value"].mean())
-    assert row["error"] == pytest.approx(values["value"].std() / 3**0.5)
+    low, high = stats.t.interval(0.95, 2, values["value"].mean(), values["value"].std() / 3**0.5)
+    assert (row["mean"] - row["error"], row["mean"] + row["error"]) == pytest.approx((low, high))
     assert row["similarity"] == pytest.approx(values["score"].mean())
 
 
@@ -127,10 +129,24 @@ def test_one_recipe_at_a_time_is_left_out() -> None:
     rest = [t[(t["statistic"] == "above control") & (t["method"] == "grad_cam")].iloc[0] for t in rest]
     found = without_each(scores).loc["grad_cam"]
     assert (found["min r"], found["max r"]) == (min(r["r"] for r in rest), max(r["r"] for r in rest))
-    assert found["interval holds zero without"] == (", ".join(f"r{k}" for k, r in enumerate(rest) if r["low"] <= 0) or "none of them")
+    assert found["interval holds zero without"] == (
+        ", ".join(f"r{k}" for k, r in enumerate(rest) if r["low"] <= 0 <= r["high"]) or "none of them"
+    )
     both = {"whole": correlate(scores), "single": correlate(scores, cluster=None)}
     row = both["single"].query("statistic == 'pearson' and method == 'random_map'").iloc[0]
     assert widths(both).loc[("insertion", "random_map"), "single"] == row["high"] - row["low"]
+
+
+def test_an_interval_below_zero_does_not_hold_it() -> None:
+    """The better the network, the lower the score, whichever recipe is left out."""
+    rows = [
+        {"model": f"m{k}", "recipe": f"r{k // 2}", "linear_accuracy": k / 10, "score": 0.5, "method": method, "pair": pair,
+         "group": "deletion", "value": 0.01 * ((pair + k) % 3) - (k if method == "grad_cam" else 0)}
+        for k in range(8) for method in ("grad_cam", "random_map") for pair in range(3)
+    ]  # fmt: skip
+    found = without_each(pd.DataFrame(rows)).loc["grad_cam"]
+    assert found["max r"] < -0.9
+    assert found["interval holds zero without"] == "none of them"
 
 
 def test_a_shifted_network_finds_everything_alike() -> None:

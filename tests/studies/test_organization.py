@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from tests.conftest import assert_close, build, random_pair
@@ -168,6 +169,14 @@ def test_intervals_are_as_wide_as_independent_draws_differ() -> None:
     ratio = torch.tensor(errors).double().square().mean(0).sqrt() / drawn.std(0)
     assert (ratio > 0.75).all()
     assert (ratio < 1.4).all()
+
+
+def test_intervals_of_few_halves_are_students() -> None:
+    values = [0.5, 0.42, 0.55, 0.61, 0.47]
+    rows = [{"model": "m", "temperature": 0.1, "draw": k, "value": v, "n": 20 if k == 0 else 10} for k, v in enumerate(values)]
+    found = with_intervals(pd.DataFrame(rows)).iloc[0]
+    want = stats.t.interval(0.95, 3, 0.5, np.std(values[1:], ddof=1))
+    assert (found["low"], found["high"]) == pytest.approx(want)
 
 
 def test_curves_hold_all_items_and_the_same_halves_for_all_models() -> None:

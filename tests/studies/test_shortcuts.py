@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from xaicl_lib import PairModel, load_model
@@ -76,13 +77,18 @@ def of_seeds(values: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def test_the_training_is_the_unit() -> None:
-    table = of_seeds({"stickers_95": [1.0, 2.0, 3.0], "stickers_0": [0.5, 1.5, 1.5]})
+    values = {"stickers_95": [1.0, 2.0, 3.0], "stickers_0": [0.5, 1.5, 1.5]}
+    table = of_seeds(values)
     told = shortcuts.told_apart(table).loc["m"]
     assert told["seeds"] == 3
     assert told["mean"] == pytest.approx((0.5 + 0.5 + 1.5) / 3)
     assert told["ordered"] == pytest.approx((1 + 2 * 3) / 9)
+    assert told["p"] == pytest.approx(stats.ttest_rel(*values.values()).pvalue)
+    three = pd.concat([table.assign(method=name) for name in "mno"])
+    assert shortcuts.told_apart(three)["p"].tolist() == pytest.approx([3 * told["p"]] * 3), "corrected for the methods"
     same = shortcuts.told_apart(of_seeds({"stickers_95": [1.0, 1.0], "stickers_0": [1.0, 1.0]})).loc["m"]
-    assert (same["mean"], same["ordered"]) == (0, 0.5)
+    assert (same["mean"], same["ordered"], same["p"]) == (0, 0.5, 1)
+    assert shortcuts.told_apart(of_seeds({"stickers_95": [2.0], "stickers_0": [1.0]})).loc["m", "p"] == 1, "one training decides nothing"
 
 
 def test_reliance_of_seeds_is_the_mean_fall() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy import special
 from torch import Tensor, nn
 
 from xaicl_lib.data.paper import paper_tables
@@ -186,9 +187,10 @@ def family_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def model_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per network, method and group: mean over pairs with its standard error, and the mean similarity of the pairs."""
+    """One row per network, method and group: mean over pairs, how far its interval reaches (95 %, Student's), mean similarity of pairs."""
     groups = scores.groupby(["method", "group", *FACTS], sort=False)
-    return groups.agg(mean=("value", "mean"), error=("value", "sem"), similarity=("score", "mean"), pairs=("value", "count")).reset_index()
+    found = groups.agg(mean=("value", "mean"), error=("value", "sem"), similarity=("score", "mean"), pairs=("value", "count")).reset_index()
+    return found.assign(error=found["error"] * special.stdtrit(found["pairs"] - 1, 0.975))
 
 
 def model_table(scores: pd.DataFrame, across: str = "method") -> pd.DataFrame:
@@ -219,7 +221,13 @@ def without_each(scores: pd.DataFrame, statistic: str = "above control") -> pd.D
     each = pd.concat([found.assign(left_out=name) for name, found in rest.items()])
     some = each[each["statistic"] == statistic]
     ends = some.groupby("method", sort=False)["r"].agg(["min", "max"]).add_suffix(" r")
-    zero = some[some["low"] <= 0].groupby("method")["left_out"].agg(", ".join).reindex(ends.index).fillna("none of them")
+    zero = (
+        some[(some["low"] <= 0) & (some["high"] >= 0)]
+        .groupby("method")["left_out"]
+        .agg(", ".join)
+        .reindex(ends.index)
+        .fillna("none of them")
+    )
     return ends.assign(**{"interval holds zero without": zero})
 
 

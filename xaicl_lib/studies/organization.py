@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
+from scipy import special
 from torch import Generator, Tensor, nn
 
 from xaicl_lib.data.photos import imagenette
@@ -226,7 +227,7 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
     """The values on all items with 95 % intervals from those on halves.
 
     Implements the delete-d jackknife of :cite:t:`shao1989general`: the variance of a statistic of n items is that over subsets of m,
-    times m / (n - m), which is 1 for halves. It is about the value on all items, because RLD at low temperatures depends a little on
+    times m / (n - m), which is 1 for halves. Few subsets tell that variance roughly, so the interval is Student's. It is about the value on all items, because RLD at low temperatures depends a little on
     how many there are. It knows about the choice of items, not about the training of the model.
 
     The table is of `curves`, or of differences of such rows: columns draw, value, n, and those of `by`.
@@ -238,10 +239,9 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
     for key, part in _in_order(table).groupby(list(by), sort=False, observed=True):
         whole, halves = part[part["draw"] == 0], part[part["draw"] > 0]
         value, n, m = whole["value"].item(), whole["n"].item(), halves["n"].min()
-        se = float(np.sqrt(((halves["value"] - halves["value"].mean()) ** 2).mean() * m / (n - m))) if len(halves) > 1 else np.nan
-        rows.append(
-            {**dict(zip(by, key, strict=True)), "mean": value, "low": value - 1.96 * se, "high": value + 1.96 * se, "se": se, "n": n}
-        )
+        se = float(np.sqrt(halves["value"].var() * m / (n - m)))  # NaN of fewer than two
+        reach = special.stdtrit(len(halves) - 1, 0.975) * se
+        rows.append({**dict(zip(by, key, strict=True)), "mean": value, "low": value - reach, "high": value + reach, "se": se, "n": n})
     return pd.DataFrame(rows)
 
 

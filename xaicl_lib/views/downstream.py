@@ -80,8 +80,7 @@ def _traces(means: pd.DataFrame, found: pd.DataFrame, by: str, name: str, group:
             "customdata": [[row.get("model"), row.get("epoch"), row.get("run")] for row in rows],
             "hovertemplate": "%{customdata[0]}, epoch %{customdata[1]} of %{customdata[2]}<br>%{x:.3f}, accuracy %{y:.3f}<extra></extra>",
         }
-        x, y, error = (_floats(row.get(key) for row in rows) for key in ("mean", accuracy, "error"))
-        reach = [None if e is None else 1.96 * e for e in error]
+        x, y, reach = (_floats(row.get(key) for row in rows) for key in ("mean", accuracy, "error"))
         made.append({"x": x, "y": y, "error_x.array": reach, "text": None, "look": look})
     return [{**trace, "of": name} for trace in made]
 
@@ -111,7 +110,7 @@ def _floats(values: Any) -> list[float | None]:
 
 
 def _range(part: pd.DataFrame) -> list[float]:
-    reach = 1.96 * part["error"].fillna(0)
+    reach = part["error"].fillna(0)
     low, high = float((part["mean"] - reach).min()), float((part["mean"] + reach).max())
     return [low - 0.03 * (high - low), high + 0.03 * (high - low)]
 
