@@ -227,8 +227,9 @@ def with_intervals(table: pd.DataFrame, by: Sequence[str] = ("model", "temperatu
     """The values on all items with 95 % intervals from those on halves.
 
     Implements the delete-d jackknife of :cite:t:`shao1989general`: the variance of a statistic of n items is that over subsets of m,
-    times m / (n - m), which is 1 for halves. Few subsets tell that variance roughly, so the interval is Student's. It is about the value on all items, because RLD at low temperatures depends a little on
-    how many there are. It knows about the choice of items, not about the training of the model.
+    times m / (n - m), which is 1 for halves. Few subsets tell that variance roughly, so the interval is Student's. It is about the value
+    on all items, because RLD at low temperatures depends a little on how many there are. It knows about the choice of items, not about
+    the training of the model.
 
     The table is of `curves`, or of differences of such rows: columns draw, value, n, and those of `by`.
 
