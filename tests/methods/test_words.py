@@ -1,5 +1,7 @@
 """Words and regions: closed forms on a linear model, parts that add up to the cosine on others, words made of tokens."""
 
+from itertools import accumulate, pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -35,6 +37,33 @@ class Letters(nn.Module):
 
     def forward(self, texts: list[str]) -> torch.Tensor:
         return self.encode(self.read(texts))
+
+
+class Rows(Letters):
+    """The same letters in rows as other tokenizers make them, eight tokens of a text and one that closes it among them."""
+
+    PADDING, BEGIN, CLASS = 0, 26, 25
+
+    def __init__(self, form: str) -> None:
+        super().__init__(nn.Linear(5, 7))
+        self.form = form
+
+    def read(self, texts: list[str]) -> torch.Tensor:
+        letters = [text.replace("the", "x").replace(" ", "") for text in texts]
+        return torch.tensor([getattr(self, self.form)([ord(letter) - 96 for letter in text]) for text in letters])
+
+    def end_is_padding(self, row: list[int]) -> list[int]:
+        """As SigLIP's."""
+        return row[:8] + [self.STOP] * (9 - len(row[:8]))
+
+    def class_token_last(self, row: list[int]) -> list[int]:
+        """As CLIPS has it."""
+        return [self.BEGIN, *row[:8], self.STOP, *[self.PADDING] * (8 - len(row)), self.CLASS]
+
+    def nothing_longer(self, row: list[int]) -> list[int]:
+        if len(row) > 8:
+            raise RuntimeError("too long")
+        return [*row, self.STOP, *[self.PADDING] * (8 - len(row))]
 
 
 class Unseen(nn.Module):
@@ -153,10 +182,32 @@ def test_tokens_of_a_word_go_together_and_a_long_text_is_cut_where_the_model_cut
     opened = open_text(side, "ab c abd")
     assert [row.nonzero()[:, 0].tolist() for row in opened.places] == [[0, 1], [2], [3, 4, 5]]
     assert [row.nonzero()[:, 0].tolist() for row in open_text(side, "a").places] == [[0]]
-    with pytest.warns(UserWarning, match="the model reads 14 tokens, with which the text ends at 'ef'; words left out: 2"):
+    with pytest.warns(UserWarning, match="the model reads 14 tokens, with which the text ends within 'ef'; words left out: 2"):
         opened = open_text(side, "abcdefgh abcd ef gh ij")
     assert opened.words == ("abcdefgh", "abcd", "ef")
     assert [len(row.nonzero()) for row in opened.places] == [8, 4, 1]
+
+
+@pytest.mark.parametrize("form", ["end_is_padding", "class_token_last", "nothing_longer"])
+def test_words_are_found_whatever_tokenizers_fill_rows_with(form, recwarn) -> None:
+    side, first = Rows(form), int(form == "class_token_last")
+    model = PairModel(nn.Conv2d(3, 7, 6, 6), size=24, text=side)
+    for text in ("ab c abd", "abc de fgh", "b", *(["abcdefgh"] if form == "nothing_longer" else [])):
+        model.embed_text([text])
+        opened = open_text(side, text)
+        assert opened.words == tuple(text.split())
+        ends = accumulate(map(len, text.split()), initial=first)
+        assert [row.nonzero()[:, 0].tolist() for row in opened.places] == [list(range(*two)) for two in pairwise(ends)]
+        padding = side.letters.weight[side.STOP if form == "end_is_padding" else side.PADDING]
+        assert (opened.blank[opened.places.any(0)] == padding).all()
+    assert not recwarn.list
+    if form == "nothing_longer":
+        return
+    for text, end in (("abc de fgh ij k", "at 'fgh'; words left out: 2"), ("ab cdefghij", "within 'cdefghij'; words left out: 0")):
+        with pytest.warns(UserWarning, match=f"with which the text ends {end}"):
+            model.embed_text([text])
+        with pytest.warns(UserWarning, match=f"with which the text ends {end}"):
+            assert int(open_text(side, text).places.sum()) == 8
 
 
 def test_what_is_not_read_of_a_text_is_said_wherever_it_is_embedded(recwarn) -> None:

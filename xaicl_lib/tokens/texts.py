@@ -6,8 +6,9 @@ which gives each token its vector. What the tokenizer does is seen by what it ma
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -53,40 +54,41 @@ def open_text(side: Any, text: str) -> OpenText:
         InputError: a text side that cannot be opened, or a text without a word that the model reads.
     """
     embedding = _embedding(side)
-    beginnings = text.split()
-    if not beginnings:
-        raise InputError(f"expected a text with words that the model reads, got {text!r}")
-    rows, spans = _read(side, beginnings)
-    words = [(word, span) for word, span in zip(beginnings, spans, strict=True) if span]
+    tokens, spans = _read(side, text.split())
+    words = [(word, span) for word, span in zip(text.split(), spans, strict=True) if span]
     if not words:
         raise InputError(f"expected a text with words that the model reads, got {text!r}")
-    side, tokens = _shortened(side, rows[-1])
+    padding = _padding(side)
+    side, tokens = _shortened(side, tokens)
     places = torch.zeros(len(words), len(tokens), dtype=torch.bool)
     for k, (_, span) in enumerate(words):
         places[k, span] = True
     device = embedding.weight.device
     vectors = embedding(tokens.to(device)).detach()
-    blank = torch.where(places.any(0).to(device).unsqueeze(1), embedding(rows[0, -1].to(device)), vectors)
+    blank = torch.where(places.any(0).to(device).unsqueeze(1), embedding(padding.to(device)), vectors)
     return OpenText(tuple(word for word, _ in words), places.to(device), vectors, blank, side, tokens.to(device))
 
 
 def note_cut(side: Any, texts: Sequence[str]) -> None:
     """Tell of texts that are longer than the model reads where they are cut; of a side that has no `read` nothing is known."""
     if callable(getattr(side, "read", None)):
-        first, *rows = side.read([PROBES[0], *texts]).cpu()
-        for text, row in zip(texts, rows, strict=True):
-            if _length(row, first[-1]) == len(row):  # there is no padding
+        for text in texts:
+            rows = _with_more(side, [text])
+            if len(rows) == 2 and torch.equal(*rows):
                 _read(side, text.split())
 
 
-def _read(side: Any, beginnings: Sequence[str]) -> tuple[Int[Tensor, "k t"], list[list[int]]]:
-    """Numbers of two probes, then of a text's beginnings, and the tokens of each word; tells what is left out."""
-    rows = side.read([*PROBES, *(" ".join(beginnings[:k]) for k in range(1, len(beginnings) + 1))]).cpu()
-    spans, left_out = _spans(rows[:2], rows[2:])
-    if left_out:
-        kept = beginnings[len(beginnings) - left_out - 1]
-        note(f"the model reads {rows.shape[1]} tokens, with which the text ends at {kept!r}; words left out: {left_out}")
-    return rows, spans
+def _read(side: Any, words: Sequence[str]) -> tuple[Int[Tensor, " t"], list[list[int]]]:
+    """A text's tokens and those of each of its words; tells what is left out."""
+    tokens, spans, cut = _spans(side, words) if words else (torch.empty(0), [], False)
+    if cut and any(spans):
+        last = max(k for k, span in enumerate(spans) if span)
+        _, (_, whole), longer = _spans(side, [PROBES[0], words[last]])  # one of nearly all tokens that the model reads counts as cut
+        within, left_out = longer or len(whole) > len(spans[last]), len(words) - 1 - last
+        if within or left_out:
+            where = f"{'within' if within else 'at'} {words[last]!r}"
+            note(f"the model reads {len(tokens)} tokens, with which the text ends {where}; words left out: {left_out}")
+    return tokens, spans
 
 
 def _embedding(side: Any) -> nn.Embedding:
@@ -100,25 +102,43 @@ def _embedding(side: Any) -> nn.Embedding:
     return max(found, key=lambda module: module.num_embeddings)
 
 
-def _spans(probes: Int[Tensor, "2 t"], beginnings: Int[Tensor, "k t"]) -> tuple[list[list[int]], int]:
-    """The tokens of each word, and how many words at the end have none because the model does not read so far.
+def _spans(side: Any, words: Sequence[str]) -> tuple[Int[Tensor, " t"], list[list[int]], bool]:
+    """A text's tokens, those of each word, and whether a word more changes nothing.
 
-    What two texts of one word each, which is another one, have in common opens or closes every text; what the first ends with is padding.
+    A word begins where the text differs from the one that ends before it, the first where two texts of another word each do: what stands
+    there is its first token in one of them, and in the other what closes the text, or padding. A word that is not read changes nothing.
     """
-    padding = probes[0, -1]
-    short = [row[: _length(row, padding)] for row in probes]
-    before, closing = _common(*short), _common(*(row.flip(0) for row in short))
-    lengths = [_length(row, padding) for row in beginnings]
-    ends = [length - closing for length in lengths]
-    full = next((k for k, length in enumerate(lengths[:-1]) if length == beginnings.shape[1]), len(lengths) - 1)
-    spans = [list(range(start, end)) for start, end in zip([before, *ends[:-1]], ends, strict=True)]
-    return spans, len(lengths) - 1 - full
+    rows = _with_more(side, [" ".join(words[: k + 1]) for k in range(len(words))])
+    length = rows.shape[1]
+    starts = [_common(*side.read(list(PROBES)).cpu()), *(_common(one, other) for one, other in pairwise(rows))]
+    cut = len(rows) > len(words) and starts[-1] == length
+    if cut or len(rows) == len(words):
+        starts[len(words) :] = [length - _closing(side, length)]
+    for k in reversed(range(len(words))):
+        starts[k] = min(starts[k], starts[k + 1])
+    return rows[len(words) - 1], [list(range(start, end)) for start, end in pairwise(starts)], cut
 
 
-def _length(row: Tensor, padding: Tensor) -> int:
-    """Tokens before the padding."""
-    there = (row != padding).nonzero()
-    return int(there[-1]) + 1 if len(there) else 0
+def _with_more(side: Any, texts: Sequence[str]) -> Int[Tensor, "k t"]:
+    """Tokens of texts, and of the last with a word more if the tokenizer takes one so long."""
+    with suppress(Exception):  # of a tokenizer that does not cut
+        return side.read([*texts, f"{texts[-1]} {PROBES[0]}"]).cpu()
+    return side.read(list(texts)).cpu()
+
+
+def _closing(side: Any, length: int) -> int:
+    """How many tokens close a text as long as the model reads: those with which two such end alike."""
+    for count in range(length, 0, -1):
+        with suppress(Exception):  # likewise
+            one, other = side.read([" ".join([probe] * count) for probe in PROBES]).cpu()
+            return _common(one.flip(0), other.flip(0))
+    return 0
+
+
+def _padding(side: Any) -> Int[Tensor, ""]:
+    """The token that there is less of where a text has a word more."""
+    one, two = side.read([PROBES[0], f"{PROBES[0]} {PROBES[0]}"]).cpu()
+    return next((token for token in one if (one == token).sum() > (two == token).sum()), one[-1])
 
 
 def _common(one: Tensor, other: Tensor) -> int:
@@ -132,7 +152,7 @@ def _shortened(side: Any, tokens: Tensor) -> tuple[Any, Tensor]:
     them. It is tried, and left as it was where embeddings differ.
     """
     device = _embedding(side).weight.device
-    count = _length(tokens, tokens[-1])
+    count = int((tokens != tokens[-1]).nonzero().amax()) + 1 if (tokens != tokens[-1]).any() else 0
     network: Any = getattr(side, "network", None)
     owner: Any = getattr(network, "text", network)
     mask = getattr(owner, "attn_mask", None)
