@@ -210,6 +210,17 @@ def test_words_are_found_whatever_tokenizers_fill_rows_with(form, recwarn) -> No
             assert int(open_text(side, text).places.sum()) == 8
 
 
+def test_a_class_token_behind_the_text_wants_all_places() -> None:
+    from xaicl_lib.zoo.open_clip import _from_open_clip
+
+    torch.manual_seed(0)
+    network = open_clip.CustomTextCLIP(embed_dim=12, vision_cfg=IMAGE, text_cfg={**TEXT, "embed_cls": True}).eval()
+    model = _from_open_clip(network, open_clip.SimpleTokenizer(context_length=16))
+    (made,) = explain_words(model, torch.rand(1, 3, 32, 32), TEXTS[1:])
+    assert made.words == ("the", "cat")
+    assert abs(made.error) <= 1e-3
+
+
 def test_what_is_not_read_of_a_text_is_said_wherever_it_is_embedded(recwarn) -> None:
     """By searches and corpora, too, which ask for embeddings alone."""
     reader, fits = linear(), "abcdefgh abcd e"  # all 14 tokens
