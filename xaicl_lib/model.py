@@ -256,7 +256,9 @@ class PairModel:
 
     @torch.no_grad()
     def embed_text(self, texts: list[str]) -> Float[Tensor, "n d"]:
-        """Embeddings of texts, in the space of the images; no gradient follows them. A note tells what of a text is not read.
+        """Embeddings of texts, in the space of the images; no gradient follows them.
+
+        A note tells what of a text is not read, where the text side has `read`, as all have that `load_model` makes.
 
         Raises:
             InputError: a model without a text side, or texts that its text side cannot read.

@@ -148,17 +148,28 @@ def test_what_cannot_be_had_is_one_line(tmp_path, monkeypatch) -> None:
     assert model_card("hf/owner/name")["name"] == "hf/owner/name"
 
 
-def test_text_side(tmp_path) -> None:
-    """By a tokenizer of a few words; SigLIP fills all places, CLIP masks what is none."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+@pytest.mark.parametrize(("make", "padding"), [(siglip, "<pad>"), (clip, "<pad>"), (clip, "<end>")])
+def test_text_side(make, padding, tmp_path) -> None:
+    """By a tokenizer of a few words; SigLIP fills all places, CLIP masks what is none, and may fill with ends. Words are explained."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "a": 2, "cat": 3, "dog": 4, "<end>": 39}, unk_token="<unk>"))
+    from xaicl_lib.methods.words import explain_words
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<unk>": 1, "a": 2, "cat": 3, "dog": 4, "the": 5, "<end>": 39}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="<end>")
-    network = siglip()
+    words.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 39)])
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token=padding, unk_token="<unk>", eos_token="<end>")
+    network, texts = make(), ["a cat", "a dog a cat"]
+    network.config.text_config.eos_token_id = network.text_model.eos_token_id = 39
     tokenizer.save_pretrained(saved(network, tmp_path))
     model = load_model("hf/owner/name", "cpu", file=tmp_path)
-    given = tokenizer(["a cat", "a dog"], padding="max_length", max_length=8, return_tensors="pt")["input_ids"]
+    given = dict(tokenizer(texts, padding="max_length", max_length=8, return_tensors="pt"))
+    given = {name: given[name] for name in (["input_ids"] if make is siglip else ["input_ids", "attention_mask"])}
     with torch.no_grad():
-        made = network.get_text_features(input_ids=given)
-    assert_close(model.embed_text(["a cat", "a dog"]), made if isinstance(made, torch.Tensor) else made.pooler_output, rtol=0, atol=1e-5)
+        made = network.get_text_features(**given)
+    assert_close(model.embed_text(texts), made if isinstance(made, torch.Tensor) else made.pooler_output, rtol=0, atol=1e-5)
+    found = explain_words(model, torch.rand(2, 3, 32, 32), texts)
+    assert [one.words for one in found] == [("a", "cat"), ("a", "dog", "a", "cat")]
+    assert max(abs(one.error) for one in found) <= 1e-3
+    with pytest.warns(UserWarning, match="the model reads 8 tokens, with which the text ends at 'a'; words left out: 2"):
+        model.embed_text(["a cat a dog a cat a dog a"])

@@ -96,7 +96,7 @@ def _embedding(side: Any) -> nn.Embedding:
     found = [module for module in side.modules() if isinstance(module, nn.Embedding)]
     if not found or not callable(getattr(side, "read", None)) or not callable(getattr(side, "encode", None)):
         raise InputError(
-            "expected a text side with `read` and `encode` around an nn.Embedding, as of scenes_clip and open_clip/..., got "
+            "expected a text side with `read` and `encode` around an nn.Embedding, as of scenes_clip, open_clip/... and hf/..., got "
             f"{type(side).__name__}"
         )
     return max(found, key=lambda module: module.num_embeddings)

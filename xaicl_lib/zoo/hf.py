@@ -7,12 +7,12 @@ text tower have their text side. Size, mean, deviation and filter are those of t
 
 import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xaicl_lib.checkpoints.torch_file import shorten
@@ -42,24 +42,34 @@ class _HiddenMap(nn.Module):
 class _TextSide(nn.Module):
     """Texts to embeddings, by the model's own tokenizer."""
 
-    def __init__(self, network: Any, tokenizer: Callable[..., Any]) -> None:
+    def __init__(self, network: Any, tokenizer: Any) -> None:
         super().__init__()
         self.network: Any = network
         self.tokenizer = tokenizer
 
     def forward(self, texts: list[str]) -> Float[Tensor, "n d"]:
+        return self.encode(self.read(texts))
+
+    def read(self, texts: list[str]) -> Int[Tensor, "n t"]:
+        """Texts as numbers of tokens, on the network's device."""
         config = self.network.config
         length = getattr(config.text_config, "max_position_embeddings", None)
         padding = "max_length" if config.model_type.startswith("siglip") else True  # SigLIP was trained with all places filled
         given = self.tokenizer(texts, padding=padding, truncation=True, max_length=length, return_tensors="pt")
-        device = next(self.network.parameters()).device
-        made = self.network.get_text_features(input_ids=given["input_ids"].to(device), **_mask(given, config, device))
+        return given["input_ids"].to(next(self.network.parameters()).device)
+
+    def encode(self, tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n d"]:
+        """Tokens to embeddings; SigLIP reads all places."""
+        masked = {} if self.network.config.model_type.startswith("siglip") else {"attention_mask": self._there(tokens)}
+        made = self.network.get_text_features(input_ids=tokens, **masked)
         return made if isinstance(made, Tensor) else made.pooler_output
 
-
-def _mask(given: Mapping[str, Tensor], config: Any, device: torch.device) -> dict[str, Tensor]:
-    """Which places hold words; SigLIP reads all of them."""
-    return {} if config.model_type.startswith("siglip") else {"attention_mask": given["attention_mask"].to(device)}
+    def _there(self, tokens: Int[Tensor, "n t"]) -> Int[Tensor, "n t"]:
+        """1 where a token is no padding. Where ends are padding, too, the one behind the text is its end."""
+        there = (tokens != self.tokenizer.pad_token_id).long()
+        if self.tokenizer.pad_token_id == self.tokenizer.eos_token_id:
+            there[:, 1:] |= there[:, :-1].clone()
+        return there
 
 
 def load_hf(name: str, device: str | torch.device = "auto", *, file: str | os.PathLike[str] | None = None) -> PairModel:
