@@ -69,7 +69,6 @@ def _add_retrieve(commands: Commands) -> None:
     retrieve.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
     retrieve.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
     _add_fit(retrieve)
-    retrieve.add_argument("--search", default="numpy", help="numpy or faiss, which find the same (default: %(default)s)")
     retrieve.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     retrieve.add_argument("-o", "--output", help="FILE.html, interactive and self-contained: results, links, why not the next one")
 

@@ -72,7 +72,7 @@ def _run_retrieve(arguments: argparse.Namespace) -> None:
         if gallery.suffix != ".safetensors":
             file = arguments.embeddings or gallery / f"{model.name.replace('/', '_')}.safetensors"
             gallery = embed_gallery(model, gallery, file, fit=arguments.fit)  # type: ignore[assignment]
-        options = {name: getattr(arguments, name) for name in ("text", "minus", "fit", "search")}
+        options = {name: getattr(arguments, name) for name in ("text", "minus", "fit")}
         began = time.perf_counter()
         results = retrieve(model, arguments.query, gallery, arguments.k, **options)
         seconds = time.perf_counter() - began

@@ -1,7 +1,5 @@
 """Search: the nearest by brute force, in whatever portions, and sums of cosines that say what they are made of."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,6 @@ from torch import nn
 from tests.retrieval.test_gallery import small
 from xaicl_lib import InputError, PairModel
 from xaicl_lib.retrieval import retrieve, search
-
-FAISS = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed (extra: search)")
 
 
 class Words(nn.Module):
@@ -28,19 +24,16 @@ def reader() -> PairModel:
     return PairModel(nn.Sequential(nn.Conv2d(3, 6, 5, 4), nn.ReLU()), size=24, text=Words())
 
 
-@pytest.mark.parametrize("search_by", ["numpy", pytest.param("faiss", marks=FAISS)])
 @pytest.mark.parametrize("rows", [3, 7, 1000])
-def test_the_nearest_are_those_of_brute_force(search_by, rows, monkeypatch) -> None:
+def test_the_nearest_are_those_of_brute_force(rows, monkeypatch) -> None:
     monkeypatch.setattr(search, "ROWS", rows)
     z = F.normalize(torch.randn(50, 8)).numpy()
     z[[7, 20, 41]] = z[3]  # equal ones: the first row comes first
     for q in (z[3], F.normalize(torch.randn(1, 8))[0].numpy()):
         want = sorted(range(50), key=lambda k: (-float(z[k] @ q), k))
-        for k in (1, 5, 50):
-            assert search.nearest(z, q, k, search_by)[: min(k, 4)] == want[: min(k, 4)]
-            assert sorted(-float(z[i] @ q) for i in search.nearest(z, q, k, search_by)) == pytest.approx(
-                sorted(-float(z[i] @ q) for i in want[:k])
-            )
+        for k in (1, 2, 5, 50):
+            assert search.nearest(z, q, k)[: min(k, 4)] == want[: min(k, 4)]
+            assert sorted(-float(z[i] @ q) for i in search.nearest(z, q, k)) == pytest.approx(sorted(-float(z[i] @ q) for i in want[:k]))
 
 
 def test_scores_are_sums_of_cosines(reader) -> None:
@@ -84,18 +77,10 @@ def test_questions_that_cannot_be_asked(reader, tmp_path) -> None:
         retrieve(reader, torch.rand(2, 3, 24, 24), images, 1)
     with pytest.raises(InputError, match="expected a model with a text side"):
         retrieve(small(), None, images, 1, text="a")
-    with pytest.raises(InputError, match="unknown search 'magic'"):
-        retrieve(reader, one, images, 1, search="magic")
     with pytest.raises(InputError, match="expected a gallery's file, got the folder"):
         retrieve(reader, one, tmp_path, 1)
     with pytest.raises(InputError, match="at least one image"):
         retrieve(reader, one, images[:0], 1)
-
-
-def test_without_faiss_its_name_is_said(reader, monkeypatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "faiss", None)
-    with pytest.raises(InputError, match=r"pip install faiss-cpu, or xaicl_lib\[search\]"):
-        retrieve(reader, torch.rand(1, 3, 24, 24), torch.rand(4, 3, 24, 24), 1, search="faiss")
 
 
 def test_embeddings_that_are_not_finite_are_told() -> None:

@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from xaicl_lib.errors import InputError, needing, require
+from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
 from xaicl_lib.retrieval.gallery import Gallery, embed_gallery, fingerprint
 
 FOUND = 5  # results, if nobody says how many
 ROWS = 8192  # of the gallery that are looked at at a time
-SEARCHES = ("numpy", "faiss")
 SIDE = 16  # pixels of the pictures by which near-duplicates are known
 NEAR, FAR = 0.03, 0.25  # mean and largest difference of their values, in [0, 1]
 
@@ -66,7 +65,6 @@ def retrieve(
     text: str | None = None,
     minus: str | None = None,
     fit: str = "crop",
-    search: str = "numpy",
 ) -> Results:
     r"""The k images of a gallery that are most like a query.
 
@@ -81,7 +79,6 @@ def retrieve(
         text: words to be like.
         minus: words to be unlike.
         fit: how a photo that is no square becomes one.
-        search: "numpy", or "faiss" (extra `search`), which finds the same.
 
     Raises:
         InputError: nothing asked, more results than images, words for a model without a text side, or embeddings of another model.
@@ -104,7 +101,7 @@ def retrieve(
         raise InputError(f"expected one picture to search with, got {len(pixels)}")
     texts = tuple((words, sign) for words, sign in ((text, 1), (minus, -1)) if words is not None)
     asked = _unit_rows(model, pixels, texts)  # (t, d)
-    found = nearest(held.embeddings, asked.sum(0), min(k + 1, len(held)), search)
+    found = nearest(held.embeddings, asked.sum(0), min(k + 1, len(held)))
     indices = found[:k]
     terms = torch.from_numpy(np.stack([held.embeddings[i] for i in indices]) @ asked.T)
     shown = held.pixels(indices, model)
@@ -145,19 +142,14 @@ def _unit_rows(model: PairModel, pixels: Tensor | None, texts: Sequence[tuple[st
     return asked
 
 
-def nearest(embeddings: np.ndarray, q: np.ndarray, k: int, search: str = "numpy") -> list[int]:
+def nearest(embeddings: np.ndarray, q: np.ndarray, k: int) -> list[int]:
     """The k rows with the largest products with q, the largest first; of equal ones the first row.
 
     Rows are looked at portion by portion, so of a file that is mapped into memory never more than one is held.
-
-    Raises:
-        InputError: an unknown search, or one that is not installed.
     """
-    require("search", SEARCHES, search)
-    best = _faiss if search == "faiss" else _best
     rows, values = np.empty(0, np.int64), np.empty(0, np.float32)
     for start in range(0, len(embeddings), ROWS):
-        more, products = best(embeddings[start : start + ROWS], q, k)
+        more, products = _best(embeddings[start : start + ROWS], q, k)
         rows, values = np.concatenate([rows, start + more]), np.concatenate([values, products])
         order = np.lexsort((rows, -values))[:k]
         rows, values = rows[order], values[order]
@@ -172,13 +164,6 @@ def _best(portion: np.ndarray, q: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
     edge = np.partition(products, len(products) - k)[len(products) - k]
     rows = np.flatnonzero(products >= edge)  # with all that are equal to the last
     return rows, products[rows]
-
-
-def _faiss(portion: np.ndarray, q: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    with needing("expected faiss for this search, got none; pip install faiss-cpu, or xaicl_lib[search]"):
-        import faiss
-    _, rows = faiss.knn(q[None], np.ascontiguousarray(portion), min(k, len(portion)), metric=faiss.METRIC_INNER_PRODUCT)
-    return rows[0], np.asarray(portion[rows[0]]) @ q
 
 
 def _notes(query: Tensor | None, shown: Float[Tensor, "k c s s"]) -> tuple[str, ...]:
