@@ -84,6 +84,14 @@ def test_retrieve_writes_a_page_and_keeps_the_embeddings(photos, tmp_path, capsy
     assert capsys.readouterr().err == "xaicl: expected a picture or a text to search with, got neither\n"
 
 
+def test_a_gallery_of_padded_photos_is_asked_with_padded_ones(photos, tmp_path, capsys) -> None:
+    wide = str(tmp_path / "wide.png")
+    Image.open(photos[0]).crop((0, 0, 300, 120)).save(wide)
+    for gallery, fit in ((tmp_path, ["--fit", "pad"]), (tmp_path, []), (tmp_path / "simclr.safetensors", [])):
+        assert main(["retrieve", wide, "--gallery", str(gallery), "-k", "1", "--device", "cpu", *fit]) == 0
+        assert "1. wide.png  1.000" in capsys.readouterr().out
+
+
 def test_names_of_files_are_text(photos, tmp_path) -> None:
     evil = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     Image.open(photos[0]).save(evil)

@@ -68,7 +68,7 @@ def _add_retrieve(commands: Commands) -> None:
     retrieve.add_argument("-k", type=_whole, help="results (default: 5, or all of a smaller gallery)")
     retrieve.add_argument("--model", default="simclr", help="see `models` (default: %(default)s)")
     retrieve.add_argument("--file", help="the file of weights of a model that is not bundled, instead of a download")
-    _add_fit(retrieve)
+    retrieve.add_argument("--fit", help="of photos that are no squares: crop, pad, stretch (default: as in the gallery's file, or crop)")
     retrieve.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     retrieve.add_argument("-o", "--output", help="FILE.html, interactive and self-contained: results, links, why not the next one")
 

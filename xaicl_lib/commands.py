@@ -63,7 +63,7 @@ def _run_explain(arguments: argparse.Namespace) -> None:
 def _run_retrieve(arguments: argparse.Namespace) -> None:
     """Search a folder of images, and explain what came back."""
     from xaicl_lib import load_model
-    from xaicl_lib.retrieval import embed_gallery, explain_results, retrieve
+    from xaicl_lib.retrieval import Gallery, embed_gallery, explain_results, retrieve
 
     output = arguments.output and output_file(arguments.output, (".html",))
     gallery, notes = Path(arguments.gallery), list[str]()
@@ -71,7 +71,8 @@ def _run_retrieve(arguments: argparse.Namespace) -> None:
         model = load_model(arguments.model, arguments.device, file=arguments.file)
         if gallery.suffix != ".safetensors":
             file = arguments.embeddings or gallery / f"{model.name.replace('/', '_')}.safetensors"
-            gallery = embed_gallery(model, gallery, file, fit=arguments.fit)  # type: ignore[assignment]
+            fit = arguments.fit or (Gallery.open(file).fit if Path(file).exists() else "crop")
+            gallery = embed_gallery(model, gallery, file, fit=fit)  # type: ignore[assignment]
         options = {name: getattr(arguments, name) for name in ("text", "minus", "fit")}
         began = time.perf_counter()
         results = retrieve(model, arguments.query, gallery, arguments.k, **options)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from tests.retrieval.test_gallery import small
 from xaicl_lib import InputError, PairModel
-from xaicl_lib.retrieval import retrieve, search
+from xaicl_lib.retrieval import embed_gallery, retrieve, search
 
 
 class Words(nn.Module):
@@ -53,6 +54,19 @@ def test_scores_are_sums_of_cosines(reader) -> None:
     assert retrieve(reader, None, images, 12, text="a").runner_up is None
 
 
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_a_picture_finds_itself_however_the_gallery_was_made_square(fit, tmp_path) -> None:
+    for k in range(6):
+        Image.effect_noise((60, 20), 90 + k).convert("RGB").save(tmp_path / f"{k}.png")
+    found = embed_gallery(small(), tmp_path, tmp_path / "all.safetensors", fit=fit)
+    for asked in (found, tmp_path / "all.safetensors"):
+        best = retrieve(small(), tmp_path / "4.png", asked, np.int64(1))
+        assert best.name(0) == "4.png"
+        assert best.scores[0] == pytest.approx(1, abs=1e-5)
+    other = retrieve(small(), tmp_path / "4.png", found, 1, fit="pad" if fit == "crop" else "crop")
+    assert other.scores[0] < 0.9999
+
+
 def test_near_duplicates_are_noted_and_others_are_not() -> None:
     images = torch.rand(6, 3, 24, 24).repeat_interleave(2, 2)[:, :, :24]
     images[4] = (images[1] + 0.01).clamp(0, 1)
@@ -70,6 +84,8 @@ def test_questions_that_cannot_be_asked(reader, tmp_path) -> None:
     images, one = torch.rand(4, 3, 24, 24), torch.rand(1, 3, 24, 24)
     with pytest.raises(InputError, match="expected 1 to 4 results, as many as the gallery has images, got 5"):
         retrieve(reader, one, images, 5)
+    with pytest.raises(InputError, match="expected 1 to 4 results, as many as the gallery has images, got True"):
+        retrieve(reader, one, images, True)
     assert len(retrieve(reader, one, images).indices) == 4, "all of so few"
     with pytest.raises(InputError, match="got neither"):
         retrieve(reader, None, images, 1, minus="a")

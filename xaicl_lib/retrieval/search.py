@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from xaicl_lib.annotations import is_a, plain
 from xaicl_lib.errors import InputError
 from xaicl_lib.model import PairModel
 from xaicl_lib.pair import Pair
@@ -64,7 +65,7 @@ def retrieve(
     *,
     text: str | None = None,
     minus: str | None = None,
-    fit: str = "crop",
+    fit: str | None = None,
 ) -> Results:
     r"""The k images of a gallery that are most like a query.
 
@@ -78,7 +79,7 @@ def retrieve(
         k: how many; None is five, or all of a smaller gallery.
         text: words to be like.
         minus: words to be unlike.
-        fit: how a photo that is no square becomes one.
+        fit: how a photo that is no square becomes one; None is as the gallery's did.
 
     Raises:
         InputError: nothing asked, more results than images, words for a model without a text side, or embeddings of another model.
@@ -93,10 +94,10 @@ def retrieve(
     if query is None and text is None:
         raise InputError("expected a picture or a text to search with, got neither")
     held = _opened(model, gallery)
-    k = min(FOUND, len(held)) if k is None else k
-    if not isinstance(k, int) or not 1 <= k <= len(held):
+    k = min(FOUND, len(held)) if k is None else plain(k)
+    if not is_a(k, int) or not 1 <= k <= len(held):
         raise InputError(f"expected 1 to {len(held)} results, as many as the gallery has images, got {k!r}")
-    pixels = None if query is None else Pair.open(query, None, model, fit).a
+    pixels = None if query is None else Pair.open(query, None, model, held.fit if fit is None else fit).a
     if pixels is not None and len(pixels) != 1:
         raise InputError(f"expected one picture to search with, got {len(pixels)}")
     texts = tuple((words, sign) for words, sign in ((text, 1), (minus, -1)) if words is not None)
