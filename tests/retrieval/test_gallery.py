@@ -1,5 +1,7 @@
 """Embeddings in a file: the right ones under the right names, whatever was killed, moved, broken or exchanged before."""
 
+import json
+import struct
 import warnings
 
 import numpy as np
@@ -158,6 +160,55 @@ def test_what_is_no_gallery_is_said(folder, tmp_path) -> None:
     (folder / "1.png").write_bytes((folder / "2.png").read_bytes())
     with pytest.raises(InputError, match=r"1.png', which is gone or changed; embed the gallery again"):
         whole.pixels([1], small())
+
+
+def without(**changes):
+    """A change of a gallery's header: what its parts, or with `facts` it itself, say otherwise; None is nothing."""
+
+    def change(head: dict) -> None:
+        for name, said in changes.items():
+            part = head["__metadata__"] if name == "facts" else head
+            for key, value in (said if name == "facts" else {name: said}).items():
+                part.pop(key) if value is None else part.update({key: value if name == "facts" else {**part[key], **value}})
+
+    return change
+
+
+BROKEN = [without(facts={name: None}) for name in ("model", "fit", "folder")] + [without(facts={"folder": 3})]
+BROKEN += [without(**{name: None}) for name in ("embeddings", "ends", "keys", "names")]
+BROKEN += [without(embeddings={"shape": shape, "data_offsets": [0, 4 * int(np.prod(shape))]}) for shape in ([54], [6, 9], [18, 3], [0, 6])]
+BROKEN += [without(embeddings=said) for said in ({"shape": [9, 5]}, {"shape": [-9, -6]}, {"dtype": "I64", "shape": [9, 3]})]
+BROKEN += [without(embeddings={"data_offsets": [start, start + 216]}) for start in (-100_000, 2**70)]
+BROKEN += [
+    without(ends={"data_offsets": [0, 72]}),
+    without(ends={"shape": [1], "data_offsets": [216, 224]}),
+    without(names={"shape": [2, 3]}),
+]
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_a_gallery_whose_parts_do_not_go_together_is_said(change, folder, tmp_path) -> None:
+    file, broken = tmp_path / "all.safetensors", tmp_path / "broken.safetensors"
+    embed_gallery(small(), folder, file)
+    data = file.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    head = json.loads(data[8 : 8 + length])
+    change(head)
+    text = json.dumps(head).encode()
+    broken.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+    for use in (Gallery.open, lambda file: embed_gallery(small(), folder, file)):
+        with pytest.raises(InputError, match=r"got 'broken.safetensors', which is not one or not whole"):
+            use(broken)
+
+
+def test_headers_without_an_end_are_told(folder, tmp_path) -> None:
+    deep = b"[" * 100_000
+    (tmp_path / "deep.safetensors").write_bytes(struct.pack("<Q", len(deep)) + deep)
+    with pytest.raises(InputError, match="which is not one or not whole"):
+        Gallery.open(tmp_path / "deep.safetensors")
+    for head in (deep, b'{"width": Infinity}', b'{"width": -4}'):  # of what a killed run left
+        (tmp_path / "all.safetensors.rows").write_bytes(head + b"\n" + bytes(99))
+        assert len(embed_gallery(small(), folder, tmp_path / "all.safetensors")) == 9
 
 
 def test_the_fingerprint_is_the_models_whatever_was_asked_first() -> None:

@@ -33,6 +33,7 @@ from xaicl_lib.progress import progress
 
 KEY = 16  # bytes of the digest of a file
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1"), "I64": np.dtype("<i8")}  # of safetensors
+PARTS = {"embeddings": "F32", "ends": "I64", "keys": "U8", "names": "U8"}  # of a gallery's file
 AT_ONCE = 4096  # rows that are copied at a time
 
 
@@ -287,10 +288,10 @@ class _Rows:
         data = self.part.read_bytes()
         head, _, body = data.partition(b"\n")
         before: dict[str, Any] = {}
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             before = dict(json.loads(head))
             self.width = int(before["width"])
-        if self.width:
+        if self.width > 0:
             self._check(before, self.part)
         else:  # killed in its first moment
             self.part.unlink()
@@ -324,15 +325,15 @@ class _Rows:
         """Write the file, and remove what led to it."""
         texts = [os.fsencode(name) for name in names]
         first, _ = self.known[keys[0]]
-        parts: dict[str, tuple[str, tuple[int, ...], Iterator[bytes]]] = {
-            "embeddings": ("F32", (len(keys), first.shape[1]), self._embeddings(keys)),
-            "ends": ("I64", (len(keys),), iter([np.cumsum([len(text) for text in texts], dtype="<i8").tobytes()])),
-            "keys": ("U8", (len(keys), KEY), iter([b"".join(keys)])),
-            "names": ("U8", (sum(map(len, texts)),), iter(texts)),
+        parts: dict[str, tuple[tuple[int, ...], Iterator[bytes]]] = {
+            "embeddings": ((len(keys), first.shape[1]), self._embeddings(keys)),
+            "ends": ((len(keys),), iter([np.cumsum([len(text) for text in texts], dtype="<i8").tobytes()])),
+            "keys": ((len(keys), KEY), iter([b"".join(keys)])),
+            "names": ((sum(map(len, texts)),), iter(texts)),
         }
         with written_whole(self.target) as path, path.open("wb") as out:
             out.write(_header(parts, self.facts))
-            for _, _, pieces in parts.values():
+            for _, pieces in parts.values():
                 out.writelines(pieces)
         self.part.unlink(missing_ok=True)
 
@@ -346,9 +347,9 @@ def _header(parts: dict[str, Any], facts: dict[str, str]) -> bytes:
     """What stands before the numbers of a safetensors file."""
     head: dict[str, Any] = {"__metadata__": {"xaicl": "gallery", **facts}}
     end = 0
-    for name, (kind, shape, _) in parts.items():
-        start, end = end, end + TYPES[kind].itemsize * int(np.prod(shape))
-        head[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    for name, (shape, _) in parts.items():
+        start, end = end, end + TYPES[PARTS[name]].itemsize * int(np.prod(shape))
+        head[name] = {"dtype": PARTS[name], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(head).encode()
     text += b" " * (-len(text) % 8)  # numbers begin at a multiple of eight
     return struct.pack("<Q", len(text)) + text
@@ -363,11 +364,26 @@ def _mapped(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             (length,) = struct.unpack("<Q", file.read(8))
             head = json.loads(file.read(min(length, 10_000_000)))
         facts = head.pop("__metadata__")
-        if facts["xaicl"] != "gallery":
+        held = {name: _part(path, 8 + length, name, head[name]) for name in PARTS}
+        if facts["xaicl"] != "gallery" or not _is_whole(held, facts):
             raise ValueError
-        return {
-            name: np.memmap(path, TYPES[one["dtype"]], "r", 8 + length + one["data_offsets"][0], tuple(one["shape"]))
-            for name, one in head.items()
-        }, facts
-    except (OSError, ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
+        return held, facts
+    except (OSError, ValueError, KeyError, TypeError, struct.error, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"expected a gallery's file, as embed_gallery writes, got {path.name!r}, which is not one or not whole") from error
+
+
+def _part(path: Path, begin: int, name: str, told: dict[str, Any]) -> np.ndarray:
+    """A tensor where it lies."""
+    start, end = told["data_offsets"]
+    part = np.memmap(path, TYPES[PARTS[name]], "r", begin + start, tuple(told["shape"]))
+    if told["dtype"] != PARTS[name] or part.nbytes != end - start:
+        raise ValueError
+    return part
+
+
+def _is_whole(held: dict[str, np.ndarray], facts: dict[str, Any]) -> bool:
+    """Whether there is a row, a key and a name for each image, and all that a gallery says of itself."""
+    z, ends, names = held["embeddings"], held["ends"], held["names"]
+    shaped = z.ndim == 2 and len(z) > 0 and ends.shape == z.shape[:1] and held["keys"].shape == (len(z), KEY) and names.ndim == 1
+    named = shaped and ends[0] > 0 and bool((ends[1:] > ends[:-1]).all()) and ends[-1] == len(names)
+    return named and all(isinstance(facts[fact], str) for fact in ("model", "fit", "folder"))
