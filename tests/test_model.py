@@ -327,14 +327,26 @@ class Dynamic(nn.Module):
 
 WRONG_SIZES = [
     *(None, True, 224.0, "224", -3, math.nan, (), (224, 192), (224, "224"), (3, 224, 192), (1, 3, 224, 224)),
-    *({}, {"longest_edge": 224}, {"height": 224}, {"height": 224, "width": 192}, {"shortest_edge": "224"}),
+    *({}, {"longest_edge": 224}, {"shortest_edge": None}, {"height": 224}, {"height": 224, "width": 192}, {"shortest_edge": "224"}),
 ]
 WRONG_STATISTICS = [None, "0.5", True, math.nan, (0.5, math.nan, 0.5), (0.5, math.inf, 0.5), (0.5, None, 0.5), (), {"r": 0.5}]
 
 
-@pytest.mark.parametrize(
-    "size", [np.int64(24), (24, 24), [24, 24], (3, 24, 24), torch.Size([24, 24]), {"height": 24, "width": 24}, {"shortest_edge": 24}]
-)
+class Sides:
+    """As transformers' SizeDict: no mapping, all of whose keys are there."""
+
+    def __init__(self, **sides: int) -> None:
+        self.sides = sides
+
+    def get(self, key: str, default: object = None) -> object:
+        return self.sides.get(key, default)
+
+
+SIZES = [np.int64(24), (24, 24), [24, 24], (3, 24, 24), torch.Size([24, 24]), {"height": 24, "width": 24}, {"shortest_edge": 24}]
+SIZES += [{"shortest_edge": None, "height": 24, "width": 24}, {"shortest_edge": 24, "height": None}]
+
+
+@pytest.mark.parametrize("size", [*SIZES, Sides(height=24, width=24), Sides(shortest_edge=24)])
 def test_sizes_as_processors_have_them(size) -> None:
     model = PairModel(small_features(), size=size)
     assert model.size == 24

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,14 @@ from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.layers import copied, unwrapped
 from xaicl_lib.notes import note
 
-Size = int | Sequence[int] | Mapping[str, int]  # of square images: the side, or as processors have it
+
+class _Sides(Protocol):
+    """A mapping, or what is none and has its `get`, as transformers' SizeDict."""
+
+    def get(self, key: str, /) -> int | None: ...
+
+
+Size = int | Sequence[int] | _Sides  # of square images: the side, or as processors have it
 Output = str | int | Callable[[Any], Tensor]  # which of several outputs: its name, its place, or a function of all
 
 INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # filters, each at its number in Pillow
@@ -26,7 +33,9 @@ def side_of(size: Any) -> int:
     Raises:
         InputError: none of these forms, not square, or under one pixel.
     """
-    given: Any = size.get("shortest_edge", [size.get("height"), size.get("width")]) if isinstance(size, Mapping) else size
+    given: Any = size
+    if hasattr(size, "get"):  # keys may be there that say None
+        given = [size.get("height"), size.get("width")] if (edge := size.get("shortest_edge")) is None else edge
     sides = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     sides = [plain(side) for side in (sides[1:] if len(sides) == 3 else sides)]  # of (channels, height, width)
     if not (1 <= len(sides) <= 2 and all(is_a(side, int) and side > 0 and side == sides[0] for side in sides)):

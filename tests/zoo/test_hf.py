@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import assert_close
-from xaicl_lib import InputError, load_model
+from xaicl_lib import InputError, PairModel, load_model
 from xaicl_lib.cli import main
 from xaicl_lib.zoo import model_card
 
@@ -103,6 +103,13 @@ def test_filters_of_processors(processor, name, tmp_path) -> None:
 )
 def test_sizes_of_processors(processor, size, tmp_path) -> None:
     assert load_model("hf/owner/name", "cpu", file=saved(dinov2(), tmp_path, **processor)).size == size
+
+
+@pytest.mark.parametrize("name", ["CLIPImageProcessor", "ViTImageProcessor"])
+def test_sizes_and_filters_of_processors_as_they_are(name) -> None:
+    processor = getattr(transformers, name)()
+    facts = {"mean": processor.image_mean, "std": processor.image_std, "interpolation": processor.resample}
+    assert PairModel(torch.nn.Conv2d(3, 4, 5), size=processor.size, **facts).size == 224
 
 
 def test_processors_that_do_not_do(tmp_path) -> None:
