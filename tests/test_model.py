@@ -16,11 +16,12 @@ from PIL import Image
 from torch import nn
 
 from tests.conftest import STATS, assert_close, build, random_pair, small_features, small_head
-from xaicl_lib import InputError, PairModel, explain, load_model
+from xaicl_lib import InputError, PairModel, explain, load_model, measure
 from xaicl_lib.evaluation.fingerprint import digest
 from xaicl_lib.images import open_photo
 from xaicl_lib.layers import cut, fold_batch_norms
-from xaicl_lib.model import resolve_device
+from xaicl_lib.model import embed_corpus, resolve_device
+from xaicl_lib.retrieval import embed_gallery
 from xaicl_lib.scores import corpus_similarity, cosine
 
 
@@ -398,6 +399,24 @@ def test_scaled_chunk() -> None:
     model = build("projected")
     assert model.chunk(96 * 96) == 12
     assert model.chunk(10**9) == 4
+
+
+@pytest.mark.parametrize("chunk", [-1, 0, 1.5, True])
+def test_chunks_of_no_images_are_refused(chunk, tmp_path) -> None:
+    model, pair = build("projected"), random_pair(2)
+    Image.effect_noise((30, 30), 90).save(tmp_path / "a.png")
+    for ask in (
+        lambda: model.encode(pair.a, chunk=chunk),
+        lambda: embed_corpus(model, str(tmp_path), chunk=chunk),
+        lambda: embed_gallery(model, tmp_path, tmp_path / "a.safetensors", chunk=chunk),
+        lambda: explain(model, pair, "grad_cam", chunk=chunk),
+        lambda: measure(model, pair, explain(model, pair, "grad_cam"), "SI", chunk=chunk),
+    ):
+        with pytest.raises(InputError, match=f"expected chunk .*, got {chunk}"):
+            ask()
+    assert torch.equal(model.encode(pair.a, chunk=np.int64(1)), model.encode(pair.a, chunk=1))
+    maps = explain(model, pair, "grad_cam")
+    assert measure(model, pair, maps, "SI", chunk=np.int64(3))["SI"].shape == (2,)
 
 
 @pytest.mark.parametrize("side", ["a", "b"])

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from xaicl_lib.annotations import is_a, plain
 from xaicl_lib.devices import sparing
 from xaicl_lib.engines import Run, Runner, known_engine
 from xaicl_lib.errors import InputError, require
@@ -280,14 +281,14 @@ class PairModel:
             chunk: images in flight; None is as many as `chunk` says. It decides memory, never the result.
 
         Raises:
-            InputError: no images, or no such side.
+            InputError: no images, no such side, or a chunk of none.
         """
         if pixels.ndim != 4 or not len(pixels):
             raise InputError(f"expected images (n, c, h, w), at least one, got {tuple(pixels.shape)}")
         if not pixels.is_floating_point():
             raise InputError(f"expected images of floats in [0, 1], got {pixels.dtype}; divide by 255 if these are bytes")
-        fast, usual = self.fast, self.chunk(pixels[0, 0].numel())
-        return sparing(lambda images: fast.encode_inputs(map(fast.normalize, pixels.split(images or usual)), side), chunk, usual)
+        fast, usual = self.fast, self.chunk(pixels[0, 0].numel(), chunk)
+        return sparing(lambda images: fast.encode_inputs(map(fast.normalize, pixels.split(images or usual)), side), None, usual)
 
     @torch.no_grad()
     def encode_inputs(self, portions: Iterable[Float[Tensor, "k c h w"]], side: str = "a", *, draft: bool = False) -> Float[Tensor, "n d"]:
@@ -338,12 +339,19 @@ class PairModel:
                 )
         return maps
 
-    def chunk(self, pixels: int) -> int:
-        """How many images of that many pixels to have in flight: enough for full speed, little enough for memory.
+    def chunk(self, pixels: int, asked: int | None = None) -> int:
+        """How many images of that many pixels to have in flight: as many as are asked for, or enough for full speed and few for memory.
 
         Measured on two cores: full speed from 12 images of 96 pixels a side or 4 of 224; from 24 of 96 on a third is lost, because
         memory of that size goes back to the system after each layer. A GPU wants some 13 megapixels.
+
+        Raises:
+            InputError: what is asked for is no whole number of at least 1.
         """
+        if asked is not None:
+            if not is_a(asked, int) or asked < 1:
+                raise InputError(f"expected chunk to be a whole number of images of at least 1, got {asked!r}")
+            return plain(asked)
         return max(4, (13_000_000 if self.device.type == "cuda" else 111_000) // pixels)
 
     def __getstate__(self) -> dict[str, object]:
@@ -383,7 +391,7 @@ def embed_corpus(model: PairModel, source: Source, *, chunk: int | None = None) 
     from xaicl_lib.images import list_images
 
     paths = list_images(source, recursive=True)
-    step = chunk or model.chunk(model.size**2)
+    step = model.chunk(model.size**2, chunk)
     portions = (paths[k : k + step] for k in range(0, len(paths), step))
     return torch.cat([model.encode(Pair.open(some, None, model).a, "b", step) for some in portions])
 

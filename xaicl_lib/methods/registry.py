@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaicl_lib.annotations import is_a, parameters, plain, require
+from xaicl_lib.annotations import parameters, plain, require
 from xaicl_lib.devices import sparing
 from xaicl_lib.errors import InputError, unknown
 from xaicl_lib.model import PairModel
@@ -114,9 +114,7 @@ class Method:
         generator = options.get("generator")
         if generator is not None and not (isinstance(generator, torch.Generator) and generator.device.type == "cpu"):
             raise InputError(f"expected generator to be a torch.Generator on the CPU, got {generator!r}")
-        chunk = options.get("chunk")
-        if chunk is not None and (not is_a(chunk, int) or chunk < 1):
-            raise InputError(f"expected chunk to be a whole number of images of at least 1, got {chunk!r}")
+        model.chunk(1, options.get("chunk"))  # which refuses what is none
 
     def _check_gradients(self, habits: Habits, sides: int) -> None:
         """Refuse a network that lets no gradient through where this method needs one."""

@@ -116,9 +116,10 @@ def _measured(
     """What one function finds; with fewer images in flight where memory does not suffice."""
     if "chunk" not in inspect.signature(function).parameters:
         return function(model, pair, explanation, columns, **given)
-    usual, generator = model.chunk(pair.a[0, 0].numel()), given.get("generator")
+    asked, generator = given.get("chunk"), given.get("generator")
+    usual = model.chunk(pair.a[0, 0].numel(), asked)
     return sparing(
-        lambda chunk: function(model, pair, explanation, columns, **{**given, "chunk": chunk}), given.get("chunk"), usual, generator
+        lambda chunk: function(model, pair, explanation, columns, **{**given, "chunk": chunk}), asked and usual, usual, generator
     )
 
 

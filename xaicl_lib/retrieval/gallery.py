@@ -151,7 +151,7 @@ def embed_gallery(
     rows = _Rows(target, facts)
     skipped: dict[str, str] = {}
     keys: list[tuple[Path, bytes]] = []
-    step = chunk or model.chunk(model.size**2)
+    step = model.chunk(model.size**2, chunk)
     for portion in _portions(paths, rows, model, fit, step):
         keys += portion.keys.items()
         skipped |= {str(path.relative_to(folder)): why for path, why in portion.unread.items()}
