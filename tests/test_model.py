@@ -5,6 +5,7 @@ import math
 import sys
 import threading
 import time
+import types
 import warnings
 
 import numpy as np
@@ -448,9 +449,12 @@ def test_the_fast_form_follows_what_is_no_buffer() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.held, self.listed, self.both = torch.ones(3, 1, 1), [1.0], (torch.ones(3, 1, 1),)
+            self.settings = types.SimpleNamespace(of={"gain": [torch.ones(3, 1, 1), 1.0]})
+            self.settings.itself = self.settings
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (x * self.held * self.listed[0] * self.both[0])[..., ::8, ::8]
+            gain, factor = self.settings.of["gain"]
+            return (x * self.held * self.listed[0] * self.both[0] * gain * factor)[..., ::8, ::8]
 
     model, pixels = PairModel(net := Holding(), size=24), random_pair(1).a.float()
 
@@ -462,6 +466,9 @@ def test_the_fast_form_follows_what_is_no_buffer() -> None:
     doubled(lambda: model.features_a.held.mul_(2))
     doubled(lambda: model.features_a.listed.__setitem__(0, 2.0))
     doubled(lambda: model.features_a.both[0].mul_(2))
+    doubled(lambda: model.features_a.settings.of["gain"].__setitem__(1, 2.0))
+    doubled(lambda: model.features_a.settings.of["gain"][0].mul_(2))
+    doubled(lambda: setattr(model.features_a.settings, "of", {"gain": [4.0, 2.0]}))
     assert net is not None
 
 
