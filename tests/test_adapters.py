@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import assert_close, random_pair
-from xaicl_lib import InputError, Pair
+from tests.conftest import assert_close, random_pair, small_features
+from xaicl_lib import InputError, Pair, PairModel
 from xaicl_lib.adapters import ScoreTarget, SideA, captum_explain, captum_forward, quantus_explain_func
 from xaicl_lib.methods import methods
 from xaicl_lib.scores import cosine, dot
@@ -69,6 +69,14 @@ def test_grad_cam_library_agrees_in_shape(projected) -> None:
 def test_grad_cam_target_wants_one_image(projected, pair) -> None:
     with pytest.raises(InputError, match="one target per pair"):
         ScoreTarget(projected, pair.b)
+
+
+def test_a_target_of_embeddings_with_more_axes_is_one_number(pair) -> None:
+    model = PairModel(small_features(), nn.AdaptiveAvgPool2d(1), size=24)  # (n, d, 1, 1)
+    z_a = nn.Sequential(model.features_a, model.head_a)(model.normalize(pair.a[:1]))[0]
+    made = ScoreTarget(model, pair.b[:1])(z_a)
+    assert made.shape == ()
+    assert_close(made, torch.cosine_similarity(model.encode(pair.a[:1]), model.encode(pair.b[:1]))[0])
 
 
 def test_quantus_gets_our_maps(projected, pair) -> None:

@@ -119,7 +119,7 @@ class ScoreTarget:
             self.z_b = model.embed_b(model.normalize(b))
 
     def __call__(self, z_a: Float[Tensor, " d"]) -> Float[Tensor, ""]:
-        return self.score(z_a.unsqueeze(0), self.z_b.to(z_a))[0]
+        return self.score(rows(z_a.unsqueeze(0), 1), self.z_b.to(z_a))[0]
 
 
 class Evidence(nn.Module):
