@@ -9,6 +9,7 @@ import torch
 from tests.conftest import assert_close
 from xaicl_lib import InputError, PairModel, load_model
 from xaicl_lib.cli import main
+from xaicl_lib.tokens import grid_of
 from xaicl_lib.zoo import model_card
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra: hf)")
@@ -67,6 +68,32 @@ def test_embeddings_are_the_models_own(make, tmp_path) -> None:
     assert_close(model.embed_a(x), want, rtol=0, atol=1e-4 * float(want.abs().max()))
     assert model.size == 32
     assert_close(model.normalize(torch.zeros(1, 3, 1, 1)).flatten(), -torch.tensor([0.5 / 0.2, 0.4 / 0.3, 0.3 / 0.4]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [dinov2, clip], ids=lambda m: m.__name__)
+def test_patches_lie_where_they_are_on_images_that_are_no_squares(make, tmp_path) -> None:
+    """Of another patch its own cell changes most."""
+    model = load_model("hf/owner/name", "cpu", file=saved(make(), tmp_path))
+    for h, w in ((32, 31), (31, 32), (24, 23), (32, 23), (32, 40), (64, 63)):
+        x, (i, j) = torch.rand(1, 3, h, w), (h // 8, w // 8)
+        other = x.clone()
+        other[..., 8 * (i - 1) : 8 * i, 8:16] = 0
+        changed = (model.features_a(other) - model.features_a(x)).abs().sum(1)[0]
+        assert changed.shape == (i, j)
+        assert divmod(int(changed.argmax()), j) == (i - 1, 1)
+    with pytest.raises(InputError, match="images of a size that the network takes"):
+        model.features_a(torch.rand(1, 3, 5, 32))
+
+
+def test_grids_are_those_of_squares_side_by_side_or_refused() -> None:
+    for patch in (8, 14, 16):
+        for h in range(patch, 10 * patch, 3):
+            for w in range(patch, 10 * patch, 5):
+                assert grid_of((h // patch) * (w // patch), torch.empty(1, 3, h, w)) == (h // patch, w // patch)
+    assert grid_of(27 * 19, torch.empty(1, 3, 224, 160)) == (27, 19)  # of 16 pixels, one begins each 8
+    assert grid_of(12 * 13, torch.empty(1, 3, 57, 56)) is None  # they may lie either way
+    assert grid_of(7, torch.empty(1, 3, 32, 32)) is None
+    assert grid_of(0, torch.empty(1, 3, 32, 32)) is None
 
 
 def test_models_of_many_channels_from_the_command_line(tmp_path, capsys) -> None:

@@ -161,9 +161,22 @@ def weights_of(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> Float
 
 
 def grid_of(count: int, x: Tensor) -> tuple[int, int] | None:
-    """Rows and columns of that many patches of images of this shape; None if they fill none."""
-    i = max(1, round((count * x.shape[2] / x.shape[3]) ** 0.5))
-    return (i, count // i) if count and count % i == 0 else None
+    """Rows and columns of that many patches of images of this shape; None if they fill none, or may as well lie otherwise.
+
+    Squares side by side fill one grid alone, whatever their side: as it grows rows and columns get fewer. Of patches that overlap, or reach
+    beyond the image, it is the grid of the image's own proportions.
+    """
+    if count < 1:
+        return None
+    h, w = x.shape[2:]
+    side = max(1, math.isqrt(h * w // count))
+    while side > 1 and (h // side) * (w // side) < count:
+        side -= 1
+    if (h // side) * (w // side) == count:
+        return h // side, w // side
+    rows = (count * h / w) ** 0.5
+    near = [i for i in {math.floor(rows), math.ceil(rows)} if i and count % i == 0]
+    return (near[0], count // near[0]) if near == [round(rows)] else None
 
 
 class _TokenMap(nn.Module):
@@ -228,7 +241,7 @@ class PatchShares(nn.Module):
         for prefix in (self.layout.prefix, 0):  # an attention pool may leave them out
             if grid := grid_of(count - prefix, x):
                 return grid, prefix
-        raise InputError(f"expected tokens of a grid of patches, got {count} for images of {tuple(x.shape[2:])} pixels")
+        raise InputError(f"expected patches that fill one grid, got {count - self.layout.prefix} for images of {tuple(x.shape[2:])} pixels")
 
     def _reach(self, x: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         with _said(x):
