@@ -1,8 +1,10 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import os
+import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,3 +46,34 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise InputError(f"expected an output file that can be written, got {str(path)!r}: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_whole(folder: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `folder` at the end and is gone after any error; until then the old one stands.
+
+    Args:
+        ours: whether we made a folder that holds something before; no other is replaced.
+
+    Raises:
+        InputError: a file, a folder that holds something else, a full disk, or whatever else keeps a folder from being written.
+    """
+    folder = folder.absolute()
+    try:
+        if folder.exists() and any(folder.iterdir()) and not ours(folder):
+            raise InputError(f"expected an empty folder or one made before, got {str(folder)!r}, which holds something else")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".xaicl-", ignore_cleanup_errors=True) as scratch:
+            fresh, old = Path(scratch) / "new", Path(scratch) / "old"
+            fresh.mkdir()
+            yield fresh
+            try:
+                if folder.exists():
+                    os.replace(folder, old)
+                os.replace(fresh, folder)
+            finally:
+                if old.exists() and not folder.exists():
+                    os.replace(old, folder)
+    except OSError as error:
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror or error  # of many that were not copied the first
+        raise InputError(f"expected a folder that can be written, got {str(folder)!r}: {why}") from error

@@ -9,6 +9,7 @@ import yaml
 
 from tests.publishing.test_run import KERNEL, write_notebook
 from xaicl_lib.errors import InputError
+from xaicl_lib.publishing import build
 from xaicl_lib.publishing.book import (
     NotebookError,
     _page_outputs,
@@ -18,7 +19,7 @@ from xaicl_lib.publishing.book import (
     check_pages,
     repository_address,
 )
-from xaicl_lib.publishing.build import serve
+from xaicl_lib.publishing.build import serve, write_element
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.views.render import BookFigure
 
@@ -149,3 +150,20 @@ def test_pages_show_figures_of_cells_that_are_there() -> None:
 def test_serving_without_a_book_says_how_to_make_one(tmp_path):
     with pytest.raises(InputError, match="make book"):
         serve(0, out=tmp_path)
+
+
+def test_a_live_pair_that_was_stopped_is_written_the_next_time(tmp_path, monkeypatch):
+    def place(folder, *_):
+        (folder / "page").mkdir(parents=True)
+        if stopped.pop():
+            raise KeyboardInterrupt
+        (folder / "page" / "pair.js").write_text("")
+
+    monkeypatch.setattr(build, "_place_lab", place)
+    stopped = [False, True, False, True]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            write_element(tmp_path / "element", out=tmp_path / "out")
+        write_element(tmp_path / "element", out=tmp_path / "out")
+        assert (tmp_path / "element" / "page" / "pair.js").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["element"]

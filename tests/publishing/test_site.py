@@ -1,6 +1,8 @@
 """Folders to give away, and what stands at the foot of every page."""
 
+import errno
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -58,6 +60,77 @@ def test_a_site_is_made_and_made_again_but_never_over_something_else(book, tmp_p
     with pytest.raises(InputError, match="make book"):
         make_site(tmp_path / "nothing", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"index.html": "<h1>mine</h1>", "thesis.txt": "all of it"},
+        {"index.html": "", ".nojekyll": "", "version.json": '{"app_name": "mine"}', "thesis.txt": "all of it"},
+        {"serve.py": "mine", "thesis.txt": "all of it"},
+        {"versions.json": '[{"version": "1.0"}]', "thesis.txt": "all of it"},
+        {"versions.json": "7", "v1/index.html": "mine"},
+        {"versions.json": '["v1"]', "v1/index.html": "mine"},
+    ],
+)
+def test_a_site_of_somebody_else_stays(book, tmp_path, own):
+    folder = tmp_path / "own"
+    for name, text in own.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for make in (make_site, lambda *given: make_version(*given, "v1"), lambda *given: make_classroom(tmp_path, *given, wheels=False)):
+        with pytest.raises(InputError, match="holds something else"):
+            make(book, folder)
+    assert {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()} == own
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["html", "own"]
+
+
+def test_versions_stay_where_a_site_without_is_asked_for(book, tmp_path):
+    make_version(book, tmp_path / "site", "v1")
+    with pytest.raises(InputError, match="holds something else"):
+        make_site(book, tmp_path / "site")
+    assert (tmp_path / "site" / "v1" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("place", [".", "..", "site", "_static/site"])
+def test_a_book_is_not_copied_over_or_into_itself(book, tmp_path, place):
+    before = sorted(tmp_path.rglob("*"))
+    for make in (make_site, lambda *given: make_version(*given, "v1"), lambda *given: make_classroom(tmp_path, *given, wheels=False)):
+        with pytest.raises(InputError, match="expected a folder apart from the book's"):
+            make(book, book / place)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_stopped_is_made_the_next_time_and_the_old_one_stands_until_then(book, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    def make(kind):
+        if kind == "site":
+            return make_site(book, tmp_path / kind) / "index.html"
+        if kind == "versions":
+            return make_version(book, tmp_path / kind, "v1") / "index.html"
+        return make_classroom(tmp_path, book, tmp_path / kind, wheels=False) / "site" / "index.html"
+
+    for kind in ("site", "versions", "classroom") * 2:  # the first one, and one over an older
+        with monkeypatch.context() as patch:
+            patch.setattr("xaicl_lib.publishing.site._offer", stop)
+            there = sorted(tmp_path.rglob("*.html"))
+            with pytest.raises(KeyboardInterrupt):
+                make(kind)
+            assert sorted(tmp_path.rglob("*.html")) == there
+        assert make(kind).read_text() == "index.html"
+    assert not list(tmp_path.rglob(".xaicl-*"))
+
+
+def test_a_full_disk_is_one_line_and_no_half_site(book, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(InputError, match=r"expected a folder that can be written, got '.*site': \[Errno 28\] No space left on device$"):
+        make_site(book, tmp_path / "site")
+    assert [path.name for path in tmp_path.iterdir()] == ["html"]
 
 
 def test_a_site_offers_the_book_as_files_that_were_made_of_it(book, tmp_path, capsys):

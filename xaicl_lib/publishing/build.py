@@ -14,13 +14,13 @@ from typing import Any
 
 from xaicl_lib.errors import InputError, NotebookError, require
 from xaicl_lib.evaluation.sources import code_digest
+from xaicl_lib.files import folder_whole
 from xaicl_lib.publishing.assets import place_assets, place_onnxruntime
 from xaicl_lib.publishing.book import check_pages, repository_address, stage
 from xaicl_lib.publishing.editions import EDITIONS
 from xaicl_lib.publishing.links import check_site
 from xaicl_lib.publishing.pool import CEILING, Job, chosen_jobs, guarded, side_by_side, surroundings
 from xaicl_lib.publishing.run import ROOT, run_notebooks
-from xaicl_lib.publishing.site import make_room
 
 
 def build_book(
@@ -125,9 +125,8 @@ def write_element(
 
     _require_checkout()
     require("model of the lab", MODELS, *models)
-    made = Path(folder)
-    make_room(made, "page/pair.js")
-    _place_lab(made, Path(out).resolve() / "lab", jobs, list(dict.fromkeys(models)))
+    with folder_whole(Path(folder), lambda made: (made / "page" / "pair.js").is_file()) as fresh:
+        _place_lab(fresh, Path(out).resolve() / "lab", jobs, list(dict.fromkeys(models)))
 
 
 def _place_lab(static: Path, cache: Path, jobs: int | None, names: Sequence[str] | None = None) -> None:

@@ -12,9 +12,12 @@ from pathlib import Path
 import nbformat
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.files import folder_whole, written_whole
 from xaicl_lib.publishing.editions import edit_notebook
 from xaicl_lib.publishing.whole import FIRST, OF, digest
 
+SIGN = '{"built": "xaicl '  # how `version.json` begins, by which a site of ours is known; other sites have an index, too
+VERSION = re.compile(r"v?\d+(\.\d+)*")
 OFFER = '<p class="xaicl-editions" hidden></p>'  # on the first page, until the files are there
 BESIDE = ("jupyterlab>=4.2",)  # what a student needs beside the package to open a notebook
 START = '''"""Shows the book on this computer, for the browsers of this room: python serve.py [PORT]. Needs nothing but Python."""
@@ -61,15 +64,20 @@ def make_site(book: Path, folder: Path, editions: Path | None = None) -> Path:
     The site's first page offers the PDF and the ePub in the folder `editions`, if they are of its pages.
 
     Raises:
-        InputError: no book, or a folder that holds something else.
+        InputError: no book, a folder of which it is a part or the other way round, or one that holds something else.
     """
-    _require_book(book)
-    make_room(folder, "index.html")
-    shutil.copytree(book, folder, ignore=shutil.ignore_patterns(".buildinfo", ".doctrees"), dirs_exist_ok=True)
-    (folder / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
-    (folder / "version.json").write_text(json.dumps({"built": stamp()}) + "\n")
-    _offer(book, folder, editions)
+    _require_book(book, folder)
+    with folder_whole(folder, _is_site) as fresh:
+        shutil.copytree(book, fresh, ignore=shutil.ignore_patterns(".buildinfo", ".doctrees"), dirs_exist_ok=True)
+        (fresh / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
+        (fresh / "version.json").write_text(json.dumps({"built": stamp()}) + "\n")
+        _offer(book, fresh, editions)
     return folder
+
+
+def _is_site(folder: Path) -> bool:
+    sign = folder / "version.json"
+    return sign.is_file() and sign.read_text(encoding="utf-8", errors="replace").startswith(SIGN)
 
 
 def _offer(book: Path, site: Path, editions: Path | None) -> None:
@@ -96,23 +104,37 @@ def make_version(book: Path, folder: Path, version: str, editions: Path | None =
     `editions` are as for `make_site`.
 
     Raises:
-        InputError: no book, no version, or a folder that holds something else.
+        InputError: no version, or as for `make_site`.
     """
-    if not re.fullmatch(r"v?\d+(\.\d+)*", version):
+    if not VERSION.fullmatch(version):
         raise InputError(f"expected a version such as v0.2, got {version!r}")
-    listed = folder / "versions.json"
-    if folder.exists() and any(folder.iterdir()) and not listed.is_file():
-        raise InputError(f"expected an empty folder or a site with versions, got {str(folder)!r}, which holds something else")
-    make_site(book, folder / version, editions)
-    for page in (folder / version).rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace("<html ", f'<html data-xaicl-version="{version}" ', 1), encoding="utf-8")
-    known = {*json.loads(listed.read_text()), version} if listed.is_file() else {version}
-    versions = sorted(known, key=lambda one: [int(part) for part in re.findall(r"\d+", one)], reverse=True)
-    listed.write_text(json.dumps(versions) + "\n")
+    _require_book(book, folder)
+    known = _listed(folder)
+    if known is None:
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"expected an empty folder or a site with versions, got {str(folder)!r}, which holds something else")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "versions.json").write_text("[]\n")  # what such a site is known by comes first: one that was stopped goes on
+    with folder_whole(folder / version, _is_site) as fresh:
+        make_site(book, fresh, editions)
+        for page in fresh.rglob("*.html"):
+            text = page.read_text(encoding="utf-8")
+            page.write_text(text.replace("<html ", f'<html data-xaicl-version="{version}" ', 1), encoding="utf-8")
+    versions = sorted({*(known or ()), version}, key=lambda one: [int(part) for part in re.findall(r"\d+", one)], reverse=True)
+    with written_whole(folder / "versions.json") as part:
+        part.write_text(json.dumps(versions) + "\n")
     (folder / "index.html").write_text(f'<meta http-equiv="Refresh" content="0; url={versions[0]}/index.html" />\n')
     (folder / ".nojekyll").touch()
     return folder / version
+
+
+def _listed(folder: Path) -> list[str] | None:
+    """The versions that a site says it holds; None of what is no such site."""
+    try:
+        found = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
+        return list(found) if all(VERSION.fullmatch(one) for one in found) else None
+    except (OSError, ValueError, TypeError):  # none there, or another program's
+        return None
 
 
 def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True) -> Path:
@@ -121,23 +143,23 @@ def make_classroom(root: Path, book: Path, folder: Path, *, wheels: bool = True)
     Wheels are those of this platform and version of Python: some hundred megabytes, with CUDA gigabytes.
 
     Raises:
-        InputError: no book, a folder that holds something else, or wheels that could not be had.
+        InputError: wheels that could not be had, or as for `make_site`.
     """
     from xaicl_lib import __version__
 
-    _require_book(book)
-    make_room(folder, "serve.py")
-    make_site(book, folder / "site")
-    (folder / "serve.py").write_text(START)
-    if (root / "results").is_dir():
-        shutil.copytree(root / "results", folder / "results")
-    (folder / "notebooks").mkdir()
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        nbformat.write(edit_notebook(nbformat.read(path, as_version=4), "student"), folder / "notebooks" / path.name)
-    facts = {"platform": sys.platform, "python": f"{sys.version_info.major}.{sys.version_info.minor}", "version": __version__}
-    (folder / "README.md").write_text(README.format(**facts, date=time.strftime("%Y-%m-%d")))
-    if wheels:
-        _fetch_wheels(root, folder / "wheels")
+    _require_book(book, folder)
+    with folder_whole(folder, lambda made: (made / "serve.py").is_file() and _is_site(made / "site")) as fresh:
+        make_site(book, fresh / "site")
+        (fresh / "serve.py").write_text(START)
+        if (root / "results").is_dir():
+            shutil.copytree(root / "results", fresh / "results")
+        (fresh / "notebooks").mkdir()
+        for path in sorted((root / "notebooks").glob("*.ipynb")):
+            nbformat.write(edit_notebook(nbformat.read(path, as_version=4), "student"), fresh / "notebooks" / path.name)
+        facts = {"platform": sys.platform, "python": f"{sys.version_info.major}.{sys.version_info.minor}", "version": __version__}
+        (fresh / "README.md").write_text(README.format(**facts, date=time.strftime("%Y-%m-%d")))
+        if wheels:
+            _fetch_wheels(root, fresh / "wheels")
     return folder
 
 
@@ -149,18 +171,10 @@ def _fetch_wheels(root: Path, folder: Path, extra: str = "[views]", beside: tupl
         raise InputError(f"the wheels could not be had: {' '.join(done.stderr.split())[-300:]}")
 
 
-def _require_book(book: Path) -> None:
+def _require_book(book: Path, folder: Path) -> None:
+    """A book is there, and neither it nor the folder that it is copied to lies in the other."""
     if not (book / "index.html").is_file():
         raise InputError(f"expected a book in {book}, found none; `make book` builds it")
-
-
-def make_room(folder: Path, sign: str) -> None:
-    """An empty folder; only one that we made before, known by a file in it, is emptied.
-
-    Raises:
-        InputError: it holds something else.
-    """
-    if folder.exists() and any(folder.iterdir()) and not (folder / sign).is_file():
-        raise InputError(f"expected an empty folder or one made before, got {str(folder)!r}, which holds something else")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    here, there = book.resolve(), folder.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        raise InputError(f"expected a folder apart from the book's, {str(book)!r}, got {str(folder)!r}")

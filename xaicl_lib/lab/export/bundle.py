@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from xaicl_lib.errors import InputError
+from xaicl_lib.files import folder_whole
 from xaicl_lib.lab.export.graphs import WEIGHTS_FILE
 from xaicl_lib.lab.export.weights import Weight
 
@@ -73,23 +73,9 @@ def write(folder: Path, card: dict[str, Any], files: Mapping[str, bytes]) -> Non
         InputError: a place that may not be written to, or a disk that is full; what was there stays.
     """
     check_place(folder)
-    folder = folder.absolute()
-    try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".xaicl-") as scratch:
-            fresh, old = Path(scratch) / "new", Path(scratch) / "old"
-            fresh.mkdir()
-            for name, data in {**files, CARD: _dump(card)}.items():
-                (fresh / name).write_bytes(data)
-            if folder.exists():
-                os.replace(folder, old)
-            try:
-                os.replace(fresh, folder)
-            except OSError:
-                if old.exists():
-                    os.replace(old, folder)
-                raise
-    except OSError as error:
-        raise InputError(f"expected a folder that can be written, got {str(folder)!r}: {error.strerror or error}") from error
+    with folder_whole(folder, _is_bundle) as fresh:
+        for name, data in {**files, CARD: _dump(card)}.items():
+            (fresh / name).write_bytes(data)
 
 
 def _dump(card: dict[str, Any]) -> bytes:
