@@ -1,7 +1,9 @@
 """Files of every kind become the same upright RGB, or one line that says why not."""
 
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -244,7 +246,23 @@ def test_an_interrupted_download_is_said_and_done_again(tmp_path, monkeypatch) -
         imagenette("val", 16)
     assert len(imagenette("val", 16)[0]) == 1
     assert len(imagenette("train", 16)[0]) == 1  # no third download, which would raise
-    assert [path.name for path in tmp_path.iterdir()] == ["imagenette2-160"]
+    assert {path.name for path in tmp_path.iterdir()} - {"imagenette2-160.lock"} == {"imagenette2-160"}
+
+
+def test_one_downloads_and_the_others_wait(tmp_path, monkeypatch) -> None:
+    whole, asked = Download(0), []
+
+    def download(root, **options) -> None:
+        asked.append(root)
+        time.sleep(0.5)  # for another to come in between
+        whole(root, **options)
+
+    monkeypatch.setenv("XAICL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("XAICL_IMAGENETTE", raising=False)
+    monkeypatch.setattr("torchvision.datasets.Imagenette", download)
+    with ThreadPoolExecutor(2) as pool:
+        assert [len(one[0]) for one in pool.map(lambda split: imagenette(split, 16), ("train", "val"))] == [1, 1]
+    assert len(asked) == 1
 
 
 def test_an_empty_variable_names_no_folder(tmp_path, monkeypatch) -> None:

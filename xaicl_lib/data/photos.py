@@ -165,18 +165,21 @@ def _download_imagenette() -> Path:
     """Imagenette in the user's cache, put there whole or not at all."""
     from torchvision.datasets import Imagenette
 
-    from xaicl_lib.data.fetch import cache_folder
+    from xaicl_lib.data.fetch import cache_folder, locked
 
     cache = cache_folder()
     whole, part = cache / "imagenette2-160", cache / "imagenette.part"
     if not whole.is_dir():
         try:
-            shutil.rmtree(part / whole.name, ignore_errors=True)  # half unpacked; a half archive torchvision finds by its checksum
-            Imagenette(str(part), split="train", size="160px", download=True)
-            os.replace(part / whole.name, whole)
+            cache.mkdir(parents=True, exist_ok=True)
+            with locked(whole):
+                if not whole.is_dir():  # else another process was faster
+                    shutil.rmtree(part / whole.name, ignore_errors=True)  # half unpacked; a half archive torchvision finds by its checksum
+                    Imagenette(str(part), split="train", size="160px", download=True)
+                    os.replace(part / whole.name, whole)
+                shutil.rmtree(part, ignore_errors=True)
         except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
             raise InputError(
                 f"expected Imagenette, which could not be downloaded ({error}); try again, or name its folder by --data or XAICL_IMAGENETTE"
             ) from error
-        shutil.rmtree(part, ignore_errors=True)
     return whole
