@@ -19,7 +19,7 @@ from xaicl_lib.publishing.book import (
     check_pages,
     repository_address,
 )
-from xaicl_lib.publishing.build import serve, write_element
+from xaicl_lib.publishing.build import build_book, serve, write_element
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.views.render import BookFigure
 
@@ -167,3 +167,20 @@ def test_a_live_pair_that_was_stopped_is_written_the_next_time(tmp_path, monkeyp
         write_element(tmp_path / "element", out=tmp_path / "out")
         assert (tmp_path / "element" / "page" / "pair.js").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["element"]
+
+
+@pytest.mark.parametrize("name", ["src", "work", "work-translations", "student"])
+def test_a_book_is_not_built_over_something_else(tmp_path, monkeypatch, name):
+    def run(**_):
+        raise NotebookError("executed")
+
+    monkeypatch.setattr(build, "run_notebooks", run)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("all of it")
+    with pytest.raises(InputError, match=f"without '{name}', which would be replaced"):
+        build_book(tmp_path, edition="student")
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [name, f"{name}/thesis.txt"]
+    (tmp_path / "notebooks" / "quick").mkdir(parents=True)
+    (tmp_path / "notebooks" / "quick" / "manifest.json").write_text("{}")  # as a build leaves it
+    with pytest.raises(NotebookError, match="executed"):
+        build_book(tmp_path, edition="student")

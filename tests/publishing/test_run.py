@@ -141,6 +141,16 @@ def test_a_folder_that_cannot_be_is_refused_in_one_line(tmp_path, blocked):
         run_notebooks(out=tmp_path / blocked, source=source)
 
 
+def test_clean_notebooks_are_not_written_over(tmp_path, monkeypatch):
+    source = write_notebook(tmp_path / "notebooks", "01_a", "x = 1")
+    before = (source / "01_a.ipynb").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for out in (source, "notebooks", "notebooks/../notebooks"):
+        with pytest.raises(InputError, match="other than that of the clean ones, got "):
+            run_notebooks(out=out, source=source)
+    assert [path.read_bytes() for path in source.iterdir()] == [before]
+
+
 @pytest.mark.parametrize(("value", "kept"), [(np.int64(3), 3), (float("inf"), float("inf")), (Path("a"), "a"), ((1, 2), [1, 2])])
 def test_parameters_become_what_json_knows(value, kept):
     assert _plain("x", value) == kept

@@ -41,13 +41,15 @@ def build_book(
 
     Raises:
         NotebookError: notebooks failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
-        InputError: not in a checkout, unknown profile, or assets that cannot be had.
+        InputError: not in a checkout, unknown profile, a folder with other things in the book's place, or assets that cannot be had.
     """
     from xaicl_lib.publishing.translations import add_translations  # Babel comes with Sphinx
 
     _require_checkout()
     require("edition", EDITIONS, edition)
     base = Path(out).resolve()
+    final = base / ("html" if edition == "reader" else edition)
+    _require_own(base, "src", "work", "work-translations", final.name)
     executed = run_notebooks(profile=profile, out=base / "notebooks" / profile, jobs=jobs, timeout=timeout)
     source = base / "src"
     staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
@@ -57,12 +59,18 @@ def build_book(
     check_pages(staged, html / "notebooks")
     add_translations(source, html, base / "work-translations")
     check_site(html)
-    final = base / ("html" if edition == "reader" else edition)
     shutil.rmtree(final, ignore_errors=True)
     os.replace(html, final)
     shutil.rmtree(base / "work", ignore_errors=True)
     print(f"The book is at {final / 'index.html'}\nTo look at it: make serve")
     return final
+
+
+def _require_own(base: Path, *names: str) -> None:
+    """Folders of these names give way only where a book was built: notebooks are executed before anything else is made."""
+    others = [name for name in names if (base / name).exists()]
+    if others and not any(base.glob("notebooks/*/manifest.json")):
+        raise InputError(f"expected a folder for the book without {others[0]!r}, which would be replaced, got {str(base)!r}")
 
 
 def _build_html(source: Path, work: Path) -> Path:

@@ -92,6 +92,8 @@ def run_notebooks(
         raise InputError(f"expected timeout to be a number of seconds above 0, got {timeout!r}")
     plans = [_plan(path, profile, parameters or {}) for path in _find(Path(source), names)]
     at_once, target = chosen_jobs(jobs), Path(out)
+    if target.resolve() == Path(source).resolve():
+        raise InputError(f"expected a folder for the executed notebooks other than that of the clean ones, got {str(out)!r}")
     with _alone_in(target):
         kept, todo = _sorted_out(plans, target)
         failures = _execute(todo, target, min(at_once, max(1, len(todo))), timeout, patience)
