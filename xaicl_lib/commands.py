@@ -109,7 +109,7 @@ def _params(pairs: list[str], of: str, reserved: Collection[str] = ()) -> dict[s
             raise InputError(f"expected NAME=VALUE of a parameter of {of} after --set, got {item!r}")
         try:
             params[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):  # the last of a key that cannot be one
             params[name] = value
     return params
 

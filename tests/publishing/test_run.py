@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from xaicl_lib.cli import program
+from xaicl_lib.cli import _parser, program
+from xaicl_lib.commands import _params
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing import run
 from xaicl_lib.publishing.book import NotebookError
@@ -90,7 +92,7 @@ def test_all_are_tried_and_all_failures_told(tmp_path, capsys):
     assert "cell 3 of 3 (\"raise KeyError('no such thing')\"): KeyError: 'no such thing'; alone: " in told["02_raises"]
     assert "cell 2 of 2 ('os._exit(1)'): the kernel died, as it does when memory runs out" in told["03_dies"]
     assert "cell 2 of 3 ('sys.exit(0)'): the notebook ended itself, and what comes after this cell did not run; alone" in told["05_ends"]
-    assert re.search(r"cell 2 of 2 .*: stood still: used no processor time for \d+ s; alone: .* run 04_waits$", told["04_waits"])
+    assert re.search(r"cell 2 of 2 .*: stood still: used no processor time for \d+ s; alone: .* run 04_waits --out \S+$", told["04_waits"])
     assert text_of(out / "01_good.ipynb") == "1\n"
     assert (out / "02_raises.ipynb").read_text() == "the last good one"
     assert sorted(item.name for item in out.iterdir()) == [".lock", "01_good.ipynb", "02_raises.ipynb", "manifest.json"]
@@ -98,6 +100,20 @@ def test_all_are_tried_and_all_failures_told(tmp_path, capsys):
     assert re.search(r"[45] jobs share", said) or _cores() >= 4
     assert re.search(r"02_raises +- +- +failed", said)
     assert re.search(r"01_good +\d+ +\d+ +executed", said)
+
+
+def test_what_is_told_to_run_alone_is_what_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = {"level": "abc", "three": "3", "count": 3, "names": ["a b"], "odd": "{[]: 1}", "at": Path("there")}
+    for profile, out in (("quick", "_build/notebooks/quick"), ("quick", "my runs"), ("full", "_build/notebooks/full")):
+        words = shlex.split(run._options(profile, Path(out), asked))
+        arguments = _parser().parse_args(["run", *words])
+        assert (arguments.profile, arguments.out or f"_build/notebooks/{arguments.profile}") == (profile, out)
+        assert _params(arguments.set, "the notebooks") == {**asked, "at": "there"}
+    assert run._options("quick", Path("_build/notebooks/quick"), {"level": "abc"}) == " --set level=abc"
+    source = write_notebook(tmp_path / "notebooks", "01_a", "level = 'x'", "raise KeyError(level)")
+    with pytest.raises(NotebookError, match=r"KeyError: 'abc'; alone: .* -m xaicl_lib run 01_a --out out --set level=abc$"):
+        run_notebooks(out="out", source=source, parameters={"level": "abc"})
 
 
 def test_there_is_a_ceiling_and_the_environment_is_the_users(tmp_path, monkeypatch):

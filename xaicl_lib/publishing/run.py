@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -99,7 +100,8 @@ def run_notebooks(
         failures = _execute(todo, target, min(at_once, max(1, len(todo))), timeout, patience)
         _print_table(plans, kept, _read_manifest(target), {failure.job.name for failure in failures})
     if failures:
-        raise _NotebooksFailed("\n".join([f"{len(failures)} of {len(plans)} notebooks failed", *map(_failure, failures)]))
+        told = (_failure(failure, _options(profile, target, parameters or {})) for failure in failures)
+        raise _NotebooksFailed("\n".join([f"{len(failures)} of {len(plans)} notebooks failed", *told]))
     return [target / plan.path.name for plan in plans]
 
 
@@ -155,7 +157,7 @@ def _parameters(path: Path) -> dict[str, Any]:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):  # the last of a key that cannot be one
         return text
 
 
@@ -271,11 +273,20 @@ def _keep(plan: _Notebook, scratch: Path, out: Path, outcome: Outcome, at_once: 
     _write_manifest(out, {**_read_manifest(out), plan.path.stem: made})
 
 
-def _failure(outcome: Outcome) -> str:
-    """One line on what went wrong, and how to see it again."""
+def _failure(outcome: Outcome, asked: str) -> str:
+    """One line on what went wrong, and how to see it again: by the command with the options that were asked for."""
     number, of, line = outcome.cell or (0, 0, "")
     where = f", cell {number} of {of} ({line[:60]!r})" if outcome.cell else ""
-    return f"{outcome.job.name}{where}: {(outcome.problem or '')[:500]}; alone: {_python()} -m xaicl_lib run {outcome.job.name}"
+    return f"{outcome.job.name}{where}: {(outcome.problem or '')[:500]}; alone: {_python()} -m xaicl_lib run {outcome.job.name}{asked}"
+
+
+def _options(profile: str, out: Path, given: Mapping[str, Any]) -> str:
+    """What a run was asked for that differs from the command's defaults, as the command takes it."""
+    asked = [] if profile == PROFILES[0] else ["--profile", profile]
+    asked += [] if out.resolve() == Path("_build/notebooks", profile).resolve() else ["--out", str(out)]
+    for name, value in ((name, _plain(name, value)) for name, value in given.items()):
+        asked += ["--set", f"{name}={value if isinstance(value, str) and _literal(value) == value else repr(value)}"]
+    return "".join(f" {shlex.quote(one)}" for one in asked)
 
 
 def _python() -> str:
