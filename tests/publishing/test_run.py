@@ -142,6 +142,20 @@ def test_the_longest_goes_first_and_a_damaged_copy_is_made_again(tmp_path):
     assert [plan.path.stem for plan in todo] == ["02_b", "01_a"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "5", "null", "{", "[[1, 2]]", '{"01_a": 5}', '{"01_a": {"seconds": "x"}}', '"\xff"'],
+)
+def test_a_manifest_that_is_not_ours_is_made_anew(tmp_path, text):
+    source, out = write_notebook(tmp_path / "notebooks", "01_a", "x = 1"), tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(text, encoding="latin-1")
+    plans = [run._plan(source / "01_a.ipynb", "quick", {})]
+    assert run._sorted_out(plans, out) == (set(), plans)
+    run._write_manifest(out, {**run._read_manifest(out), "01_a": {"seconds": 1.0}})
+    assert json.loads((out / "manifest.json").read_text()) == {"01_a": {"seconds": 1.0}}
+
+
 def test_one_run_at_a_time_works_in_a_folder(tmp_path):
     source = write_notebook(tmp_path / "notebooks", "01_a", "x = 1")
     (tmp_path / "out").mkdir()

@@ -316,10 +316,13 @@ def _device(parameters: Mapping[str, Any]) -> str:
 
 
 def _read_manifest(out: Path) -> dict[str, Any]:
+    """What is noted of executed notebooks; whatever else the file holds is not ours, and what it is about is executed again."""
     try:
-        return dict(json.loads((out / "manifest.json").read_text()))
-    except (OSError, ValueError):  # none yet, or not ours: everything is executed again
+        found = json.loads((out / "manifest.json").read_text())
+    except (OSError, ValueError):  # none yet, or damaged
         return {}
+    entries = found.items() if isinstance(found, dict) else ()
+    return {name: noted for name, noted in entries if isinstance(noted, dict) and isinstance(noted.get("seconds", 0.0), int | float)}
 
 
 def _write_manifest(out: Path, manifest: Mapping[str, Any]) -> None:
