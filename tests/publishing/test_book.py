@@ -1,6 +1,9 @@
 """The book around the notebooks: its pages hold all outputs, and its buttons lead to a public address or nowhere."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nbformat
 import plotly.graph_objects as go
@@ -20,6 +23,7 @@ from xaicl_lib.publishing.book import (
     repository_address,
 )
 from xaicl_lib.publishing.build import build_book, serve, write_element
+from xaicl_lib.publishing.pool import Outcome
 from xaicl_lib.publishing.run import ROOT
 from xaicl_lib.views.render import BookFigure
 
@@ -184,3 +188,34 @@ def test_a_book_is_not_built_over_something_else(tmp_path, monkeypatch, name):
     (tmp_path / "notebooks" / "quick" / "manifest.json").write_text("{}")  # as a build leaves it
     with pytest.raises(NotebookError, match="executed"):
         build_book(tmp_path, edition="student")
+
+
+def test_of_two_builds_in_a_folder_one_is_refused(tmp_path, monkeypatch):
+    def run(**_):
+        with pytest.raises(InputError, match="expected a folder of its own for the book, but another run is at work in"):
+            build_book(tmp_path)
+        raise NotebookError("executed")
+
+    monkeypatch.setattr(build, "run_notebooks", run)
+    for _ in range(2):
+        with pytest.raises(NotebookError, match="executed"):
+            build_book(tmp_path)
+
+
+def test_models_of_the_lab_that_another_process_is_making_stay_and_are_taken(tmp_path, monkeypatch):
+    asked, cache = [], tmp_path / "lab"
+    made = {"simclr": cache / "simclr-0123456789abcdef-torch-0"}
+
+    def side_by_side(orders, jobs):
+        asked.append([order.name for order in orders])
+        for order in orders:
+            Path(order.arguments[-1]).mkdir()
+            time.sleep(0.5)  # for the other to come in between
+            yield Outcome(order, None, 1.0, None, None)
+
+    monkeypatch.setattr(build, "side_by_side", side_by_side)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: build._make_lab_models(["simclr"], made, cache, 1), range(2)))
+    assert sorted(asked) == [[], ["simclr"]]
+    assert made["simclr"].is_dir()
+    assert not list(cache.glob(".running-*"))

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from xaicl_lib.errors import InputError, needing
+from xaicl_lib.files import written_whole
 
 MATHJAX = "mathjax@3.2.2"  # Sphinx 7 writes the configuration of MathJax 3
 MATHJAX_INTEGRITY = "sha512-Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw=="
@@ -67,9 +68,8 @@ def place_onnxruntime(folder: Path, cache: Path) -> None:
 def _packed(binary: Path) -> Path:
     packed = binary.with_name(binary.name + ".gz")
     if not packed.is_file():
-        draft = packed.with_suffix(".part")
-        draft.write_bytes(gzip.compress(binary.read_bytes(), 9, mtime=0))
-        os.replace(draft, packed)
+        with written_whole(packed) as part:
+            part.write_bytes(gzip.compress(binary.read_bytes(), 9, mtime=0))
     return packed
 
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from xaicl_lib.data.fetch import locked
 from xaicl_lib.errors import InputError, NotebookError, require
 from xaicl_lib.evaluation.sources import code_digest
 from xaicl_lib.files import folder_whole
@@ -20,7 +21,7 @@ from xaicl_lib.publishing.book import check_pages, repository_address, stage
 from xaicl_lib.publishing.editions import EDITIONS
 from xaicl_lib.publishing.links import check_site
 from xaicl_lib.publishing.pool import CEILING, Job, chosen_jobs, guarded, side_by_side, surroundings
-from xaicl_lib.publishing.run import ROOT, run_notebooks
+from xaicl_lib.publishing.run import ROOT, _alone_in, run_notebooks
 
 
 def build_book(
@@ -41,7 +42,8 @@ def build_book(
 
     Raises:
         NotebookError: notebooks failed, Jupyter Book warned, or a page lacks outputs; the book built before stays as it was.
-        InputError: not in a checkout, unknown profile, a folder with other things in the book's place, or assets that cannot be had.
+        InputError: not in a checkout, unknown profile, a folder with other things in the book's place or where another run is at work, or
+            assets that cannot be had.
     """
     from xaicl_lib.publishing.translations import add_translations  # Babel comes with Sphinx
 
@@ -50,18 +52,19 @@ def build_book(
     base = Path(out).resolve()
     final = base / ("html" if edition == "reader" else edition)
     _require_own(base, "src", "work", "work-translations", final.name)
-    executed = run_notebooks(profile=profile, out=base / "notebooks" / profile, jobs=jobs, timeout=timeout)
-    source = base / "src"
-    staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
-    place_assets(source / "book" / "_static", ROOT / ".assets")
-    _place_lab(source / "book" / "_static" / "lab", base / "lab", jobs)
-    html = _build_html(source, base / "work")
-    check_pages(staged, html / "notebooks")
-    add_translations(source, html, base / "work-translations")
-    check_site(html)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(html, final)
-    shutil.rmtree(base / "work", ignore_errors=True)
+    with _alone_in(base, "book"):
+        executed = run_notebooks(profile=profile, out=base / "notebooks" / profile, jobs=jobs, timeout=timeout)
+        source = base / "src"
+        staged = stage(ROOT, executed, source, repository_address(ROOT), edition)
+        place_assets(source / "book" / "_static", ROOT / ".assets")
+        _place_lab(source / "book" / "_static" / "lab", base / "lab", jobs)
+        html = _build_html(source, base / "work")
+        check_pages(staged, html / "notebooks")
+        add_translations(source, html, base / "work-translations")
+        check_site(html)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(html, final)
+        shutil.rmtree(base / "work", ignore_errors=True)
     print(f"The book is at {final / 'index.html'}\nTo look at it: make serve")
     return final
 
@@ -159,10 +162,11 @@ def _make_lab_models(missing: Sequence[str], made: Mapping[str, Path], cache: Pa
     """Make the lab's models side by side; each is kept as it is done, older ones go."""
     print(f"lab: making {', '.join(missing)}", flush=True)
     cache.mkdir(parents=True, exist_ok=True)
-    for left in cache.glob(".running-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".running-", ignore_cleanup_errors=True) as scratch:
-        orders = [Job(name, ("xaicl_lib.lab.gallery:main", name, str(Path(scratch) / name)), surroundings()) for name in missing]
+    with locked(cache), tempfile.TemporaryDirectory(dir=cache, prefix=".running-", ignore_cleanup_errors=True) as scratch:
+        for left in set(cache.glob(".running-*")) - {Path(scratch)}:
+            shutil.rmtree(left, ignore_errors=True)
+        todo = [name for name in missing if not made[name].is_dir()]  # another process may have made the others meanwhile
+        orders = [Job(name, ("xaicl_lib.lab.gallery:main", name, str(Path(scratch) / name)), surroundings()) for name in todo]
         with closing(side_by_side(orders, chosen_jobs(jobs))) as outcomes:
             for outcome in outcomes:
                 name = outcome.job.name

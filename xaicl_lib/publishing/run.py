@@ -191,16 +191,16 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
+def _alone_in(out: Path, what: str = "executed notebooks") -> Iterator[None]:
     """The folder, made, held against other runs, and rid of what a killed run left."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise InputError(f"expected a folder of its own for the executed notebooks, but another run is at work in {out}") from None
+        raise InputError(f"expected a folder of its own for the {what}, but another run is at work in {out}") from None
     except OSError as error:
-        raise InputError(f"expected a folder for the executed notebooks, got {str(out)!r}: {error.strerror}") from error
+        raise InputError(f"expected a folder for the {what}, got {str(out)!r}: {error.strerror}") from error
     with lock:
         for left in out.glob(".running-*"):
             shutil.rmtree(left, ignore_errors=True)
