@@ -260,6 +260,16 @@ def test_evaluate_writes_a_table_and_goes_on_from_its_store(tmp_path, capsys) ->
     assert pd.read_parquet(tmp_path / "again.parquet")["value"].tolist() == pytest.approx(table["value"].tolist())
 
 
+@pytest.mark.parametrize("metric", ["pointing_game", "relevance_mass"])
+def test_evaluate_measures_what_has_no_options_of_areas(metric, tmp_path, capsys) -> None:
+    import pandas as pd
+
+    command = ["evaluate", "--models", "scenes_simclr", "--methods", "deep_similarity", "--metrics", metric, "--pairs", "one_shared"]
+    assert main([*command, "--count", "2", "--device", "cpu", "-o", str(tmp_path / "x.csv")]) == 0
+    assert "2 rows" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "x.csv")["value"].between(0, 1).all()
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -271,6 +281,8 @@ def test_evaluate_writes_a_table_and_goes_on_from_its_store(tmp_path, capsys) ->
         (["--models", "simclr", "scenes_simclr"], "simclr of 96, scenes_simclr of 64"),
         (["-o", "table.txt"], "ends in .csv or .parquet, got 'table.txt'"),
         (["--metrics", "SI", "SI"], "SI twice"),
+        (["--models", "simclr", "simclr"], "simclr twice"),
+        (["--metrics", "pointing_game", "--adaptive"], "unknown option 'adaptive'"),
     ],
 )
 def test_evaluate_with_bad_input(change, says, tmp_path, capsys) -> None:

@@ -128,8 +128,8 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
         raise InputError(f"expected models of one input size, got {', '.join(f'{m.name} of {m.size}' for m in models)}")
     pairs = pairs_from(arguments.pairs, arguments.count, sizes.pop(), arguments.seed, arguments.fit)
     names = arguments.metrics or PAPER
-    kept = {"store": arguments.store, "seed": arguments.seed, "adaptive": arguments.adaptive}
-    kept |= {"score": arguments.score} if arguments.score else {}
+    kept = {"store": arguments.store, "seed": arguments.seed}
+    kept |= {name: value for name in ("adaptive", "score") if (value := getattr(arguments, name))}  # not every metric knows them
     table = with_provenance(evaluated(models, pairs, methods, names, **kept), models[0], arguments.pairs)
     if arguments.fit != "crop":
         table = table.assign(pairs=table["pairs"] + f", {arguments.fit}")

@@ -15,7 +15,7 @@ from xaicl_lib.augment.views import Views, random_view
 from xaicl_lib.data.scenes import KINDS, scene_pairs, scenes, words
 from xaicl_lib.errors import InputError, require
 from xaicl_lib.evaluation.evaluate import evaluate
-from xaicl_lib.evaluation.method_spec import Methods, MethodSpec, method_specs, possible, short
+from xaicl_lib.evaluation.method_spec import Methods, MethodSpec, method_specs, possible, require_distinct, short
 from xaicl_lib.images import SAMPLES, list_images, open_photo
 from xaicl_lib.methods import methods as registry
 from xaicl_lib.metrics import PAPER, measure
@@ -83,6 +83,7 @@ def choose_methods(choice: str = "paper", *, stride: int | None = None) -> dict[
 
 def evaluated(models: Sequence[PairModel], pairs: Pair, methods: Methods, metrics: Sequence[str] = PAPER, **options: Any) -> pd.DataFrame:
     """The table of `evaluate`, of each model with those of the methods that it allows."""
+    require_distinct("model", [model.name for model in models])
     found = [evaluate(model, pairs, possible(methods, model), metrics, **options) for model in models]
     return pd.concat(found, ignore_index=True)
 
