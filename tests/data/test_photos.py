@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.conftest import assert_close
 from xaicl_lib import InputError
@@ -51,6 +52,49 @@ def test_transparency_is_laid_on_white(tmp_path) -> None:
 def test_cmyk_becomes_rgb(tmp_path) -> None:
     Image.fromarray(RGB).convert("CMYK").save(tmp_path / "a.tif")
     assert_close(open_photo(tmp_path / "a.tif"), want(RGB), atol=0.01)
+
+
+def odd_file(folder: Path, kind: str) -> Path:
+    """A file whose reader stops in its own way."""
+    path = folder / ("a.npy" if kind.startswith("array") else "a.png")
+    if kind == "array: empty":
+        path.write_bytes(b"")
+    elif kind == "array: several":
+        np.savez(folder / "a.npz", RGB)
+        (folder / "a.npz").rename(path)
+    elif kind == "array: negative":
+        np.save(path, np.zeros((1012, 99, 3), np.uint8))
+        path.write_bytes(path.read_bytes().replace(b"(1012, ", b"(-101, "))
+    else:
+        told = PngInfo()
+        told.add_text(kind, "text")
+        Image.fromarray(RGB).save(path, pnginfo=told)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["xmp", "transparency", "array: empty", "array: several", "array: negative"])
+def test_whatever_a_reader_stops_with_is_told_in_a_line(tmp_path, kind) -> None:
+    path = odd_file(tmp_path, kind)
+    with pytest.raises(InputError, match=rf"^expected a whole image, got '{path.name}', which cannot be decoded: .+$"):
+        open_photo(path)
+
+
+def exif_of(orientation: int, resolution: bytes) -> bytes:
+    """The tags of a camera that gives its resolution as text."""
+    entries = struct.pack("<HHII", 0x0112, 3, 1, orientation) + struct.pack("<HHI4s", 0x011A, 2, len(resolution), resolution)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize("form", ["file", "picture"])
+def test_every_turn_of_exif_is_taken_whatever_its_other_tags_hold(tmp_path, form) -> None:
+    upright = [RGB, RGB, RGB[:, ::-1], RGB[::-1, ::-1], RGB[::-1], RGB.swapaxes(0, 1), np.rot90(RGB, -1), np.rot90(RGB, 2).swapaxes(0, 1)]
+    for value, turned in enumerate([*upright, np.rot90(RGB), RGB]):  # 0 and 9 are no turns
+        Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif_of(value, b"72\0"))
+        source = tmp_path / "a.png" if form == "file" else Image.open(tmp_path / "a.png")
+        assert_close(open_photo(source), want(turned)), value
+        if form == "file":
+            Image.fromarray(RGB).save(tmp_path / "a.tif", exif={0x0112: value})
+            assert_close(open_photo(tmp_path / "a.tif"), want(turned)), value
 
 
 def test_exif_turns_the_photo_upright(tmp_path) -> None:

@@ -31,6 +31,9 @@ def test_floats_and_tensors_keep_their_values() -> None:
     for same in (RGB / 255, want, want[0], torch.from_numpy(RGB).permute(2, 0, 1), want.double()):
         assert_close(open_photo(same), want, rtol=1e-6)
     assert open_photo(want) is want, "nothing is rounded, nothing is copied"
+    for kind in (">f4", ">u2", "<u2"):
+        deep = (RGB.astype(float) * (257 if "u" in kind else 1 / 255)).astype(kind)
+        assert_close(open_photo(deep), want, rtol=1e-6)
     grey = RGB[..., 0]
     for same in (grey, grey / 255):
         assert_close(open_photo(same), want[:, :1].expand(-1, 3, -1, -1), rtol=1e-6)

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from xaicl_lib.augment import luma
@@ -36,6 +36,7 @@ KINDS = (
     "a sample's name, a file, a file:// address, a PIL image, an array (h, w, 3) or (h, w), a tensor (3, h, w) or (n, 3, h, w), "
     "or a list of these"
 )
+TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")  # by EXIF, from 2 on
 PICTURES = (1, 3)  # channels that files of pictures are brought to; others are taken as they are
 
 
@@ -148,11 +149,12 @@ def _of_array(pixels: np.ndarray, form: _Form) -> Tensor:
 
 def _floats(pixels: np.ndarray) -> np.ndarray:
     """Numbers of an array in [0, 1]: bytes and 16-bit ones by their whole range, floats as they are."""
-    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
-        raise InputError(f"expected an array of bytes (uint8), uint16 or floats in [0, 1], got {pixels.dtype}")
-    if pixels.dtype == np.uint16 and pixels.size and pixels.max() <= 4095:
+    kind = pixels.dtype.newbyteorder("=")
+    if kind not in (np.uint8, np.uint16) and kind.kind != "f":
+        raise InputError(f"expected an array of bytes (uint8), uint16 or floats in [0, 1], got {kind}")
+    if kind == np.uint16 and pixels.size and pixels.max() <= 4095:
         note(f"an array of 16 bits has no value above {pixels.max()} of 65535, so it is nearly black; divide it by what is white in it")
-    whole = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    whole = 1 if kind.kind == "f" else np.iinfo(kind).max
     return np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(whole)
 
 
@@ -184,7 +186,7 @@ def _of_picture(image: Image.Image, what: str, form: _Form) -> Tensor:
                 f"expected {channels} channels, got {what} of {len(image.getbands())} ({image.mode}); an array (h, w, {channels}), a .npy "
                 "file or a TIFF holds any number"
             )
-        return _of_array(np.asarray(ImageOps.exif_transpose(image)), form)
+        return _of_array(np.asarray(_turned(image)), form)
     rgb = _upright(image, what)
     if channels == 1 and any((np.asarray(band) != np.asarray(rgb.getchannel(0))).any() for band in rgb.split()[1:]):
         note(TURNED_GREY)
@@ -196,14 +198,14 @@ def _decoding(what: str) -> Iterator[None]:
     """Pillow's own errors as one line about what is decoded."""
     try:
         yield
-    except InputError:
+    except (InputError, Warning):  # the latter where warnings are errors
         raise
     except UnidentifiedImageError as error:
         raise InputError(f"expected an image (JPEG, PNG, WebP, ...), got {what}, which is not one") from error
     except Image.DecompressionBombError as error:
         raise _too_large(what) from error
-    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # of damaged files
-        raise InputError(f"expected a whole image, got {what}, which cannot be decoded: {error}") from error
+    except Exception as error:  # whatever readers raise of damaged files
+        raise InputError(f"expected a whole image, got {what}, which cannot be decoded: {str(error) or type(error).__name__}") from error
 
 
 def _too_large(what: str) -> InputError:
@@ -224,11 +226,18 @@ def _upright(image: Image.Image, what: str) -> Image.Image:
     _check_size(image.size, what)
     if image.mode == "F":
         raise ValueError("32-bit float pixels have no agreed range")
-    pixels = ImageOps.exif_transpose(image)
+    pixels = _turned(image)
     if image.mode.startswith("I"):  # deep grey, which Pillow would clip rather than scale
         pixels = eight_bits(pixels, image)
     note_dark_colour(pixels, image)
     return _on_white(to_srgb(pixels))
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Upright by one tag alone; Pillow's own function writes all others anew, of which some files have odd ones."""
+    image.load()  # which turns a TIFF
+    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return image.transpose(Image.Transpose[TURNS[value - 2]]) if value in range(2, 9) else image
 
 
 def _on_white(image: Image.Image) -> Image.Image:
