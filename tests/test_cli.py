@@ -201,6 +201,35 @@ def test_training_from_the_command_line(tmp_path, capsys, monkeypatch) -> None:
         assert says in capsys.readouterr().err
 
 
+def test_what_the_system_refuses_is_one_line(photos, tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    for wrong, says in (
+        (["explain", "x" * 300, photos[0]], "File name too long"),
+        (["train", "stickers_0", "--out", str(tmp_path / "file" / "below")], "Not a directory: "),
+        (["editions", "--out", str(tmp_path / "file")], "file"),
+    ):
+        assert main(wrong) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("xaicl: ")
+        assert says in said
+        assert said.count("\n") == 1
+    with pytest.raises(SystemExit) as left:
+        main(["train", "stickers_0", "--seed", "99999999999999999999"])
+    assert left.value.code == 2
+    assert "expected a whole number from 0 to 2**63 - 1" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device there")
+@pytest.mark.parametrize("device", ["/dev/full", "closed pipe"])
+def test_output_that_cannot_be_written(device) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    target = os.open(device, os.O_WRONLY) if device.startswith("/") else write
+    done = subprocess.run([sys.executable, "-m", "xaicl_lib", "methods"], stdout=target, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == ((2, "xaicl: [Errno 28] No space left on device\n") if target != write else (0, ""))
+
+
 def test_help_everywhere(capsys) -> None:
     done = subprocess.run([sys.executable, "-m", "xaicl_lib", "--help"], capture_output=True, text=True, check=True)
     assert "usage: xaicl" in done.stdout

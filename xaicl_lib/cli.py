@@ -18,18 +18,28 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         run(arguments)
+        print(end="", flush=True)  # a full disk is told of here, not at Python's end
     except NotebookError as error:
         print(f"xaicl: {error}", file=sys.stderr)
         return 1
-    except InputError as error:
-        print(f"xaicl: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("xaicl: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+    except (InputError, OSError) as error:  # the latter as the system says it: no permission, no space, a name that is too long
+        print(f"xaicl: {' '.join(str(error).split())}", file=sys.stderr)
+        _drop_output()
+        return 2
     return 0
+
+
+def _drop_output() -> None:
+    """Leave what cannot be written, of which Python would complain once more at its end."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,7 +158,7 @@ def _add_train(commands: Commands) -> None:
         "--data", help="folder with train/ and val/ of photos by class (default: XAICL_IMAGENETTE, or a download of Imagenette)"
     )
     train.add_argument("--epochs", type=int, help="instead of the recipe's, which suit a CPU; on a GPU give a few hundred")
-    train.add_argument("--seed", type=int, help="instead of the recipe's")
+    train.add_argument("--seed", type=_seed, help="instead of the recipe's")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     train.add_argument("--out", help="folder for checkpoint, weights and card (default: runs/NAME)")
     train.add_argument(
