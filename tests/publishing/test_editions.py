@@ -1,11 +1,18 @@
 """What each edition shows of solutions and of notes for teachers."""
 
+import html
+import re
+import shutil
+
 import nbformat
 import pytest
 
 from tests.exercises.test_notebooks import solutions
 from xaicl_lib.errors import InputError
+from xaicl_lib.publishing.book import stage
 from xaicl_lib.publishing.editions import edit_notebook, edited
+from xaicl_lib.publishing.quizzes import read_quizzes
+from xaicl_lib.publishing.run import ROOT
 
 TEXT = """**1.** What is it?
 
@@ -56,6 +63,36 @@ def test_classes_find_neither():
     assert made.startswith("**1.** What is it?")
     assert "{dropdown} A recipe\nKept.\n:::" in made
     assert made.endswith("The end.")
+
+
+def shown(source):
+    """What is to be read of a staged book, page by page, without the data that the scripts check answers by."""
+    texts = {path.name: path.read_text() for path in (*source.rglob("*.md"), *source.rglob("*.html"))}
+    for path in source.rglob("*.ipynb"):
+        texts[path.name] = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    return {name: html.unescape(re.sub(r"<script.*?</script>", "", text)) for name, text in texts.items()}
+
+
+def test_classes_find_no_answers_to_the_questions_either(tmp_path, monkeypatch):
+    monkeypatch.setattr("xaicl_lib.publishing.book.write_reference", lambda *_: {})
+    (tmp_path / "book").mkdir()
+    for name in ("book/quizzes.json", "book/course.md", "book/teach.md", "_toc.yml", "_config.yml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    executed = [ROOT / "notebooks" / "02_metrics.ipynb"]
+    questions = read_quizzes(ROOT / "book" / "quizzes.json")["02_metrics"]
+    says = [one["says"] for question in questions for one in question.get("options", [question]) if one.get("right", True)]
+    for edition, all_there in (("reader", True), ("teacher", True), ("student", False)):
+        source = tmp_path / edition
+        stage(tmp_path, executed, source, None, edition)
+        texts = shown(source)
+        assert (source / "book" / "_static" / "xaicl-moodle.xml").exists() == all_there
+        assert ("book/questions" in (source / "_toc.yml").read_text()) == all_there
+        assert ("questions.md" in texts["course.md"]) == all_there
+        assert "A chapter's slides are its figures" in texts["course.md"]
+        assert all(question["ask"] in texts["02_metrics.ipynb"] for question in questions)
+        assert [text for text in says if text in texts["02_metrics.ipynb"]] == (says if all_there else [])
+        assert any(text in texts["02_metrics.html"] for text in says) == all_there
+        assert ("questions.md" in texts) == all_there
 
 
 def test_an_edition_that_does_not_exist_is_refused():

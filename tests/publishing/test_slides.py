@@ -71,6 +71,8 @@ def test_a_question_is_put_to_the_vote_with_its_answer_in_the_notes():
     (made,) = quiz_slides([{"id": "q", "kind": "choice", "ask": "Is it?", "options": options}, {"id": "n", "kind": "number"}])
     assert made.startswith("## Vote\n\nIs it?\n\n- **A** ")
     assert made.endswith("Notes:\nyes For \\*it\\* is.\n")
+    (without,) = quiz_slides([{"id": "q", "kind": "choice", "ask": "Is it?", "options": options}], answers=False)
+    assert without == made.partition("\nNotes:")[0]
 
 
 def test_all_chapters_stand_in_one_table(chapter, tmp_path):

@@ -36,13 +36,13 @@ def stage(root: Path, executed: list[Path], source: Path, repository: str | None
     (source / "notebooks").mkdir()
     quizzes = read_quizzes(root / "book" / FILE) if (root / "book" / FILE).is_file() else {}
     staged = [_stage_notebook(path, source / "notebooks" / path.name, edition, quizzes) for path in executed]
-    if quizzes:
+    if quizzes and edition != "student":
         _stage_questions(source / "book", quizzes, staged)
-    by_name, toc = {path.stem: path for path in executed}, yaml.safe_load((root / "_toc.yml").read_text())
+    by_name, toc = {path.stem: path for path in executed}, yaml.safe_load(edited((root / "_toc.yml").read_text(), edition))
     slides = source / "extra" / "slides"
     slides.mkdir(parents=True)
     for name, path in by_name.items():
-        text = chapter_slides(name, nbformat.read(path, as_version=4), quiz_slides(quizzes.get(name, ())))
+        text = chapter_slides(name, nbformat.read(path, as_version=4), quiz_slides(quizzes.get(name, ()), edition != "student"))
         _stage_slides(text, slides / f"{name}.html", by_name)
     for page in (source / "book").rglob("*.md"):
         text = with_chapters(page.read_text(encoding="utf-8"), toc, by_name)
@@ -62,7 +62,7 @@ def stage(root: Path, executed: list[Path], source: Path, repository: str | None
 def _stage_notebook(path: Path, target: Path, edition: str, quizzes: Quizzes) -> Path:
     notebook = edit_notebook(nbformat.read(path, as_version=4), edition)
     if questions := quizzes.get(path.stem):
-        notebook.cells.append(nbformat.v4.new_markdown_cell(section(questions), id="check-yourself"))
+        notebook.cells.append(nbformat.v4.new_markdown_cell(section(questions, edition != "student"), id="check-yourself"))
     nbformat.write(notebook, target)
     return target
 

@@ -11,6 +11,7 @@ import nbformat
 from xaicl_lib.errors import require
 
 EDITIONS = {"reader": "solutions are folded", "teacher": "solutions are open, with notes for teachers", "student": "no solutions"}
+_ANSWERS = re.compile(r"^.*(?:book/questions$|\(questions\.md\)).*\n", re.MULTILINE)  # what leads to the page of all answers
 _OPENING = re.compile(r"^(?P<fence>:{3,}|`{3,})\{(?P<kind>dropdown|admonition)\}\s*(?P<title>.*?)\s*$")
 
 
@@ -21,6 +22,7 @@ def edited(text: str, edition: str) -> str:
         InputError: no such edition.
     """
     require("edition", EDITIONS, edition)
+    text = _ANSWERS.sub("", text) if edition == "student" else text
     keep: dict[str, Callable[[list[str]], list[str]]] = {
         "reader": lambda block: [] if _is_note(block) else block,
         "teacher": lambda block: [block[0], ":open:", *block[1:]] if _is_solution(block) else block,

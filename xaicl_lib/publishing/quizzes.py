@@ -98,9 +98,9 @@ def _region(down: str, across: str) -> str:
     return "centre" if (down, across) == (ROWS[1], COLUMNS[1]) else f"{down} {across}"
 
 
-def section(questions: Sequence[Question]) -> str:
-    """Markdown for the end of a chapter: each question with its answer folded, which the page's script makes one to be tried."""
-    forms = "\n".join(_form(number, question) for number, question in enumerate(questions, start=1))
+def section(questions: Sequence[Question], answers: bool = True) -> str:
+    """Markdown for the end of a chapter: each question with its answer folded or without, which the page's script makes one to be tried."""
+    forms = "\n".join(_form(number, question, answers) for number, question in enumerate(questions, start=1))
     return (
         "## Check yourself\n\n```{raw} html\n"
         '<p class="xaicl-screen">Predict, then check; what you answer stays in this browser.</p>\n'
@@ -127,24 +127,25 @@ def _listed(question: Question) -> list[str]:
     return [*items[1:], items[0]] if items == question["items"] else items
 
 
-def _form(number: int, question: Question) -> str:
+def _form(number: int, question: Question, answers: bool) -> str:
     question = _mixed(question)
     data = json.dumps(question, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    ask, told = html.escape(question["ask"]), html.escape(_answer(question))
+    ask, told = html.escape(question["ask"]), f"<details><summary>Answer</summary><p>{html.escape(_answer(question))}</p></details>"
     items = _listed(question)
     shown = f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>" if items else ""
     return (
         f'<div class="xaicl-question" id="quiz-{question["id"]}"><script type="application/json">{data}</script>'
-        f'<div class="xaicl-ask"><b>{number}.</b> {ask}</div>{shown}<details><summary>Answer</summary><p>{told}</p></details></div>'
+        f'<div class="xaicl-ask"><b>{number}.</b> {ask}</div>{shown}{told if answers else ""}</div>'
     )
 
 
-def quiz_slides(questions: Sequence[Question]) -> list[str]:
-    """Markdown of a slide for each question with options, its answer in the speaker's notes."""
+def quiz_slides(questions: Sequence[Question], answers: bool = True) -> list[str]:
+    """Markdown of a slide for each question with options, its answer in the speaker's notes or left out."""
     made = []
     for question in map(_mixed, (one for one in questions if one["kind"] == "choice")):
         options = "\n".join(f"- **{letter}** {_plain(one['text'])}" for letter, one in zip("ABCDEF", question["options"], strict=False))
-        made.append(f"## Vote\n\n{_plain(question['ask'])}\n\n{options}\n\nNotes:\n{_plain(_answer(question))}\n")
+        notes = f"\nNotes:\n{_plain(_answer(question))}\n" if answers else ""
+        made.append(f"## Vote\n\n{_plain(question['ask'])}\n\n{options}\n{notes}")
     return made
 
 
