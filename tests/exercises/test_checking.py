@@ -106,6 +106,21 @@ def test_predicted_numbers():
     assert "expected a number" in check_number("many", 0.3, **words).text
 
 
+class Unfinished:
+    def __float__(self):
+        raise KeyError("later")
+
+
+ODD = [10**400, torch.tensor(1j), torch.empty((), device="meta"), torch.ones(2), float("nan"), Unfinished()]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=["huge", "complex", "without values", "several", "nan", "unfinished"])
+def test_what_is_no_number_is_told_and_not_raised(odd) -> None:
+    said = check_number(odd, 0.3, expected="a share between 0 and 1", nudge="think of chance")
+    assert said.right is False
+    assert "expected a number, a share between 0 and 1, got " in said.text
+
+
 def test_an_exercise_that_is_not_there_is_said() -> None:
     with pytest.raises(InputError, match="unknown exercise 'boxes'; there are: "):
         check("boxes", lambda area: area)

@@ -98,7 +98,9 @@ def check_number(answer: Any, right: float, *, expected: str, nudge: str, tolera
         return _unanswered()
     try:
         value = float(answer)
-    except (TypeError, ValueError):
+    except Exception:  # whatever a reader's object does
+        value = math.nan
+    if math.isnan(value):
         return Verdict(False, f"not yet: expected a number, {expected}, got {_short(answer)}.")
     if abs(value - right) <= tolerance:
         return Verdict(True, f"right: you said {value:.3g}, it is {right:.3g}.")
