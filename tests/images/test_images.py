@@ -59,6 +59,8 @@ def test_lists_make_batches(photo) -> None:
         (7, "expected a sample's name, a file, .* or a list of these, got int"),
         (None, "got NoneType"),
         ("https://example.org/a.jpg", "expected a file, got the address 'https://example.org/a.jpg'; download it first"),
+        ("file://cat.jpg", "got the address 'file://cat.jpg'; one of a file begins with file:///"),
+        ("", "expected an image file, got '', which is a folder"),
         ("file:///no/such.png", "got '/no/such.png', which does not exist"),
         (RGB[..., :2], r"expected an array \(h, w, 3\) or \(h, w\), got \(30, 20, 2\)"),
         (RGB.transpose(2, 0, 1), r"got \(3, 30, 20\)"),

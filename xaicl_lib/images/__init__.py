@@ -104,8 +104,9 @@ def _path(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """The file of a file:// address; a path as it is."""
     if not isinstance(source, str) or "://" not in source:
         return source
-    if not source.startswith("file://"):
-        raise InputError(f"expected a file, got the address {source!r}; download it first")
+    if not source.startswith(("file:///", "file://localhost/")):
+        advice = "one of a file begins with file:///" if source.startswith("file://") else "download it first"
+        raise InputError(f"expected a file, got the address {source!r}; {advice}")
     return url2pathname(urlsplit(source).path)
 
 
@@ -163,7 +164,7 @@ def _of_file(given: str | os.PathLike[str], form: _Form) -> Tensor:
     if not path.is_file():
         missing = "does not exist" + ("" if path.suffix else f"; sample photos are {', '.join(SAMPLES)}")
         why = "is a folder" if path.is_dir() else "is no file" if path.exists() else missing
-        raise InputError(f"expected an image file, got {str(path)!r}, which {why}")
+        raise InputError(f"expected an image file, got {str(given)!r}, which {why}")
     if path.suffix.lower() == ".npy" or (channels not in PICTURES and is_tiff(path)):
         with _decoding(what := repr(path.name)):
             pixels = stored_array(path, channels, lambda sides: _check_size(sides, what))
