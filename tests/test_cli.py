@@ -82,6 +82,8 @@ def test_retrieve_writes_a_page_and_keeps_the_embeddings(photos, tmp_path, capsy
     assert "1. b.png  1.000" in capsys.readouterr().out
     assert main(["retrieve", "--gallery", str(kept), "--device", "cpu"]) == 2
     assert capsys.readouterr().err == "xaicl: expected a picture or a text to search with, got neither\n"
+    assert main([*asked, "-o", ""]) == 2
+    assert "ends in .html, got ''" in capsys.readouterr().err
 
 
 def test_a_gallery_of_padded_photos_is_asked_with_padded_ones(photos, tmp_path, capsys) -> None:
@@ -127,6 +129,7 @@ def test_identical_photos_are_noted(photos, capsys) -> None:
         (["A", "B", "--fit", "contain"], "unknown fit 'contain'; there are: crop, pad, stretch"),
         (["A", "B", "--device", "gpu"], "unknown or missing device 'gpu'"),
         (["A", "B", "-o", "out.pdf"], "ends in .html or .png, got 'out.pdf'"),
+        (["A", "B", "-o", ""], "ends in .html or .png, got ''"),
         (["A", "B", "-o", "none/out.png"], "in a folder that exists"),
         (["A", "black.png"], "expected a picture of something, got 'black.png'"),
     ],

@@ -197,8 +197,9 @@ def _add_site(commands: Commands) -> None:
     site = commands.add_parser("site", help="copy the built book into one folder that any static host serves")
     site.add_argument("--out", default="_build", help="where the book was built (default: %(default)s)")
     site.add_argument("--folder", help="default: OUT/site, or OUT/classroom")
-    site.add_argument("--version", help="such as v0.2: below the folder, beside the versions that are there")
-    site.add_argument("--classroom", action="store_true", help="with a server, the notebooks and wheels, for a room without internet")
+    kind = site.add_mutually_exclusive_group()
+    kind.add_argument("--version", help="such as v0.2: below the folder, beside the versions that are there")
+    kind.add_argument("--classroom", action="store_true", help="with a server, the notebooks and wheels, for a room without internet")
     site.add_argument("--no-wheels", action="store_true", help="without the wheels")
 
     editions = commands.add_parser("editions", help="print the built book as a PDF and an ePub; needs Chromium and playwright")

@@ -24,7 +24,7 @@ def _run_explain(arguments: argparse.Namespace) -> None:
     from xaicl_lib.methods import methods
     from xaicl_lib.scores import resolve_score
 
-    output = arguments.output and output_file(arguments.output, (".html", ".png"))
+    output = None if arguments.output is None else output_file(arguments.output, (".html", ".png"))
     method = methods[arguments.method]
     params = _params(arguments.set, "the method", {"model", "pair", "method", "score", "generator", "chunk"})
     params |= {"score": resolve_score(arguments.score)} if arguments.score else {}
@@ -65,7 +65,7 @@ def _run_retrieve(arguments: argparse.Namespace) -> None:
     from xaicl_lib import load_model
     from xaicl_lib.retrieval import Gallery, embed_gallery, explain_results, retrieve
 
-    output = arguments.output and output_file(arguments.output, (".html",))
+    output = None if arguments.output is None else output_file(arguments.output, (".html",))
     gallery, notes = Path(arguments.gallery), list[str]()
     with _noted(notes):
         model = load_model(arguments.model, arguments.device, file=arguments.file)
@@ -81,7 +81,7 @@ def _run_retrieve(arguments: argparse.Namespace) -> None:
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{results}\n{len(results.gallery)} images searched by {model.name} in {seconds:.2f} s")
-    if why is not None:
+    if why is not None and output is not None:
         from xaicl_lib.views.retrieval import write_results
 
         facts = {"model": model.name, "gallery": f"{len(results.gallery)} images", "search": f"{seconds:.2f} s"}
@@ -284,8 +284,8 @@ def _train_head(recipe: Any, arguments: argparse.Namespace) -> None:
     from xaicl_lib.training.heads import make_head
     from xaicl_lib.zoo import load_model
 
-    if arguments.epochs is not None or arguments.keep:
-        raise InputError(f"expected no --epochs and no --keep for {recipe.name!r}, a head of {recipe.steps} steps")
+    if arguments.epochs is not None or arguments.keep or arguments.data or arguments.device not in ("auto", "cpu"):
+        raise InputError(f"expected no --epochs, --keep, --data or --device but cpu for {recipe.name!r}, a head of {recipe.steps} steps")
     out = Path(arguments.out or Path("runs") / recipe.name)
     recipe = recipe if arguments.seed is None else replace(recipe, seed=arguments.seed)
     make_head(recipe, load_model(recipe.backbone, "cpu"), out)
@@ -308,7 +308,7 @@ def _run_site(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.folder or out / ("classroom" if arguments.classroom else "site")).resolve()
     if arguments.classroom:
         make_classroom(ROOT, out / "html", folder, wheels=not arguments.no_wheels)
-    elif arguments.version:
+    elif arguments.version is not None:
         folder = make_version(out / "html", folder, arguments.version, out / "editions")
     else:
         make_site(out / "html", folder, out / "editions")

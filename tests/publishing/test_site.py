@@ -229,5 +229,10 @@ def test_the_command_line_makes_a_site_or_says_why_not(book, tmp_path, capsys):
     assert (tmp_path / "site" / "index.html").is_file()
     assert main(["site", "--out", str(tmp_path / "nowhere")]) == 2
     assert "make book" in capsys.readouterr().err
+    assert main(["site", "--out", str(tmp_path), "--version", ""]) == 2
+    assert "expected a version such as v0.2, got ''" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["site", "--out", str(tmp_path), "--version", "v0.2", "--classroom"])
+    assert "--classroom: not allowed with argument --version" in capsys.readouterr().err
     assert main(["links", "--out", str(tmp_path)]) == 2
     assert "expected the sources of a book" in capsys.readouterr().err

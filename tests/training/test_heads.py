@@ -79,7 +79,8 @@ def test_heads_are_trained_from_the_command_line(tmp_path, monkeypatch, capsys) 
     assert main(["train", "stickers_95", "--seed", "4", "--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stickers_95.json", "stickers_95.safetensors"]
     assert json.loads((tmp_path / "stickers_95.json").read_text())["recipe"]["seed"] == 4
-    assert main(["train", "stickers_95", "--epochs", "3"]) == 2
-    assert "expected no --epochs and no --keep for 'stickers_95'" in capsys.readouterr().err
+    for idle in (["--epochs", "3"], ["--keep", "1"], ["--data", str(tmp_path)], ["--device", "nope"]):
+        assert main(["train", "stickers_95", *idle, "--out", str(tmp_path)]) == 2
+        assert "expected no --epochs, --keep, --data or --device but cpu for 'stickers_95'" in capsys.readouterr().err
     assert main(["train", "stickers_96"]) == 2
     assert "unknown recipe 'stickers_96'; there are: simclr" in capsys.readouterr().err
