@@ -17,12 +17,21 @@ const plain = (text) => String(text ?? "").replace(/<br\s*\/?>/g, " ").replace(/
 const shown = (value) => (typeof value === "number" ? (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(3)))) : plain(value));
 const axisOf = (layout, trace, letter) => layout[(trace[`${letter}axis`] ?? letter).replace(letter, `${letter}axis`)] ?? {};
 
-// What an axis calls a value: its own tick where one stands there, or near it where points are set apart.
+// The name of the panel that a trace is in: what is written above the middle of its axes.
+function panelOf(layout, trace) {
+  const [left, right] = axisOf(layout, trace, "x").domain ?? [0, 1];
+  const [, top] = axisOf(layout, trace, "y").domain ?? [0, 1];
+  const above = ({ xref, yref, x, y }) => xref === "paper" && yref === "paper" && Math.abs(x - (left + right) / 2) < 0.01 && Math.abs(y - top) < 0.01;
+  return plain((layout.annotations ?? []).find(above)?.text);
+}
+
+// What an axis calls a value: its own tick where one stands there, or near it where points are set apart, as no logarithmic axis sets them.
 function named(axis, value) {
   const [at, texts] = [values(axis.tickvals), axis.ticktext ?? []];
   if (!at.length || typeof value !== "number") return shown(value);
   const nearest = at.reduce((best, one, k) => (Math.abs(one - value) < Math.abs(at[best] - value) ? k : best), 0);
-  return Math.abs(at[nearest] - value) < 0.5 && texts[nearest] !== undefined ? plain(texts[nearest]) : shown(value);
+  const reached = axis.type === "log" ? at[nearest] === value : Math.abs(at[nearest] - value) < 0.5;
+  return reached && texts[nearest] !== undefined ? plain(texts[nearest]) : shown(value);
 }
 
 export const isTabular = (trace) => {
@@ -44,24 +53,29 @@ function square(trace, layout) {
   const name = (axis, labels, k) => (labels.length ? shown(labels[k]) : named(axis, k));
   const across = axisOf(layout, trace, "x");
   const down = axisOf(layout, trace, "y");
-  return { head: ["", ...z[0].map((_, j) => name(across, x, j))], rows: z.map((line, i) => [name(down, y, i), ...line.map((v) => (v === null || v === undefined || Number.isNaN(v) ? "" : shown(v)))]) };
+  return { head: [panelOf(layout, trace), ...z[0].map((_, j) => name(across, x, j))], rows: z.map((line, i) => [name(down, y, i), ...line.map((v) => (v === null || v === undefined || Number.isNaN(v) ? "" : shown(v)))]) };
 }
 
 function listed(traces, layout) {
-  const [first] = traces;
-  const title = (letter) => plain(axisOf(layout, first, letter).title?.text) || letter;
-  const spread = (bar, k) => (bar && values(bar.array).length ? [values(bar.arrayminus).length ? values(bar.arrayminus)[k] : values(bar.array)[k], values(bar.array)[k]] : null);
+  const title = (letter) => [...new Set(traces.map((trace) => plain(axisOf(layout, trace, letter).title?.text)))].filter(Boolean).join(" / ") || letter; // panels share one
+  const spread = (bar, k) => {
+    const [up, down] = [values(bar?.array), values(bar?.arrayminus)];
+    const both = [(down.length ? down : up)[k], up[k]];
+    return both.every(Number.isFinite) ? both : null;
+  };
+  const panels = new Set(traces.map(({ xaxis = "x", yaxis = "y" }) => `${xaxis} ${yaxis}`)).size;
   const rows = traces.flatMap((trace) => {
+    const panel = panels > 1 ? panelOf(layout, trace) : "";
     const [x, y] = [values(trace.x), values(trace.y)];
     const [across, down] = [axisOf(layout, trace, "x"), axisOf(layout, trace, "y")];
     return x.flatMap((value, k) => {
       if (value === null || y[k] === null || Number.isNaN(value) || Number.isNaN(y[k])) return []; // a gap
       const [bar, middle] = trace.error_x ? [spread(trace.error_x, k), value] : [spread(trace.error_y, k), y[k]];
-      return [[plain(trace.name), named(across, value), named(down, y[k]), bar ? `${shown(middle - bar[0])} to ${shown(middle + bar[1])}` : ""]];
+      return [[panel, plain(trace.name), named(across, value), named(down, y[k]), bar ? `${shown(middle - bar[0])} to ${shown(middle + bar[1])}` : ""]];
     });
   });
-  const keep = [0, 1, 2, 3].filter((column) => rows.some((row) => row[column] !== ""));
-  return { head: keep.map((column) => ["series", title("x"), title("y"), "interval"][column]), rows: rows.map((row) => keep.map((column) => row[column])) };
+  const keep = [0, 1, 2, 3, 4].filter((column) => rows.some((row) => row[column] !== ""));
+  return { head: keep.map((column) => ["panel", "series", title("x"), title("y"), "interval"][column]), rows: rows.map((row) => keep.map((column) => row[column])) };
 }
 
 // Puts the tables of a figure into `box`.

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from tests.lab_node import in_node
 from xaicl_lib.publishing.run import ROOT
@@ -46,3 +47,24 @@ def test_tables_hold_the_numbers_of_their_figures() -> None:
     assert found[2] == found[3] == []
     assert found[4][0]["rows"] == [["a b", "1", "0.1"], ["a b", "2", "0.2"]]
     assert found[5] == [{"head": ["", "SI", "SD"], "rows": [["one", ".12 (.34)", ".56"]]}]
+
+
+def test_panels_are_named_their_axes_share_a_title_and_no_number_is_another() -> None:
+    log = go.Figure(go.Scatter(x=[0.01, 0.02, 0.03], y=[3.0, 2.0, 1.0], name="s", error_y={"array": [0.5, np.nan, 0.25]}))
+    log.update_xaxes(type="log", tickvals=[0.01, 0.02, 0.05], ticktext=["1 %", "2 %", "5 %"])
+    panels = make_subplots(2, 2, subplot_titles=["SI ↑", "CI &amp; more", "SD ↓"], shared_xaxes=True)
+    for k, place in enumerate([(1, 1), (1, 2), (2, 1)]):
+        panels.add_scatter(x=[1], y=[k], name="k-NN", row=place[0], col=place[1])
+    panels.update_xaxes(title_text="labels", row=2).update_yaxes(title_text="accuracy", col=1)
+    squares = make_subplots(1, 2, subplot_titles=["G", "h"])
+    for k in (1, 2):
+        squares.add_heatmap(z=[[k]], x=["c"], y=["r"], row=1, col=k)
+    found = in_node(CODE, [json.loads(_figure_json(figure)) for figure in (log, panels, squares)])
+    assert found[0][0]["rows"] == [["s", "1 %", "3", "2.5 to 3.5"], ["s", "2 %", "2", ""], ["s", "0.03", "1", "0.75 to 1.25"]]
+    assert found[1] == [
+        {
+            "head": ["panel", "series", "labels", "accuracy"],
+            "rows": [["SI ↑", "k-NN", "1", "0"], ["CI & more", "k-NN", "1", "1"], ["SD ↓", "k-NN", "1", "2"]],
+        }
+    ]
+    assert found[2] == [{"head": [name, "c"], "rows": [["r", str(k)]]} for k, name in ((1, "G"), (2, "h"))]
