@@ -52,6 +52,19 @@ def test_wrong_questions(method: str, options: dict[str, Any], says: str) -> Non
     assert says in got
 
 
+@pytest.mark.parametrize("temperature", [None, 1, 0.3])
+def test_rectangles_that_hide_the_same_count_the_same(temperature: float | None) -> None:
+    places = [{"top": k, "left": 0, "height": 1, "width": 4} for k in range(4)]
+    code = (
+        FAKE_NET
+        + """
+    const options = { masks: 4, temperature: given.temperature, rectangles: { a: given.places, b: given.places } };
+    answer((await explain(net, "pairwise_occlusion", x, x, options)).a.data);"""
+    )
+    got = in_node(code, {"temperature": temperature, "places": places, "methods": ["pairwise_occlusion"]})
+    assert_allclose(got, [0.25] * 16, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("window", "places"), [(1, 16), (2, 9)])  # centred on cells, and between them
 def test_parts_of_a_run_add_up_to_the_whole(window, places) -> None:
     code = (

@@ -186,7 +186,7 @@ def _weights(drops: Float[Tensor, "n masks"], temperature: float | None) -> Floa
     if temperature is None:
         return drops.softmax(1)
     spread = drops.std(1, keepdim=True, correction=0)
-    return ((drops - drops.mean(1, keepdim=True)) / (temperature * spread.clamp_min(torch.finfo(drops.dtype).tiny))).softmax(1)
+    return ((drops - drops.mean(1, keepdim=True)) / (temperature * spread).clamp_min(torch.finfo(drops.dtype).tiny)).softmax(1)
 
 
 def _check_rectangles(masks: int, scale: tuple, ratio: tuple) -> None:

@@ -213,7 +213,7 @@ async function pairwiseOcclusion(net, xa, xb, options, step) {
 function standardised(drops, temperature) {
   const mean = drops.reduce((sum, drop) => sum + drop, 0) / drops.length;
   const spread = Math.sqrt(drops.reduce((sum, drop) => sum + (drop - mean) ** 2, 0) / drops.length);
-  return drops.map((drop) => (drop - mean) / (temperature * Math.max(spread, Number.MIN_VALUE)));
+  return drops.map((drop) => (drop - mean) / Math.max(temperature * spread, Number.MIN_VALUE));
 }
 
 function checkRectangles(masks, scale, ratio) {
