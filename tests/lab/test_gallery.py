@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,12 @@ def test_a_file_says_its_size_before_it_is_decoded(name: str) -> None:
     code = 'import { inspect } from "lab/engine/headers.js"; answer(inspect(Uint8Array.from(given)));'
     got = in_node(code, list(buffer.getvalue()))
     assert got == {"format": kind.lower(), "width": 51, "height": 37, "animated": name.startswith("moving"), "inks": False}
+
+
+def test_a_bitmap_of_os2_says_its_size_in_half_as_many_bytes() -> None:
+    data = struct.pack("<2sIHHIIHHHH", b"BM", 26 + 16 * 48, 0, 0, 26, 12, 16, 17, 1, 24)
+    code = 'import { inspect } from "lab/engine/headers.js"; answer(inspect(Uint8Array.from(given)));'
+    assert in_node(code, list(data)) == {"format": "bmp", "width": 16, "height": 17, "animated": False, "inks": False}
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,11 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
 
 
+def segments(jpeg: bytes, count: int) -> bytes:
+    """A JPEG with as many full segments before its frame, in which phones keep depth maps and films."""
+    return jpeg[:2] + (b"\xff\xe1\xff\xff" + bytes(65533)) * count + jpeg[2:]
+
+
 def files() -> dict[str, bytes]:
     """A photo as phones, cameras, browsers and editors write it."""
     photo = Image.fromarray(np.asarray(SAMPLES["coffee"]())[:220, :300])
@@ -97,6 +102,7 @@ def files() -> dict[str, bytes]:
         "grey, Adobe RGB": encoded(grey, "PNG", icc_profile=made.ADOBE_RGB),
         "grey, transparent": encoded(Image.merge("LA", (grey, clear.getchannel("A"))), "PNG", icc_profile=made.GREY_18),
         "grey of 16 bits": encoded(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "PNG", icc_profile=made.GREY_18),
+        "5 MB before its frame": segments(encoded(photo, "JPEG", quality=92), 80),
         "inks without a profile": encoded(photo.convert("CMYK"), "JPEG", quality=92),
         "wider than what is worked on": encoded(noise(4501, 200), "PNG"),
         "higher than what is worked on": encoded(noise(120, 4400), "PNG"),

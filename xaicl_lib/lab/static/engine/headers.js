@@ -70,5 +70,7 @@ function webp(view, bytes) {
 }
 
 function bmp(view, bytes) {
-  return text(bytes, 0, 2) === "BM" ? { width: Math.abs(view.getInt32(18, true)), height: Math.abs(view.getInt32(22, true)) } : null;
+  if (text(bytes, 0, 2) !== "BM") return null;
+  if (view.getUint32(14, true) === 12) return { width: view.getUint16(18, true), height: view.getUint16(20, true) }; // of OS/2
+  return { width: Math.abs(view.getInt32(18, true)), height: Math.abs(view.getInt32(22, true)) };
 }
