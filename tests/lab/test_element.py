@@ -35,7 +35,11 @@ FAULTS = {
     "another host": ({"b": "//there/cat.png"}, "another host"),
     "value": ({"method": "interaction_cam", "reduction": "sum"}, 'reduction cannot be "sum"'),
     "change": ({"change": "sepia 1"}, 'no change "sepia" here, but none, blur'),
-    "value beyond its range": ({"method": "conditional_occlusion", "stride": "99"}, 'stride cannot be "99", but a number from 1 to 24'),
+    "value beyond its range": (
+        {"method": "conditional_occlusion", "stride": "99"},
+        'stride cannot be "99", but a whole number from 1 to 24',
+    ),
+    "half a pixel": ({"method": "conditional_occlusion", "stride": "2.5"}, 'stride cannot be "2.5", but a whole number from 1 to 24'),
     "strength": ({"change": "blur much"}, 'blur cannot be "much", but a number from 0 to 4'),
     "foil of nothing known": ({"method": "grad_cam", "foil": "dog"}, 'no picture "dog" here, but cat'),
     "corpus of two": ({"corpus": "cat", "b": "coffee"}, '"b" has no meaning'),

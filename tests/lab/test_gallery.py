@@ -149,6 +149,29 @@ def test_nonsense_in_a_link_is_left_out(text: str) -> None:
 
 
 POOR = {**INDEX, "models": [*INDEX["models"], {"name": "poor", "methods": ["hide"]}]}  # a bundle that computes one method alone
+LINKS = [
+    ("model=poor&method=cam&o.steps=7", {"model": "poor", "method": "hide"}),
+    ("model=two&method=cam&with=poor cam", {"model": "two"}),
+    ("with=one cam", {}),
+    ("with=two cam", {"other": {"model": "two", "method": "cam"}}),
+    ("o.steps=7.5", {"options": {"steps": 8}}),
+    ("o.share=7.5", {"options": {"share": 7.5}}),
+    ("o.guided=true", {"options": {"guided": True}}),
+    ("model=plain&o.guided=true&o.steps=2", {"model": "plain", "options": {"steps": 2}}),
+]
+
+
+@pytest.mark.parametrize(("text", "want"), LINKS)
+def test_what_cannot_be_together_is_not_in_a_link(text: str, want: dict[str, Any]) -> None:
+    counted = {"name": "steps", "default": 4, "low": 1, "high": 9, "step": 1}
+    options = [counted, {**counted, "name": "share", "step": 0.05}, {"name": "guided", "default": False, "flag": True}]
+    models = [*POOR["models"], {"name": "plain", "guided": False}]
+    index = {**POOR, "models": models, "methods": [{"name": "cam", "options": options}, INDEX["methods"][1]]}
+    code = 'import { initial, read } from "lab/page/state.js"; answer([read(given[1], given[0]), initial(given[0])]);'
+    got, initial = in_node(code, [index, text])
+    assert got == {**initial, **want}
+
+
 HERE = {"model": "one", "method": "cam", "options": {"steps": 7}, "other": None}
 
 

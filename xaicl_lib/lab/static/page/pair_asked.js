@@ -57,7 +57,7 @@ function readOptions(given, method) {
   if (unknown) throw new Error(`expected ${OWN.join(", ")}${names.length ? ` or an option of ${method.name} (${names.join(", ")})` : ""}, got "${unknown}"`);
   const chosen = method.options.filter(({ name }) => name in given).map((option) => [option, parsed(option, given[option.name])]);
   for (const [option, value] of chosen) {
-    const range = option.low === undefined ? "" : `, but a number from ${option.low} to ${option.high}`;
+    const range = option.low === undefined ? "" : `, but a ${Number.isInteger(option.step) ? "whole " : ""}number from ${option.low} to ${option.high}`;
     if (value === null || (range && value !== Number(given[option.name]))) throw new Error(`${option.name} cannot be "${given[option.name]}"${range}`);
   }
   return Object.fromEntries(chosen.filter(([option, value]) => value !== option.default).map(([{ name }, value]) => [name, value]));

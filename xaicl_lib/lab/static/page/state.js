@@ -31,9 +31,12 @@ const hasMethod = (index, model, method) => methodsFor(index, modelOf(index, mod
 export function settled(index, before, wanted) {
   const known = hasMethod(index, wanted.model, wanted.method);
   const method = known ? wanted.method : methodsFor(index, modelOf(index, wanted.model))[0].name;
-  const options = known && wanted.model === before.model ? wanted.options : {};
+  const options = known && wanted.model === before.model ? usable(wanted.options, modelOf(index, wanted.model)) : {};
   return { ...wanted, method, options, other: settledOther(index, before, { ...wanted, method }) };
 }
+
+// Guided gradients need a network with ReLUs.
+const usable = ({ guided, ...rest }, model) => (guided && model.guided !== false ? { guided, ...rest } : rest);
 
 // What both rows had in common follows the first; null where they would show the same, or a method that its model lacks.
 function settledOther(index, before, { model, method, other }) {
@@ -74,7 +77,7 @@ export function read(text, index) {
   if (SCHEMES.some((one) => one.name === query.get("colours"))) state.look.colours = query.get("colours");
   if (query.has("opacity")) state.look.opacity = clamp(query.get("opacity"), 0, 1, LOOK.opacity);
   if (query.get("style") === "even") state.look.style = "even";
-  return state;
+  return settled(index, state, state);
 }
 
 function readOptions(query, method) {
@@ -91,7 +94,8 @@ function readOptions(query, method) {
 export function parsed(option, given) {
   if (option.choices) return option.choices.includes(given) ? given : null;
   if (option.flag) return given === "true" ? true : given === "false" ? false : null;
-  return clamp(given, option.low, option.high, null);
+  const value = clamp(given, option.low, option.high, null);
+  return value !== null && Number.isInteger(option.step) ? Math.round(value) : value; // what is counted has no fractions
 }
 
 export function clamp(text, low, high, otherwise) {
