@@ -157,6 +157,24 @@ def test_a_link_that_says_nonsense_is_forgiven(kept: Lab) -> None:
     assert kept.sentence.startswith("These two pictures are")
 
 
+def test_a_link_that_is_followed_sets_every_control_and_a_place_in_the_page_none(kept: Lab) -> None:
+    page = kept.page
+    kept.open(GALLERY + "smooth_grad&o.samples=3&change=hue+0.3&colours=green&opacity=0.2")
+    page.evaluate(
+        "hash => { location.hash = hash; }", GALLERY + "smooth_grad&o.samples=2&change=hue+-0.4&colours=blue&opacity=0.9&style=even"
+    )
+    expect(page.get_by_label("Strength of hue")).to_have_value("-0.4")
+    kept.live()
+    page.get_by_text("Options of the method").click()
+    wanted = {"Noisy copies": "2", "Colours": "blue", "Opacity": "0.9", "The map covers the picture": "even"}
+    assert {name: page.get_by_label(name, exact=True).input_value() for name in wanted} == wanted
+    assert kept.numbers()["options"] == {"samples": 2}
+    page.evaluate("document.querySelector('#how-to-read-it .headerlink, section .headerlink').click()")
+    page.wait_for_function("!location.hash.includes('=')")
+    assert page.get_by_label("Noisy copies").input_value() == "2"
+    assert kept.numbers()["options"] == {"samples": 2}
+
+
 def test_a_long_run_is_seen_coarsely_at_once(fresh: Lab) -> None:
     said = "document.querySelector('.xl-status-text').textContent"
     fresh.page.goto("about:blank")

@@ -15,12 +15,17 @@ export function createControls({ index, state, set, openModel }) {
   const about = h("p", { class: "xl-about" });
   const kind = select(CHANGES.map(({ name, title }) => [name, title]), "none", (name) => set({ change: { name, strength: changeOf(name).neutral ?? 0 } }));
   const strength = h("div", { class: "xl-strength" });
-  const look = lookControls(state, set);
+  const look = h("div", { class: "xl-box" }, ...lookControls(state, set));
   let optionsOf = null;
   let strengthOf = null;
 
-  function refresh() {
+  // A slider that is being moved is left alone, unless all is set `anew`.
+  function refresh({ anew = false } = {}) {
     const now = state();
+    if (anew) {
+      [optionsOf, strengthOf] = [null, null];
+      look.replaceChildren(...lookControls(state, set));
+    }
     const current = methodOf(index, now.method);
     const able = methodsFor(index, modelOf(index, now.model));
     fill(model, modelMenu(index), now.model);
@@ -43,7 +48,7 @@ export function createControls({ index, state, set, openModel }) {
     top: h("div", { class: "xl-top" }, field("Model", model), field("Method", method), field("Compare with", other)),
     settings,
     change: h("div", { class: "xl-box" }, field("Alter picture B", kind), strength),
-    look: h("div", { class: "xl-box" }, ...look),
+    look,
     refresh,
   };
 }

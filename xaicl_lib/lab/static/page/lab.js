@@ -34,10 +34,17 @@ function build(given) {
   Object.assign(lab, controlsOf(lab));
   layOut(lab);
   acceptFiles(lab);
-  if (lab.linked) addEventListener("hashchange", () => { lab.state = read(location.hash, lab.index); refresh(lab); renew(lab); });
+  if (lab.linked) addEventListener("hashchange", () => { if (location.hash.includes("=")) follow(lab); }); // others are places in the page
   refresh(lab);
   renew(lab);
   return { set: (what) => set(lab, what), state: () => lab.state };
+}
+
+// What a link asks for, on a page that is open already.
+function follow(lab) {
+  lab.state = read(location.hash, lab.index);
+  refresh(lab, { anew: true });
+  renew(lab);
 }
 
 // What all parts of the page share. `state`, `job`, `side` and `later` are the only ones that are ever replaced.
@@ -98,8 +105,8 @@ function layOut(lab) {
   element.classList.add("xl-lab", "xl-ready");
 }
 
-function refresh({ controls, strip, state }) {
-  controls.refresh();
+function refresh({ controls, strip, state }, how) {
+  controls.refresh(how);
   strip.refresh(state);
 }
 
