@@ -19,6 +19,7 @@ from tests.check_pages import axe, serious
 from tests.lab_page import BOOK, GALLERY, PATIENCE, Lab, address, browser, encoded, off, page_of, seen
 from xaicl_lib import Pair, augment, explain, load_model
 from xaicl_lib.data.photos import open_photo
+from xaicl_lib.lab import gallery
 
 BUDGET = 8_000_000  # bytes of a first visit
 
@@ -306,6 +307,43 @@ def test_a_model_of_ones_own_opens_from_files_and_by_address(kept: Lab) -> None:
     expect(kept.page.locator("dialog[open]")).to_have_count(0, timeout=PATIENCE)
     kept.live()
     assert kept.sentence == first
+
+
+def test_a_bundle_that_is_refused_leaves_the_page_ready_and_two_at_once_are_two(kept: Lab) -> None:
+    kept.open("#a=cat&b=coffee&model=simclr&method=deep_similarity")
+    model, models = kept.page.get_by_label("Model", exact=True), BOOK / "_static" / "lab" / "models"
+    model.select_option("+")
+    files = sorted((models / "scenes_simclr").iterdir())
+    damaged = [{"name": f.name, "mimeType": "", "buffer": f.read_bytes()} for f in files]
+    next(f for f in damaged if f["name"] == "weights.bin")["buffer"] += b"more"
+    kept.page.locator("#xl-model-files").set_input_files(damaged)
+    expect(kept.page.locator("dialog[open] .xl-error")).to_contain_text("weights.bin is too large", ignore_case=True)
+    kept.status("failed", "too large")
+    both = [[f"../_static/lab/models/{name}/{file.name}" for file in files] for name in ("scenes_simclr", "scenes_supervised")]
+    kept.page.evaluate(
+        """async (bundles) => {
+          const read = async (url) => new File([await (await fetch(url)).blob()], url.split("/").pop());
+          const given = await Promise.all(bundles.map((urls) => Promise.all(urls.map(read))));
+          const input = document.querySelector("#xl-model-files");
+          for (const files of given) {
+            const transfer = new DataTransfer();
+            for (const file of files) transfer.items.add(file);
+            input.files = transfer.files;
+            input.dispatchEvent(new Event("change"));
+          }
+        }""",
+        both,
+    )
+    yours = model.locator("optgroup[label=yours] option")
+    expect(yours).to_have_text(["scenes_simclr", "scenes_supervised"])
+    for option in yours.all():
+        model.select_option(option.get_attribute("value"))
+        kept.live()
+        numbers = kept.numbers()
+        net = load_model(numbers["model"], "cpu")
+        assert numbers["model"] == option.inner_text()
+        pair = Pair(*(gallery.seen(picture, net.size) for picture in ("cat", "coffee")))
+        assert numbers["score"] == pytest.approx(explain(net, pair, "deep_similarity").score.item(), abs=1e-4)
 
 
 def test_the_picture_to_download_is_one(kept: Lab) -> None:

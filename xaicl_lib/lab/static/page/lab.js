@@ -131,11 +131,19 @@ function take(lab, side, made) {
   set(lab, { [side]: made.name });
 }
 
+let added = 0;
+
 async function addModel(lab, { name: title, size, methods, guided }, source) {
-  const name = `own-${lab.index.models.length}`;
+  added += 1;
+  const name = `own-${added}`;
   const made = { name, title: title.slice(0, 60), own: true, size, methods, guided, source };
   lab.status.begin();
-  await lab.results.load(made, loading(lab, made));
+  try {
+    await lab.results.load(made, loading(lab, made));
+  } catch (error) {
+    lab.status.say(error.message, { failed: true });
+    throw error; // the dialog says it, too
+  }
   lab.index.models.push(made);
   set(lab, { model: name });
 }
