@@ -196,6 +196,14 @@ def test_a_choice_leaves_others_only_where_they_go_with_it(before: dict[str, Any
     assert in_node(code, [POOR, before, chosen]) == want
 
 
+@pytest.mark.parametrize(("size", "most"), [(32, 32), (64, 48), (96, 48), (224, 64)])
+def test_a_slider_of_windows_goes_as_far_as_the_picture_and_to_the_usual_one(size: int, most: int) -> None:
+    entry = gallery.method_entry(methods["conditional_occlusion"])
+    code = """import { highest } from "lab/page/controls.js";
+    answer(given.options.map((option) => highest(option, given)));"""
+    assert in_node(code, {"size": size, "options": entry["options"]}) == [most, 24]
+
+
 def _named(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "other": dict(zip(("model", "method"), state["other"], strict=True)) if state["other"] else None}
 

@@ -87,7 +87,7 @@ function optionControl(option, state, set, model) {
   };
   if (option.choices) return field(option.title, select(option.choices.map((choice) => [choice, choice]), value(), put));
   if (option.flag) return flag(option, value(), put, model);
-  return numeric(option, value(), put);
+  return numeric({ ...option, high: highest(option, model) }, value(), put);
 }
 
 function flag(option, value, put, model) {
@@ -107,6 +107,9 @@ const withUnit = (value, unit) => (unit ? `${value} ${unit}` : `${value}`);
 
 // A default that depends on the model's size is scaled to it, as the library scales it.
 export const optionDefault = (option, model) => (option.default === null && option.share ? Math.max(1, Math.round(model.size * option.share)) : option.default);
+
+// No window is wider than the picture, and the usual one can be chosen.
+export const highest = (option, model) => (option.share ? Math.min(model.size, Math.max(option.high, optionDefault(option, model))) : option.high);
 
 function strengthControl({ name, strength }, set) {
   const { low, high, step, unit } = changeOf(name);
