@@ -19,7 +19,8 @@ from xaicl_lib import Pair, explain, load_model
 from xaicl_lib.data.scenes import scenes
 from xaicl_lib.errors import InputError
 from xaicl_lib.images import open_photo
-from xaicl_lib.lab.export import METHODS
+from xaicl_lib.lab.export import LIMITS, MAX_WEIGHTS, METHODS
+from xaicl_lib.lab.export.graphs import MAX_GRAPH_BYTES
 from xaicl_lib.methods import methods
 from xaicl_lib.methods.gradients import _noise
 from xaicl_lib.methods.occlusion import _rectangles
@@ -303,6 +304,12 @@ def hostile(card: dict[str, Any], change: Any) -> bytes:
     changed = json.loads(json.dumps(card))
     change(changed)
     return json.dumps(changed).encode()
+
+
+def test_what_is_exported_is_what_the_lab_opens() -> None:
+    lab = in_node('import { LIMIT } from "lab/engine/bundle.js"; answer(LIMIT);')
+    assert {key: lab[key] for key in LIMITS} == {key: most for key, (most, _) in LIMITS.items()}
+    assert (lab["graph"], lab["weights"], lab["numbers"]) == (MAX_GRAPH_BYTES, MAX_WEIGHTS, MAX_WEIGHTS / 2)  # two bytes a number
 
 
 def test_hostile_bundles_are_refused(exported: Path, tmp_path: Path) -> None:

@@ -379,6 +379,10 @@ class Constants(nn.Module):
         (nn.Conv2d(3, 4, 40), {}, "does not run on images of 12 x 12"),
         (nn.Sequential(nn.Conv2d(3, 12500, 30, bias=False)), {"size": 40}, "at most 64 MB"),
         (Constants(), {}, "MB of constants"),
+        (nn.Conv2d(3, 1, 2), {"size": 1025}, "at most 1,024 pixels a side for the lab, got 'mine' of 1,025"),
+        (nn.Conv2d(3, 1, 1), {"size": 65}, "at most 4,096 cells in a feature map for the lab, got 'mine' of 4,225"),
+        (nn.Conv2d(3, 65537, 12), {}, "at most 65,536 channels or numbers in an embedding"),
+        (nn.Sequential(nn.Conv2d(3, 1, 12), *[nn.PReLU() for _ in range(4095)]), {}, "at most 4,096 tensors of weights"),
     ],
 )
 def test_what_cannot_be_exported_says_so_in_a_line(features: nn.Module, options: dict, says: str, tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ NEEDS = {"integrated_jacobians": "headcells", "attention_rollout": "attention", 
 MAX_WEIGHTS = 64_000_000  # bytes; what a browser on a phone still holds, four times as floats
 MAX_CELLS = 64_000_000  # numbers in flight of `headcells`
 MAX_NAME = 200  # characters
+LIMITS = {  # as `lab/static/engine/bundle.js` has them
+    "side": (1024, "pixels a side"),
+    "cells": (4096, "cells in a feature map"),
+    "embedding": (65536, "channels or numbers in an embedding"),
+    "tensors": (4096, "tensors of weights"),
+}
 FLAT = 1 - 1e-5  # a cosine from here on has gradients that are rounding noise, which nothing can be compared with
 TOLERANCE = 1e-2  # relative L2 of what a graph computes; rounding flips a ReLU here and there
 
@@ -69,7 +75,7 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
         The content of its `model.json`.
 
     Raises:
-        InputError: a network that cannot be exported, onnx not installed, or a folder that may not be written.
+        InputError: a network that cannot be exported or is too large for the lab, onnx not installed, or a folder that may not be written.
 
     Example:
         >>> import tempfile
@@ -96,7 +102,9 @@ def export(model: PairModel, folder: str | os.PathLike[str]) -> dict[str, Any]:
     values = {name: weight.value for name, weight in weights.items()}
     network = Network(parts, model.symmetric)
     shapes, d = _shapes(network, model)
-    cells = shapes[0][0] * (shapes[0][1] * shapes[0][2]) ** 2 <= MAX_CELLS
+    (c, i, j), *_ = shapes
+    _check_limits(model.name, side=model.size, cells=i * j, embedding=max(c, d), tensors=len(weights))
+    cells = c * (i * j) ** 2 <= MAX_CELLS
     has_relu = _has_relu(network, model.size)
     made = functions(network, model.size, has_relu, cells)
     files = {f"{name}.onnx": _graph(name, model.name, function, values) for name, function in made.items()}
@@ -128,6 +136,13 @@ def _need(*packages: str) -> None:
 
     if missing := [name for name in packages if find_spec(name) is None]:
         raise InputError(f"expected {', '.join(missing)} to be installed for an export; pip install 'xaicl_lib[export]'")
+
+
+def _check_limits(name: str, **counts: int) -> None:
+    for key, count in counts.items():
+        most, what = LIMITS[key]
+        if count > most:
+            raise InputError(f"expected at most {most:,} {what} for the lab, got {name!r} of {count:,}")
 
 
 def _version() -> str:

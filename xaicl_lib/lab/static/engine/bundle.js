@@ -24,7 +24,7 @@ import { sizeOf } from "./tensors.js";
 
 export const CARD = "model.json";
 const FORMAT = 1;
-const LIMIT = { card: 2e6, graph: 8e6, weights: 64e6, numbers: 32e6, tensors: 4096, side: 512, cells: 4096, embedding: 65536, words: 10000, text: 256 };
+export const LIMIT = { card: 2e6, graph: 8e6, weights: 64e6, numbers: 32e6, tensors: 4096, side: 1024, cells: 4096, embedding: 65536, words: 10000, text: 256 };
 const GRAPHS = /^(encode(_b)?|headgrad|pixgrad(_guided)?|attention|headcells(_b)?|words|headpull)$/;
 const NEEDED = ["encode", "headgrad", "pixgrad"];
 
