@@ -272,6 +272,46 @@ def test_pictures_come_by_dropping_and_pasting(kept: Lab) -> None:
     kept.live()
 
 
+def test_pictures_that_take_long_stay_on_their_sides_and_never_overtake_a_newer_choice(kept: Lab) -> None:
+    page = kept.page
+    kept.open("#a=cat&b=flower&model=simclr&method=deep_similarity")
+    page.evaluate(
+        """bytes => {
+          const decode = window.createImageBitmap.bind(window);
+          window.createImageBitmap = async (file, ...how) => {
+            if (file.name.startsWith("slow")) await new Promise((resolve) => { window.go = resolve; });
+            return decode(file, ...how);
+          };
+          window.drop = (side, name) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+            const made = new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+            document.querySelectorAll(".xl-canvas")[side].dispatchEvent(made);
+          };
+          window.dropSlowly = async (side) => {
+            window.go = null;
+            drop(side, "slow.png");
+            while (!window.go) await new Promise((resolve) => setTimeout(resolve, 10));
+          };
+        }""",
+        list(encoded(open_photo("rocket", 64), "PNG")),
+    )
+    captions = page.locator(".xl-row:visible .xl-caption-text")
+    page.evaluate("dropSlowly(0).then(() => drop(1, 'quick.png'))")
+    expect(captions).to_have_text(["a cat", "quick.png"])
+    page.evaluate("go()")
+    expect(captions).to_have_text(["slow.png", "quick.png"])
+    page.evaluate("dropSlowly(0).then(() => drop(0, 'newer.png'))")
+    expect(captions).to_have_text(["newer.png", "quick.png"])
+    page.evaluate("go(); drop(1, 'next.png')")  # which is decoded after the slow one
+    expect(captions).to_have_text(["newer.png", "next.png"])
+    page.evaluate("dropSlowly(0)")
+    page.get_by_role("button", name="One photo in common").click()
+    page.evaluate("go(); drop(1, 'last.png')")
+    expect(captions.nth(1)).to_have_text("last.png")
+    assert "slow" not in captions.nth(0).inner_text()
+
+
 def test_the_camera_gives_a_picture_and_is_let_go(kept: Lab) -> None:
     kept.open()
     kept.page.get_by_role("button", name="Choose picture B").first.click()

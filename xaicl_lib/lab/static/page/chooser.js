@@ -3,14 +3,15 @@
 import { button, h } from "./element.js";
 import { fromCamera, fromFile } from "./pictures.js";
 
-// `take(side, picture)` gets the reader's own picture, `pick(side, name)` a name of the gallery.
+// `take(side, picture)` gets the reader's own picture, `pick(side, name)` a name of the gallery; `chosen(side)` is told of every choice.
 export function createChooser({ gallery, index, take, pick }) {
-  const chooser = { take, pick, side: "b", stream: null, ...partsOf() };
+  const chooser = { take, pick, side: "b", turns: { a: 0, b: 0 }, stream: null, ...partsOf() };
   chooser.shoot = button("Take this picture", () => use(chooser, () => fromCamera(chooser.video)), { hidden: true, class: "xl-button xl-primary" });
   chooser.file.addEventListener("change", () => { if (chooser.file.files[0]) use(chooser, () => fromFile(chooser.file.files[0])); });
   chooser.dialog = dialogOf(chooser, thumbs(chooser, gallery, index));
   chooser.dialog.addEventListener("click", (event) => { if (event.target === chooser.dialog) close(chooser); });
-  return { dialog: chooser.dialog, open: (side) => open(chooser, side), receive: (side, given) => receive(chooser, side, given) };
+  const chosen = (side) => { chooser.turns[side] += 1; };
+  return { dialog: chooser.dialog, open: (side) => open(chooser, side), receive: (side, given) => receive(chooser, side, given), chosen };
 }
 
 function partsOf() {
@@ -67,16 +68,24 @@ function say({ error }, message) {
   error.hidden = !message;
 }
 
+// While a picture is decoded the reader may go on to the other side, or choose this one anew: what comes late then is dropped.
 async function use(chooser, make) {
+  const { side } = chooser;
+  const turn = (chooser.turns[side] += 1);
   say(chooser, "");
-  try {
-    const made = await make();
-    if (chooser.dialog.open) close(chooser);
-    chooser.take(chooser.side, made);
-  } catch (problem) {
-    if (!chooser.dialog.open) chooser.dialog.showModal();
-    say(chooser, problem.message);
+  const [made, problem] = await Promise.resolve().then(make).then((picture) => [picture], (error) => [null, error]);
+  if (turn !== chooser.turns[side]) return;
+  if (problem) return refuse(chooser, side, problem.message);
+  if (chooser.dialog.open && chooser.side === side) close(chooser);
+  chooser.take(side, made);
+}
+
+function refuse(chooser, side, message) {
+  if (!chooser.dialog.open) {
+    choose(chooser, side);
+    chooser.dialog.showModal();
   }
+  say(chooser, message);
 }
 
 // ---------------------------------------------------------------- the camera

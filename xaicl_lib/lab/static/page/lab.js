@@ -43,6 +43,7 @@ function build(given) {
 // What a link asks for, on a page that is open already.
 function follow(lab) {
   lab.state = read(location.hash, lab.index);
+  for (const side of ["a", "b"]) lab.chooser.chosen(side);
   refresh(lab, { anew: true });
   renew(lab);
 }
@@ -113,6 +114,7 @@ function refresh({ controls, strip, state }, how) {
 // Every choice comes through here.
 function set(lab, what) {
   lab.state = settled(lab.index, lab.state, { ...lab.state, ...what });
+  for (const side of ["a", "b"]) if (side in what) lab.chooser.chosen(side);
   if (lab.linked) address(lab);
   refresh(lab);
   if (what.look) for (const row of lab.rows) row.show({ look: lab.state.look });
