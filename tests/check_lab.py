@@ -323,6 +323,40 @@ def test_the_camera_gives_a_picture_and_is_let_go(kept: Lab) -> None:
     expect(kept.page.get_by_role("button", name="Take this picture")).to_be_hidden()
 
 
+def test_no_camera_stays_on_behind_a_closed_dialog(kept: Lab) -> None:
+    kept.open()
+    page, use = kept.page, kept.page.get_by_role("button", name="Use the camera")
+    page.evaluate(
+        """() => {
+          window.streams = [];
+          const media = navigator.mediaDevices;
+          const open = media.getUserMedia.bind(media);
+          media.getUserMedia = async (how) => {
+            const stream = await open(how);
+            await new Promise((resolve) => { window.go = resolve; });
+            streams.push(stream);
+            return stream;
+          };
+        }"""
+    )
+    states = "streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)"
+    page.get_by_role("button", name="Choose picture A").first.click()
+    use.click()
+    page.wait_for_function("Boolean(window.go)")
+    page.keyboard.press("Escape")
+    page.evaluate("go()")
+    page.wait_for_function(f"{states}.join() === 'ended'")
+    page.get_by_role("button", name="Choose picture A").first.click()
+    for _ in range(2):
+        page.evaluate("window.go = null")
+        use.click()
+        page.wait_for_function("Boolean(window.go)")
+        page.evaluate("go()")
+    page.wait_for_function(f"{states}.join() === 'ended,live,ended'")
+    page.get_by_role("button", name="Close").first.click()
+    assert page.evaluate(states) == ["ended"] * 3
+
+
 def test_without_webassembly_the_gallery_still_shows(fresh: Lab) -> None:
     fresh.page.add_init_script("delete globalThis.WebAssembly")
     fresh.open().done("beforehand")

@@ -93,22 +93,29 @@ function refuse(chooser, side, message) {
 async function startCamera(chooser) {
   say(chooser, "");
   try {
-    chooser.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" }, audio: false });
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" }, audio: false });
+    if (!chooser.dialog.open || chooser.stream) return end(stream); // closed meanwhile, or pressed twice
+    chooser.stream = stream;
     await film(chooser);
   } catch {
+    if (chooser.video.hidden) stopCamera(chooser); // one that cannot be shown is not kept on
     say(chooser, "No camera could be used: there is none, or the browser was not allowed to.");
   }
 }
 
-async function film({ video, shoot, stream }) {
+async function film(chooser) {
+  const { video, shoot, stream } = chooser;
   video.srcObject = stream;
   await video.play();
+  if (chooser.stream !== stream) return; // let go meanwhile
   video.hidden = shoot.hidden = false;
   shoot.focus();
 }
 
+const end = (stream) => stream?.getTracks().forEach((track) => track.stop());
+
 function stopCamera(chooser) {
-  chooser.stream?.getTracks().forEach((track) => track.stop());
+  end(chooser.stream);
   chooser.stream = null;
   chooser.video.hidden = chooser.shoot.hidden = true;
 }
