@@ -197,6 +197,32 @@ def test_a_long_run_is_seen_coarsely_at_once(fresh: Lab) -> None:
     assert "so far" in fresh.numbers()["computed"]
 
 
+def test_what_is_stopped_or_fails_leaves_all_as_it_was(fresh: Lab) -> None:
+    """Pictures, captions, numbers and link are those of the maps that stay; while others are on their way there is nothing to keep."""
+    page = fresh.page
+    fresh.open(GALLERY + "smooth_grad&o.samples=1&change=hue+0.3")
+    before, canvases = fresh.numbers(), [fresh.pixels(side) for side in "ab"]
+    captions = page.locator(".xl-row:visible .xl-caption-text")
+    page.get_by_role("button", name="Copy link").click()
+    link = page.get_by_label("Link to what you see").input_value()
+    page.get_by_text("Options of the method").click()
+    page.get_by_label("Noisy copies").fill("100")
+    page.get_by_role("button", name="Nothing in common").click()
+    expect(captions).to_have_text(["a temple", "a cup of coffee, changed"])
+    page.get_by_role("button", name="Download as JSON").click()  # which gives nothing yet
+    page.get_by_role("button", name="Cancel").click()
+    fresh.done("those of before")
+    expect(captions).to_have_text(["a cat", "its face, mirrored and darkened, changed"])
+    assert fresh.numbers() == before
+    assert [fresh.pixels(side) for side in "ab"] == canvases
+    page.get_by_role("button", name="Copy link").click()
+    assert page.get_by_label("Link to what you see").input_value() == link
+    page.route("**/rocket.jpg", lambda route: route.fulfill(status=200, body="no picture"))
+    page.get_by_role("button", name="Two different photos").click()
+    fresh.status("failed")
+    assert fresh.numbers() == before
+
+
 def test_stopping_leaves_the_worker_ready(fresh: Lab) -> None:
     fresh.page.goto(fresh.address + GALLERY + "conditional_occlusion&o.stride=1")
     fresh.page.get_by_role("progressbar").wait_for(timeout=PATIENCE)

@@ -1,13 +1,14 @@
 // Is what the browser computes right? The same pair, computed here and compared with torch's own numbers.
 
 import { h } from "./element.js";
-import { loading, pictureOf, takeOver } from "./explaining.js";
+import { goBack, loading, pictureOf, takeOver } from "./explaining.js";
 import { floats } from "./gallery.js";
 import { methodOf, modelOf } from "./state.js";
 
 // Runs the check of the chosen model and shows its table.
 export async function checkAgainstTorch(lab) {
   const signal = takeOver(lab);
+  goBack(lab);
   lab.checked.replaceChildren();
   try {
     await check(lab, modelOf(lab.index, lab.state.model), signal);

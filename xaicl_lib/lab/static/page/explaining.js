@@ -18,8 +18,10 @@ export function takeOver(lab) {
   return lab.job.signal;
 }
 
-export function cancel({ job, status, rows }) {
+export function cancel(lab) {
+  const { job, status, rows } = lab;
   job?.abort();
+  goBack(lab);
   const coarse = rows.some((row) => row.facts()?.origin?.includes("so far"));
   status.say(coarse ? "Stopped. The maps are as fine as they came." : "Stopped. The maps are those of before.");
 }
@@ -34,7 +36,9 @@ export async function renew(lab, { fresh = false } = {}) {
     const made = await explainAll(lab, wanted, signal, fresh);
     if (!signal.aborted) said(lab, made);
   } catch (error) {
-    if (!signal.aborted) failed(lab, error);
+    if (signal.aborted) return;
+    goBack(lab);
+    failed(lab, error);
   } finally {
     clearTimeout(faded);
   }
@@ -63,9 +67,10 @@ function showRows({ rows, stage }, count) {
 async function explainAll(lab, wanted, signal, fresh) {
   const [a, b] = await Promise.all([pictureOf(lab, lab.state.a), pictureOf(lab, lab.state.b)]);
   if (signal.aborted) return [];
-  showPictures(lab, a, b, wanted[0].model.size);
+  const whole = wanted.map((ask) => ({ ...ask, a, b }));
+  whole.forEach((ask, k) => showPictures(lab, k, ask));
   const made = [];
-  for (const [k, ask] of wanted.entries()) made.push(await explain(lab, lab.rows[k], { ...ask, a, b }, signal, fresh));
+  for (const [k, ask] of whole.entries()) made.push(await explain(lab, lab.rows[k], ask, signal, fresh));
   return made;
 }
 
@@ -76,13 +81,23 @@ export function pictureOf({ own, pictures, store, index }, name) {
   return pictures.get(name);
 }
 
-function showPictures({ state, captions, rows, notes }, a, b, size) {
-  const canvas = shownChanged(b, state.change, size);
-  const photos = { a: { canvas: a.shown, title: a.title }, b: { canvas, title: isChanged(state.change) ? `${b.title}, changed` : b.title } };
-  for (const pair of captions) for (const side of ["a", "b"]) pair[side].text.textContent = photos[side].title;
-  rows.forEach((row) => row.show({ photos, look: state.look }));
+// The pictures that an ask is about, which are there before its maps.
+function showPictures({ state, captions, rows, notes }, k, ask) {
+  const { a, b, change, model } = ask;
+  const photos = { a: { canvas: a.shown, title: a.title }, b: { canvas: shownChanged(b, change, model.size), title: isChanged(change) ? `${b.title}, changed` : b.title } };
+  for (const side of ["a", "b"]) captions[k][side].text.textContent = photos[side].title;
+  rows[k].show({ photos, photosOf: ask, look: state.look });
   notes.textContent = [...new Set([...a.notes, ...b.notes])].join(" ");
   notes.hidden = !notes.textContent;
+}
+
+// Pictures are again those of the maps that stay, where others do not come.
+export function goBack(lab) {
+  for (const [k, row] of lab.rows.entries()) {
+    if (!row.facts()) continue;
+    showPictures(lab, k, row.facts().ask);
+    row.show({ fresh: true });
+  }
 }
 
 async function explain(lab, row, ask, signal, fresh) {

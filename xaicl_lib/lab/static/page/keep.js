@@ -8,21 +8,39 @@ export function keepBox(lab, check) {
   const linkBox = h("input", { class: "xl-text", readonly: true, "aria-label": "Link to what you see", hidden: true });
   return h("div", { class: "xl-box xl-keep", role: "group", "aria-label": "Keep and check" },
     button("Copy link", () => copyLink(lab, linkBox)),
-    button("PNG", async () => download(await asPicture(shownRows(lab)), "explanation.png"), { "aria-label": "Download as PNG" }),
-    button("JSON", () => download(asJson(shownRows(lab), lab.state, linkTo(lab)), "explanation.json"), { "aria-label": "Download as JSON" }),
+    button("PNG", () => keep(lab, async (rows) => download(await asPicture(rows), "explanation.png")), { "aria-label": "Download as PNG" }),
+    button("JSON", () => keep(lab, (rows) => download(asJson(rows, linkTo(lab)), "explanation.json")), { "aria-label": "Download as JSON" }),
     button("Check against torch", check), linkBox,
     h("p", { class: "xl-hint" }, "Everything is computed in your browser. No picture is sent anywhere."));
 }
 
-const linkTo = ({ state, index }) => `${location.href.split("#")[0]}#${write(state, index)}`;
-const shownRows = ({ rows }) => rows.filter((row) => !row.element.hidden && row.facts()).map((row) => ({ facts: row.facts(), canvases: row.canvases }));
+// Rows whose maps are of the pictures that they lie on: not while others come.
+const shownRows = ({ rows }) => rows.filter((row) => !row.element.hidden).map((row) => ({ ...row, facts: row.facts() })).filter(({ facts }) => facts?.fresh && facts.photosOf === facts.ask);
+
+function keep(lab, give) {
+  const rows = shownRows(lab);
+  if (rows.length) return give(rows);
+  return lab.status.isBusy() ? null : lab.status.say("There is nothing to keep yet.");
+}
+
+// What is seen, which is not what is chosen where that was stopped.
+function stateOf(lab) {
+  const [first, second] = shownRows(lab).map(({ facts }) => facts.ask);
+  if (!first) return lab.state;
+  const { a, b, model, method, options, change } = first;
+  const other = second ? { model: second.model.name, method: second.method.name } : null;
+  return { ...lab.state, a: a.name, b: b.name, model: model.name, method: method.name, options, change, other };
+}
+
+const linkTo = (lab) => `${location.href.split("#")[0]}#${write(stateOf(lab), lab.index)}`;
 
 async function copyLink(lab, linkBox) {
   linkBox.value = linkTo(lab);
   linkBox.hidden = false;
   linkBox.select();
   const copied = await navigator.clipboard?.writeText(linkBox.value).then(() => true, () => false);
-  const mine = lab.own.has(lab.state.a) || lab.own.has(lab.state.b) ? " Your own pictures are not in it." : "";
+  const { a, b } = stateOf(lab);
+  const mine = lab.own.has(a) || lab.own.has(b) ? " Your own pictures are not in it." : "";
   lab.status.say(`${copied ? "The link is copied." : "Here is the link."}${mine}`);
 }
 
@@ -57,10 +75,10 @@ export function asPicture(rows) {
 
 const plain = ({ data, h, w }) => Array.from({ length: h }, (_, i) => Array.from(data.subarray(i * w, (i + 1) * w)));
 
-export function asJson(rows, state, link) {
+export function asJson(rows, link) {
   const explanations = rows.map(({ facts: { method, model, result, limit, options, photos, origin } }) => ({
     model: model.title, method: method.name, options, score: result.score, a: plain(result.a), b: plain(result.b), largest: limit,
     pictures: { a: photos.a.title, b: photos.b.title }, computed: origin,
   }));
-  return new Blob([JSON.stringify({ explanations, change: state.change, link })], { type: "application/json" });
+  return new Blob([JSON.stringify({ explanations, change: rows[0].facts.ask.change, link })], { type: "application/json" });
 }

@@ -56,5 +56,5 @@ export function createStatus({ cancel }) {
     extra.replaceChildren(...more);
   }
 
-  return { element, begin, progress, say, isBusy: () => !stop.hidden };
+  return { element, begin, progress, say, isBusy: () => element.dataset.state === "busy" };
 }
