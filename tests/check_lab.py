@@ -453,6 +453,21 @@ def test_the_picture_to_download_is_one(kept: Lab) -> None:
     assert Image.open(found.value.path()).size[0] == 1008
 
 
+def test_a_pinned_place_is_not_in_the_picture_to_download(kept: Lab) -> None:
+    def downloaded() -> bytes:
+        with kept.page.expect_download() as found:
+            kept.page.get_by_role("button", name="Download as PNG").click()
+        return found.value.path().read_bytes()
+
+    kept.open(GALLERY + "deep_similarity")
+    plain, before = downloaded(), kept.pixels("b")
+    kept.page.locator("canvas.xl-canvas").first.click(position={"x": 40, "y": 40})
+    pinned = kept.pixels("b")
+    assert pinned != before
+    assert downloaded() == plain
+    assert kept.pixels("b") == pinned, "it is still there"
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(kept: Lab, theme: str) -> None:
     kept.open(GALLERY + "interaction_cam&with=simclr+grad_cam&change=blur+0")

@@ -60,7 +60,7 @@ export function asPicture(rows) {
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  rows.forEach(({ facts, canvases }, k) => {
+  rows.forEach(({ facts, unmarked }, k) => {
     const top = gap + k * (side + head + gap);
     const { method, model, result, limit } = facts;
     context.fillStyle = "#1a1a1a";
@@ -68,7 +68,7 @@ export function asPicture(rows) {
     context.fillText(`${result.score.toFixed(3)} similar`, gap, top + 26);
     context.font = "18px system-ui, sans-serif";
     context.fillText(`${method.title} · ${model.title} · both maps on one scale up to ${number(limit)}`, gap, top + 58, canvas.width - 2 * gap);
-    ["a", "b"].forEach((name, j) => context.drawImage(canvases[name], gap + j * (side + gap), top + head - 12, side, side));
+    unmarked((canvases) => ["a", "b"].forEach((name, j) => context.drawImage(canvases[name], gap + j * (side + gap), top + head - 12, side, side)));
   });
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }

@@ -15,9 +15,9 @@ export function createRow({ point, captions }) {
   for (const side of row.sides) row.canvases[side] = canvasOf(row, side);
   return {
     element: layOut(row, captions),
-    canvases: row.canvases,
     show: (what) => show(row, what),
     pointAt: (next) => { row.pointer = next; if (row.shown) draw(row); },
+    unmarked: (act) => unmarked(row, act),
     facts: () => (row.shown?.result ? { ...row.shown, ...factsOf(row.shown) } : null),
   };
 }
@@ -146,6 +146,16 @@ function spokenMatch(shown, pointer, cell) {
 function draw(row) {
   for (const side of row.sides) drawSide(row, side);
   row.parts.readout.replaceChildren(row.shown.result ? spoken(row.shown, row.pointer) : "");
+}
+
+// What `act` sees of the canvases has no mark on them, and nothing lit up by one.
+function unmarked(row, act) {
+  const { pointer } = row;
+  row.pointer = null;
+  for (const side of row.sides) drawSide(row, side);
+  act(row.canvases);
+  row.pointer = pointer;
+  for (const side of row.sides) drawSide(row, side);
 }
 
 function drawSide({ canvases, shown, pointer }, side) {
