@@ -193,6 +193,23 @@ def test_the_documented_page_works_anywhere(foreign: Callable[..., Page], tmp_pa
     assert results(page, 1)[0]["score"] == pytest.approx(explain(model, pair, "deep_similarity").score.item(), abs=1e-4)
 
 
+@pytest.mark.parametrize("attributes", ['change="brightness 0.2"', "cover"])
+def test_pixels_go_from_the_pictures_that_the_maps_are_of(attributes: str, foreign: Callable[..., Page]) -> None:
+    page = foreign(HEAD + f'<xaicl-pair method="deep_similarity" a="cat" b="cat_view" {attributes} curve>still</xaicl-pair>')
+    page.get_by_role("button", name="Take pixels away").wait_for()
+    if attributes == "cover":
+        page.locator("canvas.xl-canvas").last.focus()
+        for key in ("ArrowLeft", "Enter"):  # to the middle
+            page.locator("canvas.xl-canvas").last.press(key)
+        done(page, 0)
+    page.get_by_role("button", name="Take pixels away").click()
+    done(page, 0, "All pixels have gone")
+    score, *curves = page.evaluate(
+        "(({ results, curves }) => [results[0].score, curves.a[0], curves.b[0]])(document.querySelector('xaicl-pair'))"
+    )
+    assert curves == pytest.approx([score, score], abs=1e-6)
+
+
 BAD = {
     '<xaicl-pair modle="simclr">still</xaicl-pair>': 'got "modle"',
     '<xaicl-pair model="resnet">still</xaicl-pair>': 'no model "resnet" here, but simclr',

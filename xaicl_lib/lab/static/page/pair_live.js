@@ -9,7 +9,7 @@ import { button, field, h, select, slider } from "./element.js";
 import { loading } from "./explaining.js";
 import { opened, pictureOf } from "./opened.js";
 import { askable, readAsked } from "./pair_asked.js";
-import { shownChanged } from "./pictures.js";
+import { seen, shownChanged } from "./pictures.js";
 import { isChanged, windowShare } from "./results.js";
 import { createRow } from "./row.js";
 import { setsBox } from "./sets.js";
@@ -230,14 +230,14 @@ function cover(live, { side, u, v }) {
 // Deletion, drawn while it goes: one side loses pixels while the other stays whole, then the sides change roles.
 async function takeAway(live) {
   await compute(live);
-  const [row, { model, change }] = [live.rows[0], live.state];
+  const [row] = live.rows;
   const facts = row.facts();
   if (live.job.signal.aborted || !facts?.result) return;
   const { signal } = live.job;
   live.status.begin();
   live.curve.element.hidden = false;
   try {
-    const scores = await deletion(live, row, facts.result, { model, change }, signal);
+    const scores = await deletion(live, row, facts, signal);
     live.element.curves = scores;
     const both = (area(scores.a) + area(scores.b)) / 2;
     live.curve.said.textContent = `Solid: A goes; dashed: B goes. Area under the score, averaged over both (the metric CD): ${both.toFixed(3)}. Lower is better, if a map of random numbers has more.`;
@@ -251,10 +251,11 @@ async function takeAway(live) {
 
 const spoken = (scores) => [0, STEPS / 4, STEPS / 2, STEPS].map((k) => `${((100 * k) / STEPS).toFixed(0)} % gone ${scores[k].toFixed(2)}`).join(", ");
 
-async function deletion(live, row, result, { model }, signal) {
+// Of the pictures that the maps are of, changed and covered as they were.
+async function deletion(live, row, { result, model, a, b, change }, signal) {
   const { size } = model;
   const mean = await meanOf(live, model);
-  const whole = Object.fromEntries(await Promise.all(["a", "b"].map(async (side) => [side, await (await pictureOf(live.page, live.state[side])).input(size)])));
+  const whole = { a: await a.input(size), b: await seen(b, size, change) };
   const scoreOf = async (images) => (await live.results.run({ model: model.name, source: live.results.sourceOf(model), method: "deep_similarity", options: {}, ...images }, { signal })).score;
   const curves = { a: [], b: [] };
   for (const side of ["a", "b"]) {
