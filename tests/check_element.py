@@ -210,6 +210,26 @@ def test_pixels_go_from_the_pictures_that_the_maps_are_of(attributes: str, forei
     assert curves == pytest.approx([score, score], abs=1e-6)
 
 
+def test_what_is_stopped_leaves_what_was_there_and_is_told(foreign: Callable[..., Page]) -> None:
+    page = foreign(HEAD + '<xaicl-pair when="seen" method="grad_cam" a="cat" b="cat_view" choose="method" curve>still</xaicl-pair>')
+    done(page, 0)
+    title, sentence = page.locator(".xl-row-title"), page.locator(".xl-sentence")
+    said, pixels = sentence.inner_text(), "document.querySelector('canvas.xl-canvas').toDataURL()"
+    before = page.evaluate(pixels)
+    page.get_by_label("Method").select_option("smooth_grad")
+    page.get_by_role("button", name="Cancel").click()
+    done(page, 0, "Stopped. What was there before is still shown.")
+    expect(title).to_have_text(re.compile("Grad-CAM"))
+    assert sentence.inner_text() == said
+    page.get_by_label("Method").select_option("grad_cam")
+    done(page, 0)
+    page.get_by_role("button", name="Take pixels away").click()
+    expect(page.locator(".xl-status-text")).to_contain_text("loses its pixels", timeout=PATIENCE)
+    page.get_by_role("button", name="Cancel").click()
+    done(page, 0, "Stopped")
+    assert page.evaluate(pixels) == before
+
+
 BAD = {
     '<xaicl-pair modle="simclr">still</xaicl-pair>': 'got "modle"',
     '<xaicl-pair model="resnet">still</xaicl-pair>': 'no model "resnet" here, but simclr',

@@ -52,7 +52,7 @@ async function begin(element, page) {
 function partsOf(live) {
   const models = [live.asked.model, live.asked.beside].filter(Boolean);
   const rows = models.map(() => createRow({ captions: captions(live), point: (pointer) => pointed(live, pointer) }));
-  return { rows, sets: live.asked.sets && chosenSets(live), status: createStatus({ cancel: () => live.job?.abort() }), curve: curveBox(), trail: h("p", { class: "xl-hint", role: "status", hidden: true }) };
+  return { rows, sets: live.asked.sets && chosenSets(live), status: createStatus({ cancel: () => stop(live) }), curve: curveBox(), trail: h("p", { class: "xl-hint", role: "status", hidden: true }) };
 }
 
 const captions = ({ sides }) => Object.fromEntries(sides.map((side) => [side, h("figcaption", { class: "xl-caption" }, sides.length > 1 ? h("b", {}, side.toUpperCase()) : null, h("span", { class: "xl-caption-text" }))]));
@@ -117,7 +117,7 @@ function set(live, what) {
 
 // ---------------------------------------------------------------- what is computed
 
-// Shows what is chosen: stored results until the reader asks for more, then computed ones.
+// Shows what is chosen, and tells whether that is there now: stored results until the reader asks for more, then computed ones.
 async function renew(live) {
   live.job?.abort();
   const { signal } = live.job = new AbortController();
@@ -127,11 +127,13 @@ async function renew(live) {
     const shown = [];
     for (const [k, model] of [live.state.model, live.asked.beside].filter(Boolean).entries()) shown.push(await renewRow(live, live.rows[k], model, signal));
     if (!signal.aborted) told(live, shown.map((one) => one?.result), shown[0]);
+    return !signal.aborted;
   } catch (error) {
     if (!signal.aborted || late.passed) failed(live, error, late);
   } finally {
     clearTimeout(late.timer);
   }
+  return false;
 }
 
 // Stops all that computes once the time is over: a worker that hangs hears nothing.
@@ -141,7 +143,14 @@ function giveUp(live) {
   return late;
 }
 
-function failed({ status, asked }, error, { passed }) {
+function stop(live) {
+  live.job?.abort();
+  failed(live, new Cancelled(), { passed: false });
+}
+
+// The maps that stay are shown on their own pictures.
+function failed({ status, asked, rows }, error, { passed }) {
+  for (const row of rows) if (row.facts()) showPhotos(row, row.facts());
   if (passed) return status.say(`This took more than ${seconds(asked.seconds)} and was given up.`, { failed: true });
   const stopped = error instanceof Cancelled || error.name === "AbortError";
   return status.say(stopped ? "Stopped. What was there before is still shown." : error.message, { failed: !stopped });
@@ -153,7 +162,7 @@ async function renewRow(live, row, model, signal) {
   const mean = covers.a.size + covers.b.size ? (await meanOf(live, model)) : null;
   const ask = { model, method: state.method, options: state.options, change: state.change, a: mean ? covered(a, covers.a, mean) : a, b: mean ? covered(b, covers.b, mean) : b, ...(live.sets && (await members(live))) };
   if (signal.aborted) return null;
-  showPhotos(live, row, ask);
+  showPhotos(row, ask);
   if (live.computing && live.sets && !ask.corpus.length) throw new Error("The corpus is empty: choose at least one picture to be like.");
   const stored = live.computing || mean ? null : await live.results.stored(ask);
   const found = stored ?? (live.computing || mean || live.touched ? await find(live, row, ask, signal) : null);
@@ -172,10 +181,10 @@ async function meanOf({ results, status, means }, model) {
   return means.get(model.name);
 }
 
-function showPhotos({ state }, row, { a, b, model, method }) {
+function showPhotos(row, { a, b, model, change }) {
   const photos = { a: { canvas: a.shown, title: a.title } };
-  if (b) photos.b = { canvas: shownChanged(b, state.change, model.size), title: isChanged(state.change) ? `${b.title}, changed` : b.title };
-  row.show({ photos, look: LOOK, model, method, fresh: true, matches: null });
+  if (b) photos.b = { canvas: shownChanged(b, change, model.size), title: isChanged(change) ? `${b.title}, changed` : b.title };
+  row.show({ photos, look: LOOK });
   row.element.querySelectorAll(".xl-caption-text").forEach((text, k) => { text.textContent = photos["ab"[k]].title; });
 }
 
@@ -229,10 +238,9 @@ function cover(live, { side, u, v }) {
 
 // Deletion, drawn while it goes: one side loses pixels while the other stays whole, then the sides change roles.
 async function takeAway(live) {
-  await compute(live);
+  if (!(await compute(live))) return;
   const [row] = live.rows;
   const facts = row.facts();
-  if (live.job.signal.aborted || !facts?.result) return;
   const { signal } = live.job;
   live.status.begin();
   live.curve.element.hidden = false;
@@ -243,10 +251,10 @@ async function takeAway(live) {
     live.curve.said.textContent = `Solid: A goes; dashed: B goes. Area under the score, averaged over both (the metric CD): ${both.toFixed(3)}. Lower is better, if a map of random numbers has more.`;
     live.curve.box.setAttribute("aria-label", `The score while pixels go. A: ${spoken(scores.a)}. B: ${spoken(scores.b)}.`);
     live.status.say("All pixels have gone, and are back.");
+    showPhotos(row, facts);
   } catch (error) {
-    failed(live, error, { passed: false });
+    if (!signal.aborted) failed(live, error, { passed: false });
   }
-  if (!signal.aborted) showPhotos(live, row, facts);
 }
 
 const spoken = (scores) => [0, STEPS / 4, STEPS / 2, STEPS].map((k) => `${((100 * k) / STEPS).toFixed(0)} % gone ${scores[k].toFixed(2)}`).join(", ");
