@@ -41,6 +41,9 @@ FAULTS = {
     ),
     "half a pixel": ({"method": "conditional_occlusion", "stride": "2.5"}, 'stride cannot be "2.5", but a whole number from 1 to 24'),
     "strength": ({"change": "blur much"}, 'blur cannot be "much", but a number from 0 to 4'),
+    "another time": ({"when": "Seen"}, 'when cannot be "Seen", but "seen"'),
+    "no number": ({"seconds": "abc"}, 'seconds cannot be "abc", but a number from 0.001 to 3600'),
+    "no time": ({"seconds": ""}, 'seconds cannot be "", but a number'),
     "foil of nothing known": ({"method": "grad_cam", "foil": "dog"}, 'no picture "dog" here, but cat'),
     "corpus of two": ({"corpus": "cat", "b": "coffee"}, '"b" has no meaning'),
     "its own corpus": ({"a": "cat", "corpus": "cat"}, '"cat" is the one that is explained'),
@@ -57,7 +60,7 @@ def test_attributes_are_read_and_faults_are_said() -> None:
     right = [
         {},
         {"a": "photos/cat.png", "id": "one", "data-x": "y", "class": "z", "aria-label": "w"},
-        {"method": "conditional_occlusion", "stride": "9", "change": "blur 4", "choose": " model  change", "cover": "", "seconds": "no"},
+        {"method": "conditional_occlusion", "stride": "9", "change": "blur 4", "choose": " model  change", "cover": "", "seconds": "0.5"},
         {"method": "interaction_cam", "reduction": "max", "gradient_interaction": "false", "beside": "supervised", "when": "seen"},
     ]
     asked = in_node(READ, {"asks": [*right, *(fault for fault, _ in FAULTS.values())], "index": INDEX})
@@ -68,7 +71,7 @@ def test_attributes_are_read_and_faults_are_said() -> None:
     assert address["a"]["url"] == "http://here/deep/photos/cat.png"
     assert third["options"] == {"stride": 9}
     assert third["change"] == {"name": "blur", "strength": 4}
-    assert (third["choose"], third["cover"], third["seconds"]) == (["model", "change"], True, 120)
+    assert (third["choose"], third["cover"], third["seconds"]) == (["model", "change"], True, 0.5)
     assert (fourth["options"], fourth["beside"], fourth["seen"]) == (
         {"reduction": "max", "gradient_interaction": False},
         "supervised",

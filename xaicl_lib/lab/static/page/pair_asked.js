@@ -2,7 +2,7 @@
 
 import { CHANGES } from "../engine/augment.js";
 import { TOWARDS } from "../engine/corpus.js";
-import { clamp, methodsFor, parsed } from "./state.js";
+import { methodsFor, parsed } from "./state.js";
 
 const OWN = ["model", "method", "a", "b", "corpus", "foil", "beside", "change", "choose", "curve", "cover", "when", "seconds"];
 const OF_TWO = ["b", "beside", "change", "curve", "cover"]; // what a question about one picture has not
@@ -23,7 +23,7 @@ export function readAsked(element, index) {
     beside: given.beside === undefined ? null : known("model", given.beside, index.models),
     a, b: sets ? null : pictureAt(element, index, given.b ?? index.pairs[0].b), sets,
     change: readChange(given.change), choose: readChoices(given.choose),
-    curve: "curve" in given, cover: "cover" in given, seen: given.when === "seen", seconds: clamp(given.seconds ?? SECONDS, 0.001, 3600, SECONDS),
+    curve: "curve" in given, cover: "cover" in given, seen: readWhen(given.when), seconds: within("seconds", given.seconds ?? SECONDS, 0.001, 3600),
   };
 }
 
@@ -67,8 +67,18 @@ function readChange(text = "none") {
   const [name, strength] = text.trim().split(/\s+/);
   const { low, high, neutral } = known("change", name, CHANGES);
   if (name === "none") return { name, strength: 0 };
-  if (strength !== undefined && !(Number(strength) >= low && Number(strength) <= high)) throw new Error(`${name} cannot be "${strength}", but a number from ${low} to ${high}`);
-  return { name, strength: Number(strength ?? neutral) };
+  return { name, strength: within(name, strength ?? neutral, low, high) };
+}
+
+function readWhen(text) {
+  if (text !== undefined && text !== "seen") throw new Error(`when cannot be "${text}", but "seen"`);
+  return text === "seen";
+}
+
+function within(name, text, low, high) {
+  const value = Number(text);
+  if (!(value >= low && value <= high)) throw new Error(`${name} cannot be "${text}", but a number from ${low} to ${high}`);
+  return value;
 }
 
 function readChoices(text = "") {
