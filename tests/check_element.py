@@ -230,6 +230,22 @@ def test_what_is_stopped_leaves_what_was_there_and_is_told(foreign: Callable[...
     assert page.evaluate(pixels) == before
 
 
+def test_methods_to_choose_from_are_those_of_the_model(foreign: Callable[..., Page]) -> None:
+    asks = '<xaicl-pair model="moco_v3" method="legrad" a="cat" b="flower" choose="{}">still</xaicl-pair>'
+    page = foreign(HEAD + asks.format("model method") + asks.format("model"))
+    pair, rigid = page.locator("xaicl-pair").all()
+    pair.get_by_label("Model").select_option("simclr")
+    done(page, 0)
+    methods = pair.get_by_label("Method").locator("option")
+    assert "LeGrad" not in methods.all_inner_texts()
+    expect(pair.get_by_label("Method")).to_have_value("interaction_cam")
+    pair.get_by_label("Method").select_option("deep_similarity")
+    pair.get_by_label("Model").select_option("moco_v3")
+    expect(pair.locator(".xl-row-title")).to_have_text(re.compile("^Deep Similarity · MoCo"), timeout=PATIENCE)
+    assert "LeGrad" in methods.all_inner_texts()
+    assert rigid.get_by_label("Model").locator("option").all_inner_texts() == ["MoCo v3, photos", "DINO student, photos"]
+
+
 BAD = {
     '<xaicl-pair modle="simclr">still</xaicl-pair>': 'got "modle"',
     '<xaicl-pair model="resnet">still</xaicl-pair>': 'no model "resnet" here, but simclr',

@@ -5,7 +5,7 @@ import { Cancelled } from "./client.js";
 import { covered, squareAt } from "./covering.js";
 import { STEPS, area, curveBox, drawCurves, losing } from "./deletion.js";
 import { filled } from "./draw.js";
-import { button, field, h, select, slider } from "./element.js";
+import { button, field, fill, h, select, slider } from "./element.js";
 import { loading } from "./explaining.js";
 import { opened, pictureOf } from "./opened.js";
 import { askable, readAsked } from "./pair_asked.js";
@@ -86,14 +86,24 @@ function changed({ job, rows, status }) {
 
 function chooser(live) {
   const { asked, index, state } = live;
-  const menu = (title, all, value, put) => field(title, select(all.map(({ name, title: text }) => [name, text]), value, put));
+  const able = (model) => askable(index, model, asked.sets);
+  const models = index.models.filter((one) => (!asked.sets || one.kind === asked.model.kind) && (asked.choose.includes("method") || able(one).includes(asked.method)));
+  const method = select(named(able(state.model)), state.method.name, (name) => set(live, { method: index.methods.find((one) => one.name === name), options: {} }));
+  const choose = (name) => {
+    const model = models.find((one) => one.name === name);
+    const known = able(model).includes(state.method);
+    set(live, known ? { model } : { model, method: able(model)[0], options: {} });
+    fill(method, named(able(model)), state.method.name);
+  };
   const fields = {
-    model: () => menu("Model", index.models.filter(({ kind }) => !asked.sets || kind === asked.model.kind), state.model.name, (name) => set(live, { model: index.models.find((one) => one.name === name) })),
-    method: () => menu("Method", askable(index, state.model, asked.sets), state.method.name, (name) => set(live, { method: index.methods.find((one) => one.name === name), options: {} })),
+    model: () => field("Model", select(named(models), state.model.name, choose)),
+    method: () => field("Method", method),
     change: () => strength(live),
   };
   return h("div", { class: "xl-top" }, ...asked.choose.map((one) => fields[one]()));
 }
+
+const named = (all) => all.map(({ name, title }) => [name, title]);
 
 function strength(live) {
   const { name, strength: value } = live.state.change;
