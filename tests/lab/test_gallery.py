@@ -306,8 +306,8 @@ def test_a_head_brings_results_of_pairs_with_stickers_and_leaves_the_others_to_t
 SAID = """import { describe } from "lab/page/words.js";
 import { scheme } from "lab/page/colours.js";
 const map = (data) => ({ data: Float32Array.from(data), h: 3, w: 3 });
-const { score, a, b, method, typical, diverging } = given;
-answer(describe({ result: { score, a: map(a), b: map(b) }, method, model: { typical }, colours: scheme("warm"), diverging }));"""
+const { score, a, b, extremes, method, typical, diverging } = given;
+answer(describe({ result: { score, a: map(a), b: map(b), extremes }, method, model: { typical }, colours: scheme("warm"), diverging }));"""
 TOP_LEFT, CENTRE, COLD = [1, 0.5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 2, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0.02, -0.7]
 
 
@@ -319,6 +319,10 @@ TOP_LEFT, CENTRE, COLD = [1, 0.5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 2, 0, 0, 0,
         (
             {"score": -0.1, "a": CENTRE, "b": COLD, "diverging": True},
             {"score": "\u22120.10", "meaning": "Hide a blue one and it rises, by 0.7 at most.", "warning": "the blue places tell"},
+        ),
+        (
+            {"score": 0.5, "a": CENTRE, "b": COLD, "diverging": True, "extremes": [-0.9, 3]},
+            {"meaning": "falls, by 3 at most. Hide a blue one and it rises, by 0.9 at most."},
         ),
         ({"score": 1.0, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "grad_cam", "gradient": True}}, {"warning": "vanishes"}),
         ({"score": 0.5, "a": TOP_LEFT, "b": CENTRE, "method": {"name": "edges", "family": "control"}}, {"rest": "."}),

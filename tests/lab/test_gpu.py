@@ -107,7 +107,8 @@ globalThis.Worker = class {
     asked.push(`${type} ${on}${gpu ? ` ${gpu.cores}` : ""}`);
     const failed = this.gpu && type === fails;
     const map = { data: Float32Array.of(1), h: 1, w: 1 };
-    const answer = failed ? { type: "error", message: "no" } : { type: "result", result: { a: map, b: map, forwards: 1, score: 0 } };
+    const result = { a: map, b: map, extremes: [0, 1], forwards: 1, score: 0 };
+    const answer = failed ? { type: "error", message: "no" } : { type: "result", result };
     queueMicrotask(() => this.onmessage({ data: { id, ...answer } }));
   }
 };

@@ -91,6 +91,20 @@ def test_parts_of_a_run_add_up_to_the_whole(window, places) -> None:
     assert refused == "InputError: smooth_grad cannot be made in parts"
 
 
+def test_what_hiding_takes_at_most_is_of_a_place_and_not_of_what_lies_between_places() -> None:
+    code = (
+        FAKE_NET
+        + """
+    const [a, b] = [Float32Array.from(x, (_, k) => k / 48), Float32Array.from(x, (_, k) => Math.sin(k))];
+    const run = (stride) => explain(seen, "conditional_occlusion", a, b, { window: 1, stride });
+    answer([await run(1), await run(3)]);"""
+    )
+    fine, coarse = in_node(code)
+    corners = [fine[side]["data"][k] for side in "ab" for k in (0, 3, 12, 15)]  # the places of a stride of 3
+    assert_allclose(coarse["extremes"], [min(0, *corners), max(0, *corners)], rtol=1e-6)
+    assert max(coarse["a"]["data"] + coarse["b"]["data"]) < coarse["extremes"][1]
+
+
 FAKE_WORKERS = """
 let alive = 0;
 const asked = [];
@@ -102,9 +116,10 @@ globalThis.Worker = class { // answers as worker.js does; the one made as `given
     const say = (type, rest) => setTimeout(() => this.onmessage({ data: { id: message.id, type, ...rest } }));
     if (message.type === "load") return say(this.number === given.broken ? "error" : "result", { result: {}, message: "no memory" });
     const { index, of } = message.part ?? { index: 0, of: 1 };
+    const extremes = [-index, 9 - index];
     const map = { h: 2, w: 2, data: Float32Array.from([1, 2, 3, 4], (v, k) => (k % of === index ? v : 0)) };
     say("progress", { done: 1, total: 4 });
-    say("result", { result: { a: map, b: map, score: 0.5, seconds: 1, forwards: 6, notes: [] } });
+    say("result", { result: { a: map, b: map, extremes, score: 0.5, seconds: 1, forwards: 6, notes: [] } });
   }
 };
 const { createTeam } = await import("lab/page/team.js");
@@ -113,13 +128,14 @@ await team.load("net", { base: "x" });
 const bars = [];
 const request = { model: "net", source: { base: "x" }, method: given.method, options: {} };
 const found = await team.run(request, { progress: (how) => bars.push([how.done, how.total]) });
-answer({ a: Array.from(found.a.data), forwards: found.forwards, alive, asked, bars });
+answer({ a: Array.from(found.a.data), extremes: found.extremes, forwards: found.forwards, alive, asked, bars });
 """
 
 
 def test_occlusion_is_shared_among_workers() -> None:
     got = in_node(FAKE_WORKERS, {"cores": 8, "method": "conditional_occlusion", "broken": -1})
     assert got["a"] == [1, 2, 3, 4]
+    assert got["extremes"] == [-3, 9]
     assert got["alive"] == 4
     assert got["forwards"] == 24
     assert [part for kind, _, part in got["asked"] if kind == "run"] == [{"index": k, "of": 4} for k in range(4)]

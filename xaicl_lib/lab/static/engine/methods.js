@@ -11,7 +11,7 @@
  * @typedef {{data: Float32Array, h: number, w: number}} SaliencyMap
  * @typedef {{data: Float32Array, ia: number, ja: number, ib: number, jb: number}} Joint [ia ja ib jb]: which cell of a goes with which of b
  * @typedef {(done: number, total: number, soFar?: Made) => Promise<void>} Step called after each batch; it throws when the run is cancelled
- * @typedef {{a: SaliencyMap, b: SaliencyMap, score: number, joint?: Joint, residual?: number}} Made
+ * @typedef {{a: SaliencyMap, b: SaliencyMap, score: number, joint?: Joint, residual?: number, extremes?: [number, number]}} Made
  * @typedef {{index: number, of: number}} Part
  * @typedef {Made & {seconds: number, forwards: number, backwards: number, notes: string[]}} Result
  */
@@ -144,8 +144,11 @@ export async function occluded(net, sides, score, { window, stride }, step, part
     }
   }
   for (const { drops } of asked) for (let k = 0; k < drops.length; k++) if (Number.isNaN(drops[k])) drops[k] = 0;
-  return soFar();
+  return { ...soFar(), extremes: extremesOf(asked.map(({ drops }) => drops)) };
 }
+
+/** The least and the largest drop, 0 among them: a map has less where its cells lie between the places. */
+const extremesOf = (all) => [Math.min, Math.max].map((most) => all.reduce((found, drops) => drops.reduce((one, v) => most(one, v), found), 0));
 
 /** Values of windows as those of cells of a stride, each where its window is centred; of windows that are known, NaN where none is. */
 function laidOut(places, shares) {

@@ -90,5 +90,6 @@ function joined(parts) {
 
 function added(parts) {
   const side = (name) => ({ ...parts[0][name], data: parts[0][name].data.map((_, k) => sum(parts.map((part) => part[name].data[k]))) });
-  return { ...parts[0], a: side("a"), b: side("b"), forwards: sum(parts.map((part) => part.forwards)) };
+  const extremes = [Math.min, Math.max].map((most, k) => most(...parts.map((part) => part.extremes[k])));
+  return { ...parts[0], a: side("a"), b: side("b"), extremes, forwards: sum(parts.map((part) => part.forwards)) };
 }

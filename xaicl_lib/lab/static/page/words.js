@@ -22,7 +22,7 @@ const MEANS = {
 // The score, what comes after it, what the maps mean, and a warning or nothing.
 export function describe({ result, method, model, colours, diverging }) {
   const words = { high: highWord(colours, diverging), low: colours.low };
-  const [lowest, highest] = ends(result.a, result.b);
+  const [lowest, highest] = result.extremes ?? ends(result.a, result.b);
   const isLow = model.typical !== undefined && result.score < model.typical + 0.1;
   const meaning = (MEANS[method.name] ?? (() => method.says))(words, number(highest));
   return {
@@ -43,7 +43,7 @@ const TOWARDS = {
 // The same of one picture that is held against a corpus, and a foil if there is one.
 export function describeTowards({ result, method, foil, colours, diverging }) {
   const words = { high: highWord(colours, diverging), low: colours.low };
-  const [lowest, highest] = ends(result.a);
+  const [lowest, highest] = result.extremes ?? ends(result.a);
   const amount = Math.abs(result.score).toFixed(2);
   const [more, than] = result.score < 0 ? ["less", "below"] : ["more", "above"];
   return {
