@@ -179,6 +179,34 @@ def test_a_photo_of_ones_own_is_searched_with(opened: Search, scenes: Tensor, tm
     agree(opened.explained(), why, list(range(len(scenes))), 0)
 
 
+def test_a_picture_that_takes_long_never_overtakes_what_is_asked_later(opened: Search) -> None:
+    page = opened.open("#scene=3").page
+    opened.status("done")
+    page.evaluate(
+        """async bytes => {
+          const decode = window.createImageBitmap.bind(window);
+          let go;
+          window.createImageBitmap = async (...how) => {
+            await new Promise((resolve) => { go = resolve; });
+            return window.decoded = decode(...how);
+          };
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(bytes)], "slow.png", { type: "image/png" }));
+          document.getElementById("xl-search").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer }));
+          while (!go) await new Promise((resolve) => setTimeout(resolve, 10));
+          window.go = go;
+        }""",
+        list(encoded(open_photo("rocket", 64), "PNG")),
+    )
+    page.get_by_role("button", name="a striped ring").click()
+    page.evaluate(
+        "async () => { go(); while (!window.decoded) await null; await decoded; await new Promise((resolve) => setTimeout(resolve)); }"
+    )
+    opened.explained()
+    expect(page.locator("#xl-words")).to_have_value("a striped ring")
+    assert "striped" in page.url
+
+
 def test_what_the_page_answers_is_so() -> None:
     """How many results have the frame, how many are the same object elsewhere, and two sentences of the same words."""
     text = " ".join((BOOK / "book" / "search_lab.html").read_text(encoding="utf-8").split())

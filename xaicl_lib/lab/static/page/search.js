@@ -31,7 +31,7 @@ function build({ element, base, held }) {
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => { event.preventDefault(); take(page, fileOf(event.dataTransfer)); });
   document.addEventListener("paste", (event) => { if (event.clipboardData?.files.length) take(page, fileOf(event.clipboardData)); });
-  addEventListener("hashchange", () => { if (location.hash.includes("=")) { page.state = read(location.hash, held.index); renew(page); } }); // others are places in the page
+  addEventListener("hashchange", () => { if (location.hash.includes("=")) { page.decoding = null; page.state = read(location.hash, held.index); renew(page); } }); // others are places in the page
   return renew(page);
 }
 
@@ -81,18 +81,23 @@ const modelOf = ({ held, state }) => held.index.models.find(({ name }) => name =
 
 // Every choice comes through here.
 function set(page, what) {
+  page.decoding = null;
   page.state = { ...page.state, ...what };
   history.replaceState(null, "", `#${write(page.state)}`);
   return renew(page);
 }
 
 async function take(page, file) {
+  page.decoding = file;
+  let own;
   try {
     if (!file) throw new Error("There is no picture in what you gave.");
-    await set(page, { own: await fromFile(file), words: "", scene: null, result: 0, why: true });
+    own = await fromFile(file);
   } catch (error) {
-    page.status.say(sentence(error.message), { failed: true });
+    if (page.decoding === file) page.status.say(sentence(error.message), { failed: true });
+    return;
   }
+  if (page.decoding === file) await set(page, { own, words: "", scene: null, result: 0, why: true }); // else something newer is asked
 }
 
 // ---------------------------------------------------------------- what it finds
