@@ -1,6 +1,6 @@
 """Shortcuts planted in heads of several seeds: scores, retrieval and maps, into results/shortcuts.parquet.
 
-    python benchmarks/shortcuts.py [--seeds 5] [--pairs 200] [--maps 24] [-o results/shortcuts.parquet]
+    python benchmarks/shortcuts.py [--seeds 12] [--pairs 200] [--maps 24] [-o results/shortcuts.parquet]
 
 Trains the heads (two seconds each) and keeps the rows of each model beside the file until all are there, so a run can be stopped.
 """
@@ -20,7 +20,7 @@ from xaicl_lib.studies.tables import with_provenance
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--maps", type=int, default=24)
     parser.add_argument("-o", "--out", type=Path, default=Path("results/shortcuts.parquet"))
