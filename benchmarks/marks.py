@@ -1,10 +1,10 @@
 """Shortcuts planted in whole networks of several seeds: scores, retrieval and maps, into results/marks.parquet.
 
-    python benchmarks/marks.py [--seeds 1 2 3] [--models stickers_0 ...] [--pairs 200] [--maps 24] [-o results/marks.parquet]
+    python benchmarks/marks.py [--seeds 1 2 3 4 5] [--models stickers_0 ...] [--pairs 200] [--maps 24] [-o results/marks.parquet]
 
 The recipe of `scenes_simclr` from its first step, on the same objects with a sticker in each picture, which both pictures of an object
-share in 0, 50 or 95 % of cases; asked is what `shortcuts.py` asks of heads. Some ten minutes for each of nine trainings on one core; a run
-that was stopped goes on, and what is trained is not trained again. The weights stay in `--runs`; the table has their checksums and
+share in 0, 50 or 95 % of cases; asked is what `shortcuts.py` asks of heads. Some ten minutes for each of fifteen trainings on one core; a
+run that was stopped goes on, and what is trained is not trained again. The weights stay in `--runs`; the table has their checksums and
 accuracies.
 """
 
@@ -43,7 +43,7 @@ def pictures(share: float, seed: int, count: int | None = None) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--models", nargs="+", choices=shortcuts.MODELS[1:], default=list(shortcuts.MODELS[1:]))
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--maps", type=int, default=24)
