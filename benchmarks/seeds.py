@@ -1,8 +1,8 @@
 """Twins of several seeds, trained whole: the scenes' recipe, with one augmentation left out, added or dosed: results/seeds.parquet.
 
-    python benchmarks/seeds.py [--seeds 1 2 3] [--recipes scenes_simclr ...] [--runs runs/seeds] [-o results/seeds.parquet]
+    python benchmarks/seeds.py [--seeds 1 2 3 4 5] [--recipes scenes_simclr ...] [--runs runs/seeds] [-o results/seeds.parquet]
 
-Some ten minutes each on one core, twenty-one of them; a run that was stopped goes on after its last whole epoch, and two processes may
+Some ten minutes each on one core, thirty-five of them; a run that was stopped goes on after its last whole epoch, and two processes may
 share the work if each is given seeds or recipes of its own: what is trained is not trained again. Within a seed every recipe has the same
 weights to begin with, the same batches and the same random numbers of every augmentation; a turn, which only one recipe has, draws from a
 stream of its own.
@@ -65,7 +65,7 @@ def trained(recipe: Recipe, out: Path, pictures: Tensor | None = None) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--recipes", nargs="+", choices=recipes(), default=list(recipes()))
     parser.add_argument("--scenes", type=int, default=80, help="of which the score is asked")
     parser.add_argument("--explained", type=int, default=8, help="of them are explained, too")
