@@ -20,12 +20,14 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
+
+import psutil
 
 from xaicl_lib.errors import InputError
 from xaicl_lib.publishing import printing
@@ -43,6 +45,7 @@ AXE = (
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 FLAGS = ["--no-sandbox", "--disable-gpu", *QUIET]
 PATIENCE = 120_000  # milliseconds for a page or a figure: a slow machine is no error
+HANGS = 300  # seconds after which a page is given up, whatever it waits for; most take one
 NOT_PAGES = {"_static", "_sources", "_images", "_downloads"}
 
 PROBLEMS_JS = """() => {
@@ -131,7 +134,32 @@ def chromium(*flags: str) -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_find_chromium(), args=[*FLAGS, *flags])
         yield browser
-        browser.close()
+        with suppress(Exception):  # one that was ended is closed already
+            browser.close()
+
+
+@contextmanager
+def ended_after(seconds: float) -> Iterator[threading.Event]:
+    """Ends this process's browsers when what is within takes longer, for `evaluate` waits for ever for a page that does not answer.
+
+    Whatever waits then raises; the event tells why.
+    """
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "chrom" in process.name():
+                    process.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -183,6 +211,14 @@ def _ids(path: Path) -> frozenset[str]:
 
 def check_page(browser: Any, address: str, name: str, device: str, book: Path, screenshots: Path | None) -> list[str]:
     """What is wrong with a page on a device; nothing if it is fine."""
+    with ended_after(HANGS) as over:
+        try:
+            return _check_page(browser, address, name, device, book, screenshots)
+        except Exception as error:  # a page that cannot even be opened is one more finding, not the end of the check
+            return [f"TimeoutError: no answer for {HANGS} s" if over.is_set() else f"{type(error).__name__}: {str(error).splitlines()[0]}"]
+
+
+def _check_page(browser: Any, address: str, name: str, device: str, book: Path, screenshots: Path | None) -> list[str]:
     width, height = WIDTHS[device]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="light")
     try:
@@ -206,10 +242,9 @@ def check_page(browser: Any, address: str, name: str, device: str, book: Path, s
             shoot(page, screenshots, name, device, "dark")
             problems += zoomed(page)
         return list(dict.fromkeys(problems))
-    except Exception as error:  # a page that cannot even be opened is one more finding, not the end of the check
-        return [f"{type(error).__name__}: {str(error).splitlines()[0]}"]
     finally:
-        context.close()
+        with suppress(Exception):  # of a browser that was ended
+            context.close()
 
 
 @functools.cache

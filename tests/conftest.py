@@ -41,6 +41,18 @@ def pytest_runtest_setup() -> None:
         sow(seed)
 
 
+@pytest.fixture(autouse=True)
+def _answering(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A browser that does not answer for a quarter of an hour is ended: its test fails, and is run once more in a new one."""
+    if not request.path.name.startswith("check_"):
+        yield
+        return
+    from tests.check_pages import ended_after
+
+    with ended_after(900):
+        yield
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays, and tests make millions of objects: to look through all of them again and again is a twentieth."""
     gc.collect()

@@ -37,3 +37,25 @@ def test_a_page_with_a_fault_is_not_asked_again(monkeypatch):
     monkeypatch.setattr(check_pages, "check_page", lambda browser, address, name, *rest: asked.append(name) or ["broken picture"])
     assert check_pages.check_width("phone", ["a", "b"], "", Path(), None) == 2
     assert asked == ["a", "b"]
+
+
+def test_a_page_that_never_answers_is_given_up_and_asked_once_more(monkeypatch, tmp_path, capsys):
+    """In a real browser, which is ended: `evaluate` itself knows no limit."""
+    try:
+        check_pages._find_chromium()
+    except SystemExit as error:
+        pytest.skip(str(error))
+    (tmp_path / "page.html").write_text('<!doctype html><html lang="en"><title>A page</title><main><h1>A page</h1></main></html>')
+    asked = []
+
+    def draw_all(page):
+        asked.append(page.url)
+        return page.evaluate("new Promise(() => {})") if len(asked) == 1 else []
+
+    monkeypatch.setattr(check_pages, "HANGS", 3)
+    monkeypatch.setattr(check_pages, "draw_all", draw_all)
+    monkeypatch.setattr(check_pages, "serious", lambda *given, **more: [])  # of axe-core, which is fetched
+    with check_pages.served(tmp_path) as address:
+        assert check_pages.check_width("phone", ["page.html"], address, tmp_path, None) == 0
+    assert len(asked) == 2
+    assert "late   page.html (phone)\n         TimeoutError: no answer for 3 s" in capsys.readouterr().out
