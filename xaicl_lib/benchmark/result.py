@@ -91,7 +91,9 @@ class Result:
             facts = {key: value for key, value in given.items() if key not in ("format", "method", "metrics", "cells")}
             if missing := {"suite", "seed", "count"} - set(facts):
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-            return cls(str(given["method"]), [_checked(cell) for cell in given["cells"]] or [_checked({})], facts)
+            if not given["cells"]:
+                raise ValueError("it has no cells")
+            return cls(str(given["method"]), [_checked(cell) for cell in given["cells"]], facts)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"expected the result of a benchmark in {str(path)!r}: {type(error).__name__} {error}") from error
 

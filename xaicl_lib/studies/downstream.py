@@ -221,13 +221,7 @@ def without_each(scores: pd.DataFrame, statistic: str = "above control") -> pd.D
     each = pd.concat([found.assign(left_out=name) for name, found in rest.items()])
     some = each[each["statistic"] == statistic]
     ends = some.groupby("method", sort=False)["r"].agg(["min", "max"]).add_suffix(" r")
-    zero = (
-        some[(some["low"] <= 0) & (some["high"] >= 0)]
-        .groupby("method")["left_out"]
-        .agg(", ".join)
-        .reindex(ends.index)
-        .fillna("none of them")
-    )
+    zero = some.query("low <= 0 <= high").groupby("method")["left_out"].agg(", ".join).reindex(ends.index).fillna("none of them")
     return ends.assign(**{"interval holds zero without": zero})
 
 
